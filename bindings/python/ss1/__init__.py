@@ -1,0 +1,403 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SS1 linear layers, DLRM and BERT inference on the CPU: a thin package over the C API (include/ss1/ss1.h).
+
+    import numpy, ss1
+    with ss1.Context() as context, ss1.Model(context, "examples/models/insteval-ss1") as model:
+        session = ss1.Session(model, max_batch=2)
+        session.run({"dense_x": numpy.zeros((2, 3), numpy.float32),
+                     "indices": numpy.zeros(12, numpy.int64),
+                     "offsets": numpy.arange(12).reshape(6, 2)})      # {"probability": array of 2}
+
+Arrays are handed over by pointer, never copied or converted: another type or a wrong layout is an Error that says so.
+Calls release the interpreter lock. Contexts, layers and models may be used by many threads, a session by one at a time.
+The library is $SS1_LIBRARY, else libss1.so beside this file, else the one that the system's linker finds.
+"""
+import ctypes
+import enum
+import math
+import os
+
+import numpy
+
+from . import _capi
+from ._capi import lib as _lib
+
+__all__ = ["Context", "Error", "Layer", "Model", "Session", "Status", "expand", "project", "version"]
+
+_SCHEMES = {None: 0, "reference": 1, "mixed": 2}
+_ACTIVATIONS = {None: 0, "none": 0, "relu": 1, "gelu": 2, "gelu_tanh": 3, "tanh": 4, "sigmoid": 5, "silu": 6}
+_LOG_LEVELS = {None: 0, "error": 1, "warning": 2, "info": 3, "debug": 4}
+_NAMES = {"scheme": _SCHEMES, "activation": _ACTIVATIONS}
+_DTYPES = {1: numpy.dtype(numpy.float32), 7: numpy.dtype(numpy.int64)}  # those that models take and give
+_DTYPE_NUMBERS = {dtype: number for number, dtype in _DTYPES.items()}
+_BLOCK_N_ALL = 2**32 - 1
+
+
+class Status(enum.IntEnum):
+    """What kind of error it was; the numbers are the C API's."""
+    INVALID_ARGUMENT = 1
+    UNSUPPORTED = 2
+    OUT_OF_MEMORY = 3
+    BACKEND = 4
+    INTERNAL = 5
+    IO = 6
+    FORMAT = 7
+
+
+class Error(Exception):
+    """A call failed; nothing was changed.
+
+        try:
+            ss1.Model(context, "nowhere")
+        except ss1.Error as error:
+            error.status, error.message     # Status.IO, "ss1_model_load: ..."
+    """
+
+    def __init__(self, status, message):
+        super().__init__(message)
+        self.status, self.message = Status(status), message
+
+
+def _check(status):
+    if status:
+        raise Error(status, _lib.ss1_last_error().decode())
+
+
+def _require(holds, message):
+    if not holds:
+        raise Error(Status.INVALID_ARGUMENT, message)
+
+
+def _unsigned(name, value, bits=32):
+    """`value` as the C API's unsigned integer; ctypes alone would let -1 wrap around in silence."""
+    _require(isinstance(value, (int, numpy.integer)) and 0 <= value < 2**bits,
+             f"{name}={value!r} is not an integer of 0 to 2^{bits}-1")
+    return int(value)
+
+
+def _name_of(name, value, names):
+    _require(value in names, f"{name}={value!r} is none of {', '.join(str(known) for known in names)}")
+    return names[value]
+
+
+def _key(names, number):
+    return next(name for name, known in names.items() if known == number)
+
+
+def _array(name, array, dtype, rank=None):
+    dtype = numpy.dtype(dtype)
+    _require(isinstance(array, numpy.ndarray), f"{name}: must be a numpy array, not {type(array).__name__}")
+    _require(array.dtype == dtype,
+             f"{name}: has type {array.dtype}, must be {dtype}; convert it with {name}.astype({dtype.name!r})")
+    _require(rank is None or array.ndim == rank, f"{name}: has {array.ndim} dimensions, must have {rank}")
+    return array
+
+
+def _contiguous(name, array):
+    _require(array.flags.c_contiguous, f"{name}: is not C-contiguous; copy it with numpy.ascontiguousarray({name})")
+    return array.ctypes.data
+
+
+def _matrix(name, array, shape, written=False):
+    """(pointer, leading dimension) of an f32 matrix whose rows are contiguous and may lie apart; None matches any size."""
+    _array(name, array, numpy.float32, 2)
+    _require(all(want in (None, got) for want, got in zip(shape, array.shape)),
+             f"{name}: has shape {array.shape}, must be {tuple('any' if want is None else want for want in shape)}")
+    _require(not written or array.flags.writeable, f"{name}: is read-only")
+    rows, columns = array.shape
+    size = array.itemsize
+    if array.size == 0:
+        return array.ctypes.data, columns
+    # numpy gives meaningless strides to axes of length 1.
+    _require(columns == 1 or array.strides[1] == size,
+             f"{name}: rows are not contiguous (strides {array.strides}); copy it with numpy.ascontiguousarray({name})")
+    leading = array.strides[0] // size if rows > 1 else columns
+    _require(rows == 1 or (array.strides[0] % size == 0 and leading >= columns),
+             f"{name}: row stride of {array.strides[0]} bytes is not a multiple of {size} or is shorter than a row")
+    return array.ctypes.data, leading
+
+
+def _desc(K, N, c, scheme, seed, block_k, block_n, step, activation=None):
+    """A resolved ss1_linear_desc and its number of stored columns."""
+    desc = _capi.LinearDesc(
+        K=_unsigned("K", K, 64), N=_unsigned("N", N, 64), c=_unsigned("c", c),
+        scheme=_name_of("scheme", scheme, _SCHEMES), seed=_unsigned("seed", seed), block_k=_unsigned("block_k", block_k),
+        block_n=_BLOCK_N_ALL if block_n == "all" else _unsigned("block_n", block_n), step=_unsigned("step", step),
+        activation=_name_of("activation", activation, _ACTIVATIONS))
+    stored_columns = ctypes.c_size_t()
+    _check(_lib.ss1_linear_resolve(desc, stored_columns))
+    return desc, stored_columns.value
+
+
+def _fields(struct):
+    """A description as a dict: strings decoded, descriptors nested."""
+    result = {name: getattr(struct, name) for name, _ in struct._fields_ if name != "struct_size"}
+    for name, value in result.items():
+        if isinstance(value, bytes):
+            result[name] = value.decode()
+        elif isinstance(value, _capi.Struct):
+            result[name] = _fields(value)
+        elif name in _NAMES:
+            result[name] = _key(_NAMES[name], value)
+    return result
+
+
+class _Handle:
+    """Owns one C object. close() gives it up, and so do leaving a `with` block and garbage collection."""
+    _handle = None
+    _destroy = None
+
+    def _own(self, handle, destroy):
+        self._handle, self._destroy = handle, destroy
+
+    @property
+    def _pointer(self):
+        _require(self._handle is not None, f"{type(self).__name__} is closed")
+        return self._handle
+
+    def close(self):
+        """Give the object up; it cannot be used afterwards. Closing twice is fine."""
+        if self._handle is not None:
+            handle, self._handle = self._handle, None
+            self._destroy(handle)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def __del__(self):
+        self.close()
+
+
+class Context(_Handle):
+    """Threads, instruction sets and backend of what is made from it.
+
+        context = ss1.Context(num_threads=4, log=lambda level, message: print(message), log_level="info")
+        context.info["cpu"], context.info["isas"]
+
+    num_threads 0 means as many as the affinity mask and the cgroup quota allow. max_isa limits the instruction set ("avx2",
+    "none", ...); log(level, message) is called with a level name for messages up to log_level.
+    """
+
+    def __init__(self, num_threads=0, max_isa=None, backend=None, device=0, log=None, log_level=None):
+        def forward(user, level, message):
+            log(_key(_LOG_LEVELS, level), message.decode(errors="replace"))
+
+        # Kept here, and by what is made from this context, for as long as C may call it. () is NULL: silence.
+        self._log = _capi.LogFunction(forward) if log else _capi.LogFunction()
+        options = _capi.ContextOptions(
+            num_threads=_unsigned("num_threads", num_threads), max_isa=max_isa and max_isa.encode(), log=self._log,
+            backend=backend and backend.encode(), device=device, log_level=_name_of("log_level", log_level, _LOG_LEVELS))
+        handle = ctypes.c_void_p()
+        _check(_lib.ss1_context_create(options, handle))
+        self._own(handle, _lib.ss1_context_destroy)
+
+    def load_backend(self, name):
+        """Use a backend plugin ("cuda", or a path) for the layers made from now on."""
+        _check(_lib.ss1_context_load_backend(self._pointer, os.fsencode(name)))
+
+    @property
+    def info(self):
+        """What the context decided: threads and why, and isas, backends, kernels as [{name, used, reason}]."""
+        info = _capi.Info()
+        _check(_lib.ss1_get_info(self._pointer, info))
+        result = _fields(info)
+        for name in ("isas", "backends", "kernels"):
+            items, count = result[name], result.pop(f"n_{name}")
+            result[name] = [_fields(items[i]) for i in range(count)]
+        return result
+
+
+class Layer(_Handle):
+    """One linear layer y = activation(x . W + b), W tied c-fold; z is [N, Kz] as ss1_torch.SS1Linear stores it.
+
+        layer = ss1.Layer(context, z, bias, K=1024, c=4, activation="relu")
+        y = layer(x)                    # [M, N] for x [M, K]
+        layer(x[:, :1024], out=y)       # rows may lie apart, in x as in out
+
+    For c = 1, z is the dense weight [N, K] and K may be left out. 0 and None stand for the library's defaults, which
+    layer.info shows resolved, with the kernels that were chosen. block_n may be "all". The weights are copied.
+    """
+
+    def __init__(self, context, z, bias=None, *, K=None, c=1, scheme=None, seed=0, block_k=0, block_n=0, step=0,
+                 activation=None):
+        _array("z", z, numpy.float32, 2)
+        _require(K is not None or c == 1, "K: must be given for c > 1, the shape of z does not tell it")
+        self._context = context
+        self.K, self.N = z.shape[1] if K is None else K, z.shape[0]
+        desc, stored_columns = _desc(self.K, self.N, c, scheme, seed, block_k, block_n, step, activation)
+        pointer, leading = _matrix("z", z, (self.N, stored_columns))
+        weights = _capi.LinearWeights(z=pointer, ldz=leading)
+        if bias is not None:
+            _array("bias", bias, numpy.float32, 1)
+            _require(len(bias) == self.N, f"bias: has {len(bias)} elements, must have N={self.N}")
+            weights.bias = _contiguous("bias", bias)
+        handle = ctypes.c_void_p()
+        _check(_lib.ss1_layer_create(context._pointer, desc, weights, handle))
+        self._own(handle, _lib.ss1_layer_destroy)
+
+    def __call__(self, x, out=None):
+        """y for the rows of x; written to `out` [M, N] if that is given."""
+        x_pointer, ldx = _matrix("x", x, (None, self.K))
+        if out is None:
+            out = numpy.empty((len(x), self.N), numpy.float32)
+        y_pointer, ldy = _matrix("out", out, (len(x), self.N), written=True)
+        arguments = _capi.LinearArgs(m=len(x), x=x_pointer, ldx=ldx, y=y_pointer, ldy=ldy)
+        _check(_lib.ss1_layer_run(self._pointer, arguments))
+        return out
+
+    @property
+    def info(self):
+        """What the layer chose: desc with all defaults resolved, kernels, stored_columns, weight_bytes, flops."""
+        info = _capi.LayerInfo()
+        _check(_lib.ss1_layer_describe(self._pointer, info))
+        return _fields(info)
+
+
+def project(weight, *, c, scheme=None, seed=0, block_k=0, block_n=0, step=0, second_moment=None):
+    """The stored form [N, Kz] nearest to a dense weight [N, K].
+
+        z = ss1.project(linear.weight.detach().numpy(), c=4, seed=1)
+        z = ss1.project(weight, c=4, seed=1, second_moment=x.T @ x / len(x))    # nearest in the output for rows x
+    """
+    N, K = _array("weight", weight, numpy.float32, 2).shape
+    desc, stored_columns = _desc(K, N, c, scheme, seed, block_k, block_n, step)
+    pointer, leading = _matrix("weight", weight, (N, K))
+    moment = None
+    if second_moment is not None:
+        _matrix("second_moment", second_moment, (K, K))
+        moment = _contiguous("second_moment", second_moment)
+    z = numpy.empty((N, stored_columns), numpy.float32)
+    _check(_lib.ss1_project(desc, pointer, leading, moment, z.ctypes.data, stored_columns))
+    return z
+
+
+def expand(z, K, *, c, scheme=None, seed=0, block_k=0, block_n=0, step=0):
+    """The dense weight [N, K] that stored weights z [N, Kz] stand for.
+
+        numpy.testing.assert_allclose(layer(x), x @ ss1.expand(z, 1024, c=4, seed=1).T + bias, rtol=1e-4)
+    """
+    N = len(_array("z", z, numpy.float32, 2))
+    desc, stored_columns = _desc(K, N, c, scheme, seed, block_k, block_n, step)
+    pointer, leading = _matrix("z", z, (N, stored_columns))
+    weight = numpy.empty((N, K), numpy.float32)
+    _check(_lib.ss1_expand(desc, pointer, leading, weight.ctypes.data, K))
+    return weight
+
+
+class Model(_Handle):
+    """A model directory (DLRM or BERT), loaded once and shared by any number of sessions and threads.
+
+        model = ss1.Model(context, "examples/models/insteval-ss1")
+        model.info["family"], model.inputs, [layer["name"] for layer in model.layers]
+
+    inputs and outputs are {name: (dtype, shape)} with -1 where a size varies. random_weights=True needs config.json only.
+    """
+
+    def __init__(self, context, directory, random_weights=False, seed=0):
+        self._context = context
+        options = _capi.ModelOptions(random_weights=bool(random_weights), seed=_unsigned("seed", seed, 64))
+        handle = ctypes.c_void_p()
+        _check(_lib.ss1_model_load(context._pointer, os.fsencode(directory), options, handle))
+        self._own(handle, _lib.ss1_model_destroy)
+        self.inputs = self._tensors(_lib.ss1_model_input, self.info["n_inputs"])
+        self.outputs = self._tensors(_lib.ss1_model_output, self.info["n_outputs"])
+
+    def _tensors(self, describe, count):
+        result = {}
+        for i in range(count):
+            tensor = _capi.Tensor()
+            _check(describe(self._pointer, i, tensor))
+            result[tensor.name.decode()] = _DTYPES[tensor.dtype], tuple(tensor.shape[:tensor.rank])
+        return result
+
+    @property
+    def info(self):
+        """family, config (the text of config.json), weight_bytes, parameters and the numbers of inputs, outputs, layers."""
+        info = _capi.ModelInfo()
+        _check(_lib.ss1_model_describe(self._pointer, info))
+        return _fields(info)
+
+    @property
+    def layers(self):
+        """The linear layers in the order of execution: [{name, layer}], layer as in Layer.info."""
+        result = []
+        for i in range(self.info["n_layers"]):
+            info = _capi.ModelLayerInfo()
+            _check(_lib.ss1_model_layer(self._pointer, i, info))
+            result.append(_fields(info))
+        return result
+
+
+class Session(_Handle):
+    """The activations of one caller, all allocated at once; used by one thread at a time.
+
+        session = ss1.Session(model, max_batch=32)
+        outputs = session.run({"input_ids": ids, "attention_mask": mask})
+        outputs["last_hidden_state"], outputs["pooled"]
+
+    max_batch bounds the rows (DLRM) or sequences (BERT) of one run, max_tokens the tokens of a sequence (0: the model's
+    limit). The model may be closed while its sessions live.
+    """
+
+    def __init__(self, model, max_batch=1, max_tokens=0):
+        self._context, self._inputs, self._outputs = model._context, model.inputs, model.outputs
+        options = _capi.SessionOptions(max_batch=_unsigned("max_batch", max_batch, 64),
+                                       max_tokens=_unsigned("max_tokens", max_tokens, 64))
+        size = ctypes.c_size_t()
+        _check(_lib.ss1_session_bytes(model._pointer, options, size))
+        self.bytes = size.value  # of memory that the session takes
+        handle = ctypes.c_void_p()
+        _check(_lib.ss1_session_create(model._pointer, options, handle))
+        self._own(handle, _lib.ss1_session_destroy)
+
+    def run(self, inputs, outputs=None):
+        """Run the model on {name: array}; gives {name: array}.
+
+        outputs: None for all that the model has, a list of names, or {name: array} to write into arrays that are large
+        enough; the result is then views of the parts that were written.
+        """
+        given = self._tensors("inputs", inputs, self._inputs)
+        if not isinstance(outputs, dict):
+            outputs = self._empty(self._outputs if outputs is None else outputs, inputs)
+        wanted = self._tensors("outputs", outputs, self._outputs)
+        for name, array in outputs.items():
+            _require(array.flags.writeable, f"{name}: is read-only")
+        _check(_lib.ss1_session_run(self._pointer, given, len(given), wanted, len(wanted)))
+        results = {}
+        for tensor, (name, array) in zip(wanted, outputs.items()):
+            shape = tensor.shape[:tensor.rank]
+            results[name] = array.reshape(-1)[:math.prod(shape)].reshape(shape)
+        return results
+
+    @staticmethod
+    def _tensors(kind, arrays, known):
+        """{name: array} as C structs."""
+        tensors = (_capi.Tensor * len(arrays))()
+        for tensor, (name, array) in zip(tensors, arrays.items()):
+            _require(name in known, f"{kind}: {name!r} is none of the model's {', '.join(known)}")
+            _array(name, array, known[name][0])
+            _require(array.ndim <= 4, f"{name}: has {array.ndim} dimensions, at most 4 are possible")
+            tensor.name, tensor.dtype, tensor.rank = name.encode(), _DTYPE_NUMBERS[array.dtype], array.ndim
+            tensor.shape[:array.ndim] = array.shape
+            tensor.data, tensor.bytes = _contiguous(name, array), array.nbytes
+        return tensors
+
+    def _empty(self, names, inputs):
+        """Arrays for the outputs: their varying sizes are those of the model's first input, in order."""
+        first, (_, shape) = next(iter(self._inputs.items()))
+        varying = [got for got, want in zip(inputs[first].shape, shape) if want < 0] if first in inputs else []
+        result = {}
+        for name in names:
+            _require(name in self._outputs, f"outputs: {name!r} is none of the model's {', '.join(self._outputs)}")
+            dtype, shape = self._outputs[name]
+            sizes = iter(varying)  # too few if the first input is missing or misshapen: the library then says so
+            result[name] = numpy.empty([next(sizes, 0) if size < 0 else size for size in shape], dtype)
+        return result
+
+
+def version():
+    """Version of the library that is loaded, e.g. "0.1.0"."""
+    return _lib.ss1_version().decode()

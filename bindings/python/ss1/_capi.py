@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""include/ss1/ss1.h for ctypes: the library, its structs and its functions, nothing more."""
+import ctypes
+import ctypes.util
+import os
+import pathlib
+from ctypes import POINTER, c_char_p, c_double, c_int, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
+
+
+def _load():
+    """SS1_LIBRARY if it is set, else a library beside this file, else the one that the system's linker finds."""
+    beside = sorted(pathlib.Path(__file__).parent.glob("libss1.so*"))
+    path = os.environ.get("SS1_LIBRARY") or (str(beside[0]) if beside else ctypes.util.find_library("ss1"))
+    if not path:
+        raise OSError("libss1 was not found: install it, or set SS1_LIBRARY to the path of libss1.so")
+    return ctypes.CDLL(path)
+
+
+class Struct(ctypes.Structure):
+    """A struct that starts with struct_size, made as its SS1_..._INIT macro makes it: sized, all else 0."""
+
+    def __init__(self, **fields):
+        super().__init__(struct_size=ctypes.sizeof(type(self)), **fields)
+
+
+LogFunction = ctypes.CFUNCTYPE(None, c_void_p, c_int, c_char_p)
+
+
+class ContextOptions(Struct):
+    _fields_ = [("struct_size", c_uint32), ("num_threads", c_uint32), ("parallel_for", c_void_p),
+                ("parallel_for_user", c_void_p), ("alloc", c_void_p), ("free", c_void_p), ("alloc_user", c_void_p),
+                ("log", LogFunction), ("log_user", c_void_p), ("log_level", c_int), ("device", c_int32),
+                ("max_isa", c_char_p), ("backend", c_char_p)]
+
+
+class InfoItem(ctypes.Structure):
+    _fields_ = [("name", c_char_p), ("used", c_int32), ("reason", c_char_p)]
+
+
+class Info(Struct):
+    _fields_ = [("struct_size", c_uint32), ("num_threads", c_uint32), ("threads_reason", c_char_p), ("cpu", c_char_p),
+                ("backend", c_char_p), ("n_isas", c_size_t), ("n_backends", c_size_t), ("n_kernels", c_size_t),
+                ("isas", POINTER(InfoItem)), ("backends", POINTER(InfoItem)), ("kernels", POINTER(InfoItem)),
+                ("l1d_bytes", c_size_t), ("l2_bytes", c_size_t), ("l3_bytes", c_size_t), ("device", c_int32)]
+
+
+class LinearDesc(Struct):
+    _fields_ = [("struct_size", c_uint32), ("c", c_uint32), ("K", c_size_t), ("N", c_size_t), ("scheme", c_int),
+                ("seed", c_uint32), ("block_k", c_uint32), ("block_n", c_uint32), ("step", c_uint32), ("activation", c_int),
+                ("x_dtype", c_int), ("y_dtype", c_int), ("weight_dtype", c_int)]
+
+
+class LinearWeights(Struct):
+    _fields_ = [("struct_size", c_uint32), ("z", c_void_p), ("ldz", c_size_t), ("bias", c_void_p)]
+
+
+class LinearArgs(Struct):
+    _fields_ = [("struct_size", c_uint32), ("m", c_size_t), ("x", c_void_p), ("ldx", c_size_t), ("y", c_void_p),
+                ("ldy", c_size_t), ("scratch", c_void_p), ("stream", c_void_p)]
+
+
+class LayerInfo(Struct):
+    _fields_ = [("struct_size", c_uint32), ("desc", LinearDesc), ("kernels", c_char_p), ("stored_columns", c_size_t),
+                ("weight_bytes", c_size_t), ("flops_per_row", c_double), ("flops_per_row_dense", c_double)]
+
+    def __init__(self):
+        super().__init__(desc=LinearDesc())
+
+
+class ModelOptions(Struct):
+    _fields_ = [("struct_size", c_uint32), ("random_weights", c_uint32), ("seed", c_uint64)]
+
+
+class Tensor(ctypes.Structure):
+    _fields_ = [("name", c_char_p), ("dtype", c_int), ("rank", c_uint32), ("shape", c_int64 * 4), ("data", c_void_p),
+                ("bytes", c_size_t)]
+
+
+class ModelLayerInfo(Struct):
+    _fields_ = [("struct_size", c_uint32), ("name", c_char_p), ("layer", LayerInfo)]
+
+    def __init__(self):
+        super().__init__(layer=LayerInfo())
+
+
+class ModelInfo(Struct):
+    _fields_ = [("struct_size", c_uint32), ("family", c_char_p), ("config", c_char_p), ("n_inputs", c_size_t),
+                ("n_outputs", c_size_t), ("n_layers", c_size_t), ("weight_bytes", c_size_t), ("parameters", c_size_t)]
+
+
+class SessionOptions(Struct):
+    _fields_ = [("struct_size", c_uint32), ("max_batch", c_size_t), ("max_tokens", c_size_t)]
+
+
+lib = _load()
+
+for _name, _arguments in {
+        "ss1_context_create": [POINTER(ContextOptions), POINTER(c_void_p)],
+        "ss1_context_load_backend": [c_void_p, c_char_p],
+        "ss1_get_info": [c_void_p, POINTER(Info)],
+        "ss1_linear_resolve": [POINTER(LinearDesc), POINTER(c_size_t)],
+        "ss1_project": [POINTER(LinearDesc), c_void_p, c_size_t, c_void_p, c_void_p, c_size_t],
+        "ss1_expand": [POINTER(LinearDesc), c_void_p, c_size_t, c_void_p, c_size_t],
+        "ss1_layer_create": [c_void_p, POINTER(LinearDesc), POINTER(LinearWeights), POINTER(c_void_p)],
+        "ss1_layer_run": [c_void_p, POINTER(LinearArgs)],
+        "ss1_layer_describe": [c_void_p, POINTER(LayerInfo)],
+        "ss1_model_load": [c_void_p, c_char_p, POINTER(ModelOptions), POINTER(c_void_p)],
+        "ss1_model_input": [c_void_p, c_size_t, POINTER(Tensor)],
+        "ss1_model_output": [c_void_p, c_size_t, POINTER(Tensor)],
+        "ss1_model_layer": [c_void_p, c_size_t, POINTER(ModelLayerInfo)],
+        "ss1_model_describe": [c_void_p, POINTER(ModelInfo)],
+        "ss1_session_bytes": [c_void_p, POINTER(SessionOptions), POINTER(c_size_t)],
+        "ss1_session_create": [c_void_p, POINTER(SessionOptions), POINTER(c_void_p)],
+        "ss1_session_run": [c_void_p, POINTER(Tensor), c_size_t, POINTER(Tensor), c_size_t]}.items():
+    getattr(lib, _name).argtypes = _arguments
+    getattr(lib, _name).restype = c_int
+
+for _name in ("ss1_context_destroy", "ss1_layer_destroy", "ss1_model_destroy", "ss1_session_destroy"):
+    getattr(lib, _name).argtypes = [POINTER(c_void_p)]
+    getattr(lib, _name).restype = None
+
+for _name, _arguments in (("ss1_status_name", [c_int]), ("ss1_last_error", []), ("ss1_version", [])):
+    getattr(lib, _name).argtypes = _arguments
+    getattr(lib, _name).restype = c_char_p

@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Python package against numpy and against the committed model vectors.
+
+    SS1_LIBRARY=build/src/libss1.so python3 bindings/python/tests/test_ss1.py
+"""
+import csv
+import gc
+import json
+import pathlib
+import re
+import sys
+import tempfile
+import threading
+import unittest
+
+import numpy
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "train")]
+import safetensors_io
+import ss1
+
+DATA = HERE.parents[2] / "tests/data"
+EXAMPLES = HERE.parents[2] / "examples"
+MODELS = sorted(path.parent for path in DATA.glob("*/vectors.safetensors"))
+OUTPUTS = ("probability", "last_hidden_state", "pooled", "logits")
+# Both schemes, one output block and several, K that no block divides.
+MAPPINGS = [dict(K=256, N=96, c=1), dict(K=256, N=96, c=4),
+            dict(K=512, N=300, c=8, seed=99, block_k=32, block_n=256, step=8),
+            dict(K=130, N=70, c=2, seed=5, block_k=16, block_n=48, step=4),
+            dict(K=256, N=64, c=2, seed=3, block_n="all"),
+            dict(K=256, N=160, c=4, scheme="reference", seed=42, block_k=32, block_n=64)]
+
+
+def uniform(*shape, seed=0):
+    return numpy.random.default_rng(seed).uniform(-1, 1, shape).astype(numpy.float32)
+
+
+def read(directory):
+    """(inputs, expected outputs) of a vectors file."""
+    vectors = safetensors_io.read(directory / "vectors.safetensors")
+    return ({name: array for name, array in vectors.items() if name not in OUTPUTS},
+            {name: array for name, array in vectors.items() if name in OUTPUTS})
+
+
+class TestCase(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.context = ss1.Context()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.context.close()
+
+    def refused(self, message, call, *arguments, status=ss1.Status.INVALID_ARGUMENT, **options):
+        with self.assertRaisesRegex(ss1.Error, message) as caught:
+            call(*arguments, **options)
+        self.assertEqual(caught.exception.status, status)
+
+    def layer(self, mapping, **options):
+        """(layer, its dense weight, bias)."""
+        mapping = dict(mapping)
+        K, N = mapping.pop("K"), mapping.pop("N")
+        z, bias = ss1.project(uniform(N, K), **mapping), uniform(N, seed=1)
+        return ss1.Layer(self.context, z, bias, K=K, **mapping, **options), ss1.expand(z, K, **mapping), bias
+
+
+class Context(TestCase):
+    def test_info(self):
+        info = self.context.info
+        self.assertGreaterEqual(info["num_threads"], 1)
+        self.assertEqual(info["backend"], "cpu")
+        self.assertTrue(all(item["name"] and item["reason"] for item in info["isas"] + info["kernels"]))
+
+    def test_version(self):
+        self.assertRegex(ss1.version(), r"^\d+\.\d+\.\d+$")
+
+    def test_close(self):
+        with ss1.Context(num_threads=1) as context:
+            self.assertEqual(context.info["num_threads"], 1)
+        context.close()
+        self.refused("Context is closed", lambda: context.info)
+        self.refused("Context is closed", ss1.Layer, context, uniform(16, 16))
+
+    def test_bad_options(self):
+        self.refused("num_threads=-1", ss1.Context, num_threads=-1)
+        self.refused("log_level='loud'", ss1.Context, log_level="loud")
+        self.refused("nothing", ss1.Context, max_isa="nothing")
+        self.refused("nothing", self.context.load_backend, "nothing", status=ss1.Status.BACKEND)
+
+    def test_log(self):
+        lines = []
+        with ss1.Context(log=lambda level, message: lines.append((level, message)), log_level="debug") as context:
+            layer = ss1.Layer(context, uniform(16, 32))
+        layer(uniform(1, 32))  # outlives its context, and so does the callback
+        for level, message in lines:
+            self.assertIn(level, ("error", "warning", "info", "debug"))
+            self.assertIsInstance(message, str)
+
+
+class Layer(TestCase):
+    def test_is_the_expanded_weight(self):
+        for mapping in MAPPINGS:
+            layer, weight, bias = self.layer(mapping)
+            for rows in (0, 1, 3, 50):
+                x = uniform(rows, mapping["K"], seed=2)
+                with self.subTest(rows=rows, **mapping):
+                    want = x.astype(float) @ weight.T.astype(float) + bias
+                    numpy.testing.assert_allclose(layer(x), want, rtol=0, atol=1e-4)
+
+    def test_activation(self):
+        layer, weight, bias = self.layer(MAPPINGS[1], activation="relu")
+        x = uniform(5, layer.K)
+        numpy.testing.assert_allclose(layer(x), numpy.maximum(x @ weight.T + bias, 0), rtol=0, atol=1e-4)
+
+    def test_row_strides(self):
+        layer, weight, bias = self.layer(MAPPINGS[3])
+        wide, out = uniform(7, layer.K + 9), numpy.full((7, layer.N + 5), 9, numpy.float32)
+        got = layer(wide[:, 4:4 + layer.K], out=out[:, :layer.N])
+        self.assertIs(got.base, out)
+        numpy.testing.assert_array_equal(got, layer(wide[:, 4:4 + layer.K].copy()))
+        self.assertTrue((out[:, layer.N:] == 9).all())
+        numpy.testing.assert_array_equal(layer(wide[::2, :layer.K]), layer(wide[:, :layer.K].copy())[::2])
+
+    def test_strided_weights(self):
+        z = uniform(32, 80)[:, :64]
+        numpy.testing.assert_array_equal(ss1.expand(z, 256, c=4), ss1.expand(z.copy(), 256, c=4))
+        layers = [ss1.Layer(self.context, weights, K=256, c=4) for weights in (z, z.copy())]
+        numpy.testing.assert_array_equal(*(layer(uniform(3, 256)) for layer in layers))
+
+    def test_info(self):
+        layer, _, _ = self.layer(MAPPINGS[1])
+        info = layer.info
+        self.assertEqual((info["stored_columns"], info["flops_per_row_dense"]), (64, 2 * 256 * 96))
+        self.assertEqual({key: info["desc"][key] for key in ("scheme", "c", "block_k", "block_n", "step")},
+                         {"scheme": "mixed", "c": 4, "block_k": 64, "block_n": 256, "step": 16})
+        self.assertEqual(self.layer(MAPPINGS[4])[0].info["desc"]["block_n"], 64)  # one block of all outputs
+
+    def test_bad_arguments(self):
+        z, bias = uniform(32, 64), uniform(32)
+        make = lambda z=z, bias=bias, **options: ss1.Layer(self.context, z, bias, **{"K": 256, "c": 4, **options})
+        self.refused("z: must be a numpy array", make, z=[1.0])
+        self.refused("z: has type float64", make, z=z.astype(float))
+        self.refused(r"z: has shape \(32, 60\), must be \(32, 64\)", make, z=z[:, :60].copy())
+        self.refused("z: rows are not contiguous", make, z=numpy.asfortranarray(z))
+        self.refused("bias: has 5 elements", make, bias=bias[:5])
+        self.refused("bias: is not C-contiguous", make, bias=uniform(64)[::2])
+        self.refused("K: must be given", make, K=None)
+        self.refused("scheme='odd'", make, scheme="odd")
+        self.refused("activation='odd'", make, activation="odd")
+        self.refused("seed=-1", make, seed=-1)
+        self.refused("c\\*block_k=16\\*64", make, c=16)
+        self.refused("step", make, step=3)
+        self.refused("block_k", make, block_k=48)
+        bad = z.copy()
+        bad[3, 4] = numpy.nan
+        self.refused("finite", make, z=bad)
+        layer = make()
+        self.refused(r"x: has shape \(2, 255\), must be \('any', 256\)", layer, uniform(2, 255))
+        self.refused("x: has type int64", layer, numpy.zeros((2, 256), numpy.int64))
+        self.refused("x: has 1 dimensions", layer, uniform(256))
+        self.refused("x: row stride", layer, uniform(256, 256)[::-1])
+        self.refused("out: has shape", layer, uniform(2, 256), out=uniform(3, 32))
+        fixed = uniform(2, 32)
+        fixed.flags.writeable = False
+        self.refused("out: is read-only", layer, uniform(2, 256), out=fixed)
+        both = uniform(4, 256)
+        self.refused("overlap", layer, both, out=both[:, :32])
+
+    def test_many_threads_share_a_layer(self):
+        layer, _, _ = self.layer(MAPPINGS[2])
+        inputs = [uniform(20, layer.K, seed=seed) for seed in range(4)]
+        want = [layer(x) for x in inputs]
+        run_threads(lambda i: [numpy.testing.assert_array_equal(layer(inputs[i]), want[i]) for _ in range(20)], 4)
+
+
+class Projection(TestCase):
+    def test_of_an_expanded_weight_is_exact(self):
+        for mapping in MAPPINGS:
+            options = dict(mapping)
+            K, N = options.pop("K"), options.pop("N")
+            if K % (options["c"] * options.get("block_k", 64)) == 0:  # otherwise some stored values stand nowhere
+                z = ss1.project(uniform(N, K), **options)
+                numpy.testing.assert_allclose(ss1.project(ss1.expand(z, K, **options), **options), z, rtol=0, atol=1e-6)
+
+    def test_second_moment_fits_the_output(self):
+        weight, x = uniform(48, 64), uniform(500, 64, seed=1) @ uniform(64, 64, seed=2)
+        options = dict(c=2, block_k=16, block_n=16, step=4)
+        moment = (x.T @ x / len(x)).astype(numpy.float32)
+
+        def error(**more):
+            fitted = ss1.expand(ss1.project(weight, **options, **more), 64, **options)
+            return numpy.square(x @ (fitted - weight).T).mean()
+
+        self.assertLess(error(second_moment=moment), 0.9 * error())
+
+    def test_bad_arguments(self):
+        self.refused("weight: has 1 dimensions", ss1.project, uniform(64), c=2)
+        self.refused("second_moment: has shape", ss1.project, uniform(64, 128), c=2, second_moment=uniform(3, 3))
+        self.refused("z: has shape", ss1.expand, uniform(64, 60), 128, c=2)
+
+
+class Models(TestCase):
+    def test_vectors(self):
+        self.assertGreater(len(MODELS), 0)
+        for directory in MODELS:
+            with self.subTest(directory.name), ss1.Model(self.context, directory) as model:
+                inputs, want = read(directory)
+                self.assertEqual(set(model.outputs), set(want))
+                batch = len(inputs["dense_x" if "dense_x" in inputs else "input_ids"])
+                got = ss1.Session(model, max_batch=batch).run(inputs)
+                for name, array in want.items():
+                    if name == "last_hidden_state" and "attention_mask" in inputs:
+                        seen = inputs["attention_mask"] == 1
+                        array, got[name] = array[seen], got[name][seen]
+                    numpy.testing.assert_allclose(got[name], array, rtol=0, atol=2e-5, err_msg=name)
+
+    def test_trained_models(self):
+        with open(EXAMPLES / "data/insteval-test.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        label = numpy.array([int(row["label"]) for row in rows])
+        for name in ("insteval-dense", "insteval-ss1"):
+            with self.subTest(name), ss1.Model(self.context, EXAMPLES / "models" / name) as model:
+                config = json.loads(model.info["config"])
+                ids = numpy.array([[int(row[table["name"]]) for row in rows] for table in config["tables"]])
+                dense = numpy.array([[row[feature] for feature in config["dense_features"]] for row in rows], numpy.float32)
+                p = ss1.Session(model, max_batch=len(rows)).run({
+                    "dense_x": dense, "indices": ids.reshape(-1),
+                    "offsets": numpy.arange(ids.size).reshape(ids.shape)})["probability"].astype(float)
+                loss = -numpy.log(numpy.where(label == 1, p, 1 - p)).mean()
+                log = (EXAMPLES / "models" / name / "train.log").read_text()
+                want = float(re.search(r"^test +log loss ([0-9.]+)", log, re.MULTILINE)[1])
+                self.assertAlmostEqual(loss, want, delta=6e-5)  # the log has four digits
+
+    def test_description(self):
+        with ss1.Model(self.context, DATA / "dlrm_ss1") as model:
+            self.assertEqual(model.inputs, {"dense_x": (numpy.float32, (-1, 5)), "indices": (numpy.int64, (-1,)),
+                                            "offsets": (numpy.int64, (6, -1))})
+            self.assertEqual(model.outputs, {"probability": (numpy.float32, (-1,))})
+            self.assertEqual([(layer["name"], layer["layer"]["desc"]["c"]) for layer in model.layers],
+                             [("bot_l.0", 1), ("bot_l.2", 2), ("top_l.0", 2), ("top_l.2", 2), ("top_l.4", 1)])
+            info = model.info
+            self.assertEqual((info["family"], info["config"]), ("dlrm", (DATA / "dlrm_ss1/config.json").read_text()))
+
+    def test_outputs(self):
+        inputs, want = read(DATA / "bert_classifier")
+        model = ss1.Model(self.context, DATA / "bert_classifier")
+        session = ss1.Session(model, max_batch=4, max_tokens=12)
+        self.assertGreater(session.bytes, 0)
+        model.close()  # sessions keep it alive
+        self.assertEqual(list(session.run(inputs, ["logits"])), ["logits"])
+        room = numpy.full((4, 3), 7, numpy.float32)
+        got = session.run(inputs, {"logits": room})["logits"]
+        self.assertEqual(got.shape, (3, 3))
+        self.assertTrue(numpy.shares_memory(got, room) and (room[3] == 7).all())
+        numpy.testing.assert_array_equal(got, session.run(inputs)["logits"])
+
+    def test_random_weights(self):
+        inputs, _ = read(DATA / "dlrm_dot")
+        with tempfile.TemporaryDirectory() as directory:
+            path = pathlib.Path(directory)
+            (path / "config.json").write_text((DATA / "dlrm_dot/config.json").read_text())
+            models = [ss1.Model(self.context, path, random_weights=True, seed=seed) for seed in (1, 1, 2)]
+            got = [ss1.Session(model, max_batch=6).run(inputs)["probability"] for model in models]
+            numpy.testing.assert_array_equal(got[0], got[1])
+            self.assertTrue((got[0] != got[2]).any())
+
+    def test_bad_arguments(self):
+        with tempfile.TemporaryDirectory() as directory:
+            self.refused("config.json", ss1.Model, self.context, pathlib.Path(directory), status=ss1.Status.IO)
+            (pathlib.Path(directory) / "config.json").write_text("{")
+            self.refused("config.json", ss1.Model, self.context, directory, status=ss1.Status.FORMAT)
+        inputs, _ = read(DATA / "dlrm_dot")
+        session = ss1.Session(ss1.Model(self.context, DATA / "dlrm_dot"), max_batch=6)
+        change = lambda **more: {**inputs, **more}
+        self.refused("'nothing' is none of the model's dense_x", session.run, change(nothing=inputs["dense_x"]))
+        self.refused("'nothing' is none of the model's probability", session.run, inputs, ["nothing"])
+        dense_x = inputs["dense_x"]
+        self.refused("dense_x: has type float64, must be float32", session.run, change(dense_x=dense_x.astype(float)))
+        self.refused("dense_x: is not C-contiguous", session.run, change(dense_x=numpy.asfortranarray(dense_x)))
+        self.refused("indices: must be a numpy array", session.run, change(indices=list(inputs["indices"])))
+        self.refused("dense_x", session.run, {name: array for name, array in inputs.items() if name != "dense_x"})
+        self.refused("dense_x", session.run, change(dense_x=inputs["dense_x"][:, :3].copy()))
+        self.refused("probability", session.run, inputs, {"probability": numpy.empty(5, numpy.float32)})
+        bad = inputs["indices"].copy()
+        bad[7] = 7  # table1 has 7 rows
+        self.refused("table1", session.run, change(indices=bad))
+        self.refused("batch", session.run, change(dense_x=uniform(7, 4), offsets=numpy.arange(21).reshape(3, 7),
+                                                  indices=numpy.zeros(21, numpy.int64)))
+        session.close()
+        self.refused("Session is closed", session.run, inputs)
+
+    def test_many_threads_share_a_model(self):
+        for directory in (DATA / "dlrm_ss1", DATA / "bert_classifier"):
+            inputs, want = read(directory)
+            with ss1.Model(self.context, directory) as model:
+                def work(i):
+                    with ss1.Session(model, max_batch=6) as session:
+                        first = session.run(inputs)
+                        for _ in range(20):
+                            for name, array in session.run(inputs).items():
+                                if name != "last_hidden_state":
+                                    numpy.testing.assert_array_equal(array, first[name])
+                                    numpy.testing.assert_allclose(array, want[name], rtol=0, atol=2e-5)
+                run_threads(work, 4)
+
+    def test_collected_in_any_order(self):
+        context = ss1.Context(num_threads=1)
+        model = ss1.Model(context, DATA / "dlrm_dot")
+        session = ss1.Session(model, max_batch=6)
+        del context, model
+        gc.collect()
+        inputs, want = read(DATA / "dlrm_dot")
+        numpy.testing.assert_allclose(session.run(inputs)["probability"], want["probability"], rtol=0, atol=1e-5)
+
+
+def run_threads(work, count):
+    """work(i) on `count` threads; the first exception is raised here."""
+    errors = []
+
+    def guarded(i):
+        try:
+            work(i)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(i,)) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DLRM in PyTorch, described by the config.json of an ss1 model directory (src/io/README.md).
+
+    model = DLRM(config)
+    probability = model(dense_x, indices, offsets)
+    model_dir.save("model", config, model.state_dict())
+
+The graph and the tensor names are those of facebookresearch/dlrm, so its state_dicts load unchanged: a bottom MLP over
+the dense features, one embedding bag per table, the pairwise dot products (or the concatenation) of all these vectors,
+a top MLP over them, ReLU between layers and a sigmoid at the end. Layers named in config["ss1"]["layers"] are SS1Linear.
+"""
+import torch
+
+from ss1_torch import SS1Linear
+
+
+def interaction_width(config):
+    """Inputs of the top MLP."""
+    d, vectors = config["embedding_dim"], len(config["tables"]) + 1
+    if config.get("interaction", "dot") == "cat":
+        return vectors * d
+    return d + vectors * (vectors + (1 if config.get("interaction_itself", False) else -1)) // 2
+
+
+class DLRM(torch.nn.Module):
+    """embedding_dropout is the probability that training drops a bag's vector (set it after construction, 0 by default)."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.embedding_dropout = 0.0
+        d = config["embedding_dim"]
+        self.emb_l = torch.nn.ModuleList(torch.nn.EmbeddingBag(table["rows"], d, mode="sum") for table in config["tables"])
+        self.bot_l = self._mlp("bot_l", config["bottom_mlp"])
+        self.top_l = self._mlp("top_l", [interaction_width(config), *config["top_mlp"]])
+
+    def _mlp(self, name, widths):
+        layers, tied = [], self.config.get("ss1", {}).get("layers", {})
+        for K, N in zip(widths, widths[1:]):
+            options = dict(tied.get(f"{name}.{len(layers)}", {"kind": "dense"}))
+            linear = SS1Linear(K, N, **options) if options.pop("kind") == "ss1" else torch.nn.Linear(K, N)
+            layers += [linear, torch.nn.ReLU()]
+        return torch.nn.Sequential(*layers)
+
+    def interact(self, x, bags):
+        if self.config.get("interaction", "dot") == "cat":
+            return torch.cat([x, *bags], 1)
+        vectors = torch.stack([x, *bags], 1)
+        products = vectors @ vectors.transpose(1, 2)
+        # The lower triangle row by row: (1,0), (2,0), (2,1), ..., with the diagonal if vectors interact with themselves.
+        i, j = torch.tril_indices(*products.shape[1:], offset=0 if self.config.get("interaction_itself", False) else -1)
+        return torch.cat([x, products[:, i, j]], 1)
+
+    def logits(self, dense_x, indices, offsets):
+        """[B] before the sigmoid; bag (t, b) is indices[offsets[t, b] .. the next offset in row-major order)."""
+        bounds = torch.cat([offsets.reshape(-1), offsets.new_tensor([len(indices)])])
+        batch, bags = offsets.shape[1], []
+        for t, table in enumerate(self.emb_l):
+            begin, end = int(bounds[t * batch]), int(bounds[(t + 1) * batch])
+            bag = table(indices[begin:end], offsets[t] - begin)
+            if self.training and self.embedding_dropout:
+                kept = torch.rand(batch, 1) >= self.embedding_dropout
+                bag = bag * kept / (1 - self.embedding_dropout)
+            bags.append(bag)
+        # The ReLU after the last top layer gives way to the sigmoid.
+        return self.top_l[:-1](self.interact(self.bot_l(dense_x), bags)).squeeze(1)
+
+    def forward(self, dense_x, indices, offsets):
+        probability = torch.sigmoid(self.logits(dense_x, indices, offsets))
+        threshold = self.config.get("loss_threshold", 0.0)
+        return probability.clamp(threshold, 1 - threshold) if 0 < threshold < 1 else probability

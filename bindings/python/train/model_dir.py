@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read and write ss1 model directories: config.json and model.safetensors, all tensors in f32 (src/io/README.md).
+
+    save("model", config, model.state_dict())
+    config, tensors = load("model")
+"""
+import json
+import pathlib
+import re
+
+import numpy
+
+import safetensors_io
+
+
+def config_text(config):
+    """config.json with the innermost objects and lists on one line each: a layer, a table or an MLP is then a line."""
+    def one_line(inner):
+        return re.sub(r"(?<=[\[{]) | (?=[\]}])", "", re.sub(r"\s+", " ", inner.group()))
+
+    return re.sub(r"[\[{][^\[\]{}]*[\]}]", one_line, json.dumps(config, indent=2)) + "\n"
+
+
+def save_config(directory, config):
+    directory = pathlib.Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "config.json").write_text(config_text(config))
+
+
+def save(directory, config, tensors):
+    """Write `config` and `tensors`, a state_dict or {name: array}."""
+    save_config(directory, config)
+    arrays = {name: numpy.asarray(value.detach() if hasattr(value, "detach") else value, numpy.float32)
+              for name, value in tensors.items()}
+    safetensors_io.write(pathlib.Path(directory) / "model.safetensors", arrays)
+
+
+def load(directory):
+    """(config, {name: array}) of a model directory in one file."""
+    directory = pathlib.Path(directory)
+    return json.loads((directory / "config.json").read_text()), safetensors_io.read(directory / "model.safetensors")

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Train a DLRM, dense or with SS1 layers, on the InstEval lecture ratings and write it as an ss1 model directory.
+
+A row is one student's rating of one lecture (1..5); the model gives the probability that it is at least 4. The student
+and the lecturer are what matters, so the two large tables carry the regularisation: their vectors are dropped at random
+and decay towards zero, which shrinks rarely seen ids towards the average as a mixed-effects model does.
+"""
+import argparse
+import copy
+import csv
+import gzip
+import pathlib
+import platform
+import sys
+import time
+
+import numpy
+import torch
+
+import dlrm
+import model_dir
+from ss1_torch import default_block_n
+
+HERE = pathlib.Path(__file__).resolve().parent
+DENSE = ["studage", "lectage", "service"]
+TABLES = ["student", "lecturer", "studage", "lectage", "service", "dept"]
+POSITIVE_RATING = 4
+BOTTOM = [512, 256, 32]
+TOP = [1024, 1024, 512, 1]
+# The wide layers; the others have so few inputs or outputs that tying them gains nothing.
+TIED_LAYERS = {"bot_l.2": 256, "top_l.2": 1024, "top_l.4": 512}  # name: outputs
+
+
+def read(path):
+    """Columns as an int64 array [rows, len(TABLES)] and labels as f32 [rows]; ids are 0-based already."""
+    with gzip.open(path, "rt", newline="") as file:
+        rows = list(csv.DictReader(file))
+    columns = numpy.array([[int(row[name]) for name in TABLES] for row in rows])
+    return columns, numpy.array([float(int(row["rating"]) >= POSITIVE_RATING) for row in rows], numpy.float32)
+
+
+def split(count, seed):
+    """Random row numbers of the three parts: 80 % training, 10 % validation, 10 % test."""
+    order = numpy.random.RandomState(seed).permutation(count)
+    return numpy.split(order, [count * 8 // 10, count * 9 // 10])
+
+
+def config(columns, kind, c, seed):
+    """config.json of the model."""
+    result = {
+        "model_type": "dlrm",
+        "dense_features": DENSE,
+        "embedding_dim": BOTTOM[-1],
+        "tables": [{"name": name, "rows": int(columns[:, i].max()) + 1} for i, name in enumerate(TABLES)],
+        "bottom_mlp": [len(DENSE), *BOTTOM],
+        "top_mlp": TOP,
+        "interaction": "dot",
+        "interaction_itself": False,
+        "loss_threshold": 0.0,
+    }
+    if kind == "ss1":
+        mapping = {"kind": "ss1", "c": c, "scheme": "mixed", "seed": seed, "block_k": 64}
+        result["ss1"] = {"layers": {name: {**mapping, "block_n": default_block_n(N), "step": 16}
+                                    for name, N in TIED_LAYERS.items()}}
+    return result
+
+
+def inputs(columns):
+    """The model's inputs for these rows: the raw numbers, and bags of one id each."""
+    dense = columns[:, [TABLES.index(name) for name in DENSE]].float()
+    batch, tables = columns.shape
+    return dense, columns.T.reshape(-1), torch.arange(tables * batch).reshape(tables, batch)
+
+
+def log_loss(probability, label):
+    p = numpy.clip(probability.astype(numpy.float64), 1e-7, 1 - 1e-7)
+    return float(-(label * numpy.log(p) + (1 - label) * numpy.log1p(-p)).mean())
+
+
+def auc(probability, label):
+    """Area under the ROC curve: the share of (positive, negative) pairs in the right order, ties counted half."""
+    values, inverse, counts = numpy.unique(probability, return_inverse=True, return_counts=True)
+    rank = (numpy.cumsum(counts) - (counts - 1) / 2)[inverse]
+    positives = label.sum()
+    return float((rank[label == 1].sum() - positives * (positives + 1) / 2) / (positives * (len(label) - positives)))
+
+
+def predict(model, columns, batch=4096):
+    model.eval()
+    with torch.no_grad():
+        return torch.cat([model(*inputs(part)) for part in columns.split(batch)]).numpy()
+
+
+class Normalised(torch.nn.Module):
+    """The first bottom layer while it trains: it sees (x - mean) / deviation. fold() makes it take the raw numbers."""
+
+    def __init__(self, linear, dense):
+        super().__init__()
+        self.linear = linear
+        self.register_buffer("mean", dense.mean(0))
+        self.register_buffer("deviation", dense.std(0))
+
+    def forward(self, x):
+        return self.linear((x - self.mean) / self.deviation)
+
+    def fold(self):
+        with torch.no_grad():
+            self.linear.bias -= self.linear.weight @ (self.mean / self.deviation)
+            self.linear.weight /= self.deviation
+        return self.linear
+
+
+def train(model, columns, label, parts, options, log):
+    """Train by Adam on the log loss; returns (model, epoch) of the best validation log loss.
+
+    What is validated and kept is the running average of the weights over about 1 / (1 - options.average) steps: with so
+    few rows of each id, single epochs differ by more than the settings do.
+    """
+    training, validation, _ = parts
+    model.embedding_dropout = options.embedding_dropout
+    tables = list(model.emb_l.parameters())
+    rest = [p for name, p in model.named_parameters() if not name.startswith("emb_l.")]
+    with torch.no_grad():
+        for table in tables:
+            table.normal_(0, options.embedding_deviation)
+    optimizer = torch.optim.Adam([
+        {"params": tables, "lr": options.embedding_lr, "weight_decay": options.embedding_decay},
+        {"params": rest, "lr": options.lr, "weight_decay": options.decay}])
+    average = copy.deepcopy(model)
+    best = (float("inf"), None, None)
+    steps = -(-len(training) // options.batch)
+    for epoch in range(1, options.epochs + 1):
+        begun, total = time.monotonic(), 0.0
+        model.train()
+        for step, rows in enumerate(training[torch.randperm(len(training))].split(options.batch), 1):
+            logits = model.logits(*inputs(columns[rows]))
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, label[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            with torch.no_grad():
+                for kept, current in zip(average.parameters(), model.parameters()):
+                    kept.lerp_(current, 1 - options.average)
+            total += loss.item() * len(rows)
+            if sys.stderr.isatty() and (step % 20 == 0 or step == steps):
+                print(f"\repoch {epoch}: step {step}/{steps}", end="\r", file=sys.stderr, flush=True)
+        got = predict(average, columns[validation])
+        want = label[validation].numpy()
+        value = log_loss(got, want)
+        log(f"epoch {epoch:2}  training log loss {total / len(training):.4f}  validation log loss {value:.4f}  "
+            f"AUC {auc(got, want):.4f}  {time.monotonic() - begun:.1f} s")
+        if value < best[0]:
+            best = (value, copy.deepcopy(average), epoch)
+        elif epoch - best[2] >= options.patience:
+            break
+    return best[1:]
+
+
+def write_rows(path, columns, label):
+    """The held-out rows as a CSV file that `ss1 run` reads."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*TABLES, "label"])
+        writer.writerows([*row, int(positive)] for row, positive in zip(columns.tolist(), label.tolist()))
+
+
+def arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example:\n  python3 train_insteval.py --kind ss1 --out ../../../examples/models/insteval-ss1\n\n"
+               "The same command, seed, versions and processor give the same model. An epoch takes a quarter to half a minute\n"
+               "on one core with OpenBLAS (Debian: libopenblas0) under PyTorch, ten times that with the reference BLAS.")
+    def option(name, default, text):
+        parser.add_argument(name, type=type(default), default=default, help=f"{text} (default: %(default)s)")
+    parser.add_argument("--kind", choices=["dense", "ss1"], required=True, help="dense layers, or the wide ones as SS1")
+    parser.add_argument("--out", type=pathlib.Path, required=True,
+                        help="model directory to write: config.json, model.safetensors, train.log")
+    parser.add_argument("--data", type=pathlib.Path, default=HERE.parents[2] / "examples/data/insteval.csv.gz",
+                        help="the data set (default: examples/data/insteval.csv.gz of this project)")
+    parser.add_argument("--test-rows", type=pathlib.Path, help="also write the held-out test rows to this CSV file")
+    option("--c", 4, "compression of the SS1 layers")
+    option("--seed", 1, "seed of the split, the training and the SS1 mapping")
+    option("--epochs", 20, "most epochs")
+    option("--patience", 2, "epochs without a better validation log loss before training stops")
+    option("--batch", 512, "rows of one step")
+    option("--lr", 3e-4, "Adam's step for the MLPs")
+    option("--embedding-lr", 1e-3, "Adam's step for the tables")
+    option("--decay", 1e-5, "L2 penalty on the MLPs")
+    option("--embedding-decay", 3e-4, "L2 penalty on the tables")
+    option("--embedding-dropout", 0.1, "probability that a table's vector is dropped")
+    option("--average", 0.99, "decay of the running average of the weights")
+    option("--embedding-deviation", 0.1, "standard deviation of the tables' first values")
+    option("--threads", 1, "PyTorch's threads; another number may change the last bits")
+    return parser.parse_args()
+
+
+def main():
+    options = arguments()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    torch.use_deterministic_algorithms(True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    with open(options.out / "train.log", "w") as file:
+        def log(line):
+            print(line, flush=True)
+            print(line, file=file, flush=True)
+
+        log(f"python3 train_insteval.py {' '.join(sys.argv[1:])}")
+        log(f"Python {platform.python_version()}, PyTorch {torch.__version__}, numpy {numpy.__version__}, "
+            f"{platform.machine()}")
+        settings = {name: value for name, value in vars(options).items() if name not in ("data", "out", "test_rows")}
+        log(", ".join(f"{name}={value}" for name, value in settings.items()))
+        columns, label = read(options.data)
+        parts = split(len(label), options.seed)
+        columns, label, parts = torch.from_numpy(columns), torch.from_numpy(label), [torch.from_numpy(p) for p in parts]
+        log(f"{len(label)} rows, {label.mean():.1%} positive: {' / '.join(str(len(p)) for p in parts)} "
+            "for training / validation / test")
+
+        model = dlrm.DLRM(config(columns, options.kind, options.c, options.seed))
+        log(f"{sum(p.numel() for p in model.parameters())} stored values, "
+            f"{sum(p.numel() for p in model.emb_l.parameters())} of them in tables")
+        model.bot_l[0] = Normalised(model.bot_l[0], inputs(columns[parts[0]])[0])
+        model, epoch = train(model, columns, label, parts, options, log)
+        model.bot_l[0] = model.bot_l[0].fold()
+        model_dir.save(options.out, model.config, model.state_dict())
+
+        log(f"kept epoch {epoch}; the model that was written, with the raw numbers as its inputs:")
+        for name, part in (("validation", parts[1]), ("test", parts[2])):
+            got, want = predict(model, columns[part]), label[part].numpy()
+            log(f"{name:10}  log loss {log_loss(got, want):.4f}  AUC {auc(got, want):.4f}")
+        mean = torch.full((len(parts[2]),), float(label[parts[0]].mean())).numpy()
+        log(f"test log loss of the training rows' mean alone: {log_loss(mean, label[parts[2]].numpy()):.4f}")
+    if options.test_rows:
+        write_rows(options.test_rows, columns[parts[2]], label[parts[2]])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Builds ss1 and runs its main job: a trained recommendation model on held-out rows, dense and as SS1, then a
+# BERT-base-shaped encoder. Installs missing Debian packages first. Takes a few minutes the first time.
+cd "$(dirname "$0")"
+. .ci/prepare
+
+install_packages "${build_packages[@]}"
+configure_and_build build/demo --buildtype=release -Dtests=false -Dbench=false -Dexamples=false -Dbindings=[]
+ss1=build/demo/src/cli/ss1
+models=examples/models
+rows=examples/data/insteval-test.csv
+
+say "This machine"
+"$ss1" info
+
+say "Lecture ratings (InstEval): will a student rate a lecture 4 or 5? Held-out rows, dense against SS1 at c = 4"
+for model in insteval-dense insteval-ss1; do
+    printf '%s: ' "$model"
+    "$ss1" run "$models/$model" --input "$rows" --label label --output /dev/null
+done
+
+say "Latency of both, interleaved in one run"
+"$ss1" bench model "$models/insteval-dense" "$models/insteval-ss1" --batch 1,64,1024 --input "$rows"
+
+say "An encoder of BERT-base's shape (random weights), sequence 128, dense against SS1 at c = 4"
+"$ss1" bench model "$models/bert-base" "$models/bert-base-ss1" --random-weights 1 --tokens 128 --batch 1

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// Classify one sequence with a BERT directory from a C++17 program, handles owned by ss1.hpp.
+// Build: c++ -std=c++17 classify_bert.cpp $(pkg-config --cflags --libs ss1)
+// Run:   ./classify_bert [directory [token id]...]
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <ss1/ss1.hpp>
+#include <vector>
+
+namespace {
+
+// The logits of one sequence of token ids.
+std::vector<float> classify(const ss1::model_ptr &model, std::vector<int64_t> ids) {
+    ss1_session_options options = SS1_SESSION_OPTIONS_INIT;
+    options.max_tokens = ids.size();
+    const ss1::session_ptr session = ss1::make_session(model, options);
+
+    ss1_tensor logits;
+    ss1::check(ss1_model_output(model.get(), 2, &logits));  // [batch, labels]; fails if the model has no classifier
+    std::vector<float> values(static_cast<size_t>(logits.shape[1]));
+    logits.data = values.data();
+    logits.bytes = values.size() * sizeof(float);
+
+    // Every token is seen and of type 0: attention_mask and token_type_ids may be left out.
+    const auto tokens = static_cast<int64_t>(ids.size());
+    const ss1_tensor input = {"input_ids", SS1_DTYPE_I64, 2, {1, tokens}, ids.data(), ids.size() * sizeof(int64_t)};
+    ss1::check(ss1_session_run(session.get(), &input, 1, &logits, 1));
+    return values;
+}
+
+}  // namespace
+
+int main(int argc, char **argv) try {
+    const ss1::context_ptr context = ss1::make_context();
+    const ss1::model_ptr model = ss1::load_model(context, argc > 1 ? argv[1] : "tests/data/bert_classifier");
+    std::vector<int64_t> ids;
+    for (int i = 2; i < argc; ++i) ids.push_back(std::atoll(argv[i]));
+    if (ids.empty()) ids = {2, 71, 82, 81, 3};
+
+    const std::vector<float> logits = classify(model, ids);
+    double sum = 0;
+    for (const float logit : logits) sum += std::exp(static_cast<double>(logit));
+    for (size_t i = 0; i < logits.size(); ++i)
+        std::printf("label %zu: logit %+.4f, probability %.4f\n", i, static_cast<double>(logits[i]),
+                    std::exp(static_cast<double>(logits[i])) / sum);
+    std::printf("most likely: label %td\n", std::max_element(logits.begin(), logits.end()) - logits.begin());
+} catch (const ss1::error &e) {
+    std::fprintf(stderr, "%s: %s\n", ss1_status_name(e.status()), e.what());
+    return 1;
+}

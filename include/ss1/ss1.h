@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file ss1.h  C API of ss1: linear layers tied c-fold (SS1), DLRM and BERT inference.
+ *
+ * Symbols: M rows (batch x tokens), K inputs, N outputs, c compression, B_K K-block length, B_N output-block width,
+ * V rotation step, Kz = B_K * ceil(K / (c * B_K)) stored columns. A layer computes Y[M,N] = act(X[M,K] . W[K,N] + b)
+ * with W tied as in Desai et al., "SS1: Sketch Structured Transform", NeurIPS 2024: each stored Z[N,Kz] stands at c
+ * places.
+ *
+ * Rules that hold for every function:
+ *  - Errors: functions return an ss1_status; ss1_last_error() gives this thread's message (function, argument, value,
+ * rule). On error no output is written, no ownership moves and nothing half created remains. The library never prints,
+ *    aborts, exits or lets an exception out.
+ *  - Structs: set them with their SS1_..._INIT macro; a field that is 0 means its default. They grow only at the end.
+ *  - Strings are UTF-8, zero terminated. Unless said otherwise, pointers passed in need to live only during the call.
+ *  - Lengths and leading dimensions are in elements unless the name ends in _bytes. Matrices are row-major.
+ *  - Threads: contexts, layers and models may be used by many threads at once; a session by one thread at a time.
+ *  - Bits: on one machine and instruction-set level a row of the output has the same bits for any thread count, batch
+ *    size and position in the batch.
+ */
+#ifndef SS1_H
+#define SS1_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "version.h"
+
+#if defined(__GNUC__)
+#define SS1_API __attribute__((visibility("default")))
+#else
+#define SS1_API
+#endif
+
+/* C++ needs to be told that an enum may hold any int: a C caller can pass one, and the library must be able to refuse
+ * it. */
+#ifdef __cplusplus
+#define SS1_ENUM_INT : int
+extern "C" {
+#else
+#define SS1_ENUM_INT
+#endif
+
+/* ---------------------------------------------------------------- status */
+
+/** Result of a call. Values are pinned forever; new ones are appended. */
+typedef enum ss1_status SS1_ENUM_INT {
+    SS1_OK = 0,
+    SS1_ERROR_INVALID_ARGUMENT = 1, /**< an argument breaks a rule of the function */
+    SS1_ERROR_UNSUPPORTED = 2,      /**< valid, but this build or machine cannot do it */
+    SS1_ERROR_OUT_OF_MEMORY = 3,    /**< the allocator returned NULL */
+    SS1_ERROR_BACKEND = 4,          /**< backend missing, of another ABI, not usable here, or its device failed */
+    SS1_ERROR_INTERNAL = 5,         /**< a bug in ss1 */
+    SS1_ERROR_IO = 6,    /**< a file cannot be opened, read or written; the message has the system's reason */
+    SS1_ERROR_FORMAT = 7 /**< a file was read but breaks a rule of its format */
+} ss1_status;
+
+/** Name of a status, e.g. "SS1_ERROR_FORMAT"; "SS1_ERROR_UNKNOWN" for other values. Never NULL, static storage. */
+SS1_API const char *ss1_status_name(ss1_status status);
+
+/** Message of this thread's last failing call, "" if none failed. Valid until the next ss1 call on this thread. */
+SS1_API const char *ss1_last_error(void);
+
+/** Version of the library that is loaded, e.g. "0.1.0" (the header's is SS1_VERSION_STRING). Static storage. */
+SS1_API const char *ss1_version(void);
+
+/* ---------------------------------------------------------------- context */
+
+/** Element types. Values are pinned. */
+typedef enum ss1_dtype SS1_ENUM_INT {
+    SS1_DTYPE_DEFAULT = 0, /**< f32 wherever a type is optional */
+    SS1_DTYPE_F32 = 1,
+    SS1_DTYPE_BF16 = 2,
+    SS1_DTYPE_F16 = 3,
+    SS1_DTYPE_I8 = 4,
+    SS1_DTYPE_U8 = 5,
+    SS1_DTYPE_I32 = 6,
+    SS1_DTYPE_I64 = 7
+} ss1_dtype;
+
+typedef enum ss1_log_level SS1_ENUM_INT {
+    SS1_LOG_ERROR = 1,
+    SS1_LOG_WARNING = 2,
+    SS1_LOG_INFO = 3,
+    SS1_LOG_DEBUG = 4
+} ss1_log_level;
+
+/** Runs task(arg, i) once for each i in [0, n), in any order, possibly at once, and returns when all are done. */
+typedef void (*ss1_parallel_for_fn)(void *user, size_t n, void (*task)(void *arg, size_t i), void *arg);
+/** Returns `bytes` bytes at a multiple of `alignment` (a power of two, at least 64), or NULL. */
+typedef void *(*ss1_alloc_fn)(void *user, size_t bytes, size_t alignment);
+/** Takes back what the alloc function returned, with the same size. */
+typedef void (*ss1_free_fn)(void *user, void *pointer, size_t bytes);
+/** Receives one line of text without line end; called only from the thread inside the ss1 call. */
+typedef void (*ss1_log_fn)(void *user, ss1_log_level level, const char *message);
+
+/**
+ * What a context is made of. Every field 0 is the default.
+ *   .num_threads   Threads of one run; 0 = min(affinity mask, cgroup quota). 1 runs on the caller, without OpenMP.
+ *                  The environment variable SS1_NUM_THREADS replaces a 0 here.
+ *   .parallel_for  The caller's thread pool, used instead of OpenMP; num_threads then says how many tasks to make (0:
+ * as above). Must be callable from every thread that runs layers of this context. .alloc, .free  Memory for weights,
+ * packed weights, scratch and activations; both or neither. Thread-safe. .log           Receives messages up to
+ * .log_level (0 = SS1_LOG_WARNING; SS1_VERBOSE=1..4 raises it). NULL: silence. .max_isa       Highest instruction-set
+ * level to use, by name as ss1_get_info() lists them ("none" = scalar reference, "sse4", "avx2", "avx512", ...). NULL:
+ * all that the machine has; SS1_MAX_ISA replaces a NULL. A level above the machine's is SS1_ERROR_UNSUPPORTED. .backend
+ * "cpu" (NULL is the same), or a backend to load as ss1_context_load_backend() does. .device        Device number for
+ * backends that have several.
+ */
+typedef struct ss1_context_options {
+    uint32_t struct_size;
+    uint32_t num_threads;
+    ss1_parallel_for_fn parallel_for;
+    void *parallel_for_user;
+    ss1_alloc_fn alloc;
+    ss1_free_fn free;
+    void *alloc_user;
+    ss1_log_fn log;
+    void *log_user;
+    ss1_log_level log_level;
+    int32_t device;
+    const char *max_isa;
+    const char *backend;
+} ss1_context_options;
+#define SS1_CONTEXT_OPTIONS_INIT \
+    { sizeof(ss1_context_options), 0, 0, 0, 0, 0, 0, 0, 0, (ss1_log_level)0, 0, 0, 0 }
+
+typedef struct ss1_context ss1_context;
+
+/**
+ * Create a context.
+ * @param options  NULL for all defaults.
+ * @param context  Receives the context; the caller owns it. Not written on error.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (unknown name, half an allocator, num_threads > 4096);
+ *         SS1_ERROR_UNSUPPORTED (max_isa above the machine); SS1_ERROR_BACKEND; SS1_ERROR_OUT_OF_MEMORY.
+ */
+SS1_API ss1_status ss1_context_create(const ss1_context_options *options, ss1_context **context);
+
+/** Give the context up and set *context to NULL; accepts NULL and pointers to NULL. Layers and models made from it keep
+ * what they need. */
+SS1_API void ss1_context_destroy(ss1_context **context);
+
+/**
+ * Load a backend plugin; layers created afterwards in this context use it.
+ * @param name  "cuda" (looked for as libss1-cuda.so in <libdir>/ss1, then in the folder SS1_BACKEND_PATH) or a path
+ * with a '/'.
+ * @return SS1_OK; SS1_ERROR_BACKEND with one of three messages: file missing, wrong ABI, not usable on this machine.
+ * @note Not to be called while other threads create layers in this context. A loaded plugin is never unloaded.
+ */
+SS1_API ss1_status ss1_context_load_backend(ss1_context *context, const char *name);
+
+/** One instruction set, backend or kernel: its name, whether it is used, and why or why not. Owned by the context. */
+typedef struct ss1_info_item {
+    const char *name;
+    int32_t used;       /**< 1 used, 0 not */
+    const char *reason; /**< "found and used", "not found on this CPU", "above max_isa=avx2", ... */
+} ss1_info_item;
+
+/** What a context decided. Pointers are owned by the context and live as long as it. */
+typedef struct ss1_info {
+    uint32_t struct_size;
+    uint32_t num_threads;
+    const char *threads_reason; /**< e.g. "affinity mask of 2 CPUs, no cgroup quota" */
+    const char *cpu;            /**< model name */
+    const char *backend;        /**< the one that new layers use */
+    size_t n_isas, n_backends, n_kernels;
+    const ss1_info_item *isas; /**< lowest level first */
+    const ss1_info_item *backends;
+    const ss1_info_item *kernels;         /**< every row of the kernel table, best first within a family */
+    size_t l1d_bytes, l2_bytes, l3_bytes; /**< data caches seen by one core; 0 if the system does not tell */
+    int32_t device;                       /**< of the options */
+} ss1_info;
+#define SS1_INFO_INIT \
+    { sizeof(ss1_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/** Fill `info` with what `context` decided. @return SS1_OK or SS1_ERROR_INVALID_ARGUMENT. */
+SS1_API ss1_status ss1_get_info(const ss1_context *context, ss1_info *info);
+
+/* ---------------------------------------------------------------- one linear layer */
+
+/** How the rotations and signs of the tied weights are made. Values are pinned. */
+typedef enum ss1_scheme SS1_ENUM_INT {
+    SS1_SCHEME_DEFAULT = 0,   /**< mixed */
+    SS1_SCHEME_REFERENCE = 1, /**< the authors' code, bit for bit; factorises into one sketch and a dense product */
+    SS1_SCHEME_MIXED = 2      /**< an independent hash and sign per (output block, group, member): better accuracy */
+} ss1_scheme;
+
+/** Activation applied to X.W + b. Values are pinned. */
+typedef enum ss1_activation SS1_ENUM_INT {
+    SS1_ACTIVATION_NONE = 0,
+    SS1_ACTIVATION_RELU = 1,
+    SS1_ACTIVATION_GELU = 2,      /**< x/2 (1 + erf(x / sqrt 2)) */
+    SS1_ACTIVATION_GELU_TANH = 3, /**< x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+    SS1_ACTIVATION_TANH = 4,
+    SS1_ACTIVATION_SIGMOID = 5,
+    SS1_ACTIVATION_SILU = 6 /**< x / (1 + exp(-x)) */
+} ss1_activation;
+
+/**
+ * One linear layer. K and N must be set; 0 elsewhere is the default.
+ *   .c        Compression >= 1; 0 = 1 = plain dense. c * B_K <= K.
+ *   .seed     Of the hash. All 32 bits count for both schemes.
+ *   .block_k  B_K in {16, 32, 64, 128, 256}; 0 = 64.
+ *   .block_n  B_N, a multiple of 16; 0 = clamp(64 * ceil(N / 256), 256, 512); SS1_BLOCK_N_ALL = one block.
+ *   .step     V, a power of two that divides B_K; 0 = 16 for mixed; reference always has 8.
+ *   .x_dtype, .y_dtype, .weight_dtype  f32 (the only one in this version: others are SS1_ERROR_UNSUPPORTED).
+ */
+typedef struct ss1_linear_desc {
+    uint32_t struct_size;
+    uint32_t c;
+    size_t K, N;
+    ss1_scheme scheme;
+    uint32_t seed;
+    uint32_t block_k, block_n, step;
+    ss1_activation activation;
+    ss1_dtype x_dtype, y_dtype, weight_dtype;
+} ss1_linear_desc;
+#define SS1_BLOCK_N_ALL UINT32_MAX
+#define SS1_LINEAR_DESC_INIT                                                                                        \
+    {                                                                                                               \
+        sizeof(ss1_linear_desc), 0, 0, 0, (ss1_scheme)0, 0, 0, 0, 0, (ss1_activation)0, (ss1_dtype)0, (ss1_dtype)0, \
+            (ss1_dtype)0                                                                                            \
+    }
+
+/**
+ * Weights of a layer; copied (packed) by ss1_layer_create().
+ *   .z, .ldz   [N, Kz] f32, ldz >= Kz (0 = Kz). For c = 1: the dense weight as PyTorch stores it, [N, K] with Kz = K.
+ *   .bias      [N] f32 or NULL for none.
+ * Values must be finite.
+ */
+typedef struct ss1_linear_weights {
+    uint32_t struct_size;
+    const float *z;
+    size_t ldz;
+    const float *bias;
+} ss1_linear_weights;
+#define SS1_LINEAR_WEIGHTS_INIT \
+    { sizeof(ss1_linear_weights), 0, 0, 0 }
+
+/**
+ * Replace every default in `desc` by its value and check all rules.
+ * @param stored_columns  Receives Kz (K for c = 1); may be NULL.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT naming the field, its value and the rule; SS1_ERROR_UNSUPPORTED (dtype).
+ */
+SS1_API ss1_status ss1_linear_resolve(ss1_linear_desc *desc, size_t *stored_columns);
+
+/**
+ * Project a dense weight onto the tied form: Z[n,k] = mean of s * W over the c tied places, the least-squares fit to W;
+ * with a second moment the fit to the layer's output instead, Z_j^T = (A_j^T S A_j)^-1 A_j^T S W_j^T, 1e-3 of the mean
+ * diagonal added.
+ * @param weight  [N, K] f32, ldw >= K (0 = K), as PyTorch stores it.
+ * @param second_moment  [K, K] f32, E[x^T x] over calibration rows, symmetric; or NULL.
+ * @param z       [N, Kz] f32 out, ldz >= Kz (0 = Kz). Must not overlap the inputs.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT; SS1_ERROR_OUT_OF_MEMORY.
+ * @note Time O(N K); with second_moment O(N K^2 + (N / B_N) Kz^3).
+ */
+SS1_API ss1_status ss1_project(const ss1_linear_desc *desc, const float *weight, size_t ldw, const float *second_moment,
+                               float *z, size_t ldz);
+
+/**
+ * Expand stored weights to the dense weight they stand for: the oracle for everything else.
+ * @param z       [N, Kz] f32, ldz >= Kz (0 = Kz).
+ * @param weight  [N, K] f32 out, ldw >= K (0 = K): weight[n,k] = W[k,n] of the definition.
+ */
+SS1_API ss1_status ss1_expand(const ss1_linear_desc *desc, const float *z, size_t ldz, float *weight, size_t ldw);
+
+typedef struct ss1_layer ss1_layer;
+
+/**
+ * Create a layer: choose kernels, pack the weights. Immutable afterwards, may be run by many threads.
+ * @param layer  Receives the layer; the caller owns it. Not written on error.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (a rule of ss1_linear_desc, NULL, non-finite weight);
+ *         SS1_ERROR_UNSUPPORTED; SS1_ERROR_OUT_OF_MEMORY; SS1_ERROR_BACKEND.
+ */
+SS1_API ss1_status ss1_layer_create(ss1_context *context, const ss1_linear_desc *desc,
+                                    const ss1_linear_weights *weights, ss1_layer **layer);
+
+/** Destroy a layer and set *layer to NULL; accepts NULL and pointers to NULL. No run may be under way. */
+SS1_API void ss1_layer_destroy(ss1_layer **layer);
+
+/** BYTES of scratch that a run of m rows needs; 0 for a NULL layer. Grows with m only up to a bound known at create. */
+SS1_API size_t ss1_layer_scratch_bytes(const ss1_layer *layer, size_t m);
+
+/** Arguments of one run, see ss1_layer_run(). */
+typedef struct ss1_linear_args {
+    uint32_t struct_size;
+    size_t m;
+    const void *x;
+    size_t ldx;
+    void *y;
+    size_t ldy;
+    void *scratch;
+    void *stream;
+} ss1_linear_args;
+#define SS1_LINEAR_ARGS_INIT \
+    { sizeof(ss1_linear_args), 0, 0, 0, 0, 0, 0, 0 }
+
+/**
+ * Run one layer: y = act(x . W + b).
+ * @param args  .m         Rows of x and y. 0 does nothing.
+ *              .x, .ldx   [m, K], desc.x_dtype; ldx >= K (0 = K). Element aligned; 64 bytes is fastest.
+ *              .y, .ldy   [m, N], desc.y_dtype; ldy >= N (0 = N). Must not overlap x. Columns N..ldy-1 are kept.
+ *              .scratch   ss1_layer_scratch_bytes(layer, m) BYTES at a multiple of 64, or NULL to use the context's,
+ *                         which allocates only while it grows.
+ *              .stream    CUDA stream; NULL on the CPU.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (NULL, ldx < K, ldy < N, overlap, misaligned, sizes that overflow);
+ *         SS1_ERROR_OUT_OF_MEMORY (NULL scratch only).
+ * @note Thread-safe: one layer may run on many threads, each with its own scratch or with NULL.
+ */
+SS1_API ss1_status ss1_layer_run(const ss1_layer *layer, const ss1_linear_args *args);
+
+/** What a layer chose at create. Strings are owned by the layer. */
+typedef struct ss1_layer_info {
+    uint32_t struct_size;
+    ss1_linear_desc desc;       /**< all defaults replaced */
+    const char *kernels;        /**< e.g. "cpu sketch_f32_avx512 gemm_f32_14x32_avx512" */
+    size_t stored_columns;      /**< Kz */
+    size_t weight_bytes;        /**< packed weights and bias */
+    double flops_per_row;       /**< multiply-adds and sketch additions actually done, counted as 2 and 1 */
+    double flops_per_row_dense; /**< 2 K N */
+} ss1_layer_info;
+#define SS1_LAYER_INFO_INIT \
+    { sizeof(ss1_layer_info), SS1_LINEAR_DESC_INIT, 0, 0, 0, 0, 0 }
+
+/** Describe a layer. @return SS1_OK or SS1_ERROR_INVALID_ARGUMENT. */
+SS1_API ss1_status ss1_layer_describe(const ss1_layer *layer, ss1_layer_info *info);
+
+/* ---------------------------------------------------------------- models */
+
+typedef struct ss1_model ss1_model;
+typedef struct ss1_session ss1_session;
+
+/**
+ * Options of ss1_model_load().
+ *   .random_weights  1: tensors are drawn from N(0, 0.02^2) by .seed instead of being read, model.safetensors need not
+ * exist. For measuring a shape.
+ */
+typedef struct ss1_model_options {
+    uint32_t struct_size;
+    uint32_t random_weights;
+    uint64_t seed;
+} ss1_model_options;
+#define SS1_MODEL_OPTIONS_INIT \
+    { sizeof(ss1_model_options), 0, 0 }
+
+/**
+ * Load a model directory: config.json and model.safetensors (or its sharded index). Families: "dlrm" and "bert"
+ * (a Hugging Face BERT directory loads as it is). Files are copied, not mapped; the directory may vanish afterwards.
+ * @param directory  Path; @param options NULL for defaults.
+ * @param model      Receives the model; the caller owns one reference. Not written on error.
+ * @return SS1_OK; SS1_ERROR_IO (missing or unreadable file); SS1_ERROR_FORMAT (a file breaks a rule: file, tensor or
+ * key, value and rule are in the message); SS1_ERROR_UNSUPPORTED (by name); SS1_ERROR_OUT_OF_MEMORY.
+ */
+SS1_API ss1_status ss1_model_load(ss1_context *context, const char *directory, const ss1_model_options *options,
+                                  ss1_model **model);
+
+/** Give one reference up and set *model to NULL; accepts NULL and pointers to NULL. Sessions keep their model alive. */
+SS1_API void ss1_model_destroy(ss1_model **model);
+
+/** A named array: input or output of a session. Shapes that vary are -1 in ss1_model_input/output. */
+typedef struct ss1_tensor {
+    const char *name;
+    ss1_dtype dtype;
+    uint32_t rank;
+    int64_t shape[4];
+    void *data;   /**< row-major, no padding; never written for inputs */
+    size_t bytes; /**< size of data */
+} ss1_tensor;
+
+/**
+ * Describe the i-th input or output; data is NULL, bytes 0, shape -1 where it varies. Names are owned by the model.
+ *   DLRM  in:  dense_x f32 [B, D]; indices i64 [total]; offsets i64 [tables, B]: bag (t, b) is
+ *              indices[offsets[t,b] .. next offset in row-major order), the last one ends at total.
+ *         out: probability f32 [B].
+ *   BERT  in:  input_ids i64 [B, T]; optional attention_mask i64 [B, T] (1 = token, 0 = padding), token_type_ids i64
+ * [B, T]. out: last_hidden_state f32 [B, T, H]; pooled f32 [B, H]; logits f32 [B, labels], as far as the model has
+ * them.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT once i is past the last one: count by calling until then.
+ */
+SS1_API ss1_status ss1_model_input(const ss1_model *model, size_t i, ss1_tensor *tensor);
+SS1_API ss1_status ss1_model_output(const ss1_model *model, size_t i, ss1_tensor *tensor);
+
+/** One linear layer of a model. The name and the strings in `layer` are owned by the model. */
+typedef struct ss1_model_layer_info {
+    uint32_t struct_size;
+    const char *name; /**< e.g. "top_l.2", "encoder.layer.0.intermediate.dense" */
+    ss1_layer_info layer;
+} ss1_model_layer_info;
+#define SS1_MODEL_LAYER_INFO_INIT \
+    { sizeof(ss1_model_layer_info), 0, SS1_LAYER_INFO_INIT }
+
+/** Describe the i-th linear layer, in the order of execution. @return as ss1_model_input(). */
+SS1_API ss1_status ss1_model_layer(const ss1_model *model, size_t i, ss1_model_layer_info *info);
+
+/** What a model is. Strings are owned by the model. */
+typedef struct ss1_model_info {
+    uint32_t struct_size;
+    const char *family; /**< "dlrm" or "bert" */
+    const char *config; /**< config.json as it was read */
+    size_t n_inputs, n_outputs, n_layers;
+    size_t weight_bytes; /**< memory held by the weights */
+    size_t parameters;   /**< stored values: tables, matrices, biases */
+} ss1_model_info;
+#define SS1_MODEL_INFO_INIT \
+    { sizeof(ss1_model_info), 0, 0, 0, 0, 0, 0, 0 }
+
+/** Describe a model. @return SS1_OK or SS1_ERROR_INVALID_ARGUMENT. */
+SS1_API ss1_status ss1_model_describe(const ss1_model *model, ss1_model_info *info);
+
+/**
+ * Bounds of a session.
+ *   .max_batch   Rows (DLRM) or sequences (BERT) of one run; 0 = 1.
+ *   .max_tokens  BERT: tokens of one sequence; 0 = the model's max_position_embeddings. Ignored by DLRM.
+ */
+typedef struct ss1_session_options {
+    uint32_t struct_size;
+    size_t max_batch;
+    size_t max_tokens;
+} ss1_session_options;
+#define SS1_SESSION_OPTIONS_INIT \
+    { sizeof(ss1_session_options), 0, 0 }
+
+/**
+ * BYTES that a session with these bounds allocates; known before anything is allocated.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (bounds that overflow, max_tokens above the model's limit).
+ */
+SS1_API ss1_status ss1_session_bytes(const ss1_model *model, const ss1_session_options *options, size_t *bytes);
+
+/**
+ * Create a session: the activations of one caller. All memory is taken here, a run allocates nothing.
+ * @param options  NULL for defaults. @param session Receives the session; the caller owns it.
+ */
+SS1_API ss1_status ss1_session_create(ss1_model *model, const ss1_session_options *options, ss1_session **session);
+
+/** Destroy a session and set *session to NULL; accepts NULL and pointers to NULL. */
+SS1_API void ss1_session_destroy(ss1_session **session);
+
+/**
+ * Run the model.
+ * @param inputs   Tensors by name, in any order; bytes must equal the shape's size. Missing optional ones take their
+ * default.
+ * @param outputs  Those wanted, by name: dtype, data and bytes (at least what is needed) are read; rank and shape are
+ * written.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (unknown, missing or twice-given name, dtype, rank, shape, bytes; batch
+ * above max_batch; an index or offset out of range: the message names table, position, value and row count).
+ */
+SS1_API ss1_status ss1_session_run(ss1_session *session, const ss1_tensor *inputs, size_t n_inputs, ss1_tensor *outputs,
+                                   size_t n_outputs);
+
+/* ---------------------------------------------------------------- conversion */
+
+/** Where the weights of the matched layers come from. */
+typedef enum ss1_convert_from SS1_ENUM_INT {
+    SS1_CONVERT_FROM_DENSE = 0, /**< dense layers: project them (ss1_project without second moment) */
+    SS1_CONVERT_FROM_SSL = 1 /**< the SS1 authors' checkpoints: `weight` is already Z; desc must say how it was made */
+} ss1_convert_from;
+
+/**
+ * Options of ss1_model_convert().
+ *   .desc    c, scheme, seed, block_k, block_n, step for the matched layers; K and N are taken from the model.
+ *            FROM_SSL: scheme reference; c, seed, block_k and block_n must be given (they are not in the file).
+ *   .layers  Which linear layers, comma separated names with * for any run of characters, '!' in front excludes;
+ *            NULL: every layer with c * block_k <= K. A pattern that matches no layer is an error.
+ */
+typedef struct ss1_convert_options {
+    uint32_t struct_size;
+    ss1_convert_from from;
+    ss1_linear_desc desc;
+    const char *layers;
+    ss1_model_options load; /**< how to read the source, see ss1_model_load() */
+} ss1_convert_options;
+#define SS1_CONVERT_OPTIONS_INIT \
+    { sizeof(ss1_convert_options), (ss1_convert_from)0, SS1_LINEAR_DESC_INIT, 0, SS1_MODEL_OPTIONS_INIT }
+
+/**
+ * Read a model directory and write another one with the matched layers as SS1. Files appear atomically (temporary name,
+ * rename); `output` is created and must not hold a model yet.
+ * @return as ss1_model_load(); SS1_ERROR_INVALID_ARGUMENT (pattern without a match, c * B_K > K for a layer named by
+ * `layers`); SS1_ERROR_IO (output exists or cannot be written).
+ */
+SS1_API ss1_status ss1_model_convert(ss1_context *context, const char *directory, const char *output,
+                                     const ss1_convert_options *options);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// C++17 RAII over ss1.h: owning handles that destroy themselves and turn a failing status into ss1::error. No logic.
+#ifndef SS1_HPP
+#define SS1_HPP
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+
+#include "ss1.h"
+
+namespace ss1 {
+
+// A failed call: its status, and ss1_last_error() as what().
+class error : public std::runtime_error {
+  public:
+    explicit error(ss1_status status) : std::runtime_error(ss1_last_error()), status_(status) {}
+    ss1_status status() const noexcept { return status_; }
+
+  private:
+    ss1_status status_;
+};
+
+// Throws unless `status` is SS1_OK.
+inline void check(ss1_status status) {
+    if (status != SS1_OK) throw error(status);
+}
+
+namespace detail {
+template <class T, void (*Destroy)(T **)>
+struct deleter {
+    void operator()(T *pointer) const noexcept { Destroy(&pointer); }
+};
+}  // namespace detail
+
+// Owning handles; `get()` gives the C pointer for every function of ss1.h.
+using context_ptr = std::unique_ptr<ss1_context, detail::deleter<ss1_context, ss1_context_destroy>>;
+using layer_ptr = std::unique_ptr<ss1_layer, detail::deleter<ss1_layer, ss1_layer_destroy>>;
+using model_ptr = std::unique_ptr<ss1_model, detail::deleter<ss1_model, ss1_model_destroy>>;
+using session_ptr = std::unique_ptr<ss1_session, detail::deleter<ss1_session, ss1_session_destroy>>;
+
+inline context_ptr make_context(const ss1_context_options &options = SS1_CONTEXT_OPTIONS_INIT) {
+    ss1_context *context = nullptr;
+    check(ss1_context_create(&options, &context));
+    return context_ptr(context);
+}
+
+inline layer_ptr make_layer(const context_ptr &context, const ss1_linear_desc &desc,
+                            const ss1_linear_weights &weights) {
+    ss1_layer *layer = nullptr;
+    check(ss1_layer_create(context.get(), &desc, &weights, &layer));
+    return layer_ptr(layer);
+}
+
+inline model_ptr load_model(const context_ptr &context, const std::string &directory,
+                            const ss1_model_options &options = SS1_MODEL_OPTIONS_INIT) {
+    ss1_model *model = nullptr;
+    check(ss1_model_load(context.get(), directory.c_str(), &options, &model));
+    return model_ptr(model);
+}
+
+inline session_ptr make_session(const model_ptr &model, const ss1_session_options &options = SS1_SESSION_OPTIONS_INIT) {
+    ss1_session *session = nullptr;
+    check(ss1_session_create(model.get(), &options, &session));
+    return session_ptr(session);
+}
+
+}  // namespace ss1
+
+#endif

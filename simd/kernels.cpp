@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// Expands kernels.inc: first to the declarations of all kernels, then once per family to its table.
+#include "kernels.hpp"
+
+#include "simd_config.h"
+
+namespace ss1 {
+
+#define SS1_GEMM(name, ...) void name(const gemm_args &) noexcept;
+#define SS1_SKETCH(name, ...) void name(const sketch_args &) noexcept;
+#define SS1_ACTIVATION(name, ...) void name(const activation_args &) noexcept;
+#define SS1_SOFTMAX(name, ...) void name(const softmax_args &) noexcept;
+#define SS1_NORM(name, ...) void name(const norm_args &) noexcept;
+#define SS1_BAG(name, ...) void name(const bag_args &) noexcept;
+#define SS1_INTERACT(name, ...) void name(const interact_args &) noexcept;
+#include "kernels.inc"
+
+namespace {
+
+#define SS1_GEMM(name, needs, mr, nt) {#name, name, needs, mr, nt},
+constexpr gemm_kernel gemm_rows[] = {
+#include "kernels.inc"
+};
+
+#define SS1_SKETCH(name, needs) {#name, name, needs},
+constexpr sketch_kernel sketch_rows[] = {
+#include "kernels.inc"
+};
+
+#define SS1_ACTIVATION(name, needs, what) {#name, name, needs, activation::what},
+constexpr activation_kernel activation_rows[] = {
+#include "kernels.inc"
+};
+
+#define SS1_SOFTMAX(name, needs) {#name, name, needs},
+constexpr softmax_kernel softmax_rows[] = {
+#include "kernels.inc"
+};
+
+#define SS1_NORM(name, needs) {#name, name, needs},
+constexpr norm_kernel norm_rows[] = {
+#include "kernels.inc"
+};
+
+#define SS1_BAG(name, needs) {#name, name, needs},
+constexpr bag_kernel bag_rows[] = {
+#include "kernels.inc"
+};
+
+#define SS1_INTERACT(name, needs) {#name, name, needs},
+constexpr interact_kernel interact_rows[] = {
+#include "kernels.inc"
+};
+
+template <class K, size_t count>
+constexpr table<K> table_of(const K (&rows)[count]) {
+    return {rows, count};
+}
+
+}  // namespace
+
+table<gemm_kernel> gemm_kernels() noexcept {
+    return table_of(gemm_rows);
+}
+table<sketch_kernel> sketch_kernels() noexcept {
+    return table_of(sketch_rows);
+}
+table<activation_kernel> activation_kernels() noexcept {
+    return table_of(activation_rows);
+}
+table<softmax_kernel> softmax_kernels() noexcept {
+    return table_of(softmax_rows);
+}
+table<norm_kernel> norm_kernels() noexcept {
+    return table_of(norm_rows);
+}
+table<bag_kernel> bag_kernels() noexcept {
+    return table_of(bag_rows);
+}
+table<interact_kernel> interact_kernels() noexcept {
+    return table_of(interact_rows);
+}
+
+const activation_kernel *select_activation(activation what, isa::mask usable) noexcept {
+    for (const activation_kernel &k : activation_kernels())
+        if (k.what == what && (k.needs & ~usable) == 0) return &k;
+    return nullptr;
+}
+
+}  // namespace ss1

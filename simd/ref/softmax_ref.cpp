@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// The specification of softmax: y = exp(scale*y - max) / sum, max and sum over the row.
+#include <cmath>
+
+#include "kernels.hpp"
+
+namespace ss1 {
+
+void softmax_f32_ref(const softmax_args &args) noexcept {
+    for (size_t i = 0; i < args.m; i++) {
+        float *y = args.y + i * args.ldy;
+        double max = -HUGE_VAL, sum = 0;
+        for (size_t j = 0; j < args.n; j++) max = std::fmax(max, args.scale * y[j]);
+        // A NaN is no maximum, but its exp is NaN, so the sum and with it the whole row are.
+        for (size_t j = 0; j < args.n; j++) sum += std::exp(static_cast<double>(args.scale * y[j]) - max);
+        for (size_t j = 0; j < args.n; j++)
+            y[j] = static_cast<float>(std::exp(static_cast<double>(args.scale * y[j]) - max) / sum);
+    }
+}
+
+}  // namespace ss1

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// The activations over xsimd, for one arch per including file. At most 4 ulp from the double result (gelu_tanh: see
+// there); results, and the factor of x in silu and gelu_tanh, may become zero under FLT_MIN. NaN stays NaN: everything
+// is built from select and arithmetic, never min or max, which drop a NaN on x86.
+#pragma once
+#include "kernels.hpp"
+#include "lanes.hpp"
+
+namespace ss1 {
+namespace {
+
+template <class V>
+inline V relu(V x) {
+    return xsimd::select(x < V(0.0f), V(0.0f), x);
+}
+
+template <class V>
+inline V tanh(V x) {
+    return xsimd::tanh(x);
+}
+
+// 1 / (1 + exp(-x)) with the exponential of -|x|, which cannot overflow.
+template <class V>
+inline V sigmoid(V x) {
+    const V e = xsimd::exp(-xsimd::abs(x));
+    return xsimd::select(x < V(0.0f), e, V(1.0f)) / (V(1.0f) + e);
+}
+
+// x * p with p = 0 left of -bound: keeps -inf * 0 = NaN away.
+template <class V>
+inline V at_least(V x, float bound) {
+    return xsimd::select(x < V(-bound), V(-bound), x);
+}
+
+template <class V>
+inline V silu(V x) {
+    return at_least(x, 200.0f) * sigmoid(x);
+}
+
+// x sigmoid(2z), 2z = 2 sqrt(2/pi) (x + 0.044715 x^3): the rounding of z costs another 3 |2z| ulp of the left tail.
+template <class V>
+inline V gelu_tanh(V x) {
+    const V left = at_least(x, 20.0f);
+    return left * sigmoid(left * xsimd::fma(left * left, V(0.0713548163f), V(1.59576912f)));
+}
+
+// P(normal > t), 0 <= t <= 15. exp(t^2/2) P(t) (t+3) is smooth in q = (t-3)/(t+3); this Chebyshev fit is good to 0.3
+// ulp.
+template <class V>
+inline V normal_tail(V t) {
+    const V w = V(1.0f) / (t + V(3.0f));
+    const V q = xsimd::fma(V(-6.0f), w, V(1.0f));
+    constexpr float fit[] = {3.973129816e-5f, -0.0002191398923f, -0.000935871743f, 0.001033011106f, 0.006934259882f,
+                             -0.01046769312f, -0.04725779114f,   0.2300182681f,    -0.509332185f,   0.7290836823f};
+    V p(fit[0]);
+    for (size_t i = 1; i < sizeof fit / sizeof *fit; i++) p = xsimd::fma(p, q, V(fit[i]));
+    // Rounding t^2/2 would cost t^2/2 ulp (100 at the far end), so keep it as s + rest: high has 12 bits, its
+    // square 24.
+    const V c = V(4097.0f) * t, high = c - (c - t);
+    const V square = V(0.5f) * high * high, cross = V(0.5f) * (t + high) * (t - high);
+    const V s = square + cross, rest = (square - s) + cross;
+    const V tail = xsimd::exp(-s) * (w * p);
+    return tail - tail * rest;
+}
+
+// x P(normal <= x) = relu(x) - |x| P(normal > |x|): no cancellation on either side.
+template <class V>
+inline V gelu(V x) {
+    const V t = xsimd::abs(x);
+    const V near = xsimd::select(t > V(15.0f), V(15.0f), t);
+    return relu(x) - near * normal_tail(near);
+}
+
+template <class V, V (*f)(V)>
+inline void each(const activation_args &args) {
+    for (size_t i = 0; i < args.m; i++) {
+        float *y = args.y + i * args.ldy;
+        for (size_t j = 0; j < args.n; j += V::size) store_at(f(load_at<V>(y, j, args.n, 0.0f)), y, j, args.n);
+    }
+}
+
+}  // namespace
+}  // namespace ss1

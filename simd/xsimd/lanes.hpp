@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Vectors at column j of a row of n columns; the last one may be partial, and only its existing columns are touched.
+// xsimd 8 has no masked load: a partial vector goes through memory. V is an xsimd::batch<float, Arch>, so that the arch
+// is in the name of every instance; the anonymous namespace keeps instances out of the reach of other objects as well.
+#pragma once
+#include <xsimd/xsimd.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace ss1 {
+namespace {
+
+template <class V>
+inline V load_at(const float *p, size_t j, size_t n, float other) {
+    if (j + V::size <= n) return V::load_unaligned(p + j);
+    alignas(V) float copy[V::size];
+    for (size_t i = 0; i < V::size; i++) copy[i] = j + i < n ? p[j + i] : other;
+    return V::load_aligned(copy);
+}
+
+template <class V>
+inline void store_at(V v, float *p, size_t j, size_t n) {
+    if (j + V::size <= n) return v.store_unaligned(p + j);
+    alignas(V) float copy[V::size];
+    v.store_aligned(copy);
+    for (size_t i = 0; j + i < n; i++) p[j + i] = copy[i];
+}
+
+}  // namespace
+}  // namespace ss1

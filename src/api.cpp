@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: Apache-2.0
+// The C API: checks arguments, catches what must not cross the boundary, calls the parts. No logic of its own.
+#include <cstring>
+
+#include "backend.hpp"
+#include "context.hpp"
+#include "convert/convert.hpp"
+#include "convert/project.hpp"
+#include "model/model.hpp"
+#include "op/linear.hpp"
+#include "op/mapping.hpp"
+#include "status.hpp"
+
+namespace {
+
+using ss1::fail;
+using ss1::guarded;
+
+#define SS1_NOT_NULL(argument) SS1_CHECK(argument, SS1_ERROR_INVALID_ARGUMENT, #argument " is NULL")
+
+// A caller's struct: its size is the version of the header it was compiled with.
+template <class T>
+ss1_status check_struct(const T &value, const char *name, const char *init) noexcept {
+    SS1_CHECK(value.struct_size == sizeof(T), SS1_ERROR_INVALID_ARGUMENT,
+              "%s.struct_size=%u is not %zu: set it with %s", name, value.struct_size, sizeof(T), init);
+    return SS1_OK;
+}
+
+struct span_of_bytes {
+    uintptr_t begin, end;
+};
+
+// The bytes of a [rows, columns] f32 matrix with leading dimension ld; fails where their end does not fit the address
+// space.
+ss1_status matrix_span(const char *name, const void *data, size_t rows, size_t columns, size_t ld,
+                       span_of_bytes &span) noexcept {
+    const auto address = reinterpret_cast<uintptr_t>(data);
+    size_t elements = 0, bytes = 0;
+    SS1_CHECK(!__builtin_mul_overflow(rows - 1, ld, &elements) &&
+                  !__builtin_add_overflow(elements, columns, &elements) &&
+                  !__builtin_mul_overflow(elements, sizeof(float), &bytes) &&
+                  !__builtin_add_overflow(address, bytes, &span.end),
+              SS1_ERROR_INVALID_ARGUMENT, "%s: %zu rows of %zu elements do not fit the address space", name, rows, ld);
+    SS1_CHECK(address % alignof(float) == 0, SS1_ERROR_INVALID_ARGUMENT, "%s=%p is not aligned to %zu bytes", name,
+              data, alignof(float));
+    span.begin = address;
+    return SS1_OK;
+}
+
+bool overlap(const span_of_bytes &a, const span_of_bytes &b) noexcept {
+    return a.begin < b.end && b.begin < a.end;
+}
+
+ss1_status check_run(const ss1_layer &layer, ss1_linear_args &args) noexcept {
+    const size_t K = layer.desc.K, N = layer.desc.N;
+    SS1_CHECK(args.x, SS1_ERROR_INVALID_ARGUMENT, "args.x is NULL");
+    SS1_CHECK(args.y, SS1_ERROR_INVALID_ARGUMENT, "args.y is NULL");
+    if (args.ldx == 0) args.ldx = K;
+    if (args.ldy == 0) args.ldy = N;
+    SS1_CHECK(args.ldx >= K, SS1_ERROR_INVALID_ARGUMENT, "args.ldx=%zu is below K=%zu", args.ldx, K);
+    SS1_CHECK(args.ldy >= N, SS1_ERROR_INVALID_ARGUMENT, "args.ldy=%zu is below N=%zu", args.ldy, N);
+    span_of_bytes x{}, y{};
+    SS1_TRY(matrix_span("args.x", args.x, args.m, K, args.ldx, x));
+    SS1_TRY(matrix_span("args.y", args.y, args.m, N, args.ldy, y));
+    SS1_CHECK(!overlap(x, y), SS1_ERROR_INVALID_ARGUMENT, "args.y=%p overlaps args.x=%p", args.y, args.x);
+    SS1_CHECK(reinterpret_cast<uintptr_t>(args.scratch) % 64 == 0, SS1_ERROR_INVALID_ARGUMENT,
+              "args.scratch=%p is not a multiple of 64", args.scratch);
+    return SS1_OK;
+}
+
+// Runs with a block of the context's scratch pool, which allocates only where the block is too small.
+ss1_status run_with_pool(const ss1_layer &layer, ss1_linear_args &args, size_t bytes) noexcept {
+    const ss1_context &context = *layer.context;
+    ss1::buffer *block = context.scratch.take();
+    SS1_CHECK(block, SS1_ERROR_OUT_OF_MEMORY, "no memory for a scratch block");
+    ss1_status status = block->bytes() < bytes ? block->allocate(context, bytes) : SS1_OK;
+    if (status == SS1_OK) {
+        args.scratch = block->data();
+        status = ss1::layer_run(layer, args);
+    }
+    context.scratch.give(block);
+    return status;
+}
+
+ss1_status resolve_for_weights(const ss1_linear_desc *desc, size_t ldz, size_t ldw, ss1_linear_desc &resolved,
+                               size_t &kz) {
+    SS1_NOT_NULL(desc);
+    resolved = *desc;
+    SS1_TRY(ss1::linear_resolve(resolved, &kz));
+    SS1_CHECK(ldz == 0 || ldz >= kz, SS1_ERROR_INVALID_ARGUMENT, "ldz=%zu is below the stored columns Kz=%zu", ldz, kz);
+    SS1_CHECK(ldw == 0 || ldw >= resolved.K, SS1_ERROR_INVALID_ARGUMENT, "ldw=%zu is below K=%zu", ldw, resolved.K);
+    return SS1_OK;
+}
+
+}  // namespace
+
+extern "C" {
+
+const char *ss1_status_name(ss1_status status) {
+    switch (status) {
+        case SS1_OK:
+            return "SS1_OK";
+        case SS1_ERROR_INVALID_ARGUMENT:
+            return "SS1_ERROR_INVALID_ARGUMENT";
+        case SS1_ERROR_UNSUPPORTED:
+            return "SS1_ERROR_UNSUPPORTED";
+        case SS1_ERROR_OUT_OF_MEMORY:
+            return "SS1_ERROR_OUT_OF_MEMORY";
+        case SS1_ERROR_BACKEND:
+            return "SS1_ERROR_BACKEND";
+        case SS1_ERROR_INTERNAL:
+            return "SS1_ERROR_INTERNAL";
+        case SS1_ERROR_IO:
+            return "SS1_ERROR_IO";
+        case SS1_ERROR_FORMAT:
+            return "SS1_ERROR_FORMAT";
+    }
+    return "SS1_ERROR_UNKNOWN";
+}
+
+const char *ss1_last_error(void) {
+    return ss1::last_error();
+}
+const char *ss1_version(void) {
+    return SS1_VERSION_STRING;
+}
+
+ss1_status ss1_context_create(const ss1_context_options *options, ss1_context **context) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(context);
+        const ss1_context_options defaults = SS1_CONTEXT_OPTIONS_INIT;
+        if (!options) options = &defaults;
+        SS1_TRY(check_struct(*options, "options", "SS1_CONTEXT_OPTIONS_INIT"));
+        return ss1::context_create(*options, context);
+    });
+}
+
+void ss1_context_destroy(ss1_context **context) {
+    if (!context || !*context) return;
+    ss1::context_release(*context);
+    *context = nullptr;
+}
+
+ss1_status ss1_context_load_backend(ss1_context *context, const char *name) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(context);
+        SS1_NOT_NULL(name);
+        SS1_TRY(ss1::backend_load(*context, name));
+        ss1::context_refresh_backends(*context);
+        return SS1_OK;
+    });
+}
+
+ss1_status ss1_get_info(const ss1_context *context, ss1_info *info) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(context);
+        SS1_NOT_NULL(info);
+        SS1_TRY(check_struct(*info, "info", "SS1_INFO_INIT"));
+        ss1::context_info(*context, *info);
+        return SS1_OK;
+    });
+}
+
+ss1_status ss1_linear_resolve(ss1_linear_desc *desc, size_t *stored_columns) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(desc);
+        return ss1::linear_resolve(*desc, stored_columns);
+    });
+}
+
+ss1_status ss1_project(const ss1_linear_desc *desc, const float *weight, size_t ldw, const float *second_moment,
+                       float *z, size_t ldz) {
+    return guarded(__func__, [&] {
+        ss1_linear_desc resolved;
+        size_t kz = 0;
+        SS1_TRY(resolve_for_weights(desc, ldz, ldw, resolved, kz));
+        SS1_NOT_NULL(weight);
+        SS1_NOT_NULL(z);
+        return ss1::project(resolved, weight, ldw ? ldw : resolved.K, second_moment, z, ldz ? ldz : kz);
+    });
+}
+
+ss1_status ss1_expand(const ss1_linear_desc *desc, const float *z, size_t ldz, float *weight, size_t ldw) {
+    return guarded(__func__, [&] {
+        ss1_linear_desc resolved;
+        size_t kz = 0;
+        SS1_TRY(resolve_for_weights(desc, ldz, ldw, resolved, kz));
+        SS1_NOT_NULL(z);
+        SS1_NOT_NULL(weight);
+        ss1::expand(resolved, z, ldz ? ldz : kz, weight, ldw ? ldw : resolved.K);
+        return SS1_OK;
+    });
+}
+
+ss1_status ss1_layer_create(ss1_context *context, const ss1_linear_desc *desc, const ss1_linear_weights *weights,
+                            ss1_layer **layer) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(context);
+        SS1_NOT_NULL(desc);
+        SS1_NOT_NULL(weights);
+        SS1_NOT_NULL(layer);
+        return ss1::layer_create(*context, *desc, *weights, layer);
+    });
+}
+
+void ss1_layer_destroy(ss1_layer **layer) {
+    if (!layer) return;
+    delete *layer;
+    *layer = nullptr;
+}
+
+size_t ss1_layer_scratch_bytes(const ss1_layer *layer, size_t m) {
+    return layer ? layer->backend->layer_scratch(layer->state, m) : 0;
+}
+
+ss1_status ss1_layer_run(const ss1_layer *layer, const ss1_linear_args *given) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(layer);
+        SS1_CHECK(given, SS1_ERROR_INVALID_ARGUMENT, "args is NULL");
+        SS1_TRY(check_struct(*given, "args", "SS1_LINEAR_ARGS_INIT"));
+        if (given->m == 0) return SS1_OK;
+        ss1_linear_args args = *given;
+        SS1_TRY(check_run(*layer, args));
+        const size_t bytes = args.scratch ? 0 : layer->backend->layer_scratch(layer->state, args.m);
+        return bytes ? run_with_pool(*layer, args, bytes) : ss1::layer_run(*layer, args);
+    });
+}
+
+ss1_status ss1_layer_describe(const ss1_layer *layer, ss1_layer_info *info) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(layer);
+        SS1_NOT_NULL(info);
+        SS1_TRY(check_struct(*info, "info", "SS1_LAYER_INFO_INIT"));
+        *info = layer->info;
+        return SS1_OK;
+    });
+}
+
+ss1_status ss1_model_load(ss1_context *context, const char *directory, const ss1_model_options *options,
+                          ss1_model **model) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(context);
+        SS1_NOT_NULL(directory);
+        SS1_NOT_NULL(model);
+        const ss1_model_options defaults = SS1_MODEL_OPTIONS_INIT;
+        if (!options) options = &defaults;
+        SS1_TRY(check_struct(*options, "options", "SS1_MODEL_OPTIONS_INIT"));
+        return ss1::model_load(*context, directory, *options, model);
+    });
+}
+
+void ss1_model_destroy(ss1_model **model) {
+    if (!model || !*model) return;
+    ss1::model_release(*model);
+    *model = nullptr;
+}
+
+ss1_status ss1_model_input(const ss1_model *model, size_t i, ss1_tensor *tensor) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(model);
+        SS1_NOT_NULL(tensor);
+        return ss1::model_input(*model, i, *tensor);
+    });
+}
+
+ss1_status ss1_model_output(const ss1_model *model, size_t i, ss1_tensor *tensor) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(model);
+        SS1_NOT_NULL(tensor);
+        return ss1::model_output(*model, i, *tensor);
+    });
+}
+
+ss1_status ss1_model_layer(const ss1_model *model, size_t i, ss1_model_layer_info *info) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(model);
+        SS1_NOT_NULL(info);
+        SS1_TRY(check_struct(*info, "info", "SS1_MODEL_LAYER_INFO_INIT"));
+        return ss1::model_layer(*model, i, *info);
+    });
+}
+
+ss1_status ss1_model_describe(const ss1_model *model, ss1_model_info *info) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(model);
+        SS1_NOT_NULL(info);
+        SS1_TRY(check_struct(*info, "info", "SS1_MODEL_INFO_INIT"));
+        ss1::model_describe(*model, *info);
+        return SS1_OK;
+    });
+}
+
+ss1_status ss1_session_bytes(const ss1_model *model, const ss1_session_options *options, size_t *bytes) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(model);
+        SS1_NOT_NULL(bytes);
+        const ss1_session_options defaults = SS1_SESSION_OPTIONS_INIT;
+        if (!options) options = &defaults;
+        SS1_TRY(check_struct(*options, "options", "SS1_SESSION_OPTIONS_INIT"));
+        return ss1::session_bytes(*model, *options, *bytes);
+    });
+}
+
+ss1_status ss1_session_create(ss1_model *model, const ss1_session_options *options, ss1_session **session) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(model);
+        SS1_NOT_NULL(session);
+        const ss1_session_options defaults = SS1_SESSION_OPTIONS_INIT;
+        if (!options) options = &defaults;
+        SS1_TRY(check_struct(*options, "options", "SS1_SESSION_OPTIONS_INIT"));
+        return ss1::session_create(*model, *options, session);
+    });
+}
+
+void ss1_session_destroy(ss1_session **session) {
+    if (!session || !*session) return;
+    ss1::session_destroy(*session);
+    *session = nullptr;
+}
+
+ss1_status ss1_session_run(ss1_session *session, const ss1_tensor *inputs, size_t n_inputs, ss1_tensor *outputs,
+                           size_t n_outputs) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(session);
+        SS1_CHECK(inputs || n_inputs == 0, SS1_ERROR_INVALID_ARGUMENT, "inputs is NULL but n_inputs=%zu", n_inputs);
+        SS1_CHECK(outputs || n_outputs == 0, SS1_ERROR_INVALID_ARGUMENT, "outputs is NULL but n_outputs=%zu",
+                  n_outputs);
+        return ss1::session_run(*session, inputs, n_inputs, outputs, n_outputs);
+    });
+}
+
+ss1_status ss1_model_convert(ss1_context *context, const char *directory, const char *output,
+                             const ss1_convert_options *options) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(context);
+        SS1_NOT_NULL(directory);
+        SS1_NOT_NULL(output);
+        SS1_NOT_NULL(options);
+        SS1_TRY(check_struct(*options, "options", "SS1_CONVERT_OPTIONS_INIT"));
+        SS1_TRY(check_struct(options->load, "options.load", "SS1_MODEL_OPTIONS_INIT"));
+        return ss1::convert_model(*context, directory, output, *options);
+    });
+}
+
+}  // extern "C"

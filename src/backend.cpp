@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backend.hpp"
+
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "status.hpp"
+
+namespace ss1 {
+namespace {
+
+ss1_status host_fail(ss1_status status, const char *message) {
+    return fail(status, "%s", message);
+}
+
+constexpr ss1_backend_host host = {SS1_BACKEND_ABI, sizeof(ss1_backend_host), host_fail};
+
+std::vector<std::string> search_paths(const std::string &name) {
+    if (name.find('/') != std::string::npos) return {name};
+    const std::string file = "/libss1-" + name + ".so";
+    std::vector<std::string> paths = {SS1_BACKEND_DIR + file};
+    if (const char *folder = secure_getenv("SS1_BACKEND_PATH"); folder && *folder) paths.push_back(folder + file);
+    return paths;
+}
+
+std::string existing_path(const std::string &name) {
+    for (const std::string &path : search_paths(name))
+        if (access(path.c_str(), R_OK) == 0) return path;
+    return {};
+}
+
+}  // namespace
+
+ss1_status backend_load(ss1_context &context, const char *name) {
+    if (std::strcmp(name, cpu_backend.name) == 0) {
+        context.backend = &cpu_backend;
+        return SS1_OK;
+    }
+    const std::string path = existing_path(name);
+    SS1_CHECK(!path.empty(), SS1_ERROR_BACKEND, "backend %s: no file %s; install it there or set SS1_BACKEND_PATH",
+              name, search_paths(name).back().c_str());
+    // Never closed: a backend's threads and device state cannot be taken down safely while layers may exist.
+    void *library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    SS1_CHECK(library, SS1_ERROR_BACKEND, "backend %s: %s", name, dlerror());
+    const auto entry = reinterpret_cast<decltype(&ss1_backend_entry)>(dlsym(library, "ss1_backend_entry"));
+    SS1_CHECK(entry, SS1_ERROR_BACKEND, "backend %s: %s has no ss1_backend_entry", name, path.c_str());
+    const ss1_backend *backend = entry(&host);
+    SS1_CHECK(backend && backend->abi == SS1_BACKEND_ABI, SS1_ERROR_BACKEND,
+              "backend %s: %s has another ABI than this library's %d", name, path.c_str(), SS1_BACKEND_ABI);
+    const char *reason = "no reason given";
+    SS1_CHECK(backend->score(&reason) > 0, SS1_ERROR_BACKEND, "backend %s: not usable on this machine: %s", name,
+              reason);
+    context.backend = backend;
+    log(context, SS1_LOG_INFO, "backend %s from %s", backend->name, path.c_str());
+    return SS1_OK;
+}
+
+std::vector<info_text> backend_survey(const ss1_backend &used) {
+    std::vector<info_text> backends;
+    const bool cpu = &used == &cpu_backend;
+    backends.push_back({cpu_backend.name, cpu ? "built in, used" : "built in", cpu});
+    if (!cpu) backends.push_back({used.name, "loaded, used", true});
+    if (std::strcmp(used.name, "cuda") != 0) {
+        const std::string path = existing_path("cuda");
+        backends.push_back(
+            {"cuda", path.empty() ? "no file " + search_paths("cuda").back() : "found at " + path + ", not loaded",
+             false});
+    }
+    return backends;
+}
+
+}  // namespace ss1

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+// ss1 bench model: latency of whole models; several models take turns in one process.
+#include <CLI/CLI.hpp>
+#include <random>
+
+#include "bert_rows.hpp"
+#include "cli.hpp"
+#include "dlrm_rows.hpp"
+#include "model_rows.hpp"
+#include "progress.hpp"
+#include "ranges.hpp"
+#include "report.hpp"
+#include "sampler.hpp"
+#include "stats.hpp"
+
+namespace ss1::cli {
+namespace {
+
+constexpr size_t max_batch = size_t{1} << 20;
+
+struct bench_options {
+    std::vector<std::string> directories;
+    model_source source;
+    std::string batch, threads, input, format = "md";
+    size_t tokens = 0;
+    sampling rule = {10, 1, 0};
+};
+
+// One model with the rows and the session of one batch size.
+template <class Rows>
+struct contender {
+    contender(const model_handle &model, const bench_options &options, size_t batch)
+        : rows(nlohmann::json::parse(describe(model).config)),
+          output(choose_output(model)),
+          values(batch * output.width) {
+        const size_t n_tokens = options.tokens ? options.tokens : std::min<size_t>(128, rows.max_tokens());
+        std::mt19937_64 random(batch);
+        if (options.input.empty())
+            for (size_t i = 0; i < batch; ++i) rows.add_random(random, n_tokens);
+        else
+            fill_from_file(options.input, batch);
+        ss1_session_options bounds = SS1_SESSION_OPTIONS_INIT;
+        bounds.max_batch = batch;
+        bounds.max_tokens = n_tokens;
+        check(ss1_session_bytes(model.get(), &bounds, &session_bytes));
+        session = make_session(model, bounds);
+        run = rows.runs().front();
+        tokens = run.inputs[0].rank == 2 && std::string_view(run.inputs[0].name) == "input_ids" ? json(n_tokens)
+                                                                                                : json(nullptr);
+    }
+
+    // A file with too few rows is read again.
+    void fill_from_file(const std::string &path, size_t batch) {
+        while (rows.size() < batch) {
+            const size_t before = rows.size();
+            csv_reader reader(path);
+            rows.bind(reader);
+            while (rows.size() < batch && reader.next()) rows.add(reader);
+            if (rows.size() == before) throw failure(path + " has no rows", "give a file with at least one row");
+        }
+    }
+
+    void call() {
+        ss1_tensor tensor = output.tensor(values.data(), rows.size());
+        check(ss1_session_run(session.get(), run.inputs.data(), run.inputs.size(), &tensor, 1));
+    }
+
+    Rows rows;
+    model_run run;
+    row_output output;
+    std::vector<float> values;
+    json tokens;  // null for DLRM
+    size_t session_bytes = 0;
+    session_handle session;
+};
+
+// Measures the models against each other and adds a row for each; speedup is over the first.
+template <class Rows>
+void measure(const bench_options &options, const std::vector<model_handle> &models, size_t batch, uint32_t threads,
+             report &table, progress &line) {
+    std::vector<std::unique_ptr<contender<Rows>>> contenders;
+    std::vector<std::function<void()>> calls;
+    for (const model_handle &model : models) {
+        contenders.push_back(std::make_unique<contender<Rows>>(model, options, batch));
+        calls.emplace_back([c = contenders.back().get()] { c->call(); });
+    }
+    const std::vector<timing> timings = interleave(calls, options.rule);
+    line.clear();
+    for (size_t i = 0; i < models.size(); ++i) {
+        const std::vector<double> &ns = timings[i].sorted_ns;
+        const double p50 = percentile(ns, 0.5);
+        json row = {{"model", options.directories[i]}, {"family", describe(models[i]).family}, {"batch", batch}};
+        row["tokens"] = contenders[i]->tokens;
+        row["threads"] = threads;
+        row["ns_first"] = rounded(timings[i].first_ns, 1);
+        row["ns_p50"] = rounded(p50, 1);
+        row["ns_p90"] = rounded(percentile(ns, 0.9), 1);
+        row["ns_p99"] = rounded(percentile(ns, 0.99), 1);
+        row["ns_mean"] = rounded(mean(ns), 1);
+        row["samples"] = ns.size();
+        row["rows_per_s"] = rounded(static_cast<double>(batch) / p50 * 1e9, 1);
+        row["speedup"] = rounded(percentile(timings[0].sorted_ns, 0.5) / p50, 3);
+        row["session_bytes"] = contenders[i]->session_bytes;
+        row["weight_bytes"] = describe(models[i]).weight_bytes;
+        table.add(row);
+    }
+}
+
+const std::vector<column> columns = {{"batch", "batch"},
+                                     {"tokens", "tokens"},
+                                     {"threads", "threads"},
+                                     {"ns_p50", "p50 us", 1e-3, 1, 9},
+                                     {"ns_p90", "p90 us", 1e-3, 1, 9},
+                                     {"ns_p99", "p99 us", 1e-3, 1, 9},
+                                     {"ns_mean", "mean us", 1e-3, 1, 9},
+                                     {"ns_first", "first us", 1e-3, 1, 9},
+                                     {"rows_per_s", "rows/s", 1, 0, 9},
+                                     {"speedup", "speedup", 1, 2},
+                                     {"session_bytes", "session MiB", 1.0 / (1 << 20), 1},
+                                     {"weight_bytes", "weights MiB", 1.0 / (1 << 20), 1},
+                                     {"model", "model"}};
+
+std::vector<model_handle> load_all(const bench_options &options, const context_handle &context) {
+    std::vector<model_handle> models;
+    for (const std::string &directory : options.directories) {
+        models.push_back(load_model(context, directory, options.source.options()));
+        if (std::string_view(describe(models.back()).family) != describe(models.front()).family)
+            throw failure(directory + " is of another family than " + options.directories.front(),
+                          "measure them in two commands");
+    }
+    return models;
+}
+
+json document_head(const bench_options &options) {
+    const context_handle context = make_context();
+    json head = machine_info(context_info(context));
+    head["inputs"] = options.input.empty() ? "random" : options.input;
+    head["threads_pinned"] = false;
+    return head;
+}
+
+void run_bench(const bench_options &options) {
+    const std::vector<size_t> chosen =
+        options.batch.empty() ? std::vector<size_t>() : parse_ranges("--batch", options.batch, max_batch);
+    const std::vector<size_t> thread_counts =
+        options.threads.empty() ? std::vector<size_t>{0} : parse_ranges("--threads", options.threads, 4096);
+    report table(options.format, columns, document_head(options));
+    progress line;
+    for (const size_t threads : thread_counts) {
+        const context_handle context = make_context(static_cast<uint32_t>(threads));
+        line.show("loading ...");
+        const std::vector<model_handle> models = load_all(options, context);
+        const bool is_dlrm = std::string_view(describe(models[0]).family) == "dlrm";
+        if (!is_dlrm && !options.input.empty())
+            throw failure("--input is for DLRM; these models are BERT", "leave --input out");
+        const uint32_t n_threads = context_info(context).num_threads;
+        const std::vector<size_t> usual = is_dlrm ? std::vector<size_t>{1, 64, 1024} : std::vector<size_t>{1, 8};
+        for (const size_t batch : chosen.empty() ? usual : chosen) {
+            line.show(format("batch %zu, %u threads", batch, n_threads));
+            (is_dlrm ? measure<dlrm_rows> : measure<bert_rows>)(options, models, batch, n_threads, table, line);
+        }
+    }
+    table.finish();
+}
+
+}  // namespace
+
+void add_bench_model(CLI::App &bench) {
+    const auto options = std::make_shared<bench_options>();
+    bench_options &o = *options;
+    CLI::App &command =
+        *bench.add_subcommand("model", "Measure the latency of models; several take turns in one process");
+    command
+        .add_option("MODEL", o.directories,
+                    "Model directories of one family; the first is what the others are compared with")
+        ->required();
+    command.add_option("--batch", o.batch, "Rows (BERT: sequences) of one run; default 1,64,1024 (BERT: 1,8)");
+    command.add_option("--tokens", o.tokens, "BERT: tokens of a sequence; default 128 or the model's limit")
+        ->check(CLI::PositiveNumber);
+    command.add_option("--threads", o.threads, "Threads; default: all this process may use");
+    add_random_weights(command, o.source);
+    command.add_option("--input", o.input, "DLRM: CSV file with the rows to run, as for ss1 run; default: random rows");
+    command.add_option("--repetitions", o.rule.samples, "Least runs of each model")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
+    command.add_option("--min-time", o.rule.seconds, "Least seconds for a batch size")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+    command.add_option("-o,--output-format", o.format, "md, csv, json or jsonl")
+        ->check(CLI::IsMember({"md", "csv", "json", "jsonl"}))
+        ->capture_default_str();
+    command.footer(
+        "Batch sizes and threads are lists or ranges: 1,64 or 1-8 or 1-1024*4. rows/s and speedup come from the "
+        "medians.\n"
+        "Example: ss1 bench model model model-c4 --batch 1,64 --threads 1");
+    command.callback([options] { run_bench(*options); });
+}
+
+}  // namespace ss1::cli

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// ss1 convert: write a model directory again with some linear layers as SS1.
+#include <CLI/CLI.hpp>
+
+#include "cli.hpp"
+#include "output.hpp"
+#include "progress.hpp"
+#include "ranges.hpp"
+#include "table.hpp"
+
+namespace ss1::cli {
+namespace {
+
+struct convert_options {
+    model_source model;
+    std::string output_directory, layers, scheme = "mixed", from = "dense", block_n;
+    uint32_t c = 4, seed = 0, block_k = 0, step = 0;
+};
+
+uint32_t parse_block_n(const std::string &text) {
+    if (text.empty()) return 0;
+    if (text == "all") return SS1_BLOCK_N_ALL;
+    const std::vector<size_t> values = parse_ranges("--block-n", text, UINT32_MAX - 1);
+    if (values.size() != 1)
+        throw failure("--block-n: '" + text + "' is not one number", "give a multiple of 16, or all");
+    return static_cast<uint32_t>(values[0]);
+}
+
+ss1_convert_options to_library(const convert_options &options) {
+    ss1_convert_options result = SS1_CONVERT_OPTIONS_INIT;
+    result.from = options.from == "ssl" ? SS1_CONVERT_FROM_SSL : SS1_CONVERT_FROM_DENSE;
+    result.desc.c = options.c;
+    result.desc.scheme = parse_scheme(options.scheme);
+    result.desc.seed = options.seed;
+    result.desc.block_k = options.block_k;
+    result.desc.block_n = parse_block_n(options.block_n);
+    result.desc.step = options.step;
+    result.layers = options.layers.empty() ? nullptr : options.layers.c_str();
+    result.load = options.model.options();
+    return result;
+}
+
+// The tied layers of the new model: their values as dense f32 and as stored.
+std::string summary(const model_handle &model, const std::string &directory) {
+    std::vector<table_row> rows = {
+        {"layer", "K", "N", "c", "scheme", "B_K", "B_N", "V", "dense bytes", "SS1 bytes", "ratio"}};
+    size_t before = 0, after = 0;
+    const ss1_model_info info = describe(model);
+    const auto ratio = [](size_t a, size_t b) {
+        return format("%.2f", static_cast<double>(a) / static_cast<double>(b));
+    };
+    for (size_t i = 0; i < info.n_layers; ++i) {
+        const ss1_model_layer_info layer = describe_layer(model, i);
+        const ss1_linear_desc &desc = layer.layer.desc;
+        if (desc.c == 1) continue;
+        const size_t dense = desc.K * desc.N * sizeof(float),
+                     tied = layer.layer.stored_columns * desc.N * sizeof(float);
+        before += dense;
+        after += tied;
+        rows.push_back({layer.name, std::to_string(desc.K), std::to_string(desc.N), std::to_string(desc.c),
+                        scheme_name(desc), std::to_string(desc.block_k),
+                        desc.block_n == SS1_BLOCK_N_ALL ? "all" : std::to_string(desc.block_n),
+                        std::to_string(desc.step), std::to_string(dense), std::to_string(tied), ratio(dense, tied)});
+    }
+    const size_t converted = rows.size() - 1;
+    if (converted)
+        rows.push_back(
+            {"total", "", "", "", "", "", "", "", std::to_string(before), std::to_string(after), ratio(before, after)});
+    return format_table(rows) + format("\n%s: %zu of %zu layers are SS1, %zu parameters, %s in memory\n",
+                                       directory.c_str(), converted, info.n_layers, info.parameters,
+                                       human_bytes(info.weight_bytes).c_str());
+}
+
+void run_convert(const convert_options &options) {
+    const ss1_convert_options request = to_library(options);
+    const context_handle context = make_context();
+    progress line;
+    line.show("converting " + options.model.directory + " ...");
+    check(
+        ss1_model_convert(context.get(), options.model.directory.c_str(), options.output_directory.c_str(), &request));
+    const model_handle model = load_model(context, options.output_directory, SS1_MODEL_OPTIONS_INIT);
+    line.clear();
+    output out;
+    out.write(summary(model, options.output_directory));
+    out.close();
+}
+
+}  // namespace
+
+void add_convert(CLI::App &app) {
+    const auto options = std::make_shared<convert_options>();
+    CLI::App &command = *app.add_subcommand("convert", "Write a model again with some linear layers as SS1");
+    command.add_option("MODEL", options->model.directory, "Model directory to read")->required();
+    command.add_option("OUT", options->output_directory, "Model directory to write; must not hold a model")->required();
+    command.add_option("-c,--compression", options->c, "Compression of the layers' weights")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
+    command.add_option("--scheme", options->scheme, "mixed or reference")
+        ->check(CLI::IsMember({"mixed", "reference"}))
+        ->capture_default_str();
+    command.add_option(
+        "--layers", options->layers,
+        "Comma separated names, * for any characters, ! in front excludes; default: all that are large enough");
+    command
+        .add_option("--from", options->from,
+                    "dense: project dense weights; ssl: weights are those of the SS1 authors' code")
+        ->check(CLI::IsMember({"dense", "ssl"}))
+        ->capture_default_str();
+    command.add_option("--seed", options->seed, "Seed of the hash")->capture_default_str();
+    command.add_option("--block-k", options->block_k, "B_K: 16, 32, 64, 128 or 256; default 64");
+    command.add_option("--block-n", options->block_n, "B_N: a multiple of 16, or all; default by N");
+    command.add_option("--step", options->step, "V: a power of two that divides B_K; default 16 (reference: 8)");
+    add_random_weights(command, options->model);
+    command.footer("Example: ss1 convert model model-c4 -c 4 --layers 'top_l.*,!top_l.0'");
+    command.callback([options] { run_convert(*options); });
+}
+
+}  // namespace ss1::cli

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// A batch of DLRM inputs, filled row by row from CSV columns or at random.
+#pragma once
+#include <nlohmann/json.hpp>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "csv.hpp"
+#include "model_rows.hpp"
+
+namespace ss1::cli {
+
+class dlrm_rows {
+  public:
+    static constexpr size_t default_batch = 256;
+
+    explicit dlrm_rows(const nlohmann::json &config);
+
+    // Finds the model's columns: one number for each dense feature, indices with | between them for each table.
+    void bind(const csv_reader &reader);
+    void add(const csv_reader &reader);
+    void add_random(std::mt19937_64 &random, size_t tokens);
+    void clear();
+    size_t size() const { return rows_; }
+    size_t max_tokens() const { return 1; }
+    // The session runs that give the rows' outputs; they point into this object.
+    const std::vector<model_run> &runs();
+
+  private:
+    struct table {
+        std::string name;
+        int64_t rows;
+        size_t column = 0;
+        std::vector<int64_t> indices, begins;  // of this batch
+    };
+
+    void add_bag(const csv_reader &reader, table &bag);
+
+    std::vector<std::string> features_;
+    std::vector<size_t> feature_columns_;
+    std::vector<table> tables_;
+    std::vector<float> dense_;
+    std::vector<int64_t> indices_, offsets_;  // all tables', as the model takes them
+    std::vector<model_run> runs_;
+    size_t rows_ = 0;
+};
+
+}  // namespace ss1::cli

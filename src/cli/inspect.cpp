@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// ss1 inspect: what a model directory holds and what its layers cost.
+#include <CLI/CLI.hpp>
+
+#include "cli.hpp"
+#include "output.hpp"
+#include "report.hpp"
+#include "table.hpp"
+
+namespace ss1::cli {
+namespace {
+
+struct inspect_options {
+    model_source model;
+    std::string format = "text";
+};
+
+json tensors_of(const model_handle &model, size_t count, ss1_status (*get)(const ss1_model *, size_t, ss1_tensor *)) {
+    static const char *const types[] = {"default", "f32", "bf16", "f16", "i8", "u8", "i32", "i64"};
+    json list = json::array();
+    for (size_t i = 0; i < count; ++i) {
+        ss1_tensor tensor = {};
+        check(get(model.get(), i, &tensor));
+        list.push_back({{"name", tensor.name},
+                        {"dtype", types[tensor.dtype]},
+                        {"shape", std::vector<int64_t>(tensor.shape, tensor.shape + tensor.rank)}});
+    }
+    return list;
+}
+
+json layer_to_json(const ss1_model_layer_info &info) {
+    const ss1_layer_info &layer = info.layer;
+    const ss1_linear_desc &desc = layer.desc;
+    json row = {{"name", info.name}, {"k", desc.K}, {"n", desc.N}, {"c", desc.c}, {"scheme", scheme_name(desc)}};
+    for (const char *key : {"seed", "block_k", "block_n", "step"}) row[key] = nullptr;
+    if (desc.c > 1) {
+        row["seed"] = desc.seed;
+        row["block_k"] = desc.block_k;
+        row["block_n"] = desc.block_n == SS1_BLOCK_N_ALL ? json("all") : json(desc.block_n);
+        row["step"] = desc.step;
+    }
+    row["kernels"] = layer.kernels;
+    row["weight_bytes"] = layer.weight_bytes;
+    row["flops_per_row"] = layer.flops_per_row;
+    row["flops_per_row_dense"] = layer.flops_per_row_dense;
+    return row;
+}
+
+json model_to_json(const model_handle &model) {
+    const ss1_model_info info = describe(model);
+    json document = {{"family", info.family}, {"parameters", info.parameters}, {"weight_bytes", info.weight_bytes}};
+    document["inputs"] = tensors_of(model, info.n_inputs, ss1_model_input);
+    document["outputs"] = tensors_of(model, info.n_outputs, ss1_model_output);
+    json layers = json::array();
+    double done = 0, dense = 0;
+    size_t bytes = 0;
+    for (size_t i = 0; i < info.n_layers; ++i) {
+        const ss1_model_layer_info layer = describe_layer(model, i);
+        layers.push_back(layer_to_json(layer));
+        done += layer.layer.flops_per_row;
+        dense += layer.layer.flops_per_row_dense;
+        bytes += layer.layer.weight_bytes;
+    }
+    document["layers"] = std::move(layers);
+    document["totals"] = {
+        {"layers", info.n_layers}, {"weight_bytes", bytes}, {"flops_per_row", done}, {"flops_per_row_dense", dense}};
+    return document;
+}
+
+std::string tensor_lines(const char *title, const json &tensors) {
+    std::string text;
+    for (const json &tensor : tensors) {
+        std::string shape;
+        for (const json &size : tensor["shape"])
+            shape += (shape.empty() ? "" : ", ") + (size == -1 ? "?" : size.dump());
+        text += format("%-11s %s %s [%s]\n", text.empty() ? title : "", tensor["name"].get<std::string>().c_str(),
+                       tensor["dtype"].get<std::string>().c_str(), shape.c_str());
+    }
+    return text;
+}
+
+std::string number_or_dash(const json &value) {
+    if (value.is_null()) return "-";
+    return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+std::string model_to_text(const json &document) {
+    const json &totals = document["totals"];
+    std::string text =
+        format("family      %s\nparameters  %zu\nmemory      %s\n", document["family"].get<std::string>().c_str(),
+               document["parameters"].get<size_t>(), human_bytes(document["weight_bytes"]).c_str());
+    text += tensor_lines("inputs", document["inputs"]) + tensor_lines("outputs", document["outputs"]) + '\n';
+    std::vector<table_row> rows = {
+        {"layer", "K", "N", "c", "scheme", "seed", "B_K", "B_N", "V", "bytes", "FLOP/row", "dense", "kernels"}};
+    for (const json &layer : document["layers"]) {
+        table_row row;
+        for (const char *key : {"name", "k", "n", "c", "scheme", "seed", "block_k", "block_n", "step", "weight_bytes"})
+            row.push_back(number_or_dash(layer[key]));
+        row.push_back(format("%.0f", layer["flops_per_row"].get<double>()));
+        row.push_back(format("%.0f", layer["flops_per_row_dense"].get<double>()));
+        row.push_back(layer["kernels"]);
+        rows.push_back(row);
+    }
+    const double done = totals["flops_per_row"], dense = totals["flops_per_row_dense"];
+    rows.push_back({"total", "", "", "", "", "", "", "", "", totals["weight_bytes"].dump(), format("%.0f", done),
+                    format("%.0f", dense), format("%.2f times fewer FLOP than dense", done > 0 ? dense / done : 1)});
+    return text + format_table(rows);
+}
+
+void run_inspect(const inspect_options &options) {
+    const context_handle context = make_context();
+    const json document = model_to_json(load_model(context, options.model.directory, options.model.options()));
+    output out;
+    out.write(options.format == "json" ? document.dump(2) + '\n' : model_to_text(document));
+    out.close();
+}
+
+}  // namespace
+
+void add_inspect(CLI::App &app) {
+    const auto options = std::make_shared<inspect_options>();
+    CLI::App &command =
+        *app.add_subcommand("inspect", "Show a model's inputs, outputs and layers, and what the layers cost");
+    command.add_option("MODEL", options->model.directory, "Model directory")->required();
+    add_random_weights(command, options->model);
+    command.add_option("-o,--output-format", options->format, "text or json")
+        ->check(CLI::IsMember({"text", "json"}))
+        ->capture_default_str();
+    command.footer("Example: ss1 inspect model-c4 -o json | jq '.layers[] | {name, c}'");
+    command.callback([options] { run_inspect(*options); });
+}
+
+}  // namespace ss1::cli

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "report.hpp"
+
+#include <cmath>
+
+#include "cli.hpp"
+#include "csv.hpp"
+#include "table.hpp"
+
+namespace ss1::cli {
+namespace {
+
+std::string plain(const json &value) {
+    if (value.is_null()) return "";
+    return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+std::string cell(const json &row, const column &c) {
+    const json &value = row.at(c.key);
+    if (value.is_null()) return "-";
+    if (!value.is_number()) return plain(value);
+    return format("%.*f", c.decimals, value.get<double>() * c.scale);
+}
+
+}  // namespace
+
+report::report(std::string format, std::vector<column> columns, json machine)
+    : format_(std::move(format)), columns_(std::move(columns)), machine_(std::move(machine)) {}
+
+void report::add(const json &row) {
+    if (format_ == "md") {
+        add_markdown(row);
+    } else if (format_ == "csv") {
+        add_csv(row);
+    } else if (format_ == "json") {
+        // The document's members, then the array of rows, left open until finish().
+        if (first_) {
+            std::string head = machine_.dump(2);
+            head.resize(head.rfind('\n'));
+            out_.write(head + ",\n  \"results\": [");
+        }
+        out_.write((first_ ? "\n    " : ",\n    ") + row.dump());
+    } else {
+        json line = row;
+        line.update(machine_);
+        out_.write(line.dump() + '\n');
+    }
+    first_ = false;
+    out_.flush();
+}
+
+void report::add_markdown(const json &row) {
+    std::string line = "|", rule = "|";
+    if (first_) {
+        std::string machine;
+        for (const auto &[key, value] : machine_.items())
+            machine += (machine.empty() ? "" : ", ") + key + ": " + plain(value);
+        for (const column &c : columns_) {
+            const size_t width = std::max(c.width, c.title.size());
+            const bool number = row.at(c.key).is_number();
+            line += ' ' + (number ? std::string(width - c.title.size(), ' ') + c.title : pad(c.title, width)) + " |";
+            rule += ' ' + std::string(width - 1, '-') + (number ? ":" : "-") + " |";
+        }
+        out_.write(machine + "\n\n" + line + '\n' + rule + '\n');
+        line = "|";
+    }
+    for (const column &c : columns_) line += ' ' + pad(cell(row, c), std::max(c.width, c.title.size())) + " |";
+    out_.write(line + '\n');
+}
+
+void report::add_csv(const json &row) {
+    json all = row;
+    all.update(machine_);
+    std::string header, line;
+    for (const auto &[key, value] : all.items()) {
+        if (!header.empty()) {
+            header += ',';
+            line += ',';
+        }
+        header += csv_quote(key);
+        line += csv_quote(plain(value));
+    }
+    out_.write(first_ ? header + '\n' + line + '\n' : line + '\n');
+}
+
+void report::finish() {
+    if (format_ == "json") out_.write("\n  ]\n}\n");
+    out_.close();
+}
+
+json machine_info(const ss1_info &info) {
+#if defined(__clang__)
+    const std::string compiler = std::string("clang ") + __clang_version__;
+#else
+    const std::string compiler = std::string("gcc ") + __VERSION__;
+#endif
+    return {{"cpu", info.cpu}, {"compiler", compiler}, {"ss1", ss1_version()}};
+}
+
+double rounded(double value, int decimals) {
+    const double scale = std::pow(10.0, decimals);
+    return std::round(value * scale) / scale;
+}
+
+}  // namespace ss1::cli

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+// ss1 run: score the rows of a CSV file, a batch at a time.
+#include <charconv>
+#include <chrono>
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <optional>
+
+#include "bert_rows.hpp"
+#include "cli.hpp"
+#include "csv.hpp"
+#include "dlrm_rows.hpp"
+#include "model_rows.hpp"
+#include "output.hpp"
+#include "progress.hpp"
+#include "report.hpp"
+#include "stats.hpp"
+
+namespace ss1::cli {
+namespace {
+
+struct run_options {
+    model_source model;
+    std::string input, output = "-", label, summary;
+    size_t batch = 0;
+    uint32_t threads = 0;
+};
+
+struct run_totals {
+    size_t rows = 0;
+    std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
+    binary_scores scores;
+
+    double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); }
+    double rows_per_s() const { return static_cast<double>(rows) / std::max(seconds(), 1e-9); }
+};
+
+// The column of --label and the labels of the batch that is being filled.
+struct label_column {
+    size_t column;
+    std::vector<bool> labels;
+
+    void add(const csv_reader &reader) {
+        float value = 0;
+        if (!parse_float(reader.field(column), value) || (value != 0 && value != 1))
+            reader.fail(column, "'" + reader.field(column) + "' is not a label: 0 or 1");
+        labels.push_back(value == 1);
+    }
+};
+
+std::string header_line(const row_output &output) {
+    if (output.width == 1 && output.name == "probability") return "probability\n";
+    std::string line;
+    for (size_t i = 0; i < output.width; ++i) line += (i ? "," : "") + output.name + '_' + std::to_string(i);
+    return line + '\n';
+}
+
+void append_number(std::string &text, float value) {
+    char digits[32];
+    text.append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
+}
+
+void show_progress(progress &line, const csv_reader &reader, const run_totals &totals) {
+    std::string text = format("%zu rows, %.0f rows/s", totals.rows, totals.rows_per_s());
+    const double share = reader.bytes_in_all()
+                             ? static_cast<double>(reader.bytes_read()) / static_cast<double>(reader.bytes_in_all())
+                             : 0;
+    if (share > 0) {
+        constexpr size_t width = 30;
+        std::string bar(width, '.');
+        bar.replace(0, static_cast<size_t>(share * width), static_cast<size_t>(share * width), '#');
+        text = format("[%s] %3.0f%%, %s, %.0f s left", bar.c_str(), 100 * share, text.c_str(),
+                      totals.seconds() * (1 - share) / share);
+    }
+    line.show(text);
+}
+
+// Runs the rows collected so far and appends their outputs to `scores`, [rows, width] in the order of the file.
+template <class Rows>
+void run_batch(Rows &rows, const session_handle &session, const row_output &output, std::vector<float> &scores) {
+    scores.resize(rows.size() * output.width);
+    std::vector<float> values;
+    for (const model_run &run : rows.runs()) {
+        values.resize(run.rows.size() * output.width);
+        ss1_tensor tensor = output.tensor(values.data(), run.rows.size());
+        check(ss1_session_run(session.get(), run.inputs.data(), run.inputs.size(), &tensor, 1));
+        for (size_t i = 0; i < run.rows.size(); ++i)
+            std::copy_n(values.begin() + i * output.width, output.width, scores.begin() + run.rows[i] * output.width);
+    }
+}
+
+void write_rows(output &out, const std::vector<float> &scores, size_t width) {
+    std::string text;
+    for (size_t i = 0; i < scores.size(); ++i) {
+        append_number(text, scores[i]);
+        text += (i + 1) % width == 0 ? '\n' : ',';
+    }
+    out.write(text);
+}
+
+template <class Rows>
+run_totals score(const run_options &options, const model_handle &model, Rows rows) {
+    csv_reader reader(options.input);
+    rows.bind(reader);
+    std::optional<label_column> labels;
+    if (!options.label.empty()) labels = label_column{reader.column(options.label), {}};
+    const row_output result = choose_output(model);
+    const size_t batch = options.batch ? options.batch : Rows::default_batch;
+    ss1_session_options bounds = SS1_SESSION_OPTIONS_INIT;
+    bounds.max_batch = batch;
+    const session_handle session = make_session(model, bounds);
+    output out(options.output);  // last, so that a mistake above leaves an older file alone
+    out.write(header_line(result));
+
+    run_totals totals;
+    progress line;
+    std::vector<float> scores;
+    for (bool more = true; more;) {
+        while (rows.size() < batch && (more = reader.next())) {
+            rows.add(reader);
+            if (labels) labels->add(reader);
+        }
+        if (rows.size() == 0) break;
+        run_batch(rows, session, result, scores);
+        write_rows(out, scores, result.width);
+        totals.rows += rows.size();
+        if (labels) {
+            for (size_t i = 0; i < rows.size(); ++i) totals.scores.add(scores[i], labels->labels[i]);
+            labels->labels.clear();
+        }
+        rows.clear();
+        if (line.due()) show_progress(line, reader, totals);
+    }
+    out.close();
+    return totals;
+}
+
+json optional_number(const std::optional<double> &value) {
+    return value ? json(*value) : json(nullptr);
+}
+
+void report_totals(const run_options &options, const run_totals &totals) {
+    const double rate = totals.rows_per_s();
+    json summary = {{"n", totals.rows}};
+    if (!options.label.empty()) {
+        const std::optional<double> auc = totals.scores.auc(), loss = totals.scores.log_loss();
+        std::fprintf(stderr, "%zu rows, AUC %s, log loss %s, %.0f rows/s\n", totals.rows,
+                     auc ? format("%.6f", *auc).c_str() : "undefined (only one label)",
+                     loss ? format("%.6f", *loss).c_str() : "undefined", rate);
+        summary["auc"] = optional_number(auc);
+        summary["log_loss"] = optional_number(loss);
+    }
+    summary["rows_per_s"] = rounded(rate, 1);
+    if (options.summary.empty()) return;
+    output file(options.summary);
+    file.write(summary.dump(2) + '\n');
+    file.close();
+}
+
+void run_model(const run_options &options) {
+    std::error_code ignored;
+    if (std::filesystem::equivalent(options.input, options.output, ignored))
+        throw failure("--output " + options.output + " is the input file", "write to another file");
+    const context_handle context = make_context(options.threads);
+    const model_handle model = load_model(context, options.model.directory, options.model.options());
+    const ss1_model_info info = describe(model);
+    const nlohmann::json config = nlohmann::json::parse(info.config);
+    const bool is_dlrm = std::string_view(info.family) == "dlrm";
+    if (!is_dlrm && !options.label.empty())
+        throw failure("--label needs a model that gives a probability; this one is " + std::string(info.family),
+                      "leave --label out");
+    report_totals(options,
+                  is_dlrm ? score(options, model, dlrm_rows(config)) : score(options, model, bert_rows(config)));
+}
+
+}  // namespace
+
+void add_run(CLI::App &app) {
+    const auto options = std::make_shared<run_options>();
+    CLI::App &command = *app.add_subcommand("run", "Score the rows of a CSV file");
+    command.add_option("MODEL", options->model.directory, "Model directory")->required();
+    command.add_option("--input", options->input, "CSV file with a header line, - for stdin")->required();
+    command.add_option("--output", options->output, "CSV file to write, - for stdout")->capture_default_str();
+    command
+        .add_option("--batch", options->batch,
+                    "Rows of one run; default 256 (BERT: 8); changes the speed, never the result")
+        ->check(CLI::PositiveNumber);
+    command.add_option("--threads", options->threads, "Threads; default: all this process may use");
+    command.add_option("--label", options->label,
+                       "Column with 0 or 1: report the area under the ROC curve and the log loss");
+    command.add_option("--summary", options->summary,
+                       "JSON file for n, rows_per_s and, with --label, auc and log_loss");
+    add_random_weights(command, options->model);
+    command.footer(
+        "DLRM reads a column for each dense feature and each table of config.json; a bag of several indices is 3|17|4, "
+        "an\n"
+        "empty field an empty bag. BERT reads input_ids and, if there, token_type_ids: numbers with blanks between "
+        "them.\n"
+        "With --label every row's score is kept until the end (8 bytes each); without it memory does not grow.\n"
+        "Example: zcat rows.csv.gz | ss1 run model --input - --label clicked > scores.csv");
+    command.callback([options] { run_model(*options); });
+}
+
+}  // namespace ss1::cli

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sampler.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+namespace ss1::cli {
+namespace {
+
+using clock = std::chrono::steady_clock;
+
+double ns_since(clock::time_point start) {
+    return std::chrono::duration<double, std::nano>(clock::now() - start).count();
+}
+
+double time_call(const std::function<void()> &call, size_t repeats) {
+    const auto start = clock::now();
+    for (size_t i = 0; i < repeats; ++i) call();
+    return ns_since(start) / static_cast<double>(repeats);
+}
+
+// Caches, page tables, thread pool and clock settle within some calls or 20 ms. Returns the fastest call.
+double warm_up(const std::function<void()> &call) {
+    const auto start = clock::now();
+    double fastest = time_call(call, 1);
+    for (int i = 0; i < 1000 && ns_since(start) < 20e6; ++i) fastest = std::min(fastest, time_call(call, 1));
+    return fastest;
+}
+
+}  // namespace
+
+std::vector<timing> interleave(std::span<const std::function<void()>> contenders, const sampling &rule) {
+    std::vector<timing> timings(contenders.size());
+    std::vector<size_t> repeats(contenders.size(), 1);
+    for (size_t i = 0; i < contenders.size(); ++i) {
+        timings[i].first_ns = time_call(contenders[i], 1);
+        const double fastest = warm_up(contenders[i]);
+        if (fastest < rule.sample_ns) repeats[i] = static_cast<size_t>(rule.sample_ns / std::max(fastest, 1.0)) + 1;
+    }
+    const auto start = clock::now();
+    for (size_t round = 0; round < rule.samples || ns_since(start) < rule.seconds * 1e9; ++round)
+        for (size_t i = 0; i < contenders.size(); ++i)
+            timings[i].sorted_ns.push_back(time_call(contenders[i], repeats[i]));
+    for (timing &t : timings) std::ranges::sort(t.sorted_ns);
+    return timings;
+}
+
+}  // namespace ss1::cli

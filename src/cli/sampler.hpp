@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Times contenders against each other: in turn, A B A B, in one process, so that a change of clock or load hits them
+// alike.
+#pragma once
+#include <cstddef>
+#include <functional>
+#include <span>
+#include <vector>
+
+namespace ss1::cli {
+
+struct sampling {
+    size_t samples = 30;   // of each contender, at least
+    double seconds = 0.2;  // of measuring in all, at least
+    // A sample repeats a shorter call until about this long: clocks have a grain of 20-50 ns. 0: every sample is one
+    // call.
+    double sample_ns = 0;
+};
+
+struct timing {
+    double first_ns;                // of the very first call
+    std::vector<double> sorted_ns;  // of one call each
+};
+
+// Warms each contender up, then measures.
+std::vector<timing> interleave(std::span<const std::function<void()>> contenders, const sampling &rule);
+
+}  // namespace ss1::cli

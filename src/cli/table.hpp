@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tables for people to read.
+#pragma once
+#include <string>
+#include <vector>
+
+namespace ss1::cli {
+
+// Cells that start like a number are right aligned.
+bool is_number_like(const std::string &cell);
+std::string pad(const std::string &cell, size_t width);
+
+using table_row = std::vector<std::string>;
+
+// The first row holds the titles; columns are as wide as their widest cell, with two spaces between them.
+std::string format_table(const std::vector<table_row> &rows);
+
+}  // namespace ss1::cli

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "context.hpp"
+
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#include "backend.hpp"
+#include "cpu.hpp"
+#include "status.hpp"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+namespace ss1 {
+namespace {
+
+constexpr uint32_t max_threads = 4096;
+
+#ifdef _OPENMP
+void openmp_parallel_for(void *, size_t n, void (*task)(void *, size_t), void *arg) {
+    const auto count = static_cast<long>(n);
+#pragma omp parallel for num_threads(static_cast <int>(n)) schedule(static, 1)
+    for (long i = 0; i < count; ++i) task(arg, static_cast<size_t>(i));
+}
+#else
+void serial_parallel_for(void *, size_t n, void (*task)(void *, size_t), void *arg) {
+    for (size_t i = 0; i < n; ++i) task(arg, i);
+}
+#endif
+
+// A program with raised privileges must not take orders from its environment: secure_getenv() is then NULL.
+const char *environment(const char *name) noexcept {
+    const char *value = secure_getenv(name);
+    return value && *value ? value : nullptr;
+}
+
+ss1_status read_number(const char *name, unsigned long limit, unsigned long &value) {
+    const char *text = environment(name);
+    if (!text) return SS1_OK;
+    char *end = nullptr;
+    const unsigned long parsed = std::strtoul(text, &end, 10);
+    SS1_CHECK(*end == 0 && *text != '-' && parsed >= 1 && parsed <= limit, SS1_ERROR_INVALID_ARGUMENT,
+              "the environment variable %s=%s is not a whole number from 1 to %lu", name, text, limit);
+    value = parsed;
+    return SS1_OK;
+}
+
+ss1_status choose_threads(const ss1_context_options &options, ss1_context &context) {
+    SS1_CHECK(options.num_threads <= max_threads, SS1_ERROR_INVALID_ARGUMENT, "num_threads=%u is above %u",
+              options.num_threads, max_threads);
+    unsigned long from_environment = 0;
+    SS1_TRY(read_number("SS1_NUM_THREADS", max_threads, from_environment));
+    const cpu_budget budget = cpu_usable_threads();
+    if (options.num_threads) {
+        context.num_threads = options.num_threads;
+        context.threads_reason = "asked for by num_threads (" + budget.reason + ")";
+    } else if (from_environment) {
+        context.num_threads = static_cast<uint32_t>(from_environment);
+        context.threads_reason = "asked for by SS1_NUM_THREADS (" + budget.reason + ")";
+    } else {
+        context.num_threads = budget.threads;
+        context.threads_reason = budget.reason;
+    }
+    context.parallel_for = options.parallel_for;
+    context.parallel_for_user = options.parallel_for_user;
+    if (context.parallel_for) return SS1_OK;
+#ifdef _OPENMP
+    context.parallel_for = openmp_parallel_for;
+#else
+    context.parallel_for = serial_parallel_for;
+    if (context.num_threads > 1) context.threads_reason = "built without OpenMP and no parallel_for given";
+    context.num_threads = 1;
+#endif
+    return SS1_OK;
+}
+
+std::string level_names() {
+    std::string names;
+    for (const isa_level &level : isa_levels()) names += (names.empty() ? "" : ", ") + std::string(level.name);
+    return names;
+}
+
+template <class K>
+isa::mask needs_of(const table<K> &rows) {
+    isa::mask needs = 0;
+    for (const K &row : rows) needs |= row.needs;
+    return needs;
+}
+
+// The instruction sets that some kernel of this build asks for.
+isa::mask needed_isas() {
+    return needs_of(gemm_kernels()) | needs_of(sketch_kernels()) | needs_of(activation_kernels()) |
+           needs_of(norm_kernels()) | needs_of(softmax_kernels()) | needs_of(bag_kernels()) |
+           needs_of(interact_kernels());
+}
+
+ss1_status choose_isas(const ss1_context_options &options, ss1_context &context) {
+    const char *wanted = options.max_isa, *source = "max_isa";
+    if (!wanted) wanted = environment("SS1_MAX_ISA"), source = "SS1_MAX_ISA";
+    const isa::mask found = cpu_detect_isas();
+    isa::mask allowed = 0;
+    bool above = false, known = !wanted;
+    for (const isa_level &level : isa_levels()) {
+        const bool has = (found & level.bit) == level.bit;
+        if (!above) allowed |= level.bit;
+        const bool needed = needed_isas() & level.bit;
+        std::string reason = !has     ? cpu_missing_reason(level.bit)
+                             : above  ? "above " + std::string(source) + "=" + wanted
+                             : needed ? "found and used"
+                                      : "found, but no kernel of this version needs it";
+        if (level.bit) context.isa_texts.push_back({level.name, std::move(reason), has && !above && needed});
+        if (wanted && std::strcmp(wanted, level.name) == 0) {
+            SS1_CHECK(has, SS1_ERROR_UNSUPPORTED, "%s=%s is above this machine: %s", source, wanted,
+                      cpu_missing_reason(level.bit));
+            known = above = true;
+        }
+    }
+    SS1_CHECK(known, SS1_ERROR_INVALID_ARGUMENT, "%s=%s is not one of %s", source, wanted, level_names().c_str());
+    context.usable = found & allowed;
+    return SS1_OK;
+}
+
+ss1_status choose_log(const ss1_context_options &options, ss1_context &context) {
+    unsigned long verbose = 0;
+    SS1_TRY(read_number("SS1_VERBOSE", 4, verbose));
+    SS1_CHECK(options.log_level >= 0 && options.log_level <= SS1_LOG_DEBUG, SS1_ERROR_INVALID_ARGUMENT,
+              "log_level=%d is not a value of ss1_log_level", static_cast<int>(options.log_level));
+    context.log = options.log;
+    context.log_user = options.log_user;
+    if (options.log_level) context.log_level = options.log_level;
+    if (verbose) context.log_level = static_cast<ss1_log_level>(verbose);
+    return SS1_OK;
+}
+
+template <class K>
+void add_kernels(const table<K> &rows, ss1_context &context) {
+    for (const K &row : rows) {
+        std::string missing;
+        for (const isa_level &level : isa_levels())
+            if (row.needs & level.bit & ~context.usable)
+                missing += (missing.empty() ? "needs " : ", ") + std::string(level.name);
+        const bool usable = missing.empty();
+        context.kernel_texts.push_back({row.name, usable ? "usable" : missing, usable});
+    }
+}
+
+void point(const std::vector<info_text> &texts, std::vector<ss1_info_item> &items) {
+    items.clear();
+    for (const info_text &t : texts) items.push_back({t.name.c_str(), t.used, t.reason.c_str()});
+}
+
+}  // namespace
+
+scratch_pool::~scratch_pool() {
+    for (auto &slot : slots_) delete slot.load();
+}
+
+buffer *scratch_pool::take() noexcept {
+    for (auto &slot : slots_)
+        if (slot.load(std::memory_order_relaxed))
+            if (buffer *block = slot.exchange(nullptr, std::memory_order_acquire)) return block;
+    return new (std::nothrow) buffer;
+}
+
+void scratch_pool::give(buffer *block) noexcept {
+    for (auto &slot : slots_) {
+        buffer *expected = nullptr;
+        if (slot.compare_exchange_strong(expected, block, std::memory_order_release, std::memory_order_relaxed)) return;
+    }
+    delete block;
+}
+
+context_ref::~context_ref() {
+    if (context_) context_release(context_);
+}
+
+void context_release(ss1_context *context) noexcept {
+    if (context->references.fetch_sub(1) == 1) delete context;
+}
+
+ss1_status context_create(const ss1_context_options &options, ss1_context **out) {
+    SS1_CHECK(!options.alloc == !options.free, SS1_ERROR_INVALID_ARGUMENT,
+              "alloc and free go together, but only %s is set", options.alloc ? "alloc" : "free");
+    auto context = std::make_unique<ss1_context>();
+    context->memory = {options.alloc, options.free, options.alloc_user};
+    context->device = options.device;
+    SS1_TRY(choose_log(options, *context));
+    SS1_TRY(choose_threads(options, *context));
+    SS1_TRY(choose_isas(options, *context));
+    context->backend = &cpu_backend;
+    context->wanted_backend = options.backend ? options.backend : "cpu";
+    if (context->wanted_backend != "cpu") SS1_TRY(backend_load(*context, context->wanted_backend.c_str()));
+    context->cpu_name = cpu_model_name();
+    add_kernels(gemm_kernels(), *context);
+    add_kernels(sketch_kernels(), *context);
+    add_kernels(activation_kernels(), *context);
+    add_kernels(norm_kernels(), *context);
+    add_kernels(softmax_kernels(), *context);
+    add_kernels(bag_kernels(), *context);
+    add_kernels(interact_kernels(), *context);
+    point(context->isa_texts, context->isa_items);
+    point(context->kernel_texts, context->kernel_items);
+    context_refresh_backends(*context);
+    log(*context, SS1_LOG_INFO, "%u threads: %s", context->num_threads, context->threads_reason.c_str());
+    for (const info_text &t : context->isa_texts)
+        log(*context, SS1_LOG_INFO, "isa %s: %s", t.name.c_str(), t.reason.c_str());
+    for (const info_text &t : context->kernel_texts)
+        log(*context, SS1_LOG_DEBUG, "kernel %s: %s", t.name.c_str(), t.reason.c_str());
+    *out = context.release();
+    return SS1_OK;
+}
+
+void context_refresh_backends(ss1_context &context) {
+    context.backend_texts = backend_survey(*context.backend);
+    point(context.backend_texts, context.backend_items);
+}
+
+void context_info(const ss1_context &context, ss1_info &info) noexcept {
+    info.num_threads = context.num_threads;
+    info.threads_reason = context.threads_reason.c_str();
+    info.cpu = context.cpu_name.c_str();
+    info.backend = context.backend->name;
+    info.n_isas = context.isa_items.size();
+    info.isas = context.isa_items.data();
+    info.n_backends = context.backend_items.size();
+    info.backends = context.backend_items.data();
+    info.n_kernels = context.kernel_items.size();
+    info.kernels = context.kernel_items.data();
+    const cache_sizes caches = cpu_caches();
+    info.l1d_bytes = caches.l1d;
+    info.l2_bytes = caches.l2;
+    info.l3_bytes = caches.l3;
+    info.device = context.device;
+}
+
+void log(const ss1_context &context, ss1_log_level level, const char *format, ...) noexcept {
+    if (!context.log || level > context.log_level) return;
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    std::vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    context.log(context.log_user, level, text);
+}
+
+}  // namespace ss1

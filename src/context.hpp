@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// The context: what was decided about threads, memory, instruction sets and backend, shared by all layers made from it.
+#pragma once
+#include <array>
+#include <atomic>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "buffer.hpp"
+#include "kernels.hpp"
+#include "ss1/backend.h"
+
+namespace ss1 {
+
+// Scratch for callers that bring none. Blocks wait in slots that are claimed by one atomic exchange: no lock, and no
+// allocation once a block of the needed size is there. More than 16 runs at once allocate and free.
+class scratch_pool {
+  public:
+    ~scratch_pool();
+    buffer *take() noexcept;  // never NULL unless memory is out; may hold fewer bytes than needed
+    void give(buffer *block) noexcept;
+
+  private:
+    std::array<std::atomic<buffer *>, 16> slots_{};
+};
+
+struct info_text {
+    std::string name, reason;
+    bool used;
+};
+
+}  // namespace ss1
+
+struct ss1_context {
+    std::atomic<size_t> references{1};
+    ss1::allocator memory;
+    uint32_t num_threads = 1;
+    ss1_parallel_for_fn parallel_for = nullptr;
+    void *parallel_for_user = nullptr;
+    ss1_log_fn log = nullptr;
+    void *log_user = nullptr;
+    ss1_log_level log_level = SS1_LOG_WARNING;
+    ss1::isa::mask usable = ss1::isa::none;
+    const ss1_backend *backend = nullptr;
+    std::string wanted_backend;
+    int32_t device = 0;
+    mutable ss1::scratch_pool scratch;
+
+    // What ss1_get_info() shows; the items point into the texts.
+    std::string threads_reason, cpu_name;
+    std::vector<ss1::info_text> isa_texts, backend_texts, kernel_texts;
+    std::vector<ss1_info_item> isa_items, backend_items, kernel_items;
+};
+
+namespace ss1 {
+
+// One reference to a context; layers and models hold one, so that the caller may destroy the context first.
+class context_ref {
+  public:
+    context_ref() = default;
+    explicit context_ref(ss1_context *context) noexcept : context_(context) { context_->references.fetch_add(1); }
+    context_ref(const context_ref &other) noexcept : context_(other.context_) {
+        if (context_) context_->references.fetch_add(1);
+    }
+    context_ref &operator=(context_ref other) noexcept {
+        std::swap(context_, other.context_);
+        return *this;
+    }
+    ~context_ref();
+    ss1_context &operator*() const noexcept { return *context_; }
+    ss1_context *operator->() const noexcept { return context_; }
+
+  private:
+    ss1_context *context_ = nullptr;
+};
+
+ss1_status context_create(const ss1_context_options &options, ss1_context **context);
+void context_release(ss1_context *context) noexcept;
+void context_info(const ss1_context &context, ss1_info &info) noexcept;
+void context_refresh_backends(ss1_context &context);
+
+[[gnu::format(printf, 3, 4)]] void log(const ss1_context &context, ss1_log_level level, const char *format,
+                                       ...) noexcept;
+
+// Runs f(i) for i in [0, n) on the context's executor. One task runs here, without a parallel region.
+template <class F>
+void parallel(const ss1_context &context, size_t n, F &&f) {
+    if (n == 1) {
+        f(size_t{0});
+    } else if (n) {
+        context.parallel_for(
+            context.parallel_for_user, n,
+            [](void *arg, size_t i) { (*static_cast<std::remove_reference_t<F> *>(arg))(i); },
+            const_cast<void *>(static_cast<const void *>(&f)));
+    }
+}
+
+}  // namespace ss1

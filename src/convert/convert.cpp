@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "convert/convert.hpp"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "buffer.hpp"
+#include "convert/project.hpp"
+#include "io/checked.hpp"
+#include "io/model_directory.hpp"
+#include "io/model_write.hpp"
+#include "op/mapping.hpp"
+#include "status.hpp"
+
+namespace ss1 {
+namespace {
+
+// One comma separated part of ss1_convert_options::layers.
+struct pattern {
+    std::string text;
+    bool exclude;
+};
+
+ss1_status check_options(const ss1_convert_options &options) {
+    const ss1_linear_desc &desc = options.desc;
+    SS1_CHECK(options.from == SS1_CONVERT_FROM_DENSE || options.from == SS1_CONVERT_FROM_SSL,
+              SS1_ERROR_INVALID_ARGUMENT, "options.from=%d is not a value of ss1_convert_from",
+              static_cast<int>(options.from));
+    SS1_CHECK(desc.c >= 2, SS1_ERROR_INVALID_ARGUMENT, "options.desc.c=%u: c must be given and at least 2", desc.c);
+    if (options.from == SS1_CONVERT_FROM_DENSE) return SS1_OK;
+    SS1_CHECK(desc.scheme == SS1_SCHEME_REFERENCE, SS1_ERROR_INVALID_ARGUMENT,
+              "options.desc.scheme=%d: SSL checkpoints are made with SS1_SCHEME_REFERENCE=%d",
+              static_cast<int>(desc.scheme), static_cast<int>(SS1_SCHEME_REFERENCE));
+    SS1_CHECK(desc.seed != 0, SS1_ERROR_INVALID_ARGUMENT,
+              "options.desc.seed is missing: an SSL checkpoint does not hold it");
+    SS1_CHECK(desc.block_k != 0, SS1_ERROR_INVALID_ARGUMENT,
+              "options.desc.block_k is missing: an SSL checkpoint does not hold it");
+    SS1_CHECK(desc.block_n != 0, SS1_ERROR_INVALID_ARGUMENT,
+              "options.desc.block_n is missing: an SSL checkpoint does not hold it");
+    SS1_CHECK(!options.load.random_weights, SS1_ERROR_INVALID_ARGUMENT,
+              "options.load.random_weights: an SSL checkpoint is read, not drawn");
+    return SS1_OK;
+}
+
+ss1_status parse_patterns(const char *list, std::vector<pattern> &out) {
+    std::string_view rest = list ? list : "";
+    while (!rest.empty()) {
+        std::string_view part = rest.substr(0, rest.find(','));
+        rest.remove_prefix(std::min(rest.size(), part.size() + 1));
+        while (part.starts_with(' ')) part.remove_prefix(1);
+        while (part.ends_with(' ')) part.remove_suffix(1);
+        const bool exclude = part.starts_with('!');
+        if (exclude) part.remove_prefix(1);
+        SS1_CHECK(!part.empty(), SS1_ERROR_INVALID_ARGUMENT, "options.layers='%s': empty pattern",
+                  printable(list).c_str());
+        out.push_back({std::string(part), exclude});
+    }
+    SS1_CHECK(!list || !out.empty(), SS1_ERROR_INVALID_ARGUMENT, "options.layers is empty, NULL means every layer");
+    return SS1_OK;
+}
+
+bool matches(const std::vector<pattern> &patterns, bool exclude, const std::string &name) noexcept {
+    return std::any_of(patterns.begin(), patterns.end(),
+                       [&](const pattern &p) { return p.exclude == exclude && glob_match(p.text, name); });
+}
+
+// The linear layers that the directory really has: a BERT may come without pooler and classifier.
+std::vector<linear_shape> present_layers(const model_directory &directory) {
+    std::vector<linear_shape> layers = linear_layers(directory.config);
+    std::erase_if(layers, [&](const linear_shape &layer) {
+        return !directory.find(layer.name + ".weight") && !directory.find(layer.name + ".ss1_weight");
+    });
+    return layers;
+}
+
+// Which layers `options` mean, with K, N and every default filled in.
+ss1_status select_layers(const model_directory &directory, const ss1_convert_options &options, tied_layers &out) {
+    std::vector<pattern> patterns;
+    SS1_TRY(parse_patterns(options.layers, patterns));
+    const std::vector<linear_shape> layers = present_layers(directory);
+    for (const pattern &p : patterns) {
+        SS1_CHECK(std::any_of(layers.begin(), layers.end(),
+                              [&](const linear_shape &layer) { return glob_match(p.text, layer.name); }),
+                  SS1_ERROR_INVALID_ARGUMENT, "options.layers: '%s' matches no linear layer of %s",
+                  printable(p.text).c_str(), directory.path.c_str());
+    }
+    const bool named = std::any_of(patterns.begin(), patterns.end(), [](const pattern &p) { return !p.exclude; });
+    ss1_linear_desc widest = options.desc;  // what the options alone say, for a layer of any width
+    widest.K = size_t{1} << 31;
+    widest.N = 1;
+    SS1_TRY(resolve_for("options.desc", SS1_ERROR_INVALID_ARGUMENT, widest));
+    const size_t needed = size_t{widest.c} * widest.block_k;
+    for (const linear_shape &layer : layers) {
+        const bool tied = directory.config.layers.contains(layer.name);
+        if (matches(patterns, true, layer.name)) continue;
+        if (named ? !matches(patterns, false, layer.name) : tied || layer.K < needed) continue;
+        SS1_CHECK(!tied, SS1_ERROR_INVALID_ARGUMENT, "options.layers: layer %s is tied (SS1) already",
+                  layer.name.c_str());
+        ss1_linear_desc desc = options.desc;
+        desc.K = layer.K;
+        desc.N = layer.N;
+        SS1_TRY(resolve_for("layer " + layer.name, SS1_ERROR_INVALID_ARGUMENT, desc));
+        out.emplace(layer.name, desc);
+    }
+    SS1_CHECK(!out.empty(), SS1_ERROR_INVALID_ARGUMENT,
+              "no linear layer of %s is selected: none has c*block_k=%zu <= K", directory.path.c_str(), needed);
+    return SS1_OK;
+}
+
+// The authors' files call Z plainly `weight`. Their width may be padded to another multiple; what counts are live
+// columns.
+ss1_status check_ssl_shapes(const model_directory &directory, const tied_layers &layers) {
+    for (const auto &[name, desc] : layers) {
+        const model_tensor &tensor = *directory.find(name + ".weight");  // selected layers have one
+        const mapping map(desc);
+        const size_t padded = (desc.K / desc.c + 31) / 32 * 32;  // their constructor rounds up to 32
+        const std::vector<size_t> &shape = tensor.stored.shape;
+        SS1_CHECK(shape.size() == 2 && shape[0] == desc.N && (shape[1] == map.stored_columns || shape[1] == padded),
+                  SS1_ERROR_FORMAT, "%s: tensor '%s' has shape %s, Z of K=%zu, c=%u, block_k=%u must be %s",
+                  directory.path.c_str(), printable(tensor.name).c_str(), printable(shape_text(shape)).c_str(), desc.K,
+                  desc.c, desc.block_k, shape_text(std::array{desc.N, map.stored_columns}).c_str());
+    }
+    return SS1_OK;
+}
+
+// Reads `weight` and makes the stored form z [N, Kz] of it.
+ss1_status tie(const ss1_context &context, const model_directory &directory, const model_tensor &weight,
+               const ss1_linear_desc &desc, ss1_convert_from from, buffer &z) {
+    const mapping map(desc);
+    const size_t columns = weight.stored.shape[1], kz = map.stored_columns;
+    buffer source;
+    SS1_TRY(tensor_f32(context, directory, weight.name, weight.stored.shape, source));
+    size_t bytes;
+    SS1_CHECK(checked_bytes(std::array{desc.N, kz}, sizeof(float), bytes), SS1_ERROR_FORMAT,
+              "%s: the size of Z overflows", weight.name.c_str());
+    SS1_TRY(z.allocate(context, bytes));
+    if (from == SS1_CONVERT_FROM_DENSE) return project(desc, source.as<float>(), columns, nullptr, z.as<float>(), kz);
+    std::fill_n(z.as<float>(), desc.N * kz, 0.0f);
+    for (size_t n = 0; n < desc.N; ++n) {
+        const float *row = source.as<float>() + n * columns;
+        std::copy_n(row, std::min(columns, map.live_columns), z.as<float>() + n * kz);
+    }
+    return SS1_OK;
+}
+
+ss1_status copy_tensor(const model_directory &directory, const model_tensor &tensor, output_file &file) {
+    std::vector<std::byte> block(std::min(tensor.stored.bytes, size_t{1} << 20));
+    for (size_t first = 0; first < tensor.stored.bytes; first += block.size()) {
+        const std::span<std::byte> part(block.data(), std::min(block.size(), tensor.stored.bytes - first));
+        SS1_TRY(safetensors_read(directory.files[tensor.file], tensor.stored, first, part));
+        SS1_TRY(file_write(file, part));
+    }
+    return SS1_OK;
+}
+
+ss1_status write_buffer(const buffer &data, output_file &file) {
+    return file_write(file, {data.as<std::byte>(), data.bytes()});
+}
+
+// Tensors are read when their turn to be written comes: memory holds one at a time.
+std::vector<tensor_to_write> plan(const ss1_context &context, const model_directory &directory,
+                                  const tied_layers &layers, ss1_convert_from from) {
+    std::vector<tensor_to_write> plan;
+    for (const model_tensor &tensor : directory.tensors) {
+        tensor_to_write &out = plan.emplace_back();
+        out.name = tensor.name;
+        out.dtype = tensor.stored.dtype;
+        out.shape = tensor.stored.shape;
+        const size_t dot = tensor.name.rfind('.');
+        const auto layer = layers.find(tensor.name.substr(0, dot));
+        if (layer != layers.end() && tensor.name.ends_with(".weight")) {
+            out.name = layer->first + ".ss1_weight";
+            out.dtype = file_dtype::f32;
+            out.shape = {layer->second.N, mapping(layer->second).stored_columns};
+            out.write = [&, desc = layer->second, from](output_file &file) {
+                buffer z;
+                SS1_TRY(tie(context, directory, tensor, desc, from, z));
+                return write_buffer(z, file);
+            };
+        } else if (directory.random) {
+            out.write = [&](output_file &file) {
+                buffer values;
+                SS1_TRY(tensor_f32(context, directory, tensor.name, tensor.stored.shape, values));
+                return write_buffer(values, file);
+            };
+        } else {
+            out.write = [&](output_file &file) { return copy_tensor(directory, tensor, file); };
+        }
+    }
+    return plan;
+}
+
+// A tokenizer belongs to its model.
+ss1_status read_companions(const std::string &directory, std::map<std::string, std::string> &out) {
+    for (const char *name : {"vocab.txt", "tokenizer_config.json", "special_tokens_map.json"}) {
+        const std::string path = directory + "/" + name;
+        if (file_exists(path)) SS1_TRY(file_read_text(path, size_t{64} << 20, out[name]));
+    }
+    return SS1_OK;
+}
+
+}  // namespace
+
+bool glob_match(std::string_view pattern, std::string_view text) noexcept {
+    size_t p = 0, t = 0, star = pattern.npos, resume = 0;
+    while (t < text.size()) {
+        if (p < pattern.size() && pattern[p] == '*') {
+            star = p++;
+            resume = t;
+        } else if (p < pattern.size() && pattern[p] == text[t]) {
+            ++p, ++t;
+        } else if (star != pattern.npos) {  // let the last star take one character more
+            p = star + 1;
+            t = ++resume;
+        } else {
+            return false;
+        }
+    }
+    return pattern.find_first_not_of('*', p) == pattern.npos;
+}
+
+ss1_status convert_model(ss1_context &context, const char *directory, const char *output,
+                         const ss1_convert_options &options) {
+    SS1_TRY(check_options(options));
+    SS1_TRY(model_write_possible(output));
+    model_directory source;
+    SS1_TRY(model_directory_open(directory, options.load, source));
+    tied_layers layers;
+    SS1_TRY(select_layers(source, options, layers));
+    if (options.from == SS1_CONVERT_FROM_SSL) {
+        SS1_TRY(check_ssl_shapes(source, layers));
+        SS1_TRY(model_directory_check(source, layers));
+    } else {
+        SS1_TRY(model_directory_check(source));
+    }
+
+    json config = source.config.original;
+    for (const auto &[name, desc] : layers) config["ss1"]["layers"][name] = layer_entry(desc);
+    std::map<std::string, std::string> companions;
+    SS1_TRY(read_companions(source.path, companions));
+    return model_write(output, config, plan(context, source, layers, options.from), companions);
+}
+
+}  // namespace ss1

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "convert/project.hpp"
+
+#include <algorithm>
+#include <Eigen/Cholesky>
+#include <vector>
+
+#include "op/mapping.hpp"
+#include "status.hpp"
+
+namespace ss1 {
+namespace {
+
+// Where input k stands for one output block: stored column and sign; column = npos where it meets nothing.
+struct place {
+    size_t column;
+    float sign;
+};
+constexpr size_t npos = static_cast<size_t>(-1);
+
+// The K places of output block j. This is the definition, W[i*B_K + t, n] = s Z[n, g*B_K + (t - r) mod B_K], in one
+// loop.
+std::vector<place> places_of_block(const mapping &map, size_t j) {
+    const size_t bk = map.desc.block_k, c = map.desc.c;
+    std::vector<place> places(map.desc.K);
+    for (size_t k = 0; k < map.desc.K; ++k) {
+        const size_t i = k / bk, t = k % bk, g = i / c, q = i % c;
+        const sketch_entry e = map.entry(j, g, q);
+        const size_t column = c == 1 ? k : g * bk + (t + bk - e.rotation) % bk;
+        places[k] = {column < map.live_columns ? column : npos, e.negative ? -1.0f : 1.0f};
+    }
+    return places;
+}
+
+using matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+// Z_j^T = (A^T S A + lambda I)^-1 A^T S W_j^T with A the K x Kz matrix of `places`; outputs n0..n1-1.
+void fit_block(const std::vector<place> &places, size_t kz, const float *weight, size_t ldw, const float *moment,
+               size_t n0, size_t n1, float *z, size_t ldz) {
+    const size_t K = places.size(), n = n1 - n0;
+    const auto index = [](size_t v) { return static_cast<Eigen::Index>(v); };
+    const Eigen::Map<const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>, 0,
+                     Eigen::OuterStride<>>
+        w(weight + n0 * ldw, index(n), index(K), Eigen::OuterStride<>(index(ldw)));
+    const Eigen::Map<const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>> s(moment, index(K),
+                                                                                                    index(K));
+    const matrix sw = s.cast<double>() * w.cast<double>().transpose();  // K x n
+    matrix gram = matrix::Zero(index(kz), index(kz)), right = matrix::Zero(index(kz), index(n));
+    for (size_t k = 0; k < K; ++k) {
+        if (places[k].column == npos) continue;
+        const double sign = places[k].sign;
+        right.row(index(places[k].column)) += sign * sw.row(index(k));
+        for (size_t other = 0; other < K; ++other)
+            if (places[other].column != npos)
+                gram(index(places[k].column), index(places[other].column)) +=
+                    sign * places[other].sign * static_cast<double>(s(index(k), index(other)));
+    }
+    const double ridge = std::max(1e-3 * gram.trace() / static_cast<double>(kz), 1e-30);
+    gram.diagonal().array() += ridge;
+    const matrix fit = gram.llt().solve(right);
+    for (size_t i = 0; i < n; ++i)
+        for (size_t k = 0; k < kz; ++k) z[(n0 + i) * ldz + k] = static_cast<float>(fit(index(k), index(i)));
+}
+
+void mean_row(const std::vector<place> &places, const std::vector<uint32_t> &count, const float *weight, float *z) {
+    std::vector<double> sum(count.size(), 0.0);
+    for (size_t k = 0; k < places.size(); ++k)
+        if (places[k].column != npos) sum[places[k].column] += static_cast<double>(places[k].sign * weight[k]);
+    for (size_t k = 0; k < count.size(); ++k) z[k] = count[k] ? static_cast<float>(sum[k] / count[k]) : 0.0f;
+}
+
+}  // namespace
+
+ss1_status project(const ss1_linear_desc &desc, const float *weight, size_t ldw, const float *moment, float *z,
+                   size_t ldz) {
+    const mapping map(desc);
+    for (size_t j = 0; j < map.output_blocks(); ++j) {
+        const std::vector<place> places = places_of_block(map, j);
+        const size_t n0 = j * desc.block_n, n1 = std::min<size_t>(desc.N, n0 + desc.block_n);
+        if (moment) {
+            fit_block(places, map.stored_columns, weight, ldw, moment, n0, n1, z, ldz);
+            continue;
+        }
+        std::vector<uint32_t> count(map.stored_columns, 0);
+        for (const place &p : places)
+            if (p.column != npos) ++count[p.column];
+        for (size_t n = n0; n < n1; ++n) mean_row(places, count, weight + n * ldw, z + n * ldz);
+    }
+    return SS1_OK;
+}
+
+void expand(const ss1_linear_desc &desc, const float *z, size_t ldz, float *weight, size_t ldw) {
+    const mapping map(desc);
+    for (size_t j = 0; j < map.output_blocks(); ++j) {
+        const std::vector<place> places = places_of_block(map, j);
+        for (size_t n = j * desc.block_n; n < std::min<size_t>(desc.N, (j + 1) * size_t{desc.block_n}); ++n)
+            for (size_t k = 0; k < desc.K; ++k)
+                weight[n * ldw + k] = places[k].column == npos ? 0.0f : places[k].sign * z[n * ldz + places[k].column];
+    }
+}
+
+}  // namespace ss1

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cpu.hpp"
+
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
+namespace ss1 {
+namespace {
+
+#if defined(__x86_64__)
+
+constexpr isa_level levels[] = {
+    {"none", isa::none},
+    {"sse4", isa::sse4},
+    {"avx2", isa::avx2},
+    {"avxvnni", isa::avxvnni},
+    {"avx512", isa::avx512},
+    {"avx512vnni", isa::avx512vnni},
+    {"avx512bf16", isa::avx512bf16},
+    {"avx512fp16", isa::avx512fp16},
+    {"amx_bf16", isa::amx_bf16},
+    {"amx_int8", isa::amx_int8},
+};
+
+struct cpuid_result {
+    uint32_t a = 0, b = 0, c = 0, d = 0;
+};
+
+cpuid_result cpuid(uint32_t leaf, uint32_t subleaf) noexcept {
+    cpuid_result r;
+    if (!__get_cpuid_count(leaf, subleaf, &r.a, &r.b, &r.c, &r.d)) return {};
+    return r;
+}
+
+bool all(uint32_t word, std::initializer_list<int> bits) noexcept {
+    return std::all_of(bits.begin(), bits.end(), [word](int bit) { return (word >> bit) & 1; });
+}
+
+uint64_t read_xcr0() noexcept {
+    uint32_t low, high;
+    asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return uint64_t{high} << 32 | low;
+}
+
+// Linux gives the 8 KB of tile state only to processes that ask (arch_prctl(2), ARCH_REQ_XCOMP_PERM,
+// XFEATURE_XTILEDATA).
+bool request_amx() noexcept {
+    constexpr long req_xcomp_perm = 0x1023, xtiledata = 18;
+    return syscall(SYS_arch_prctl, req_xcomp_perm, xtiledata) == 0;
+}
+
+isa::mask detect() noexcept {
+    const cpuid_result l1 = cpuid(1, 0), l7 = cpuid(7, 0), l71 = cpuid(7, 1), ext = cpuid(0x80000001u, 0);
+    isa::mask found = 0;
+    // What Highway's SSE4 target compiles with: SSE3, PCLMUL, SSSE3, SSE4.1, SSE4.2, AES.
+    if (all(l1.c, {0, 1, 9, 19, 20, 25})) found |= isa::sse4;
+    const uint64_t xcr0 = all(l1.c, {27}) ? read_xcr0() : 0;
+    const bool ymm = (xcr0 & 0x6) == 0x6, zmm = (xcr0 & 0xe6) == 0xe6, tiles = (xcr0 >> 17 & 3) == 3;
+    // AVX, FMA, F16C, BMI1, AVX2, BMI2, LZCNT: what its AVX2 target and our own flags need.
+    if (!(ymm && (found & isa::sse4) && all(l1.c, {12, 28, 29}) && all(l7.b, {3, 5, 8}) && all(ext.c, {5})))
+        return found;
+    found |= isa::avx2;
+    if (all(l71.a, {4})) found |= isa::avxvnni;
+    if (!(zmm && all(l7.b, {16, 17, 28, 30, 31}))) return found;
+    found |= isa::avx512;
+    if (all(l7.c, {11})) found |= isa::avx512vnni;
+    if (all(l71.a, {5})) found |= isa::avx512bf16;
+    if (all(l7.d, {23})) found |= isa::avx512fp16;
+    if (tiles && all(l7.d, {24}) && request_amx()) {
+        if (all(l7.d, {22})) found |= isa::amx_bf16;
+        if (all(l7.d, {25})) found |= isa::amx_int8;
+    }
+    return found;
+}
+
+#elif defined(__aarch64__)
+
+constexpr isa_level levels[] = {
+    {"none", isa::none},         {"neon", isa::neon},         {"neondot", isa::neondot},
+    {"neoni8mm", isa::neoni8mm}, {"neonbf16", isa::neonbf16},
+};
+
+isa::mask detect() noexcept {
+    const unsigned long cap = getauxval(AT_HWCAP), cap2 = getauxval(AT_HWCAP2);
+    isa::mask found = cap & HWCAP_ASIMD ? isa::neon : isa::none;
+    if (cap & HWCAP_ASIMDDP) found |= isa::neondot;
+    if (cap2 & HWCAP2_I8MM) found |= isa::neoni8mm;
+    if (cap2 & HWCAP2_BF16) found |= isa::neonbf16;
+    return found;
+}
+
+#else
+
+constexpr isa_level levels[] = {{"none", isa::none}};
+isa::mask detect() noexcept {
+    return isa::none;
+}
+
+#endif
+
+std::string first_line(const std::string &path) {
+    std::ifstream file(path);
+    std::string line;
+    std::getline(file, line);
+    return line;
+}
+
+// CPUs granted by the cgroup of this process (v2 cpu.max, v1 cfs_quota), 0 if there is no quota. Every ancestor counts.
+double cgroup_quota() {
+    double quota = 0;
+    const auto tighten = [&quota](double granted) {
+        if (granted > 0 && (quota == 0 || granted < quota)) quota = granted;
+    };
+    std::ifstream file("/proc/self/cgroup");
+    for (std::string line; std::getline(file, line);) {
+        const size_t path_at = line.rfind(':');
+        const bool v2 = line.rfind("0::", 0) == 0;
+        if (path_at == std::string::npos || (!v2 && line.find(":cpu") == std::string::npos)) continue;
+        const std::string root = v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu";
+        for (std::string path = line.substr(path_at + 1);; path.resize(path.find_last_of('/'))) {
+            double limit = -1, period = 100000;
+            if (v2) {
+                std::istringstream(first_line(root + path + "/cpu.max")) >> limit >> period;  // "max 100000": no number
+            } else {
+                std::istringstream(first_line(root + path + "/cpu.cfs_quota_us")) >> limit;
+                std::istringstream(first_line(root + path + "/cpu.cfs_period_us")) >> period;
+            }
+            if (limit > 0 && period > 0) tighten(limit / period);
+            if (path.find('/') == std::string::npos) break;
+        }
+    }
+    return quota;
+}
+
+size_t cache_size(int name) noexcept {
+    const long bytes = sysconf(name);
+    return bytes > 0 ? static_cast<size_t>(bytes) : 0;
+}
+
+}  // namespace
+
+std::span<const isa_level> isa_levels() noexcept {
+    return levels;
+}
+
+isa::mask cpu_detect_isas() noexcept {
+    static const isa::mask found = detect();
+    return found;
+}
+
+const char *cpu_missing_reason(isa::mask bit) noexcept {
+#if defined(__x86_64__)
+    if (bit & (isa::amx_bf16 | isa::amx_int8)) {
+        const uint32_t d = cpuid(7, 0).d;
+        if (all(d, {24, bit == isa::amx_bf16 ? 22 : 25}))
+            return "on this CPU, but the system refused the permission (arch_prctl)";
+    }
+#endif
+    (void)bit;
+    return "not found on this CPU";
+}
+
+cache_sizes cpu_caches() noexcept {
+    return {cache_size(_SC_LEVEL1_DCACHE_SIZE), cache_size(_SC_LEVEL2_CACHE_SIZE), cache_size(_SC_LEVEL3_CACHE_SIZE)};
+}
+
+std::string cpu_model_name() {
+    std::ifstream file("/proc/cpuinfo");
+    for (std::string line; std::getline(file, line);)
+        if (line.rfind("model name", 0) == 0) return line.substr(std::min(line.size(), line.find(':') + 2));
+    return "unknown CPU";
+}
+
+cpu_budget cpu_usable_threads() {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    // More than 1,024 CPUs make the call fail with EINVAL; the hardware count is then the best there is.
+    const bool have_mask = sched_getaffinity(0, sizeof set, &set) == 0;
+    const uint32_t cpus =
+        have_mask ? static_cast<uint32_t>(CPU_COUNT(&set)) : std::max(1u, std::thread::hardware_concurrency());
+    std::ostringstream reason;
+    reason << (have_mask ? "affinity mask of " : "hardware count of ") << cpus << (cpus == 1 ? " CPU" : " CPUs");
+    const double quota = cgroup_quota();
+    uint32_t threads = cpus;
+    if (quota > 0) {
+        reason << ", cgroup quota of " << quota;
+        threads = std::min(cpus, static_cast<uint32_t>(std::ceil(quota)));
+    } else {
+        reason << ", no cgroup quota";
+    }
+    return {std::max(1u, threads), reason.str()};
+}
+
+}  // namespace ss1

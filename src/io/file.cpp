@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/file.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <system_error>
+
+#include "status.hpp"
+
+namespace ss1 {
+namespace {
+
+constexpr size_t largest_transfer = size_t{1} << 30;  // Linux moves at most 2 GiB in one call
+
+ss1_status system_error(const char *what, const std::string &path, int error) {
+    return fail(SS1_ERROR_IO, "%s: %s: %s", path.c_str(), what, std::generic_category().message(error).c_str());
+}
+
+std::string folder_of(const std::string &path) {
+    const size_t slash = path.rfind('/');
+    if (slash == path.npos) return ".";
+    return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+}  // namespace
+
+descriptor::~descriptor() {
+    if (fd_ >= 0) close(fd_);
+}
+
+ss1_status file_open(const std::string &path, input_file &out) {
+    // O_NONBLOCK: opening a named pipe must not wait for a writer. It means nothing for regular files.
+    descriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (fd.get() < 0) return system_error("cannot open", path, errno);
+    struct stat info;
+    if (fstat(fd.get(), &info) != 0) return system_error("cannot examine", path, errno);
+    SS1_CHECK(S_ISREG(info.st_mode), SS1_ERROR_IO, "%s: is not a regular file", path.c_str());
+    out.fd = std::move(fd);
+    out.path = path;
+    out.bytes = static_cast<size_t>(info.st_size);
+    return SS1_OK;
+}
+
+ss1_status file_read(const input_file &file, size_t position, std::span<std::byte> out) {
+    while (!out.empty()) {
+        const ssize_t got =
+            pread(file.fd.get(), out.data(), std::min(out.size(), largest_transfer), static_cast<off_t>(position));
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return system_error("cannot read", file.path, errno);
+        SS1_CHECK(got > 0, SS1_ERROR_IO, "%s: ends at byte %zu, it had %zu bytes when it was opened", file.path.c_str(),
+                  position, file.bytes);
+        position += static_cast<size_t>(got);
+        out = out.subspan(static_cast<size_t>(got));
+    }
+    return SS1_OK;
+}
+
+ss1_status file_read_text(const std::string &path, size_t limit, std::string &out) {
+    input_file file;
+    SS1_TRY(file_open(path, file));
+    SS1_CHECK(file.bytes <= limit, SS1_ERROR_FORMAT, "%s: has %zu bytes, the limit is %zu", path.c_str(), file.bytes,
+              limit);
+    out.resize(file.bytes);
+    return file_read(file, 0, std::as_writable_bytes(std::span(out)));
+}
+
+bool file_exists(const std::string &path) noexcept {
+    struct stat info;
+    return lstat(path.c_str(), &info) == 0;
+}
+
+output_file::~output_file() {
+    if (!temporary.empty()) unlink(temporary.c_str());
+}
+
+ss1_status file_create(const std::string &path, output_file &out) {
+    static std::atomic<unsigned> counter{0};
+    char suffix[48];
+    std::snprintf(suffix, sizeof suffix, ".tmp-%ld-%u", static_cast<long>(getpid()), counter.fetch_add(1));
+    std::string temporary = path + suffix;
+    out.path = path;
+    out.bytes = 0;
+    out.fd = descriptor(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+    if (out.fd.get() < 0) return system_error("cannot create", temporary, errno);
+    out.temporary = std::move(temporary);
+    return SS1_OK;
+}
+
+ss1_status file_write(output_file &file, std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+        const ssize_t put = write(file.fd.get(), bytes.data(), std::min(bytes.size(), largest_transfer));
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return system_error("cannot write", file.temporary, errno);
+        file.bytes += static_cast<size_t>(put);
+        bytes = bytes.subspan(static_cast<size_t>(put));
+    }
+    return SS1_OK;
+}
+
+ss1_status file_commit(output_file &file) {
+    if (fsync(file.fd.get()) != 0) return system_error("cannot write to the disk", file.temporary, errno);
+    if (rename(file.temporary.c_str(), file.path.c_str()) != 0)
+        return system_error("cannot rename to", file.path, errno);
+    file.temporary.clear();
+    // The new name itself is durable once its folder is; a file system that cannot do this has still done the rename.
+    const descriptor folder(open(folder_of(file.path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (folder.get() >= 0) fsync(folder.get());
+    return SS1_OK;
+}
+
+}  // namespace ss1

@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/model_config.hpp"
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+#include "io/checked.hpp"
+#include "op/mapping.hpp"
+#include "status.hpp"
+
+namespace ss1 {
+namespace {
+
+constexpr size_t max_width = size_t{1} << 31;  // of a matrix
+constexpr size_t max_rows = size_t{1} << 40;   // of an embedding table
+constexpr size_t max_embedding_dim = 65536;
+constexpr size_t max_layers = 1000;
+constexpr size_t max_tables = 100'000;
+constexpr size_t max_features = 100'000;
+
+ss1_status parse_names(const json &config, const std::string &label, const char *name, size_t max,
+                       std::vector<std::string> &out) {
+    const json *list;
+    SS1_TRY(json_member(config, label, name, key::required, list));
+    SS1_CHECK(list->is_array() && list->size() <= max, SS1_ERROR_FORMAT,
+              "%s: %s: must be an array of at most %zu names", label.c_str(), name, max);
+    std::set<std::string> seen;
+    for (const json &value : *list) {
+        SS1_CHECK(value.is_string() && is_name(value.get_ref<const std::string &>()), SS1_ERROR_FORMAT,
+                  "%s: %s[%zu]: must be a string of 1 to 512 bytes without control characters", label.c_str(), name,
+                  out.size());
+        out.push_back(value.get_ref<const std::string &>());
+        SS1_CHECK(seen.insert(out.back()).second, SS1_ERROR_FORMAT, "%s: %s: '%s' is listed twice", label.c_str(), name,
+                  printable(out.back()).c_str());
+    }
+    return SS1_OK;
+}
+
+ss1_status parse_tables(const json &config, const std::string &label, std::vector<dlrm_table> &out) {
+    const json *list;
+    SS1_TRY(json_member(config, label, "tables", key::required, list));
+    SS1_CHECK(list->is_array() && !list->empty() && list->size() <= max_tables, SS1_ERROR_FORMAT,
+              "%s: tables: must be an array of 1 to %zu objects", label.c_str(), max_tables);
+    std::set<std::string> seen;
+    for (const json &value : *list) {
+        const std::string where = label + ": tables[" + std::to_string(out.size()) + "]";
+        dlrm_table &table = out.emplace_back();
+        SS1_TRY(json_is_object(value, where));
+        SS1_TRY(json_only_keys(value, where, {"name", "rows"}));
+        SS1_TRY(json_string(value, where, "name", key::required, table.name));
+        SS1_TRY(json_size(value, where, "rows", key::required, 1, max_rows, table.rows));
+        SS1_CHECK(is_name(table.name), SS1_ERROR_FORMAT, "%s: name: must have 1 to 512 bytes and no control characters",
+                  where.c_str());
+        SS1_CHECK(seen.insert(table.name).second, SS1_ERROR_FORMAT, "%s: name '%s' is used twice", where.c_str(),
+                  printable(table.name).c_str());
+    }
+    return SS1_OK;
+}
+
+ss1_status parse_mlp(const json &config, const std::string &label, const char *name, size_t min_entries,
+                     std::vector<size_t> &out) {
+    const json *list;
+    SS1_TRY(json_member(config, label, name, key::required, list));
+    SS1_CHECK(list->is_array() && list->size() >= min_entries && list->size() <= max_layers, SS1_ERROR_FORMAT,
+              "%s: %s: must be an array of %zu to %zu widths", label.c_str(), name, min_entries, max_layers);
+    for (const json &value : *list) {
+        size_t width;
+        SS1_TRY(
+            json_size_value(value, label + ": " + name + "[" + std::to_string(out.size()) + "]", 1, max_width, width));
+        out.push_back(width);
+    }
+    return SS1_OK;
+}
+
+ss1_status check_dlrm(const dlrm_config &dlrm, const char *label) {
+    SS1_CHECK(dlrm.bottom_mlp.front() == dlrm.dense_features.size(), SS1_ERROR_FORMAT,
+              "%s: bottom_mlp starts with %zu, must be the number of dense_features, %zu", label,
+              dlrm.bottom_mlp.front(), dlrm.dense_features.size());
+    SS1_CHECK(dlrm.bottom_mlp.back() == dlrm.embedding_dim, SS1_ERROR_FORMAT,
+              "%s: bottom_mlp ends with %zu, must be embedding_dim, %zu", label, dlrm.bottom_mlp.back(),
+              dlrm.embedding_dim);
+    SS1_CHECK(dlrm.top_mlp.back() == 1, SS1_ERROR_FORMAT, "%s: top_mlp ends with %zu, must be 1 (one probability)",
+              label, dlrm.top_mlp.back());
+    SS1_CHECK(dlrm.interaction_width() <= max_width, SS1_ERROR_FORMAT,
+              "%s: the interaction of %zu tables has %zu outputs, the limit is %zu", label, dlrm.tables.size(),
+              dlrm.interaction_width(), max_width);
+    SS1_CHECK(dlrm.loss_threshold >= 0 && dlrm.loss_threshold < 0.5, SS1_ERROR_FORMAT,
+              "%s: loss_threshold is %g, must be in [0, 0.5)", label, dlrm.loss_threshold);
+    return SS1_OK;
+}
+
+ss1_status parse_dlrm(const json &config, const std::string &label, dlrm_config &out) {
+    SS1_TRY(json_only_keys(config, label,
+                           {"model_type", "dense_features", "embedding_dim", "tables", "bottom_mlp", "top_mlp",
+                            "interaction", "interaction_itself", "loss_threshold", "ss1"}));
+    SS1_TRY(parse_names(config, label, "dense_features", max_features, out.dense_features));
+    SS1_TRY(json_size(config, label, "embedding_dim", key::required, 1, max_embedding_dim, out.embedding_dim));
+    SS1_TRY(parse_tables(config, label, out.tables));
+    SS1_TRY(parse_mlp(config, label, "bottom_mlp", 2, out.bottom_mlp));
+    SS1_TRY(parse_mlp(config, label, "top_mlp", 1, out.top_mlp));
+    std::string interaction = "dot";
+    SS1_TRY(json_string(config, label, "interaction", key::optional, interaction));
+    SS1_CHECK(interaction == "dot" || interaction == "cat", SS1_ERROR_UNSUPPORTED,
+              "%s: interaction '%s' is not supported, 'dot' and 'cat' are", label.c_str(),
+              printable(interaction).c_str());
+    out.interaction = interaction == "dot" ? dlrm_interaction::dot : dlrm_interaction::cat;
+    SS1_TRY(json_bool(config, label, "interaction_itself", key::optional, out.interaction_itself));
+    SS1_TRY(json_number(config, label, "loss_threshold", key::optional, out.loss_threshold));
+    return check_dlrm(out, label.c_str());
+}
+
+ss1_status parse_activation(const json &config, const std::string &label, ss1_activation &out) {
+    struct row {
+        std::string_view name;
+        ss1_activation activation;
+    };
+    static constexpr std::array<row, 7> rows{{{"gelu", SS1_ACTIVATION_GELU},
+                                              {"gelu_new", SS1_ACTIVATION_GELU_TANH},
+                                              {"gelu_pytorch_tanh", SS1_ACTIVATION_GELU_TANH},
+                                              {"relu", SS1_ACTIVATION_RELU},
+                                              {"silu", SS1_ACTIVATION_SILU},
+                                              {"swish", SS1_ACTIVATION_SILU},
+                                              {"tanh", SS1_ACTIVATION_TANH}}};
+    std::string name = "gelu";
+    SS1_TRY(json_string(config, label, "hidden_act", key::optional, name));
+    for (const row &known : rows) {
+        if (known.name == name) {
+            out = known.activation;
+            return SS1_OK;
+        }
+    }
+    return fail(SS1_ERROR_UNSUPPORTED, "%s: hidden_act '%s' is not supported", label.c_str(), printable(name).c_str());
+}
+
+// Variants of BERT that compute something else.
+ss1_status refuse_variants(const json &config, const std::string &label) {
+    std::string position = "absolute";
+    SS1_TRY(json_string(config, label, "position_embedding_type", key::optional, position));
+    SS1_CHECK(position == "absolute", SS1_ERROR_UNSUPPORTED,
+              "%s: position_embedding_type '%s' is not supported, 'absolute' is", label.c_str(),
+              printable(position).c_str());
+    for (const char *name : {"is_decoder", "add_cross_attention"}) {
+        bool value = false;
+        SS1_TRY(json_bool(config, label, name, key::optional, value));
+        SS1_CHECK(!value, SS1_ERROR_UNSUPPORTED, "%s: %s true is not supported", label.c_str(), name);
+    }
+    return SS1_OK;
+}
+
+ss1_status parse_labels(const json &config, const std::string &label, size_t &out) {
+    const json *names;
+    SS1_TRY(json_size(config, label, "num_labels", key::optional, 1, max_width, out));
+    SS1_TRY(json_member(config, label, "id2label", key::optional, names));
+    if (!names) return SS1_OK;
+    SS1_CHECK(names->is_object() && !names->empty(), SS1_ERROR_FORMAT,
+              "%s: id2label: must be an object with at least one label", label.c_str());
+    SS1_CHECK(!config.contains("num_labels") || out == names->size(), SS1_ERROR_FORMAT,
+              "%s: num_labels is %zu, id2label has %zu", label.c_str(), out, names->size());
+    out = names->size();
+    return SS1_OK;
+}
+
+ss1_status parse_bert(json config, const std::string &label, bert_config &out) {
+    // Hugging Face writes null where it means the default.
+    for (auto member = config.begin(); member != config.end();) {
+        member = member->is_null() ? config.erase(member) : std::next(member);
+    }
+    const auto size = [&](const char *name, size_t max, size_t &value) {
+        return json_size(config, label, name, key::optional, 1, max, value);
+    };
+    SS1_TRY(refuse_variants(config, label));
+    SS1_TRY(size("vocab_size", max_width, out.vocab_size));
+    SS1_TRY(size("hidden_size", max_width, out.hidden_size));
+    SS1_TRY(size("num_hidden_layers", max_layers, out.num_hidden_layers));
+    SS1_TRY(size("num_attention_heads", max_width, out.num_attention_heads));
+    SS1_TRY(size("intermediate_size", max_width, out.intermediate_size));
+    SS1_TRY(size("max_position_embeddings", max_width, out.max_position_embeddings));
+    SS1_TRY(size("type_vocab_size", max_width, out.type_vocab_size));
+    SS1_TRY(parse_activation(config, label, out.hidden_act));
+    SS1_TRY(json_number(config, label, "layer_norm_eps", key::optional, out.layer_norm_eps));
+    SS1_TRY(parse_labels(config, label, out.num_labels));
+    if (config.contains("architectures")) SS1_TRY(parse_names(config, label, "architectures", 100, out.architectures));
+    SS1_CHECK(out.hidden_size % out.num_attention_heads == 0, SS1_ERROR_FORMAT,
+              "%s: hidden_size %zu is not a multiple of num_attention_heads %zu", label.c_str(), out.hidden_size,
+              out.num_attention_heads);
+    SS1_CHECK(out.layer_norm_eps > 0 && out.layer_norm_eps < 1, SS1_ERROR_FORMAT,
+              "%s: layer_norm_eps is %g, must be in (0, 1)", label.c_str(), out.layer_norm_eps);
+    return SS1_OK;
+}
+
+// Every field of the mapping is required: a file must mean the same after a change of the defaults.
+ss1_status parse_mapping(const json &entry, const std::string &where, ss1_linear_desc &desc) {
+    SS1_TRY(json_only_keys(entry, where, {"kind", "c", "scheme", "seed", "block_k", "block_n", "step"}));
+    size_t c, seed, block_k, block_n, step;
+    std::string scheme;
+    SS1_TRY(json_size(entry, where, "c", key::required, 1, max_width, c));
+    SS1_TRY(json_string(entry, where, "scheme", key::required, scheme));
+    SS1_TRY(json_size(entry, where, "seed", key::required, 0, UINT32_MAX, seed));
+    SS1_TRY(json_size(entry, where, "block_k", key::required, 1, max_width, block_k));
+    SS1_TRY(json_size(entry, where, "block_n", key::required, 1, max_width, block_n));
+    SS1_TRY(json_size(entry, where, "step", key::required, 1, max_width, step));
+    SS1_CHECK(scheme == "mixed" || scheme == "reference", SS1_ERROR_UNSUPPORTED,
+              "%s: scheme '%s' is not supported, 'mixed' and 'reference' are", where.c_str(),
+              printable(scheme).c_str());
+    desc.scheme = scheme == "mixed" ? SS1_SCHEME_MIXED : SS1_SCHEME_REFERENCE;
+    desc.c = static_cast<uint32_t>(c);
+    desc.seed = static_cast<uint32_t>(seed);
+    desc.block_k = static_cast<uint32_t>(block_k);
+    desc.block_n = static_cast<uint32_t>(block_n);
+    desc.step = static_cast<uint32_t>(step);
+    return resolve_for(where, SS1_ERROR_FORMAT, desc);
+}
+
+ss1_status parse_layers(const json &config, const std::string &label, model_config &out) {
+    const json *ss1, *layers;
+    SS1_TRY(json_member(config, label, "ss1", key::optional, ss1));
+    if (!ss1) return SS1_OK;
+    SS1_TRY(json_is_object(*ss1, label + ": ss1"));
+    SS1_TRY(json_only_keys(*ss1, label + ": ss1", {"layers"}));
+    SS1_TRY(json_member(*ss1, label + ": ss1", "layers", key::required, layers));
+    SS1_TRY(json_is_object(*layers, label + ": ss1.layers"));
+    std::map<std::string, linear_shape> known;
+    for (linear_shape &shape : linear_layers(out)) known.emplace(shape.name, shape);
+    for (const auto &[name, entry] : layers->items()) {
+        const std::string where = label + ": ss1.layers '" + printable(name) + "'";
+        const auto shape = known.find(name);
+        SS1_CHECK(shape != known.end(), SS1_ERROR_FORMAT, "%s: is no linear layer of this model", where.c_str());
+        SS1_TRY(json_is_object(entry, where));
+        std::string kind;
+        SS1_TRY(json_string(entry, where, "kind", key::required, kind));
+        if (kind == "dense") {
+            SS1_TRY(json_only_keys(entry, where, {"kind"}));
+            continue;
+        }
+        SS1_CHECK(kind == "ss1", SS1_ERROR_UNSUPPORTED, "%s: kind '%s' is not supported, 'ss1' and 'dense' are",
+                  where.c_str(), printable(kind).c_str());
+        ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+        desc.K = shape->second.K;
+        desc.N = shape->second.N;
+        SS1_TRY(parse_mapping(entry, where, desc));
+        out.layers.emplace(name, desc);
+    }
+    return SS1_OK;
+}
+
+void add_mlp(std::vector<linear_shape> &layers, const std::string &prefix, size_t K, std::span<const size_t> widths) {
+    // Only even numbers hold parameters: the odd ones are the activations of torch.nn.Sequential.
+    for (size_t i = 0; i < widths.size(); ++i) {
+        layers.push_back({prefix + std::to_string(2 * i), K, widths[i], true, false});
+        K = widths[i];
+    }
+}
+
+void add_norm(std::vector<tensor_spec> &tensors, const std::string &name, size_t width) {
+    tensors.push_back({name + ".weight", {width}, "", false});
+    tensors.push_back({name + ".bias", {width}, "", false});
+}
+
+}  // namespace
+
+size_t dlrm_config::interaction_width() const noexcept {
+    const size_t vectors = tables.size() + 1;
+    if (interaction == dlrm_interaction::cat) return vectors * embedding_dim;
+    return embedding_dim + (interaction_itself ? vectors * (vectors + 1) / 2 : vectors * (vectors - 1) / 2);
+}
+
+bool bert_config::is_classifier() const noexcept {
+    return std::find(architectures.begin(), architectures.end(), "BertForSequenceClassification") !=
+           architectures.end();
+}
+
+ss1_status model_config_parse(std::string_view text, const char *label, model_config &out) {
+    model_config config;
+    config.text = text;
+    SS1_TRY(json_parse(text, label, {}, config.original));
+    const json &root = config.original;
+    std::string type;
+    SS1_TRY(json_is_object(root, label));
+    SS1_TRY(json_string(root, label, "model_type", key::required, type));
+    SS1_CHECK(type == "dlrm" || type == "bert", SS1_ERROR_UNSUPPORTED,
+              "%s: model_type '%s' is not supported, 'dlrm' and 'bert' are", label, printable(type).c_str());
+    if (type == "dlrm") {
+        config.family = model_family::dlrm;
+        SS1_TRY(parse_dlrm(root, label, config.dlrm));
+    } else {
+        config.family = model_family::bert;
+        SS1_TRY(parse_bert(root, label, config.bert));
+    }
+    SS1_TRY(parse_layers(root, label, config));
+    out = std::move(config);
+    return SS1_OK;
+}
+
+std::vector<linear_shape> linear_layers(const model_config &config) {
+    std::vector<linear_shape> layers;
+    if (config.family == model_family::dlrm) {
+        const dlrm_config &dlrm = config.dlrm;
+        add_mlp(layers, "bot_l.", dlrm.bottom_mlp.front(), std::span(dlrm.bottom_mlp).subspan(1));
+        add_mlp(layers, "top_l.", dlrm.interaction_width(), dlrm.top_mlp);
+        return layers;
+    }
+    const bert_config &bert = config.bert;
+    const size_t H = bert.hidden_size, I = bert.intermediate_size;
+    for (size_t i = 0; i < bert.num_hidden_layers; ++i) {
+        const std::string prefix = "encoder.layer." + std::to_string(i) + ".";
+        for (const char *name :
+             {"attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"}) {
+            layers.push_back({prefix + name, H, H, true, false});
+        }
+        layers.push_back({prefix + "intermediate.dense", H, I, true, false});
+        layers.push_back({prefix + "output.dense", I, H, true, false});
+    }
+    layers.push_back({"pooler.dense", H, H, true, !bert.is_classifier()});
+    layers.push_back({"classifier", H, bert.num_labels, true, !bert.is_classifier()});
+    return layers;
+}
+
+std::vector<tensor_spec> model_tensors(const model_config &config) {
+    std::vector<tensor_spec> tensors;
+    if (config.family == model_family::dlrm) {
+        for (size_t k = 0; k < config.dlrm.tables.size(); ++k) {
+            tensors.push_back({"emb_l." + std::to_string(k) + ".weight",
+                               {config.dlrm.tables[k].rows, config.dlrm.embedding_dim},
+                               "",
+                               false});
+        }
+    } else {
+        const bert_config &bert = config.bert;
+        const size_t H = bert.hidden_size;
+        tensors.push_back({"embeddings.word_embeddings.weight", {bert.vocab_size, H}, "", false});
+        tensors.push_back({"embeddings.position_embeddings.weight", {bert.max_position_embeddings, H}, "", false});
+        tensors.push_back({"embeddings.token_type_embeddings.weight", {bert.type_vocab_size, H}, "", false});
+        add_norm(tensors, "embeddings.LayerNorm", H);
+        for (size_t i = 0; i < bert.num_hidden_layers; ++i) {
+            add_norm(tensors, "encoder.layer." + std::to_string(i) + ".attention.output.LayerNorm", H);
+            add_norm(tensors, "encoder.layer." + std::to_string(i) + ".output.LayerNorm", H);
+        }
+    }
+    for (const linear_shape &layer : linear_layers(config)) {
+        const auto tied = config.layers.find(layer.name);
+        if (tied == config.layers.end()) {
+            tensors.push_back({layer.name + ".weight", {layer.N, layer.K}, layer.name, layer.optional});
+        } else {
+            const size_t stored_columns = mapping(tied->second).stored_columns;
+            tensors.push_back({layer.name + ".ss1_weight", {layer.N, stored_columns}, layer.name, false});
+        }
+        if (layer.has_bias) tensors.push_back({layer.name + ".bias", {layer.N}, layer.name, layer.optional});
+    }
+    return tensors;
+}
+
+ss1_status resolve_for(const std::string &where, ss1_status broken, ss1_linear_desc &desc) {
+    ss1_status status;
+    {
+        const api_scope unnamed(nullptr);  // the message becomes a part of ours, which names the API function itself
+        status = linear_resolve(desc, nullptr);
+    }
+    SS1_CHECK(status == SS1_OK, status == SS1_ERROR_INVALID_ARGUMENT ? broken : status, "%s: %s", where.c_str(),
+              last_error());
+    return SS1_OK;
+}
+
+json layer_entry(const ss1_linear_desc &desc) {
+    return {{"kind", "ss1"},
+            {"c", desc.c},
+            {"scheme", desc.scheme == SS1_SCHEME_REFERENCE ? "reference" : "mixed"},
+            {"seed", desc.seed},
+            {"block_k", desc.block_k},
+            {"block_n", desc.block_n},
+            {"step", desc.step}};
+}
+
+}  // namespace ss1

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// config.json as plain structs, every rule of README.md checked.
+#pragma once
+#include <cstddef>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/json.hpp"
+#include "ss1/ss1.h"
+
+namespace ss1 {
+
+enum class model_family { dlrm, bert };
+enum class dlrm_interaction { dot, cat };
+
+struct dlrm_table {
+    std::string name;
+    size_t rows = 0;
+};
+
+struct dlrm_config {
+    std::vector<std::string> dense_features;
+    size_t embedding_dim = 0;
+    std::vector<dlrm_table> tables;
+    std::vector<size_t> bottom_mlp;  // inputs first
+    std::vector<size_t> top_mlp;     // outputs only
+    dlrm_interaction interaction = dlrm_interaction::dot;
+    bool interaction_itself = false;
+    double loss_threshold = 0;
+
+    size_t interaction_width() const noexcept;  // inputs of the top MLP
+};
+
+// The defaults are those of Hugging Face's configuration_bert.py.
+struct bert_config {
+    size_t vocab_size = 30522;
+    size_t hidden_size = 768;
+    size_t num_hidden_layers = 12;
+    size_t num_attention_heads = 12;
+    size_t intermediate_size = 3072;
+    ss1_activation hidden_act = SS1_ACTIVATION_GELU;
+    size_t max_position_embeddings = 512;
+    size_t type_vocab_size = 2;
+    double layer_norm_eps = 1e-12;
+    size_t num_labels = 2;
+    std::vector<std::string> architectures;
+
+    bool is_classifier() const noexcept;  // BertForSequenceClassification: pooler and classifier must be there
+};
+
+using tied_layers = std::map<std::string, ss1_linear_desc>;  // by name; K, N and the mapping set, all of it explicit
+
+struct model_config {
+    model_family family = model_family::dlrm;
+    dlrm_config dlrm;  // only the family's own struct means anything
+    bert_config bert;
+    tied_layers layers;
+    std::string text;  // config.json as it was read
+    json original;
+};
+
+// One linear layer of the model, tied or not. `optional`: a checkpoint may leave it out.
+struct linear_shape {
+    std::string name;
+    size_t K, N;
+    bool has_bias;
+    bool optional;
+};
+
+// One tensor that the model reads, under its canonical name. `layer` is its linear layer, "" if it belongs to none.
+struct tensor_spec {
+    std::string name;
+    std::vector<size_t> shape;
+    std::string layer;
+    bool optional;
+};
+
+// `label` is the file's name in messages. @return SS1_OK; SS1_ERROR_FORMAT; SS1_ERROR_UNSUPPORTED.
+ss1_status model_config_parse(std::string_view text, const char *label, model_config &out);
+
+std::vector<linear_shape> linear_layers(const model_config &config);  // in the order of execution
+std::vector<tensor_spec> model_tensors(const model_config &config);
+
+// linear_resolve() with `where` in front of the message and `broken` instead of SS1_ERROR_INVALID_ARGUMENT.
+ss1_status resolve_for(const std::string &where, ss1_status broken, ss1_linear_desc &desc);
+
+// The entry of "ss1".layers for a layer whose defaults are resolved.
+json layer_entry(const ss1_linear_desc &desc);
+
+}  // namespace ss1

@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/model_directory.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <numbers>
+#include <set>
+
+#include "io/checked.hpp"
+#include "status.hpp"
+
+namespace ss1 {
+namespace {
+
+constexpr size_t max_text_bytes = size_t{16} << 20;  // of a JSON file
+constexpr size_t max_shards = 256;                   // each stays open while the directory is
+constexpr size_t chunk = 16384;                      // elements converted at once, on the stack
+
+constexpr const char *single_file = "model.safetensors";
+constexpr const char *index_file = "model.safetensors.index.json";
+
+uint64_t splitmix64(uint64_t x) noexcept {
+    x += 0x9E3779B97F4A7C15u;
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
+    return x ^ (x >> 31);
+}
+
+uint64_t fnv1a(std::string_view text) noexcept {
+    uint64_t h = 0xCBF29CE484222325u;
+    for (const char c : text) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001B3u;
+    return h;
+}
+
+// (0, 1], so that its logarithm is finite.
+double uniform(uint64_t bits) noexcept {
+    return (static_cast<double>(bits >> 11) + 1) * 0x1p-53;
+}
+
+float f16_to_f32(uint16_t h) noexcept {
+    const uint32_t sign = static_cast<uint32_t>(h & 0x8000u) << 16, exponent = h >> 10 & 0x1f, mantissa = h & 0x3ffu;
+    if (exponent == 0) {  // zero and subnormals: mantissa * 2^-24, exact in f32
+        const float value = static_cast<float>(mantissa) * 0x1p-24f;
+        return sign ? -value : value;
+    }
+    const uint32_t wide = exponent == 31 ? 0xffu : exponent + 112;
+    return std::bit_cast<float>(sign | wide << 23 | mantissa << 13);
+}
+
+float bf16_to_f32(uint16_t h) noexcept {
+    return std::bit_cast<float>(static_cast<uint32_t>(h) << 16);
+}
+
+bool ends_with_replaced(std::string &text, std::string_view from, std::string_view to) {
+    if (!text.ends_with(from)) return false;
+    text.replace(text.size() - from.size(), from.size(), to);
+    return true;
+}
+
+ss1_status check_shard_name(const std::string &name, const std::string &where) {
+    SS1_CHECK(is_name(name) && name.size() <= 255 && name.find('/') == name.npos && name.find('\\') == name.npos &&
+                  name.find("..") == name.npos && name.ends_with(".safetensors"),
+              SS1_ERROR_FORMAT, "%s: shard '%s' must be the plain name of a .safetensors file in the same folder",
+              where.c_str(), printable(name).c_str());
+    return SS1_OK;
+}
+
+// All tensors of the files under their canonical names.
+ss1_status collect(model_directory &directory) {
+    for (size_t i = 0; i < directory.files.size(); ++i) {
+        for (const tensor_info &tensor : directory.files[i].header.tensors) {
+            directory.tensors.push_back({canonical_name(directory.config.family, tensor.name), tensor, i});
+        }
+    }
+    directory.sort();
+    const auto twice =
+        std::adjacent_find(directory.tensors.begin(), directory.tensors.end(),
+                           [](const model_tensor &a, const model_tensor &b) { return a.name == b.name; });
+    if (twice == directory.tensors.end()) return SS1_OK;
+    const model_tensor &other = *std::next(twice);
+    return fail(SS1_ERROR_FORMAT, "%s: tensor '%s' is there twice: '%s' in %s and '%s' in %s", directory.path.c_str(),
+                printable(twice->name).c_str(), printable(twice->stored.name).c_str(),
+                directory.files[twice->file].file.path.c_str(), printable(other.stored.name).c_str(),
+                directory.files[other.file].file.path.c_str());
+}
+
+ss1_status open_shards(model_directory &directory, const std::string &index) {
+    std::string text;
+    SS1_TRY(file_read_text(index, max_text_bytes, text));
+    std::map<std::string, std::string> shard_of;
+    SS1_TRY(model_index_parse(text, index.c_str(), shard_of));
+    std::set<std::string> shards;
+    for (const auto &[tensor, shard] : shard_of) shards.insert(shard);
+    SS1_CHECK(shards.size() <= max_shards, SS1_ERROR_UNSUPPORTED, "%s: %zu shards, the limit is %zu", index.c_str(),
+              shards.size(), max_shards);
+    size_t found = 0;
+    for (const std::string &shard : shards) {
+        safetensors_file &file = directory.files.emplace_back();
+        SS1_TRY(safetensors_open(directory.path + "/" + shard, file));
+        for (const tensor_info &tensor : file.header.tensors) {
+            const auto listed = shard_of.find(tensor.name);
+            SS1_CHECK(listed != shard_of.end() && listed->second == shard, SS1_ERROR_FORMAT,
+                      "%s: holds tensor '%s', which the index %s", file.file.path.c_str(),
+                      printable(tensor.name).c_str(),
+                      listed == shard_of.end() ? "does not list" : "places in another shard");
+            ++found;
+        }
+    }
+    if (found == shard_of.size()) return SS1_OK;
+    for (size_t i = 0; const std::string &shard : shards) {
+        const safetensors_header &header = directory.files[i++].header;
+        for (const auto &[tensor, place] : shard_of) {
+            SS1_CHECK(place != shard || header.find(tensor), SS1_ERROR_FORMAT, "%s: tensor '%s' is not in %s",
+                      index.c_str(), printable(tensor).c_str(), shard.c_str());
+        }
+    }
+    return SS1_OK;
+}
+
+// What a file would hold. Without a classifier in the architecture, BERT is drawn with its pooler alone.
+void imagine(model_directory &directory) {
+    for (tensor_spec &spec : model_tensors(directory.config)) {
+        if (spec.optional && spec.layer == "classifier") continue;
+        model_tensor &tensor = directory.tensors.emplace_back();
+        tensor.name = tensor.stored.name = std::move(spec.name);
+        tensor.stored.shape = std::move(spec.shape);
+    }
+    directory.sort();
+}
+
+ss1_status check_shape(const model_directory &directory, std::string_view name, std::span<const size_t> shape,
+                       const model_tensor *&out) {
+    const model_tensor *tensor = directory.find(name);
+    SS1_CHECK(tensor, SS1_ERROR_FORMAT, "%s: tensor '%s' is missing", directory.path.c_str(), printable(name).c_str());
+    const tensor_info &stored = tensor->stored;
+    SS1_CHECK(stored.dtype == file_dtype::f32 || stored.dtype == file_dtype::f16 || stored.dtype == file_dtype::bf16,
+              SS1_ERROR_FORMAT, "%s: tensor '%s' has dtype %s, must be F32, F16 or BF16", directory.path.c_str(),
+              printable(name).c_str(), file_dtype_name(stored.dtype));
+    SS1_CHECK(std::equal(shape.begin(), shape.end(), stored.shape.begin(), stored.shape.end()), SS1_ERROR_FORMAT,
+              "%s: tensor '%s' has shape %s, must be %s", directory.path.c_str(), printable(name).c_str(),
+              printable(shape_text(stored.shape)).c_str(), shape_text(shape).c_str());
+    out = tensor;
+    return SS1_OK;
+}
+
+ss1_status check_finite(const model_directory &directory, const model_tensor &tensor, size_t first,
+                        std::span<const float> values) {
+    for (size_t i = 0; i < values.size(); ++i) {
+        SS1_CHECK(std::isfinite(values[i]), SS1_ERROR_FORMAT,
+                  "%s: tensor '%s' has %g at element %zu, values must be finite", directory.path.c_str(),
+                  printable(tensor.name).c_str(), static_cast<double>(values[i]), first + i);
+    }
+    return SS1_OK;
+}
+
+ss1_status read_chunk(const model_directory &directory, const model_tensor &tensor, size_t first,
+                      std::span<float> out) {
+    const safetensors_file &file = directory.files[tensor.file];
+    if (tensor.stored.dtype == file_dtype::f32) {
+        return safetensors_read(file, tensor.stored, first * sizeof(float), std::as_writable_bytes(out));
+    }
+    std::array<uint16_t, chunk> half;
+    const std::span<uint16_t> used(half.data(), out.size());
+    SS1_TRY(safetensors_read(file, tensor.stored, first * sizeof(uint16_t), std::as_writable_bytes(used)));
+    std::transform(used.begin(), used.end(), out.begin(),
+                   tensor.stored.dtype == file_dtype::f16 ? f16_to_f32 : bf16_to_f32);
+    return SS1_OK;
+}
+
+}  // namespace
+
+std::string canonical_name(model_family family, std::string_view name) {
+    if (name.starts_with("module.")) name.remove_prefix(7);
+    if (family == model_family::bert) {
+        if (name.starts_with("bert.")) name.remove_prefix(5);
+        std::string canonical(name);
+        if (!ends_with_replaced(canonical, ".LayerNorm.gamma", ".LayerNorm.weight")) {
+            ends_with_replaced(canonical, ".LayerNorm.beta", ".LayerNorm.bias");
+        }
+        return canonical;
+    }
+    std::string canonical(name);
+    const size_t infix = canonical.find(".module.");
+    if (infix != canonical.npos) canonical.erase(infix, 7);
+    return canonical;
+}
+
+const model_tensor *model_directory::find(std::string_view name) const noexcept {
+    const auto found = std::lower_bound(tensors.begin(), tensors.end(), name,
+                                        [](const model_tensor &a, std::string_view b) { return a.name < b; });
+    return found != tensors.end() && found->name == name ? &*found : nullptr;
+}
+
+void model_directory::sort() {
+    std::sort(tensors.begin(), tensors.end(),
+              [](const model_tensor &a, const model_tensor &b) { return a.name < b.name; });
+}
+
+ss1_status model_index_parse(std::string_view text, const char *label, std::map<std::string, std::string> &out) {
+    json root;
+    SS1_TRY(json_parse(text, label, {}, root));
+    SS1_TRY(json_is_object(root, label));
+    const json *weight_map;
+    SS1_TRY(json_member(root, label, "weight_map", key::required, weight_map));
+    const std::string where = std::string(label) + ": weight_map";
+    SS1_TRY(json_is_object(*weight_map, where));
+    SS1_CHECK(!weight_map->empty(), SS1_ERROR_FORMAT, "%s: lists no tensor", where.c_str());
+    for (const auto &[tensor, shard] : weight_map->items()) {
+        SS1_CHECK(is_name(tensor), SS1_ERROR_FORMAT,
+                  "%s: tensor '%s': a name has 1 to 512 bytes and no control characters", where.c_str(),
+                  printable(tensor).c_str());
+        SS1_CHECK(shard.is_string(), SS1_ERROR_FORMAT, "%s: '%s' is of type %s, must be a string", where.c_str(),
+                  printable(tensor).c_str(), shard.type_name());
+        SS1_TRY(check_shard_name(shard.get_ref<const std::string &>(), where));
+        out[tensor] = shard.get_ref<const std::string &>();
+    }
+    return SS1_OK;
+}
+
+ss1_status model_directory_open(const std::string &path, const ss1_model_options &options, model_directory &out) {
+    model_directory directory;
+    directory.path = path;
+    directory.random = options.random_weights != 0;
+    directory.seed = options.seed;
+    const std::string config = path + "/config.json", single = path + "/" + single_file,
+                      index = path + "/" + index_file;
+    std::string text;
+    SS1_TRY(file_read_text(config, max_text_bytes, text));
+    SS1_TRY(model_config_parse(text, config.c_str(), directory.config));
+    if (directory.random) {
+        imagine(directory);
+    } else {
+        if (file_exists(single) || !file_exists(index)) {
+            SS1_TRY(safetensors_open(single, directory.files.emplace_back()));
+        } else {
+            SS1_TRY(open_shards(directory, index));
+        }
+        SS1_TRY(collect(directory));
+    }
+    out = std::move(directory);
+    return SS1_OK;
+}
+
+ss1_status model_directory_check(const model_directory &directory, const tied_layers &except) {
+    const std::vector<tensor_spec> specs = model_tensors(directory.config);
+    std::set<std::string> present;  // layers of which at least one tensor is there
+    for (const tensor_spec &spec : specs) {
+        if (directory.find(spec.name)) present.insert(spec.layer);
+    }
+    for (const tensor_spec &spec : specs) {
+        const model_tensor *tensor;
+        if (spec.optional && !present.contains(spec.layer)) continue;
+        if (except.contains(spec.layer) && spec.name.ends_with("weight")) continue;
+        SS1_TRY(check_shape(directory, spec.name, spec.shape, tensor));
+    }
+    for (const auto &[name, desc] : directory.config.layers) {
+        SS1_CHECK(!directory.find(name + ".weight"), SS1_ERROR_FORMAT,
+                  "%s: tensor '%s.weight' must be absent: config.json stores the layer as ss1_weight",
+                  directory.path.c_str(), name.c_str());
+    }
+    for (const model_tensor &tensor : directory.tensors) {
+        const std::string_view name = tensor.name;
+        if (!name.ends_with(".ss1_weight")) continue;
+        SS1_CHECK(directory.config.layers.contains(std::string(name.substr(0, name.rfind('.')))), SS1_ERROR_FORMAT,
+                  "%s: tensor '%s' has no entry in ss1.layers of config.json", directory.path.c_str(),
+                  printable(tensor.name).c_str());
+    }
+    return SS1_OK;
+}
+
+void random_weights(uint64_t seed, std::string_view name, size_t first, std::span<float> out) noexcept {
+    if (name.ends_with("LayerNorm.weight") || name.ends_with("LayerNorm.bias")) {
+        std::fill(out.begin(), out.end(), name.ends_with("weight") ? 1.0f : 0.0f);
+        return;
+    }
+    const uint64_t stream = splitmix64(seed) ^ fnv1a(name);
+    // Box-Muller: elements 2p and 2p + 1 are the cosine and the sine of draws 2p and 2p + 1.
+    for (size_t i = 0; i < out.size();) {
+        const uint64_t pair = (first + i) & ~uint64_t{1};
+        const double radius = 0.02 * std::sqrt(-2 * std::log(uniform(splitmix64(stream + pair))));
+        const double angle = 2 * std::numbers::pi * uniform(splitmix64(stream + pair + 1));
+        if ((first + i) % 2 == 0) out[i++] = static_cast<float>(radius * std::cos(angle));
+        if (i < out.size()) out[i++] = static_cast<float>(radius * std::sin(angle));
+    }
+}
+
+ss1_status tensor_f32(const model_directory &directory, std::string_view name, std::span<const size_t> shape,
+                      float *out) {
+    const model_tensor *tensor;
+    SS1_TRY(check_shape(directory, name, shape, tensor));
+    size_t bytes;
+    SS1_CHECK(checked_bytes(shape, sizeof(float), bytes), SS1_ERROR_FORMAT,
+              "%s: tensor '%s': the size of shape %s overflows", directory.path.c_str(), printable(name).c_str(),
+              shape_text(shape).c_str());
+    const size_t n = bytes / sizeof(float);
+    for (size_t first = 0; first < n; first += chunk) {
+        const std::span<float> part(out + first, std::min(chunk, n - first));
+        if (directory.random) {
+            random_weights(directory.seed, name, first, part);
+            continue;
+        }
+        SS1_TRY(read_chunk(directory, *tensor, first, part));
+        SS1_TRY(check_finite(directory, *tensor, first, part));
+    }
+    return SS1_OK;
+}
+
+ss1_status tensor_f32(const ss1_context &context, const model_directory &directory, std::string_view name,
+                      std::span<const size_t> shape, buffer &out) {
+    size_t bytes;
+    const model_tensor *tensor;
+    SS1_TRY(check_shape(directory, name, shape, tensor));
+    SS1_CHECK(checked_bytes(shape, sizeof(float), bytes), SS1_ERROR_FORMAT,
+              "%s: tensor '%s': the size of shape %s overflows", directory.path.c_str(), printable(name).c_str(),
+              shape_text(shape).c_str());
+    buffer fresh;
+    SS1_TRY(fresh.allocate(context, bytes));
+    SS1_TRY(tensor_f32(directory, name, shape, fresh.as<float>()));
+    out = std::move(fresh);
+    return SS1_OK;
+}
+
+}  // namespace ss1

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model directory: config.json and the tensors under their canonical names, wherever the files keep them.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "buffer.hpp"
+#include "io/model_config.hpp"
+#include "io/safetensors.hpp"
+#include "ss1/ss1.h"
+
+namespace ss1 {
+
+// Names as README.md has them: no `bert.`, no `.module.`, LayerNorm `weight` and `bias` instead of `gamma` and `beta`.
+std::string canonical_name(model_family family, std::string_view name);
+
+struct model_tensor {
+    std::string name;    // canonical
+    tensor_info stored;  // as the file has it; with random weights only dtype and shape mean anything
+    size_t file = 0;     // index into model_directory::files
+};
+
+struct model_directory {
+    std::string path;
+    model_config config;
+    std::vector<safetensors_file> files;  // none with random weights
+    std::vector<model_tensor> tensors;    // sorted by name
+    bool random = false;
+    uint64_t seed = 0;
+
+    const model_tensor *find(std::string_view name) const noexcept;
+    void sort();  // after a change of names
+};
+
+// Opens a directory: all headers and names are checked, no tensor is read yet.
+ss1_status model_directory_open(const std::string &path, const ss1_model_options &options, model_directory &out);
+
+// Checks that what the configuration asks for is there with the right shape, and that tied and dense layers are not
+// mixed up. The weights of the layers in `except` are not looked at.
+ss1_status model_directory_check(const model_directory &directory, const tied_layers &except = {});
+
+// Parses model.safetensors.index.json into tensor -> shard pairs; shards are plain file names.
+ss1_status model_index_parse(std::string_view text, const char *label, std::map<std::string, std::string> &out);
+
+// Reads a tensor as f32 (converting f16 and bf16) into out[0 .. product of shape), or into memory of `context`.
+// Absent, another dtype or shape, NaN or infinity: SS1_ERROR_FORMAT that names tensor, found and expected.
+ss1_status tensor_f32(const model_directory &directory, std::string_view name, std::span<const size_t> shape,
+                      float *out);
+ss1_status tensor_f32(const ss1_context &context, const model_directory &directory, std::string_view name,
+                      std::span<const size_t> shape, buffer &out);
+
+// Elements [first, first + n) of the random tensor `name`: they depend on seed, name and position alone.
+void random_weights(uint64_t seed, std::string_view name, size_t first, std::span<float> out) noexcept;
+
+}  // namespace ss1

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// BERT as Hugging Face has it: embeddings, encoder layers, pooler, classifier.
+#pragma once
+#include "model/layers.hpp"
+#include "model/session.hpp"
+#include "op/attention.hpp"
+
+namespace ss1 {
+
+// Activations of up to max_batch * max_tokens rows, all in the session's memory.
+struct bert_activations {
+    float *state;                // [rows, H]: what the encoder layers hand on
+    float *update;               // [rows, H]: what a block adds to it
+    float *query, *key, *value;  // [rows, qkv_stride]; the attention's result takes the place of query
+    float *intermediate;  // [rows, intermediate_stride]: in the memory of query, key and value, which are done by then
+    float *mask;          // [B, T] added to the scores
+    float *pooled;        // [B, H]
+    float *logits;        // [B, labels]
+    void *scratch;        // of the layers and of the attention, in turns
+};
+
+struct norm_weights {
+    buffer gamma, beta;
+};
+
+struct bert_model {
+    using activations = bert_activations;
+
+    bert_config config;
+    std::vector<named_layer> layers;  // six of each encoder layer, then pooler and classifier if there
+    bool has_pooler = false, has_classifier = false;
+    buffer word, position, type;
+    norm_weights embedding_norm;
+    std::vector<norm_weights> norms;  // two of each encoder layer: after the attention, after the output
+    attention_kernels attention;
+    const norm_kernel *norm = nullptr;
+    size_t qkv_stride = 0, intermediate_stride = 0;
+};
+
+ss1_status load(ss1_context &context, const model_directory &from, bert_model &out);
+std::vector<tensor_slot> input_slots(const bert_model &model);
+std::vector<tensor_slot> output_slots(const bert_model &model);
+size_t table_bytes(const bert_model &model) noexcept;  // weights that are not in layers
+
+ss1_status resolve_bounds(const bert_model &model, session_bounds &bounds) noexcept;
+bert_activations carve(const ss1_context &context, const bert_model &model, const session_bounds &bounds,
+                       carver &memory) noexcept;
+
+// Inputs are matched; this checks how they go together, what fits the session, and every value.
+ss1_status check_inputs(const bert_model &model, const session_bounds &bounds,
+                        const tensor_list<const ss1_tensor> &inputs, run_size &size);
+// `results` receives where the outputs are.
+ss1_status run(const ss1_context &context, const bert_model &model, const bert_activations &memory,
+               const tensor_list<const ss1_tensor> &inputs, const run_size &size, tensor_list<const float> &results);
+
+}  // namespace ss1

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/dlrm.hpp"
+
+#include "op/interaction.hpp"
+
+namespace ss1 {
+namespace {
+
+enum input { dense_x, indices, offsets };
+
+size_t vectors_width(const dlrm_config &config) noexcept {
+    return (config.tables.size() + 1) * config.embedding_dim;
+}
+
+// The outputs between are written to hidden[0] and hidden[1] in turns.
+ss1_status run_mlp(std::span<const named_layer> layers, const dlrm_model &model, const dlrm_activations &memory,
+                   size_t m, const float *x, size_t ldx, float *y, size_t ldy) noexcept {
+    for (size_t i = 0; i < layers.size(); ++i) {
+        const bool last = i + 1 == layers.size();
+        float *out = last ? y : memory.hidden[i % 2];
+        const size_t ldo = last ? ldy : model.hidden_stride;
+        SS1_TRY(layer_run(*layers[i].layer, m, x, ldx, out, ldo, memory.scratch));
+        x = out;
+        ldx = ldo;
+    }
+    return SS1_OK;
+}
+
+void clamp(float *values, size_t n, double threshold) noexcept {
+    if (!(threshold > 0)) return;
+    const auto low = static_cast<float>(threshold), high = static_cast<float>(1 - threshold);
+    for (size_t i = 0; i < n; ++i)
+        values[i] = values[i] < low ? low : values[i] > high ? high : values[i];  // NaN stays
+}
+
+ss1_status load_tables(const ss1_context &context, const model_directory &from, dlrm_model &out) {
+    for (size_t k = 0; k < out.config.tables.size(); ++k) {
+        const dlrm_table &table = out.config.tables[k];
+        const size_t shape[] = {table.rows, out.config.embedding_dim};
+        embedding_table &loaded = out.tables.emplace_back();
+        loaded.name = table.name;
+        loaded.rows = table.rows;
+        SS1_TRY(tensor_f32(context, from, "emb_l." + std::to_string(k) + ".weight", shape, loaded.weights));
+    }
+    return SS1_OK;
+}
+
+}  // namespace
+
+ss1_status load(ss1_context &context, const model_directory &from, dlrm_model &out) {
+    out.config = from.config.dlrm;
+    out.n_bottom = out.config.bottom_mlp.size() - 1;
+    const std::vector<linear_shape> shapes = linear_layers(from.config);
+    size_t widest = 0;
+    for (size_t i = 0; i < shapes.size(); ++i) {
+        const bool last = i + 1 == shapes.size();
+        SS1_TRY(load_layer(context, from, shapes[i], last ? SS1_ACTIVATION_SIGMOID : SS1_ACTIVATION_RELU,
+                           out.layers.emplace_back()));
+        if (!last && i + 1 != out.n_bottom) widest = std::max(widest, shapes[i].N);
+    }
+    out.hidden_stride = widest ? row_stride(widest) : 0;
+    out.interaction_stride = out.config.interaction == dlrm_interaction::dot
+                                 ? row_stride(out.config.interaction_width())
+                                 : vectors_width(out.config);
+    out.bag = &bag_kernels().select(context.usable);
+    out.interact = &interact_kernels().select(context.usable);
+    return load_tables(context, from, out);
+}
+
+std::vector<tensor_slot> input_slots(const dlrm_model &model) {
+    return {make_slot("dense_x", SS1_DTYPE_F32, {varies, model.config.dense_features.size()}, true),
+            make_slot("indices", SS1_DTYPE_I64, {varies}, true),
+            make_slot("offsets", SS1_DTYPE_I64, {model.config.tables.size(), varies}, true)};
+}
+
+std::vector<tensor_slot> output_slots(const dlrm_model &) {
+    return {make_slot("probability", SS1_DTYPE_F32, {varies}, false)};
+}
+
+size_t table_bytes(const dlrm_model &model) noexcept {
+    size_t bytes = 0;
+    for (const embedding_table &table : model.tables) bytes += table.weights.bytes();
+    return bytes;
+}
+
+ss1_status resolve_bounds(const dlrm_model &, session_bounds &bounds) noexcept {
+    bounds.max_tokens = 1;
+    return SS1_OK;
+}
+
+dlrm_activations carve(const ss1_context &, const dlrm_model &model, const session_bounds &bounds,
+                       carver &memory) noexcept {
+    const size_t B = bounds.max_batch;
+    dlrm_activations a;
+    a.vectors = memory.take<float>(B, vectors_width(model.config));
+    a.interaction =
+        model.config.interaction == dlrm_interaction::dot ? memory.take<float>(B, model.interaction_stride) : a.vectors;
+    for (float *&hidden : a.hidden) hidden = memory.take<float>(B, model.hidden_stride);
+    a.probability = memory.take<float>(B, 1);
+    a.scratch = memory.take<char>(layer_scratch(model.layers, B), 1);
+    return a;
+}
+
+ss1_status check_inputs(const dlrm_model &, const session_bounds &bounds, const tensor_list<const ss1_tensor> &inputs,
+                        run_size &size) {
+    const int64_t batch = inputs[dense_x]->shape[0];
+    size = {static_cast<size_t>(batch), 1};
+    SS1_CHECK(size.batch <= bounds.max_batch, SS1_ERROR_INVALID_ARGUMENT,
+              "input 'dense_x': shape[0]=%zu is above the session's max_batch=%zu", size.batch, bounds.max_batch);
+    SS1_CHECK(inputs[offsets]->shape[1] == batch, SS1_ERROR_INVALID_ARGUMENT,
+              "input 'offsets': shape[1]=%lld is not shape[0]=%zu of 'dense_x'",
+              static_cast<long long>(inputs[offsets]->shape[1]), size.batch);
+    return SS1_OK;
+}
+
+ss1_status run(const ss1_context &context, const dlrm_model &model, const dlrm_activations &memory,
+               const tensor_list<const ss1_tensor> &inputs, const run_size &size, tensor_list<const float> &results) {
+    const dlrm_config &config = model.config;
+    const size_t B = size.batch, d = config.embedding_dim, width = vectors_width(config);
+    const std::span<const named_layer> layers = model.layers;
+    SS1_TRY(sum_bags(context, *model.bag,
+                     {model.tables, static_cast<const int64_t *>(inputs[indices]->data),
+                      static_cast<const int64_t *>(inputs[offsets]->data),
+                      static_cast<size_t>(inputs[indices]->shape[0]), B, d, memory.vectors + d, width}));
+    SS1_TRY(run_mlp(layers.first(model.n_bottom), model, memory, B, static_cast<const float *>(inputs[dense_x]->data),
+                    config.dense_features.size(), memory.vectors, width));
+    if (config.interaction == dlrm_interaction::dot)
+        interact(context, *model.interact,
+                 {memory.vectors, memory.interaction + d, B, config.tables.size() + 1, d, width,
+                  model.interaction_stride, config.interaction_itself});
+    SS1_TRY(run_mlp(layers.subspan(model.n_bottom), model, memory, B, memory.interaction, model.interaction_stride,
+                    memory.probability, 1));
+    clamp(memory.probability, B, config.loss_threshold);
+    results = {memory.probability};
+    return SS1_OK;
+}
+
+}  // namespace ss1

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// Models and sessions of both families, as the C API calls them: arguments are not NULL, option structs of this
+// version.
+#pragma once
+#include <atomic>
+#include <variant>
+
+#include "model/bert.hpp"
+#include "model/dlrm.hpp"
+
+// Immutable once loaded; one reference for each caller and each session.
+struct ss1_model {
+    std::atomic<size_t> references{1};
+    ss1::context_ref context;
+    std::string config;  // config.json as it was read
+    std::variant<ss1::dlrm_model, ss1::bert_model> graph;
+    std::vector<ss1::tensor_slot> inputs, outputs;
+};
+
+// The activations of one caller, carved out of one block of memory.
+struct ss1_session {
+    ss1_model *model = nullptr;
+    ss1::session_bounds bounds{};
+    ss1::buffer memory;
+    std::variant<ss1::dlrm_activations, ss1::bert_activations> activations;
+
+    ss1_session() = default;
+    ss1_session(const ss1_session &) = delete;
+    ss1_session &operator=(const ss1_session &) = delete;
+    ~ss1_session();
+};
+
+namespace ss1 {
+
+ss1_status model_load(ss1_context &context, const char *directory, const ss1_model_options &options, ss1_model **model);
+void model_retain(ss1_model *model) noexcept;
+void model_release(ss1_model *model) noexcept;
+
+ss1_status model_input(const ss1_model &model, size_t i, ss1_tensor &tensor);
+ss1_status model_output(const ss1_model &model, size_t i, ss1_tensor &tensor);
+ss1_status model_layer(const ss1_model &model, size_t i, ss1_model_layer_info &info);
+void model_describe(const ss1_model &model, ss1_model_info &info) noexcept;
+
+ss1_status session_bytes(const ss1_model &model, const ss1_session_options &options, size_t &bytes);
+ss1_status session_create(ss1_model &model, const ss1_session_options &options, ss1_session **session);
+void session_destroy(ss1_session *session) noexcept;
+ss1_status session_run(ss1_session &session, const ss1_tensor *inputs, size_t n_inputs, ss1_tensor *outputs,
+                       size_t n_outputs);
+
+}  // namespace ss1

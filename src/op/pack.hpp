@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Packed weights: the layout that the gemm kernels stream.
+#pragma once
+#include "op/mapping.hpp"
+
+namespace ss1 {
+
+// The outputs cut into tiles of nt columns. With several sketches a tile never straddles two output blocks, so each
+// block starts a tile; otherwise all outputs are one segment.
+struct tiling {
+    size_t N, segment, nt;  // columns, columns of a segment, columns of a tile
+    size_t tiles_per_segment() const noexcept { return (segment + nt - 1) / nt; }
+    size_t tiles() const noexcept {
+        const size_t full = N / segment, rest = N % segment;
+        return full * tiles_per_segment() + (rest + nt - 1) / nt;
+    }
+    size_t segment_of(size_t tile) const noexcept { return tile / tiles_per_segment(); }
+    size_t first_column(size_t tile) const noexcept {
+        return segment_of(tile) * segment + tile % tiles_per_segment() * nt;
+    }
+    // One past the last column of the tiles up to and without `tile`, all of one segment.
+    size_t end_column(size_t tile) const noexcept {
+        const size_t last = tile - 1, segment_end = (segment_of(last) + 1) * segment, end = first_column(last) + nt;
+        return end < segment_end ? (end < N ? end : N) : (segment_end < N ? segment_end : N);
+    }
+};
+
+// Packs row-major b [k, n] with leading dimension ldb into tiles [ceil(n/nt)][k][nt], zero padded.
+void pack_rows(const float *b, size_t k, size_t n, size_t ldb, size_t nt, float *packed) noexcept;
+
+// Packs the transpose of row-major bt [n, k] the same way.
+void pack_columns(const float *bt, size_t k, size_t n, size_t ldbt, size_t nt, float *packed) noexcept;
+
+// Packs stored weights z [N, Kz] for the sketch that the layer runs: as they are for `mixed`; rotated by alpha(j,g) for
+// `reference`, whose one sketch then serves all blocks. Dead columns become zero.
+void pack_stored(const mapping &map, const float *z, size_t ldz, const tiling &tiles, float *packed) noexcept;
+
+}  // namespace ss1

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Errors: a status travels up by return value, its message waits in a thread-local buffer for ss1_last_error().
+#pragma once
+#include "ss1/ss1.h"
+
+namespace ss1 {
+
+// Sets this thread's message, with the name of the API function that runs in front, and returns `status`.
+[[gnu::format(printf, 2, 3)]] ss1_status fail(ss1_status status, const char *format, ...) noexcept;
+
+const char *last_error() noexcept;
+void clear_error() noexcept;
+
+// Names the API function that runs on this thread; fail() puts it in front of its message.
+class api_scope {
+  public:
+    explicit api_scope(const char *function) noexcept;
+    ~api_scope();
+    api_scope(const api_scope &) = delete;
+    api_scope &operator=(const api_scope &) = delete;
+
+  private:
+    const char *outer_;
+};
+
+// Called inside a catch block: turns the exception in flight into a status with a message.
+ss1_status fail_from_exception() noexcept;
+
+// The body of every API function: nothing but a status leaves it.
+template <class F>
+ss1_status guarded(const char *function, F &&body) noexcept {
+    const api_scope scope(function);
+    try {
+        return body();
+    } catch (...) {
+        return fail_from_exception();
+    }
+}
+
+}  // namespace ss1
+
+#define SS1_CHECK(condition, status, ...)              \
+    do {                                               \
+        if (!(condition)) [[unlikely]]                 \
+            return ::ss1::fail((status), __VA_ARGS__); \
+    } while (0)
+#define SS1_TRY(expression)                                                            \
+    do {                                                                               \
+        if (const ss1_status ss1_try_ = (expression); ss1_try_ != SS1_OK) [[unlikely]] \
+            return ss1_try_;                                                           \
+    } while (0)

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Builds ss1 and runs all tests. Installs missing Debian packages first.
+cd "$(dirname "$0")"
+. .ci/prepare
+
+install_packages "${build_packages[@]}" "${test_packages[@]}"
+configure_and_build build/test --buildtype=release ${CI:+--werror}
+say "Testing"
+meson test -C build/test --print-errorlogs
+awk '/^Ok:/ {ok = $2} /^(Fail|Timeout|Unexpected Pass):/ {bad += $NF} END {printf "%d passed, %d failed\n", ok, bad}' \
+    build/test/meson-logs/testlog.txt

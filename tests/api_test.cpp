@@ -1,0 +1,528 @@
+// SPDX-License-Identifier: Apache-2.0
+// The contract of the C API: every bad argument has a pinned status and a message that names function, argument, value
+// and rule; nothing half created; callbacks are used as documented.
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "ss1/ss1.hpp"
+
+namespace {
+
+ss1_linear_desc small_desc() {
+    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+    desc.K = 256;
+    desc.N = 64;
+    desc.c = 2;
+    return desc;
+}
+
+struct layer_fixture {
+    ss1::context_ptr context = ss1::make_context();
+    std::vector<float> z = std::vector<float>(64 * 128, 0.5f), bias = std::vector<float>(64, 1.0f);
+    std::vector<float> x = std::vector<float>(4 * 300, 1.0f), y = std::vector<float>(4 * 300, -7.0f);
+
+    ss1_linear_weights weights() const {
+        ss1_linear_weights w = SS1_LINEAR_WEIGHTS_INIT;
+        w.z = z.data();
+        w.bias = bias.data();
+        return w;
+    }
+    ss1_linear_args args() {
+        ss1_linear_args a = SS1_LINEAR_ARGS_INIT;
+        a.m = 4;
+        a.x = x.data();
+        a.y = y.data();
+        return a;
+    }
+};
+
+struct bad_case {
+    const char *what;
+    std::function<ss1_status()> call;
+    ss1_status status;
+    std::vector<std::string> words;  // all in the message
+};
+
+void check_all(const std::vector<bad_case> &cases) {
+    for (const bad_case &c : cases) {
+        INFO(c.what);
+        CHECK(c.call() == c.status);
+        const std::string message = ss1_last_error();
+        for (const std::string &word : c.words) {
+            INFO("message: " << message);
+            CHECK(message.find(word) != std::string::npos);
+        }
+    }
+}
+
+}  // namespace
+
+TEST_CASE("statuses are pinned and named") {
+    CHECK(SS1_OK == 0);
+    CHECK(SS1_ERROR_INVALID_ARGUMENT == 1);
+    CHECK(SS1_ERROR_UNSUPPORTED == 2);
+    CHECK(SS1_ERROR_OUT_OF_MEMORY == 3);
+    CHECK(SS1_ERROR_BACKEND == 4);
+    CHECK(SS1_ERROR_INTERNAL == 5);
+    CHECK(SS1_ERROR_IO == 6);
+    CHECK(SS1_ERROR_FORMAT == 7);
+    CHECK(std::string(ss1_status_name(SS1_ERROR_FORMAT)) == "SS1_ERROR_FORMAT");
+    CHECK(std::string(ss1_status_name(static_cast<ss1_status>(99))) == "SS1_ERROR_UNKNOWN");
+    CHECK(std::string(ss1_version()) == SS1_VERSION_STRING);
+}
+
+TEST_CASE("bad context options") {
+    ss1_context *context = nullptr;
+    const auto create = [&](const std::function<void(ss1_context_options &)> &change) {
+        return [&context, change] {
+            ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
+            change(options);
+            return ss1_context_create(&options, &context);
+        };
+    };
+    using options = ss1_context_options;
+    check_all({
+        {"null out",
+         [] { return ss1_context_create(nullptr, nullptr); },
+         SS1_ERROR_INVALID_ARGUMENT,
+         {"ss1_context_create", "context is NULL"}},
+        {"size",
+         create([](options &o) { o.struct_size = 3; }),
+         SS1_ERROR_INVALID_ARGUMENT,
+         {"struct_size=3", "SS1_CONTEXT_OPTIONS_INIT"}},
+        {"threads",
+         create([](options &o) { o.num_threads = 5000; }),
+         SS1_ERROR_INVALID_ARGUMENT,
+         {"num_threads=5000", "4096"}},
+        {"half allocator",
+         create([](options &o) { o.free = [](void *, void *, size_t) {}; }),
+         SS1_ERROR_INVALID_ARGUMENT,
+         {"alloc and free"}},
+        {"isa",
+         create([](options &o) { o.max_isa = "pentium"; }),
+         SS1_ERROR_INVALID_ARGUMENT,
+         {"max_isa=pentium", "none"}},
+        {"log level",
+         create([](options &o) { o.log_level = static_cast<ss1_log_level>(9); }),
+         SS1_ERROR_INVALID_ARGUMENT,
+         {"log_level=9"}},
+        {"backend", create([](options &o) { o.backend = "abacus"; }), SS1_ERROR_BACKEND, {"abacus", "no file"}},
+    });
+    CHECK(context == nullptr);
+}
+
+TEST_CASE("bad environment variables are errors, not guesses") {
+    ss1_context *context = nullptr;
+    for (const char *value : {"0", "-2", "two", "99999", "3x"}) {
+        setenv("SS1_NUM_THREADS", value, 1);
+        CHECK(ss1_context_create(nullptr, &context) == SS1_ERROR_INVALID_ARGUMENT);
+        CHECK(std::string(ss1_last_error()).find(std::string("SS1_NUM_THREADS=") + value) != std::string::npos);
+    }
+    setenv("SS1_NUM_THREADS", "3", 1);
+    ss1_info info = SS1_INFO_INIT;
+    REQUIRE(ss1_context_create(nullptr, &context) == SS1_OK);
+    REQUIRE(ss1_get_info(context, &info) == SS1_OK);
+    CHECK(info.num_threads == 3);
+    CHECK(std::string(info.threads_reason).find("SS1_NUM_THREADS") != std::string::npos);
+    ss1_context_destroy(&context);
+    unsetenv("SS1_NUM_THREADS");
+}
+
+TEST_CASE("bad layer descriptions and weights") {
+    layer_fixture f;
+    ss1_layer *layer = nullptr;
+    const auto create = [&](const std::function<void(ss1_linear_desc &, ss1_linear_weights &)> &change) {
+        return [&f, &layer, change] {
+            ss1_linear_desc desc = small_desc();
+            ss1_linear_weights weights = f.weights();
+            change(desc, weights);
+            return ss1_layer_create(f.context.get(), &desc, &weights, &layer);
+        };
+    };
+    using desc = ss1_linear_desc;
+    using weights = ss1_linear_weights;
+    const ss1_status invalid = SS1_ERROR_INVALID_ARGUMENT;
+    check_all({
+        {"size",
+         create([](desc &d, weights &) { d.struct_size = 8; }),
+         invalid,
+         {"ss1_layer_create", "desc.struct_size=8"}},
+        {"K 0", create([](desc &d, weights &) { d.K = 0; }), invalid, {"K=0", "1..2^31"}},
+        {"N 0", create([](desc &d, weights &) { d.N = 0; }), invalid, {"N=0"}},
+        {"K huge", create([](desc &d, weights &) { d.K = SIZE_MAX; }), invalid, {"K=18446744073709551615"}},
+        {"c too large",
+         create([](desc &d, weights &) { d.c = 5; }),
+         invalid,
+         {"K=256", "c*block_k=5*64", "smaller block_k"}},
+        {"c huge", create([](desc &d, weights &) { d.c = UINT32_MAX; }), invalid, {"c*block_k"}},
+        {"block_k",
+         create([](desc &d, weights &) { d.block_k = 48; }),
+         invalid,
+         {"block_k=48", "16, 32, 64, 128, 256"}},
+        {"block_k large", create([](desc &d, weights &) { d.block_k = 512; }), invalid, {"block_k=512"}},
+        {"block_n", create([](desc &d, weights &) { d.block_n = 100; }), invalid, {"block_n=100", "multiple of 16"}},
+        {"step", create([](desc &d, weights &) { d.step = 3; }), invalid, {"step=3", "power of two"}},
+        {"step above block", create([](desc &d, weights &) { d.step = 128; }), invalid, {"step=128", "block_k=64"}},
+        {"reference step",
+         create([](desc &d, weights &) {
+             d.scheme = SS1_SCHEME_REFERENCE;
+             d.step = 16;
+         }),
+         invalid,
+         {"step=16", "step=8"}},
+        {"scheme", create([](desc &d, weights &) { d.scheme = static_cast<ss1_scheme>(7); }), invalid, {"scheme=7"}},
+        {"activation",
+         create([](desc &d, weights &) { d.activation = static_cast<ss1_activation>(70); }),
+         invalid,
+         {"activation=70"}},
+        {"dtype", create([](desc &d, weights &) { d.x_dtype = static_cast<ss1_dtype>(70); }), invalid, {"x_dtype=70"}},
+        {"dtype not yet",
+         create([](desc &d, weights &) { d.weight_dtype = SS1_DTYPE_BF16; }),
+         SS1_ERROR_UNSUPPORTED,
+         {"weight_dtype=2", "F32"}},
+        {"weights size", create([](desc &, weights &w) { w.struct_size = 1; }), invalid, {"weights.struct_size=1"}},
+        {"z", create([](desc &, weights &w) { w.z = nullptr; }), invalid, {"weights.z is NULL"}},
+        {"ldz", create([](desc &, weights &w) { w.ldz = 100; }), invalid, {"ldz=100", "Kz=128"}},
+        {"null desc",
+         [&] {
+             const auto w = f.weights();
+             return ss1_layer_create(f.context.get(), nullptr, &w, &layer);
+         },
+         invalid,
+         {"desc is NULL"}},
+        {"null weights",
+         [&] {
+             const auto d = small_desc();
+             return ss1_layer_create(f.context.get(), &d, nullptr, &layer);
+         },
+         invalid,
+         {"weights is NULL"}},
+        {"null context",
+         [&] {
+             const auto d = small_desc();
+             const auto w = f.weights();
+             return ss1_layer_create(nullptr, &d, &w, &layer);
+         },
+         invalid,
+         {"context is NULL"}},
+        {"null layer",
+         [&] {
+             const auto d = small_desc();
+             const auto w = f.weights();
+             return ss1_layer_create(f.context.get(), &d, &w, nullptr);
+         },
+         invalid,
+         {"layer is NULL"}},
+    });
+    for (const float bad : {NAN, INFINITY, -INFINITY}) {
+        f.z[3 * 128 + 5] = bad;
+        const auto d = small_desc();
+        const auto w = f.weights();
+        CHECK(ss1_layer_create(f.context.get(), &d, &w, &layer) == invalid);
+        CHECK(std::string(ss1_last_error()).find("weights.z[3,5]") != std::string::npos);
+    }
+    CHECK(layer == nullptr);
+}
+
+TEST_CASE("bad run arguments leave the output alone") {
+    layer_fixture f;
+    const auto layer = ss1::make_layer(f.context, small_desc(), f.weights());
+    const auto run = [&](const std::function<void(ss1_linear_args &)> &change) {
+        return [&f, &layer, change] {
+            ss1_linear_args args = f.args();
+            change(args);
+            return ss1_layer_run(layer.get(), &args);
+        };
+    };
+    using args = ss1_linear_args;
+    const ss1_status invalid = SS1_ERROR_INVALID_ARGUMENT;
+    check_all({
+        {"null layer",
+         [&] {
+             const auto a = f.args();
+             return ss1_layer_run(nullptr, &a);
+         },
+         invalid,
+         {"ss1_layer_run: layer is NULL"}},
+        {"null args", [&] { return ss1_layer_run(layer.get(), nullptr); }, invalid, {"args is NULL"}},
+        {"size", run([](args &a) { a.struct_size = 9; }), invalid, {"args.struct_size=9"}},
+        {"x", run([](args &a) { a.x = nullptr; }), invalid, {"args.x is NULL"}},
+        {"y", run([](args &a) { a.y = nullptr; }), invalid, {"args.y is NULL"}},
+        {"ldx", run([](args &a) { a.ldx = 255; }), invalid, {"args.ldx=255", "K=256"}},
+        {"ldy", run([](args &a) { a.ldy = 63; }), invalid, {"args.ldy=63", "N=64"}},
+        {"overlap", run([](args &a) { a.y = const_cast<void *>(a.x); }), invalid, {"overlaps"}},
+        {"overflow", run([](args &a) { a.m = SIZE_MAX / 2; }), invalid, {"address space"}},
+        {"misaligned x", run([](args &a) { a.x = static_cast<const char *>(a.x) + 1; }), invalid, {"aligned"}},
+        {"misaligned scratch",
+         run([](args &a) { a.scratch = reinterpret_cast<void *>(uintptr_t{72}); }),
+         invalid,
+         {"args.scratch", "64"}},
+    });
+    for (const float v : f.y) REQUIRE(v == -7.0f);
+    ss1_linear_args nothing = SS1_LINEAR_ARGS_INIT;
+    CHECK(ss1_layer_run(layer.get(), &nothing) == SS1_OK);
+}
+
+TEST_CASE("bad arguments of the other functions") {
+    layer_fixture f;
+    ss1_info info = SS1_INFO_INIT;
+    ss1_info old_info = SS1_INFO_INIT;
+    old_info.struct_size = 1;
+    ss1_linear_desc desc = small_desc();
+    ss1_model *model = nullptr;
+    ss1_tensor tensor = {};
+    size_t bytes = 0;
+    ss1_session *session = nullptr;
+    ss1_convert_options convert = SS1_CONVERT_OPTIONS_INIT;
+    const ss1_status invalid = SS1_ERROR_INVALID_ARGUMENT;
+    check_all({
+        {"info", [&] { return ss1_get_info(nullptr, &info); }, invalid, {"ss1_get_info: context is NULL"}},
+        {"info out", [&] { return ss1_get_info(f.context.get(), nullptr); }, invalid, {"info is NULL"}},
+        {"info size", [&] { return ss1_get_info(f.context.get(), &old_info); }, invalid, {"struct_size=1"}},
+        {"resolve", [&] { return ss1_linear_resolve(nullptr, nullptr); }, invalid, {"desc is NULL"}},
+        {"project w",
+         [&] { return ss1_project(&desc, nullptr, 0, nullptr, f.y.data(), 0); },
+         invalid,
+         {"weight is NULL"}},
+        {"project z", [&] { return ss1_project(&desc, f.z.data(), 0, nullptr, nullptr, 0); }, invalid, {"z is NULL"}},
+        {"project ldz",
+         [&] { return ss1_project(&desc, f.z.data(), 0, nullptr, f.z.data(), 5); },
+         invalid,
+         {"ldz=5", "Kz=128"}},
+        {"expand ldw", [&] { return ss1_expand(&desc, f.z.data(), 0, f.z.data(), 5); }, invalid, {"ldw=5", "K=256"}},
+        {"expand desc", [&] { return ss1_expand(nullptr, f.z.data(), 0, f.z.data(), 0); }, invalid, {"desc is NULL"}},
+        {"describe", [&] { return ss1_layer_describe(nullptr, nullptr); }, invalid, {"layer is NULL"}},
+        {"backend name", [&] { return ss1_context_load_backend(f.context.get(), nullptr); }, invalid, {"name is NULL"}},
+        {"backend missing",
+         [&] { return ss1_context_load_backend(f.context.get(), "/nowhere/libss1-x.so"); },
+         SS1_ERROR_BACKEND,
+         {"no file", "/nowhere/libss1-x.so"}},
+        {"load directory",
+         [&] { return ss1_model_load(f.context.get(), nullptr, nullptr, &model); },
+         invalid,
+         {"directory is NULL"}},
+        {"load nothing",
+         [&] { return ss1_model_load(f.context.get(), "/nowhere/model", nullptr, &model); },
+         SS1_ERROR_IO,
+         {"/nowhere/model"}},
+        {"load out",
+         [&] { return ss1_model_load(f.context.get(), "x", nullptr, nullptr); },
+         invalid,
+         {"model is NULL"}},
+        {"input", [&] { return ss1_model_input(nullptr, 0, &tensor); }, invalid, {"model is NULL"}},
+        {"output", [&] { return ss1_model_output(nullptr, 0, &tensor); }, invalid, {"model is NULL"}},
+        {"model layer", [&] { return ss1_model_layer(nullptr, 0, nullptr); }, invalid, {"model is NULL"}},
+        {"model describe", [&] { return ss1_model_describe(nullptr, nullptr); }, invalid, {"model is NULL"}},
+        {"session bytes", [&] { return ss1_session_bytes(nullptr, nullptr, &bytes); }, invalid, {"model is NULL"}},
+        {"session", [&] { return ss1_session_create(nullptr, nullptr, &session); }, invalid, {"model is NULL"}},
+        {"session run", [&] { return ss1_session_run(nullptr, nullptr, 0, nullptr, 0); }, invalid, {"session is NULL"}},
+        {"convert",
+         [&] { return ss1_model_convert(f.context.get(), "x", nullptr, &convert); },
+         invalid,
+         {"output is NULL"}},
+        {"convert options",
+         [&] { return ss1_model_convert(f.context.get(), "x", "y", nullptr); },
+         invalid,
+         {"options is NULL"}},
+    });
+    CHECK(model == nullptr);
+    CHECK(session == nullptr);
+}
+
+TEST_CASE("destroy functions accept NULL and set NULL") {
+    ss1_context_destroy(nullptr);
+    ss1_layer_destroy(nullptr);
+    ss1_model_destroy(nullptr);
+    ss1_session_destroy(nullptr);
+    ss1_context *context = nullptr;
+    ss1_context_destroy(&context);
+    REQUIRE(ss1_context_create(nullptr, &context) == SS1_OK);
+    ss1_context_destroy(&context);
+    CHECK(context == nullptr);
+}
+
+TEST_CASE("a layer outlives its context") {
+    layer_fixture f;
+    const auto layer = ss1::make_layer(f.context, small_desc(), f.weights());
+    f.context.reset();
+    const ss1_linear_args args = f.args();
+    CHECK(ss1_layer_run(layer.get(), &args) == SS1_OK);
+}
+
+TEST_CASE("the allocator is used, balanced, and its refusal is an error that leaves nothing behind") {
+    struct counter {
+        std::atomic<long> blocks{0}, calls{0}, fail_at{-1};
+        std::atomic<size_t> bytes{0};
+    } count;
+    ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
+    options.num_threads = 2;
+    options.alloc_user = &count;
+    options.alloc = [](void *user, size_t bytes, size_t alignment) -> void * {
+        auto &c = *static_cast<counter *>(user);
+        if (c.calls++ == c.fail_at) return nullptr;
+        c.blocks++;
+        c.bytes += bytes;
+        return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+    };
+    options.free = [](void *user, void *pointer, size_t bytes) {
+        auto &c = *static_cast<counter *>(user);
+        c.blocks--;
+        c.bytes -= bytes;
+        std::free(pointer);
+    };
+    layer_fixture f;
+    f.context = ss1::make_context(options);
+    for (long n = 0;; ++n) {  // fail the n-th allocation until everything goes through
+        count.calls = 0;
+        count.fail_at = n;
+        ss1_layer *layer = nullptr;
+        const auto desc = small_desc();
+        const auto weights = f.weights();
+        const ss1_status status = ss1_layer_create(f.context.get(), &desc, &weights, &layer);
+        if (status == SS1_OK) {
+            CHECK(n >= 3);  // entries, packed weights, bias
+            const auto args = f.args();
+            count.calls = 0;
+            count.fail_at = 0;
+            CHECK(ss1_layer_run(layer, &args) == SS1_ERROR_OUT_OF_MEMORY);
+            CHECK(f.y[0] == -7.0f);
+            count.fail_at = -1;
+            CHECK(ss1_layer_run(layer, &args) == SS1_OK);
+            const long before = count.calls;
+            for (int i = 0; i < 10; ++i) CHECK(ss1_layer_run(layer, &args) == SS1_OK);
+            CHECK(count.calls == before);  // scratch is kept: a steady run allocates nothing
+            ss1_layer_destroy(&layer);
+            break;
+        }
+        CHECK(status == SS1_ERROR_OUT_OF_MEMORY);
+        CHECK(std::string(ss1_last_error()).find("bytes") != std::string::npos);
+        CHECK(layer == nullptr);
+        CHECK(count.blocks == 0);
+    }
+    f.context.reset();
+    CHECK(count.blocks == 0);
+    CHECK(count.bytes == 0);
+}
+
+TEST_CASE("the caller's parallel_for runs the tasks, and one thread needs none") {
+    struct pool {
+        std::atomic<int> calls{0};
+    } used;
+    ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
+    options.num_threads = 4;
+    options.parallel_for_user = &used;
+    options.parallel_for = [](void *user, size_t n, void (*task)(void *, size_t), void *arg) {
+        static_cast<pool *>(user)->calls++;
+        std::vector<std::thread> threads;
+        for (size_t i = 0; i < n; ++i) threads.emplace_back(task, arg, n - 1 - i);
+        for (auto &t : threads) t.join();
+    };
+    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+    desc.K = 512;
+    desc.N = 512;
+    desc.c = 2;
+    const std::vector<float> z(512 * 256, 0.25f), x(200 * 512, 1.0f);
+    ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
+    weights.z = z.data();
+    std::vector<float> own(200 * 512), callers(200 * 512);
+    for (const uint32_t threads : {4u, 1u}) {
+        options.num_threads = threads;
+        used.calls = 0;
+        const auto layer = ss1::make_layer(ss1::make_context(options), desc, weights);
+        ss1_linear_args args = SS1_LINEAR_ARGS_INIT;
+        args.m = 200;
+        args.x = x.data();
+        args.y = callers.data();
+        REQUIRE(ss1_layer_run(layer.get(), &args) == SS1_OK);
+        CHECK(used.calls == (threads == 4 ? 1 : 0));
+        const auto plain = ss1::make_layer(ss1::make_context(), desc, weights);
+        args.y = own.data();
+        REQUIRE(ss1_layer_run(plain.get(), &args) == SS1_OK);
+        CHECK(std::memcmp(own.data(), callers.data(), own.size() * sizeof(float)) == 0);
+    }
+}
+
+TEST_CASE("the log callback gets lines up to its level, and nobody prints") {
+    std::vector<std::string> lines;
+    ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
+    options.log_user = &lines;
+    options.log = [](void *user, ss1_log_level, const char *message) {
+        static_cast<std::vector<std::string> *>(user)->push_back(message);
+    };
+    ss1::make_context(options);
+    CHECK(lines.empty());
+    options.log_level = SS1_LOG_INFO;
+    ss1::make_context(options);
+    CHECK(lines.size() >= 2);
+    const size_t info_lines = lines.size();
+    options.log_level = SS1_LOG_DEBUG;
+    ss1::make_context(options);
+    CHECK(lines.size() > 2 * info_lines);
+}
+
+TEST_CASE("info tells threads, instruction sets, backends and kernels with reasons") {
+    const auto context = ss1::make_context();
+    ss1_info info = SS1_INFO_INIT;
+    REQUIRE(ss1_get_info(context.get(), &info) == SS1_OK);
+    CHECK(info.num_threads >= 1);
+    CHECK(std::strlen(info.threads_reason) > 0);
+    CHECK(info.n_isas >= 4);
+    CHECK(info.n_backends >= 1);
+    CHECK(std::string(info.backends[0].name) == "cpu");
+    CHECK(info.n_kernels >= 7);
+    for (size_t i = 0; i < info.n_kernels; ++i) CHECK(std::strlen(info.kernels[i].reason) > 0);
+    // The scalar reference is always usable.
+    CHECK(info.kernels[info.n_kernels - 1].used == 1);
+}
+
+TEST_CASE("max_isa caps the kernels of a layer; above the machine is an error") {
+    layer_fixture f;
+    ss1_info info = SS1_INFO_INIT;
+    REQUIRE(ss1_get_info(f.context.get(), &info) == SS1_OK);
+    ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
+    options.max_isa = "none";
+    const auto layer = ss1::make_layer(ss1::make_context(options), small_desc(), f.weights());
+    ss1_layer_info layer_info = SS1_LAYER_INFO_INIT;
+    REQUIRE(ss1_layer_describe(layer.get(), &layer_info) == SS1_OK);
+    CHECK(std::string(layer_info.kernels).find("_ref") != std::string::npos);
+    CHECK(std::string(layer_info.kernels).find("avx") == std::string::npos);
+    CHECK(layer_info.desc.block_k == 64);
+    CHECK(layer_info.desc.block_n == 256);
+    CHECK(layer_info.stored_columns == 128);
+    for (size_t i = 0; i < info.n_isas; ++i) {
+        ss1_context *context = nullptr;
+        options.max_isa = info.isas[i].name;
+        // SS1_MAX_ISA may cap this run; an explicit max_isa replaces it.
+        const bool here = info.isas[i].used || std::strncmp(info.isas[i].reason, "found,", 6) == 0 ||
+                          std::strncmp(info.isas[i].reason, "above", 5) == 0;
+        CHECK(ss1_context_create(&options, &context) == (here ? SS1_OK : SS1_ERROR_UNSUPPORTED));
+        ss1_context_destroy(&context);
+    }
+}
+
+TEST_CASE("one layer on many threads, each with the context's scratch") {
+    layer_fixture f;
+    const auto layer = ss1::make_layer(f.context, small_desc(), f.weights());
+    const auto first = f.args();
+    REQUIRE(ss1_layer_run(layer.get(), &first) == SS1_OK);
+    std::atomic<int> wrong{0};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 24; ++t)
+        threads.emplace_back([&] {
+            std::vector<float> y(f.y.size(), -7.0f);
+            ss1_linear_args args = f.args();
+            args.y = y.data();
+            for (int i = 0; i < 50; ++i)
+                if (ss1_layer_run(layer.get(), &args) != SS1_OK ||
+                    std::memcmp(y.data(), f.y.data(), y.size() * sizeof(float)))
+                    wrong++;
+        });
+    for (auto &t : threads) t.join();
+    CHECK(wrong == 0);
+}

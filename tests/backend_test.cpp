@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// The plugin interface, with a backend that needs no device.
+#include <catch2/catch.hpp>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "ss1/ss1.hpp"
+
+TEST_CASE("each way a plugin can fail has its own message") {
+    const auto context = ss1::make_context();
+    const auto message_of = [&](const char *name) {
+        CHECK(ss1_context_load_backend(context.get(), name) == SS1_ERROR_BACKEND);
+        return std::string(ss1_last_error());
+    };
+    CHECK(message_of("absent").find("no file") != std::string::npos);
+    setenv("SS1_DUMMY_ABI", "1", 1);
+    CHECK(message_of("dummy").find("another ABI") != std::string::npos);
+    unsetenv("SS1_DUMMY_ABI");
+    setenv("SS1_DUMMY_UNUSABLE", "1", 1);
+    CHECK(message_of("dummy").find("SS1_DUMMY_UNUSABLE is set") != std::string::npos);
+    unsetenv("SS1_DUMMY_UNUSABLE");
+    ss1_info info = SS1_INFO_INIT;
+    REQUIRE(ss1_get_info(context.get(), &info) == SS1_OK);
+    CHECK(std::string(info.backend) == "cpu");  // a failed load changes nothing
+}
+
+TEST_CASE("a loaded backend makes and runs the layers") {
+    ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
+    options.backend = "dummy";
+    const auto context = ss1::make_context(options);
+    ss1_info info = SS1_INFO_INIT;
+    REQUIRE(ss1_get_info(context.get(), &info) == SS1_OK);
+    CHECK(std::string(info.backend) == "dummy");
+    const float z[6] = {}, x[4] = {3, 0, 5, 0};
+    float y[6] = {};
+    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+    desc.K = 2;
+    desc.N = 3;
+    ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
+    weights.z = z;
+    const auto layer = ss1::make_layer(context, desc, weights);
+    ss1_linear_args args = SS1_LINEAR_ARGS_INIT;
+    args.m = 2;
+    args.x = x;
+    args.y = y;
+    REQUIRE(ss1_layer_run(layer.get(), &args) == SS1_OK);
+    CHECK(y[2] == 3);
+    CHECK(y[5] == 5);
+
+    desc.K = 256;
+    desc.c = 2;
+    const std::vector<float> tied(3 * 128);
+    weights.z = tied.data();
+    CHECK_THROWS_WITH(ss1::make_layer(context, desc, weights), Catch::Contains("dummy: c must be 1"));
+}

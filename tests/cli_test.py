@@ -1,0 +1,417 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ss1 command line: what it prints, where, with which exit code.
+
+    SS1_EXE=build/src/cli/ss1 SS1_TEST_DATA=tests/data python3 tests/cli_test.py
+"""
+import csv
+import io
+import json
+import math
+import os
+import pathlib
+import random
+import struct
+import subprocess
+import tempfile
+import unittest
+
+EXE = os.environ["SS1_EXE"]
+DATA = pathlib.Path(os.environ.get("SS1_TEST_DATA", pathlib.Path(__file__).resolve().parent / "data"))
+COMMANDS = [[], ["info"], ["inspect"], ["convert"], ["run"], ["bench"], ["bench", "linear"], ["bench", "model"]]
+LINEAR_FIELDS = ["m", "k", "n", "c", "scheme", "dtype", "threads", "kernel", "ns_median", "ns_p10", "ns_p90", "dense_library",
+                 "dense_ns_median", "speedup", "gflops_done", "gflops_dense_equiv", "gbytes_s"]
+TINY = ["bench", "linear", "-m", "1,3", "-k", "128", "-n", "64", "-c", "1,2", "--repetitions", "2", "--min-time", "0"]
+
+
+def ss1(*arguments, stdin=None, **environment):
+    return subprocess.run([EXE, *map(str, arguments)], input=stdin, capture_output=True, timeout=240,
+                          env={**os.environ, **environment})
+
+
+def read_safetensors(path):
+    """{name: flat list}, enough for the vectors of the tests."""
+    data = path.read_bytes()
+    size = struct.unpack_from("<Q", data)[0]
+    header = json.loads(data[8:8 + size])
+    header.pop("__metadata__", None)
+    codes = {"F32": "f", "I64": "q"}
+    tensors = {}
+    for name, entry in header.items():
+        begin, end = (8 + size + offset for offset in entry["data_offsets"])
+        code = codes[entry["dtype"]]
+        tensors[name] = list(struct.unpack(f"<{(end - begin) // struct.calcsize(code)}{code}", data[begin:end]))
+        tensors[name, "shape"] = entry["shape"]
+    return tensors
+
+
+def dlrm_csv(directory):
+    """The vectors of a DLRM case as the rows of a CSV file, header first, and the probabilities that belong to them."""
+    config, vectors = json.loads((directory / "config.json").read_text()), read_safetensors(directory / "vectors.safetensors")
+    features, tables = config["dense_features"], [table["name"] for table in config["tables"]]
+    batch, bounds = len(vectors["probability"]), vectors["offsets"] + [len(vectors["indices"])]
+    rows = [features + tables]
+    for i in range(batch):
+        dense = [repr(value) for value in vectors["dense_x"][i * len(features):(i + 1) * len(features)]]
+        bags = [vectors["indices"][bounds[t * batch + i]:bounds[t * batch + i + 1]] for t in range(len(tables))]
+        rows.append(dense + ["|".join(map(str, bag)) for bag in bags])
+    return rows, vectors["probability"]
+
+
+def to_text(rows, end="\n"):
+    return "".join(",".join(row) + end for row in rows).encode()
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = pathlib.Path(directory.name)
+
+    def ok(self, *arguments, **options):
+        result = ss1(*arguments, **options)
+        self.assertEqual(result.returncode, 0, result.stderr.decode())
+        return result.stdout.decode()
+
+    def refused(self, *arguments, **options):
+        """stderr of a command that must fail with exit code 2 and nothing on stdout."""
+        result = ss1(*arguments, **options)
+        message = result.stderr.decode()
+        self.assertEqual((result.returncode, result.stdout), (2, b""), message)
+        self.assertTrue(message.startswith("ss1: "), message)
+        return message
+
+
+class Help(Case):
+    def test_every_command_has_help_with_an_example(self):
+        for command in COMMANDS:
+            with self.subTest(command=command):
+                text = self.ok(*command, "--help")
+                self.assertRegex(text, r"Examples?:\s+.*ss1 " + " ".join(command))
+
+    def test_version(self):
+        self.assertRegex(self.ok("--version"), r"^ss1 \d+\.\d+\.\d+\n$")
+
+    def test_mistakes_name_the_help(self):
+        self.assertIn("'ss1 --help'", self.refused())
+        self.assertIn("nonsense", self.refused("nonsense"))
+        self.assertIn("'ss1 bench linear --help'", self.refused("bench", "linear", "--nonsense"))
+        self.assertIn("'ss1 inspect --help'", self.refused("inspect"))
+
+    def test_closed_pipe_is_quiet(self):
+        read, write = os.pipe()
+        os.close(read)
+        process = subprocess.run([EXE, "info", "--kernels"], stdout=write, stderr=subprocess.PIPE, timeout=60)
+        os.close(write)
+        self.assertEqual((process.returncode, process.stderr), (0, b""))
+
+    @unittest.skipUnless(os.path.exists("/dev/full"), "no /dev/full")
+    def test_full_disk_is_told(self):
+        with open("/dev/full", "wb") as full:
+            process = subprocess.run([EXE, "info"], stdout=full, stderr=subprocess.PIPE, timeout=60)
+        self.assertEqual(process.returncode, 2)
+        self.assertIn(b"ss1: cannot write to standard output: ", process.stderr)
+
+
+class Info(Case):
+    def test_json(self):
+        info = json.loads(self.ok("info", "--kernels", "-o", "json"))
+        self.assertGreaterEqual(info["threads"], 1)
+        self.assertTrue(info["cpu"] and info["threads_reason"])
+        for part in ("isas", "backends", "kernels"):
+            self.assertTrue(info[part], part)
+            for item in info[part]:
+                self.assertEqual(list(item), ["name", "used", "reason"])
+                self.assertTrue(item["reason"])
+        self.assertNotIn("kernels", json.loads(self.ok("info", "-o", "json")))
+
+    def test_max_isa(self):
+        info = json.loads(self.ok("info", "-o", "json", SS1_MAX_ISA="none"))
+        self.assertFalse(any(item["used"] for item in info["isas"] if item["name"] != "none"))
+        self.assertIn("none", self.ok("info", SS1_MAX_ISA="none"))
+        self.assertIn("quantum", self.refused("info", SS1_MAX_ISA="quantum"))
+
+    def test_text(self):
+        text = self.ok("info")
+        for word in ("CPU", "threads", "instructions", "backend"):
+            self.assertIn(word, text)
+
+
+class BenchLinear(Case):
+    def check_rows(self, rows, *more):
+        self.assertEqual([(row["m"], row["c"]) for row in rows], [(1, 1), (3, 1), (1, 2), (3, 2)])
+        for row in rows:
+            self.assertEqual(list(row), LINEAR_FIELDS + list(more))
+            self.assertEqual((row["k"], row["n"], row["dtype"], row["threads"]), (128, 64, "f32", 1))
+            self.assertEqual(row["scheme"], "dense" if row["c"] == 1 else "mixed")
+            self.assertGreater(row["ns_median"], 0)
+            self.assertLessEqual(row["ns_p10"], row["ns_p90"])
+
+    def test_json(self):
+        document = json.loads(self.ok(*TINY, "-o", "json"))
+        self.check_rows(document["results"])
+        for key in ("cpu", "compiler", "ss1"):
+            self.assertTrue(document[key], key)
+
+    def test_json_lines(self):
+        rows = [json.loads(line) for line in self.ok(*TINY, "-o", "jsonl").splitlines()]
+        machine = list(rows[0])[len(LINEAR_FIELDS):]
+        self.assertEqual(machine[:3], ["cpu", "compiler", "ss1"])
+        self.check_rows(rows, *machine)
+
+    def test_csv_and_markdown(self):
+        rows = list(csv.DictReader(io.StringIO(self.ok(*TINY, "-o", "csv"))))
+        self.assertEqual([(row["m"], row["c"]) for row in rows], [("1", "1"), ("3", "1"), ("1", "2"), ("3", "2")])
+        self.assertEqual(list(rows[0])[:len(LINEAR_FIELDS)], LINEAR_FIELDS)
+        lines = [line for line in self.ok(*TINY).splitlines() if line.startswith("|")]
+        self.assertEqual(len(lines), 2 + 4)
+        self.assertEqual(len({line.count("|") for line in lines}), 1)
+
+    def test_no_dense_and_cold(self):
+        arguments = ["bench", "linear", "-m", "1", "-k", "2048", "-n", "2048", "-c", "2", "--repetitions", "2", "--min-time", "0"]
+        row = json.loads(self.ok(*arguments, "--no-dense", "-o", "json"))["results"][0]
+        self.assertEqual([row[key] for key in ("dense_library", "dense_ns_median", "speedup")], [None] * 3)
+        self.assertIn("cold", json.loads(self.ok(*arguments, "--cold", "--no-dense", "-o", "json"))["weights"])
+
+    def test_ranges(self):
+        arguments = ["bench", "linear", "-k", "64", "-n", "16", "-c", "1", "--no-dense", "--repetitions", "1", "--min-time", "0", "-o", "json"]
+        results = json.loads(self.ok(*arguments, "-m", "1-8*2,5-6,16-48+16"))["results"]
+        self.assertEqual([row["m"] for row in results], [1, 2, 4, 8, 5, 6, 16, 32, 48])
+        for text in ("", "0", "x", "1,,2", "4-2", "1-8*1", "1-8*", "1-8+0", "1-", "3x", "-1", "1-100000", "99999999999999999999"):
+            with self.subTest(range=text):
+                self.assertIn("-m", self.refused(*arguments, f"-m={text}"))
+
+    def test_shapes_file(self):
+        path = self.directory / "shapes.csv"
+        path.write_text("name,k,n\na,64,16\nb,128,32\n")
+        arguments = ["bench", "linear", "-m", "2", "-c", "1", "--repetitions", "1", "--min-time", "0", "-o", "json", "--shapes", path]
+        self.assertEqual([(row["k"], row["n"]) for row in json.loads(self.ok(*arguments))["results"]], [(64, 16), (128, 32)])
+        path.write_text("k,n\n64,many\n")
+        self.assertIn(f"{path}:2: column n (2): 'many'", self.refused(*arguments))
+
+    def test_activations_are_those_of_the_dense_layer(self):
+        for activation in ("relu", "gelu", "gelu_tanh", "tanh", "sigmoid", "silu"):
+            with self.subTest(activation=activation):
+                self.ok(*TINY, "--activation", activation, "-o", "json")
+
+    def test_types_that_the_library_lacks(self):
+        for dtype in ("bf16", "int8"):
+            self.assertIn("ss1_linear_resolve", self.refused(*TINY, "--dtype", dtype))
+        self.assertIn("'f23'", self.refused(*TINY, "--dtype", "f23"))
+
+    def test_layers_that_cannot_be_tied_are_left_out(self):
+        result = ss1("bench", "linear", "-m", "1", "-k", "128", "-n", "16", "-c", "1,8", "--repetitions", "1", "--min-time", "0", "-o", "jsonl")
+        self.assertEqual((result.returncode, result.stdout.count(b"\n")), (0, 1))
+        self.assertIn(b"left out", result.stderr)
+        self.assertIn("no layer", self.refused("bench", "linear", "-k", "64", "-c", "8"))
+
+
+class Models(Case):
+    def test_unknown_directory(self):
+        for command in (["inspect"], ["run", "--input", "-"], ["bench", "model"]):
+            self.assertIn("/no/such/model", self.refused(*command, "/no/such/model"))
+        self.assertIn("/no/such/model", self.refused("convert", "/no/such/model", self.directory / "out"))
+
+    def test_inspect(self):
+        document = json.loads(self.ok("inspect", DATA / "dlrm_ss1", "-o", "json"))
+        self.assertEqual(document["family"], "dlrm")
+        self.assertEqual([tensor["name"] for tensor in document["inputs"]], ["dense_x", "indices", "offsets"])
+        config = json.loads((DATA / "dlrm_ss1/config.json").read_text())
+        layers = {layer["name"]: layer for layer in document["layers"]}
+        for name, entry in config["ss1"]["layers"].items():
+            if entry["kind"] == "ss1":
+                for key in ("c", "scheme", "seed", "block_k", "block_n", "step"):
+                    self.assertEqual(layers[name][key], entry[key], (name, key))
+        self.assertEqual(document["totals"]["layers"], len(layers))
+        self.assertEqual(document["totals"]["flops_per_row_dense"], sum(2 * layer["k"] * layer["n"] for layer in layers.values()))
+        text = self.ok("inspect", DATA / "bert_ss1")
+        for word in ("bert", "input_ids", "encoder.layer.0.output.dense", "reference", "total"):
+            self.assertIn(word, text)
+
+    def test_convert(self):
+        out = self.directory / "out"
+        text = self.ok("convert", DATA / "dlrm_dot", out, "-c", 2, "--block-k", 16, "--layers", "bot_l.2,top_l.2", "--seed", 9)
+        self.assertIn("bot_l.2", text)
+        self.assertIn("2 of ", text)
+        layers = {layer["name"]: layer for layer in json.loads(self.ok("inspect", out, "-o", "json"))["layers"]}
+        self.assertEqual([layers[name]["c"] for name in ("bot_l.2", "top_l.2", "bot_l.0")], [2, 2, 1])
+        self.assertEqual((layers["bot_l.2"]["seed"], layers["bot_l.2"]["block_k"]), (9, 16))
+        self.assertIn(str(out), self.refused("convert", DATA / "dlrm_dot", out, "-c", 2, "--block-k", 16))
+        self.assertIn("nothing*", self.refused("convert", DATA / "dlrm_dot", self.directory / "other", "--layers", "nothing*"))
+        self.assertIn("--block-n", self.refused("convert", DATA / "dlrm_dot", self.directory / "other", "--block-n", "wide"))
+
+    def test_random_weights(self):
+        (self.directory / "config.json").write_text((DATA / "bert_classifier/config.json").read_text())
+        arguments = ["run", self.directory, "--input", "-", "--random-weights"]
+        rows = b"input_ids\n5 6 7\n"
+        self.assertEqual(self.ok(*arguments, 3, stdin=rows), self.ok(*arguments, 3, stdin=rows))
+        self.assertNotEqual(self.ok(*arguments, 3, stdin=rows), self.ok(*arguments, 4, stdin=rows))
+        self.refused("run", self.directory, "--input", "-", stdin=rows)
+
+    def test_bench(self):
+        arguments = ["bench", "model", DATA / "dlrm_dot", DATA / "dlrm_dot", "--batch", "1,4", "--threads", "1", "--repetitions", "3",
+                     "--min-time", "0"]
+        rows = json.loads(self.ok(*arguments, "-o", "json"))["results"]
+        self.assertEqual([row["batch"] for row in rows], [1, 1, 4, 4])
+        self.assertEqual([row["speedup"] for row in rows[::2]], [1.0, 1.0])
+        for row in rows:
+            self.assertLessEqual(row["ns_p50"], row["ns_p99"])
+            self.assertGreater(row["session_bytes"], 0)
+        path = self.directory / "rows.csv"
+        path.write_bytes(to_text(dlrm_csv(DATA / "dlrm_dot")[0][:3]))
+        self.ok(*arguments, "--input", path)
+        bert = ["bench", "model", DATA / "bert_classifier", "--batch", "2", "--repetitions", "1", "--min-time", "0", "-o", "jsonl"]
+        self.assertGreater(json.loads(self.ok(*bert))["tokens"], 0)
+        self.assertEqual(json.loads(self.ok(*bert, "--tokens", 3))["tokens"], 3)
+        self.assertIn("family", self.refused("bench", "model", DATA / "dlrm_dot", DATA / "bert_classifier"))
+
+
+class Run(Case):
+    def test_every_dlrm_case(self):
+        for directory in sorted(DATA.glob("dlrm_*")):
+            with self.subTest(model=directory.name):
+                rows, expected = dlrm_csv(directory)
+                lines = self.ok("run", directory, "--input", "-", stdin=to_text(rows)).splitlines()
+                self.assertEqual(lines[0], "probability")
+                self.assertEqual(len(lines), 1 + len(expected))
+                for line, value in zip(lines[1:], expected):
+                    self.assertAlmostEqual(float(line), value, delta=1e-5)
+
+    def test_bert_classifier(self):
+        vectors = read_safetensors(DATA / "bert_classifier/vectors.safetensors")
+        batch, tokens = vectors["input_ids", "shape"]
+        mask, types = vectors.get("attention_mask"), vectors.get("token_type_ids")
+        text = "input_ids,token_type_ids\n"
+        for i in range(batch):
+            kept = [j for j in range(i * tokens, (i + 1) * tokens) if mask is None or mask[j]]
+            text += " ".join(str(vectors["input_ids"][j]) for j in kept) + "," + " ".join(str(types[j] if types else 0) for j in kept) + "\n"
+        outputs = {self.ok("run", DATA / "bert_classifier", "--input", "-", "--batch", size, stdin=text.encode()) for size in (1, 2, 3, 50)}
+        self.assertEqual(len(outputs), 1)
+        rows = list(csv.reader(io.StringIO(outputs.pop())))
+        labels = vectors["logits", "shape"][1]
+        self.assertEqual(rows[0], [f"logits_{i}" for i in range(labels)])
+        got = [float(value) for row in rows[1:] for value in row]
+        self.assertEqual(len(got), len(vectors["logits"]))
+        for value, expected in zip(got, vectors["logits"]):
+            self.assertAlmostEqual(value, expected, delta=1e-4)
+        for text, problem in (("input_ids\n1 x\n", "'x'"), ("input_ids\n1 -1\n", "-1"), ("input_ids\n\n", "no tokens"),
+                              ("input_ids\n" + "1 " * 10000 + "\n", "at most"), ("input_ids,token_type_ids\n1 2,0\n", "1 types")):
+            message = self.refused_rows("bert_classifier", text.encode())
+            self.assertIn("standard input:2: column ", message)
+            self.assertIn(problem, message)
+
+    def refused_rows(self, model, text, *more):
+        result = ss1("run", DATA / model, "--input", "-", *more, stdin=text)
+        self.assertEqual(result.returncode, 2, result.stderr.decode())
+        return result.stderr.decode()
+
+    def test_files_streams_and_batches_give_the_same_bytes(self):
+        rows, _ = dlrm_csv(DATA / "dlrm_odd")
+        rows = [rows[0]] + rows[1:] * 60
+        path, out = self.directory / "rows.csv", self.directory / "scores.csv"
+        path.write_bytes(to_text(rows))
+        self.assertEqual(self.ok("run", DATA / "dlrm_odd", "--input", path, "--output", out), "")
+        expected = out.read_text()
+        self.assertEqual(len(expected.splitlines()), len(rows))
+        for batch in (1, 7, 256, 5000):
+            for threads in (1, 2):
+                self.assertEqual(self.ok("run", DATA / "dlrm_odd", "--input", "-", "--batch", batch, "--threads", threads,
+                                         stdin=to_text(rows)), expected)
+
+    def test_dialects_of_csv(self):
+        rows, _ = dlrm_csv(DATA / "dlrm_cat")
+        expected = self.ok("run", DATA / "dlrm_cat", "--input", "-", stdin=to_text(rows))
+        quoted = [[f'"{field}"' for field in row] for row in rows]
+        extra = [["note"] + rows[0]] + [['"a ""quote"", a comma\r\nand a line"'] + row for row in rows[1:]]
+        variants = {
+            "CRLF": to_text(rows, "\r\n"), "no last line end": to_text(rows)[:-1], "CRLF, no last": to_text(rows, "\r\n")[:-2],
+            "byte order mark": b"\xef\xbb\xbf" + to_text(rows), "quotes": to_text(quoted), "quotes, CRLF": to_text(quoted, "\r\n"),
+            "quotes, no last line end": to_text(quoted)[:-1],
+            "columns in another order": to_text([row[::-1] for row in rows]), "a further column": to_text(extra),
+        }
+        for name, text in variants.items():
+            with self.subTest(variant=name):
+                self.assertEqual(self.ok("run", DATA / "dlrm_cat", "--input", "-", stdin=text), expected)
+
+    def test_empty_bags_everywhere(self):
+        rows, _ = dlrm_csv(DATA / "dlrm_cat")
+        row = rows[1][:3] + ["", ""]
+        lines = self.ok("run", DATA / "dlrm_cat", "--input", "-", stdin=to_text([rows[0], row])).splitlines()
+        self.assertTrue(0 < float(lines[1]) < 1)
+        self.assertEqual(self.ok("run", DATA / "dlrm_cat", "--input", "-", stdin=to_text(rows[:1])), "probability\n")
+
+    def test_bad_lines_are_named(self):
+        rows, _ = dlrm_csv(DATA / "dlrm_cat")
+        header, good = rows[0], rows[1]
+        column = {name: i for i, name in enumerate(header)}
+
+        def line(**fields):
+            return [fields.get(name, good[i]) for name, i in column.items()]
+
+        limit = json.loads((DATA / "dlrm_cat/config.json").read_text())["tables"][1]["rows"]
+        cases = [
+            (to_text([header, good, line(dense1="abc")]), ":3: column dense1 (2): 'abc'"),
+            (to_text([header, good, line(dense1="")]), ":3: column dense1 (2): ''"),
+            (to_text([header, line(dense0="nan")]), ":2: column dense0 (1): 'nan'"),
+            (to_text([header, line(dense0="1e99")]), ":2: column dense0 (1): '1e99'"),
+            (to_text([header, line(table1=str(limit))]), f":2: column table1 (5): index {limit} is out of range"),
+            (to_text([header, line(table1="-1")]), ":2: column table1 (5): index -1"),
+            (to_text([header, line(table0="1|")]), ":2: column table0 (4): ''"),
+            (to_text([header, line(table0="1.5")]), ":2: column table0 (4): '1.5'"),
+            (to_text([header, line(table0="99999999999999999999")]), ":2: column table0 (4): "),
+            (to_text([header, good, good[:-1]]), ":3: the line has 4 columns, the header has 5"),
+            (to_text([header, good]) + b"\n" + to_text([good]), ":3: the line has 1 columns"),
+            (to_text([header[:-1], good[:-1]]), ":1: column table1 is missing"),
+            (to_text([header + ["dense0"], good + ["1"]]), ":1: column dense0 stands in the header twice"),
+            (to_text([header]) + b'1,2,"3', ":2: column 3: a quote is left open"),
+            (to_text([header]) + b'1,2,"3"x,4,5\n', ":2: column 3: text follows"),
+            (to_text([header]) + b'1,2,3"x,4,5\n', ":2: column 3: a quote inside"),
+            (b"", ":1: the file is empty"),
+        ]
+        for text, message in cases:
+            with self.subTest(message=message):
+                self.assertIn("standard input" + message, self.refused_rows("dlrm_cat", text))
+        # In a long file the line is still the right one, whatever the batch size.
+        text = to_text([header] + [good] * 1000 + [line(dense0="?")] + [good] * 10)
+        self.assertIn("standard input:1002: column dense0", self.refused_rows("dlrm_cat", text, "--batch", "64"))
+        self.assertIn("/no/such/rows.csv", self.refused("run", DATA / "dlrm_cat", "--input", "/no/such/rows.csv"))
+        self.assertIn("/no/such/dir/out.csv", self.refused("run", DATA / "dlrm_cat", "--input", "-", "--output", "/no/such/dir/out.csv",
+                                                           stdin=to_text(rows)))
+
+    def test_input_is_never_overwritten(self):
+        rows, _ = dlrm_csv(DATA / "dlrm_cat")
+        path = self.directory / "rows.csv"
+        path.write_bytes(to_text(rows))
+        self.refused("run", DATA / "dlrm_cat", "--input", path, "--output", path)
+        self.assertEqual(path.read_bytes(), to_text(rows))
+
+    def test_labels(self):
+        rows, _ = dlrm_csv(DATA / "dlrm_odd")
+        rows = [rows[0] + ["clicked"]] + [row + [str(int(random.Random(i).random() < 0.5))] for i, row in enumerate(rows[1:] * 2)]
+        summary = self.directory / "summary.json"
+        arguments = ["run", DATA / "dlrm_odd", "--input", "-", "--label", "clicked", "--summary", summary, "--batch", 5]
+        result = ss1(*arguments, stdin=to_text(rows))
+        self.assertEqual(result.returncode, 0, result.stderr.decode())
+        scores = [float(line) for line in result.stdout.decode().splitlines()[1:]]
+        labels = [int(row[-1]) for row in rows[1:]]
+        positives = [score for score, label in zip(scores, labels) if label]
+        negatives = [score for score, label in zip(scores, labels) if not label]
+        wins = sum((p > n) + 0.5 * (p == n) for p in positives for n in negatives)
+        loss = -sum(math.log(score if label else 1 - score) for score, label in zip(scores, labels)) / len(scores)
+        told = json.loads(summary.read_text())
+        self.assertEqual(list(told), ["n", "auc", "log_loss", "rows_per_s"])
+        self.assertEqual(told["n"], len(scores))
+        self.assertAlmostEqual(told["auc"], wins / (len(positives) * len(negatives)), delta=1e-12)
+        self.assertAlmostEqual(told["log_loss"], loss, delta=1e-6)
+        self.assertIn(f"AUC {told['auc']:.6f}", result.stderr.decode())
+
+        one_label = to_text([rows[0]] + [row[:-1] + ["1"] for row in rows[1:]])
+        self.assertIn("undefined", ss1(*arguments, stdin=one_label).stderr.decode())
+        self.assertIsNone(json.loads(summary.read_text())["auc"])
+        bad = to_text(rows[:2] + [rows[2][:-1] + ["2"]])
+        self.assertIn("standard input:3: column clicked (19): '2'", ss1(*arguments, stdin=bad).stderr.decode())
+        self.assertIn("column other is missing", self.refused_rows("dlrm_odd", to_text(rows), "--label", "other"))
+        self.assertIn("--label", self.refused_rows("bert_classifier", b"input_ids,clicked\n1,1\n", "--label", "clicked"))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// config.json and the index of shards. What is accepted is walked: every layer and tensor of the model that it
+// describes.
+#include <cstdlib>
+#include <string_view>
+
+#include "io/model_directory.hpp"
+#include "op/mapping.hpp"
+
+namespace {
+
+// Not assert(): the promise is checked in every build type.
+void promise(bool kept) {
+    if (!kept) std::abort();
+}
+
+void walk(const ss1::model_config &config) {
+    for (const ss1::linear_shape &layer : ss1::linear_layers(config)) promise(layer.K > 0 && layer.N > 0);
+    for (const ss1::tensor_spec &tensor : ss1::model_tensors(config)) {
+        for (const size_t n : tensor.shape) promise(n > 0);
+    }
+    for (const auto &[name, desc] : config.layers) {
+        ss1_linear_desc again = desc;
+        size_t stored_columns = 0;
+        promise(ss1::linear_resolve(again, &stored_columns) == SS1_OK && stored_columns > 0);
+        promise(ss1::layer_entry(again) == config.original["ss1"]["layers"][name]);
+    }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    const std::string_view text(reinterpret_cast<const char *>(data), size);
+    ss1::model_config config;
+    const ss1_status status = ss1::model_config_parse(text, "fuzz", config);
+    promise(status == SS1_OK || status == SS1_ERROR_FORMAT || status == SS1_ERROR_UNSUPPORTED);
+    if (status == SS1_OK) walk(config);
+
+    std::map<std::string, std::string> shards;
+    if (ss1::model_index_parse(text, "fuzz", shards) == SS1_OK) {
+        for (const auto &[tensor, shard] : shards) promise(shard.find('/') == shard.npos && !tensor.empty());
+    }
+    return 0;
+}

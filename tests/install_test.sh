@@ -1,0 +1,20 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Installs into an empty folder and builds one consumer with pkg-config and one with CMake from there.
+set -eu
+build=$1 source=$2
+tree=$(mktemp -d)
+trap 'rm -rf "$tree"' EXIT
+meson install -C "$build" --no-rebuild --quiet --destdir "$tree/root" >"$tree/install.log" 2>&1 || { cat "$tree/install.log"; exit 1; }
+pc=$(find "$tree/root" -name ss1.pc)
+lib=$(dirname "$(find "$tree/root" -name libss1.so)")
+export PKG_CONFIG_PATH="$(dirname "$pc")" LD_LIBRARY_PATH="$lib"
+
+echo "pkg-config: $(pkg-config --modversion ss1)"
+${CC:-cc} -std=c99 "$source/consumer/main.c" -o "$tree/consumer_pc" $(pkg-config --cflags --libs ss1)
+"$tree/consumer_pc"
+
+cmake -S "$source/consumer" -B "$tree/cmake" -DCMAKE_PREFIX_PATH="$(dirname "$lib" | sed 's,/lib$,,')" >"$tree/cmake.log" 2>&1 ||
+    { cat "$tree/cmake.log"; exit 1; }
+cmake --build "$tree/cmake" >"$tree/cmake.log" 2>&1 || { cat "$tree/cmake.log"; exit 1; }
+"$tree/cmake/consumer"

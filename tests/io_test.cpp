@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <limits>
+
+#include "convert/convert.hpp"
+#include "convert/project.hpp"
+#include "io_support.hpp"
+#include "op/mapping.hpp"
+
+using namespace io_support;
+using ss1::file_dtype;
+
+namespace {
+
+struct context {
+    context() { REQUIRE(ss1_context_create(nullptr, &handle) == SS1_OK); }
+    ~context() { ss1_context_destroy(&handle); }
+    context(const context &) = delete;
+    context &operator=(const context &) = delete;
+    ss1_context *handle = nullptr;
+};
+
+ss1_convert_options tie_options(uint32_t c, uint32_t block_k) {
+    ss1_convert_options options = SS1_CONVERT_OPTIONS_INIT;
+    options.desc.c = c;
+    options.desc.block_k = block_k;
+    options.desc.seed = 7;
+    return options;
+}
+
+std::vector<std::string> names_in(const std::string &folder) {
+    std::vector<std::string> names;
+    for (const auto &entry : std::filesystem::directory_iterator(folder)) names.push_back(entry.path().filename());
+    std::sort(names.begin(), names.end());
+    return names;
+}
+
+}  // namespace
+
+TEST_CASE("safetensors: what is written is read", "[io]") {
+    const temporary_folder folder;
+    const std::string path = folder / "a.safetensors";
+    const std::vector<float> values{1, -2, 3.5f, 0, 1e-30f, 6};
+    REQUIRE(ss1::safetensors_write(
+                path,
+                {tensor("b", file_dtype::u8, {3}, "xyz"), tensor("weight", file_dtype::f32, {2, 3}, bytes_of(values)),
+                 tensor("empty", file_dtype::f32, {4, 0, 2}, ""), tensor("scalar", file_dtype::f64, {}, "12345678"),
+                 tensor("a", file_dtype::i16, {1}, "zz")},
+                {{"format", "pt"}}) == SS1_OK);
+    ss1::safetensors_file file;
+    REQUIRE(ss1::safetensors_open(path, file) == SS1_OK);
+    CHECK(file.header.metadata == std::map<std::string, std::string>{{"format", "pt"}});
+    REQUIRE(file.header.tensors.size() == 5);
+    for (const ss1::tensor_info &info : file.header.tensors) CHECK(info.begin % ss1::file_dtype_bytes(info.dtype) == 0);
+    CHECK(file.header.find("scalar")->begin % 8 == 0);
+    CHECK(file.header.find("scalar")->shape.empty());
+    CHECK(file.header.find("scalar")->bytes == 8);
+    CHECK(file.header.find("empty")->bytes == 0);
+    CHECK(file.header.find("none") == nullptr);
+    std::vector<float> read(6);
+    REQUIRE(ss1::safetensors_read(file, *file.header.find("weight"), 0, std::as_writable_bytes(std::span(read))) ==
+            SS1_OK);
+    CHECK(read == values);
+    CHECK(names_in(folder.path) == std::vector<std::string>{"a.safetensors"});
+}
+
+TEST_CASE("safetensors: a failed write leaves nothing", "[io]") {
+    const temporary_folder folder;
+    auto broken = tensor("w", file_dtype::u8, {1}, "x");
+    broken.write = [](ss1::output_file &) { return ss1::fail(SS1_ERROR_IO, "no"); };
+    CHECK(ss1::safetensors_write(folder / "a", {broken}, {}) == SS1_ERROR_IO);
+    CHECK(ss1::safetensors_write(folder / "a", {tensor("w", file_dtype::u8, {2}, "x")}, {}) == SS1_ERROR_INTERNAL);
+    CHECK(ss1::safetensors_write(folder / "a",
+                                 {tensor("w", file_dtype::u8, {1}, "x"), tensor("w", file_dtype::u8, {1}, "y")},
+                                 {}) == SS1_ERROR_FORMAT);
+    CHECK(ss1::safetensors_write(folder / "none/a", {}, {}) == SS1_ERROR_IO);
+    CHECK(names_in(folder.path).empty());
+}
+
+TEST_CASE("safetensors: a file that shrinks is an error", "[io]") {
+    const temporary_folder folder;
+    const std::string path = folder / "a";
+    REQUIRE(ss1::safetensors_write(path, {tensor("w", file_dtype::u8, {4}, "abcd")}, {}) == SS1_OK);
+    ss1::safetensors_file file;
+    REQUIRE(ss1::safetensors_open(path, file) == SS1_OK);
+    std::filesystem::resize_file(path, file.file.bytes - 1);
+    std::vector<std::byte> data(4);
+    CHECK(ss1::safetensors_read(file, *file.header.find("w"), 0, data) == SS1_ERROR_IO);
+}
+
+TEST_CASE("tensors are converted to f32", "[io]") {
+    const temporary_folder folder;
+    const std::string config = dlrm_json;
+    // 1, -2, smallest subnormal, -0, largest f16 and 0.5 as f16; 1, -2, 3.140625 as bf16; an odd header: all
+    // misaligned.
+    const std::vector<uint16_t> f16{0x3c00, 0xc000, 0x0001, 0x8000, 0x7bff, 0x3800};
+    const std::vector<uint16_t> bf16{0x3f80, 0xc000, 0x4049};
+    write_file(folder / "config.json", config);
+    std::string header =
+        R"({"pad":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"h":{"dtype":"F16","shape":[2,3],"data_offsets":[1,13]},)"
+        R"("b":{"dtype":"BF16","shape":[3],"data_offsets":[13,19]},"s":{"dtype":"F32","shape":[],"data_offsets":[19,23]}})";
+    if (header.size() % 2) header += ' ';
+    write_file(folder / "model.safetensors",
+               safetensors_bytes(header, "p" + bytes_of(f16) + bytes_of(bf16) + bytes_of(std::vector<float>{2.5f})));
+    ss1::model_directory directory;
+    ss1_model_options options = SS1_MODEL_OPTIONS_INIT;
+    REQUIRE(ss1::model_directory_open(folder.path, options, directory) == SS1_OK);
+    const std::vector<float> h = values_of(directory, "h");
+    CHECK(h == std::vector<float>{1, -2, 0x1p-24f, -0.0f, 65504, 0.5f});
+    CHECK(std::signbit(h[3]));
+    CHECK(values_of(directory, "b") == std::vector<float>{1, -2, 3.140625f});
+    CHECK(values_of(directory, "s") == std::vector<float>{2.5f});
+    CHECK(ss1::model_directory_check(directory) == SS1_ERROR_FORMAT);
+}
+
+TEST_CASE("a DLRM directory", "[io]") {
+    const temporary_folder folder;
+    REQUIRE(write_model(folder.path, dlrm_json) == SS1_OK);
+    ss1::model_directory directory;
+    REQUIRE(open_model(folder.path, directory) == SS1_OK);
+    CHECK(directory.config.text == dlrm_json);
+    CHECK(directory.config.dlrm.interaction_width() == 19);
+    std::vector<std::string> names;
+    for (const ss1::linear_shape &layer : ss1::linear_layers(directory.config)) names.push_back(layer.name);
+    CHECK(names == std::vector<std::string>{"bot_l.0", "bot_l.2", "top_l.0", "top_l.2"});
+    context ctx;
+    ss1::buffer values;
+    REQUIRE(ss1::tensor_f32(*ctx.handle, directory, "top_l.0.weight", std::array<size_t, 2>{64, 19}, values) == SS1_OK);
+    std::vector<float> expected(64 * 19);
+    ss1::random_weights(1, "top_l.0.weight", 0, expected);
+    CHECK(std::equal(expected.begin(), expected.end(), values.as<float>()));
+}
+
+TEST_CASE("names of distributed DLRM checkpoints", "[io]") {
+    const temporary_folder folder;
+    REQUIRE(write_model(folder.path, dlrm_json, [](auto &tensors) {
+                find(tensors, "emb_l.0.weight").name = "emb_l.module.0.weight";
+                find(tensors, "bot_l.0.bias").name = "bot_l.module.0.bias";
+                find(tensors, "top_l.0.weight").name = "module.top_l.0.weight";
+            }) == SS1_OK);
+    CHECK(open_model(folder.path) == SS1_OK);
+}
+
+TEST_CASE("names of Hugging Face BERT checkpoints", "[io]") {
+    const temporary_folder folder;
+    REQUIRE(
+        write_model(folder.path, bert_json, [](auto &tensors) {
+            for (ss1::tensor_to_write &t : tensors) {
+                if (!t.name.starts_with("classifier")) t.name = "bert." + t.name;
+            }
+            find(tensors, "bert.embeddings.LayerNorm.weight").name = "bert.embeddings.LayerNorm.gamma";
+            find(tensors, "bert.embeddings.LayerNorm.bias").name = "bert.embeddings.LayerNorm.beta";
+            tensors.push_back(tensor("bert.embeddings.position_ids", file_dtype::i64, {1, 1}, std::string(8, '\0')));
+            tensors.push_back(tensor("cls.predictions.bias", file_dtype::f32, {1}, std::string(4, '\0')));
+        }) == SS1_OK);
+    ss1::model_directory directory;
+    REQUIRE(open_model(folder.path, directory) == SS1_OK);
+    CHECK(values_of(directory, "embeddings.LayerNorm.weight") == std::vector<float>(32, 1.0f));
+    CHECK(values_of(directory, "classifier.weight").size() == 64);
+    CHECK(directory.find("cls.predictions.bias"));
+
+    SECTION("pooler and classifier may be absent") {
+        REQUIRE(write_model(folder.path, bert_json, [](auto &tensors) {
+                    std::erase_if(tensors, [](const auto &t) {
+                        return t.name.starts_with("pooler") || t.name.starts_with("classifier");
+                    });
+                }) == SS1_OK);
+        CHECK(open_model(folder.path) == SS1_OK);
+    }
+}
+
+TEST_CASE("BERT defaults and activations", "[io]") {
+    ss1::model_config config;
+    REQUIRE(ss1::model_config_parse(R"({"model_type": "bert"})", "c", config) == SS1_OK);
+    CHECK(config.bert.hidden_size == 768);
+    CHECK(config.bert.layer_norm_eps == 1e-12);
+    CHECK(ss1::linear_layers(config).size() == 74);
+    CHECK(ss1::model_tensors(config).size() == 201);
+    REQUIRE(ss1::model_config_parse(
+                R"({"model_type": "bert", "hidden_act": "gelu_new", "id2label": {"0": "a", "1": "b", "2": "c"},
+                                        "classifier_dropout": null, "num_hidden_layers": null,
+                                        "architectures": ["BertForSequenceClassification"]})",
+                "c", config) == SS1_OK);
+    CHECK(config.bert.hidden_act == SS1_ACTIVATION_GELU_TANH);
+    CHECK(config.bert.num_labels == 3);
+    CHECK(config.bert.num_hidden_layers == 12);
+    CHECK(config.bert.is_classifier());
+    CHECK_FALSE(ss1::linear_layers(config).back().optional);
+}
+
+TEST_CASE("sharded checkpoints", "[io]") {
+    const temporary_folder folder;
+    REQUIRE(write_model(folder.path, dlrm_json) == SS1_OK);
+    ss1::model_directory whole;
+    REQUIRE(open_model(folder.path, whole) == SS1_OK);
+    std::vector<ss1::tensor_to_write> parts[2];
+    ss1::json index{{"metadata", {{"total_size", 1}}}, {"weight_map", ss1::json::object()}};
+    for (size_t i = 0; i < whole.tensors.size(); ++i) {
+        const ss1::model_tensor &t = whole.tensors[i];
+        parts[i % 2].push_back(tensor(t.name, file_dtype::f32, t.stored.shape, bytes_of(values_of(whole, t.name))));
+        index["weight_map"][t.name] = i % 2 ? "model-2.safetensors" : "model-1.safetensors";
+    }
+    REQUIRE(ss1::safetensors_write(folder / "model-1.safetensors", parts[0], {}) == SS1_OK);
+    REQUIRE(ss1::safetensors_write(folder / "model-2.safetensors", parts[1], {}) == SS1_OK);
+    write_file(folder / "model.safetensors.index.json", index.dump());
+    std::filesystem::remove(folder / "model.safetensors");
+    ss1::model_directory sharded;
+    REQUIRE(open_model(folder.path, sharded) == SS1_OK);
+    CHECK(sharded.files.size() == 2);
+    for (const ss1::model_tensor &t : whole.tensors) CHECK(values_of(sharded, t.name) == values_of(whole, t.name));
+}
+
+TEST_CASE("random weights depend on seed, name and position alone", "[io]") {
+    std::vector<float> whole(1000), part(501), other(1000);
+    ss1::random_weights(5, "w", 0, whole);
+    ss1::random_weights(5, "w", 7, part);
+    CHECK(std::equal(part.begin(), part.end(), whole.begin() + 7));
+    ss1::random_weights(6, "w", 0, other);
+    CHECK(other != whole);
+    ss1::random_weights(5, "v", 0, other);
+    CHECK(other != whole);
+
+    std::vector<float> many(100000);
+    ss1::random_weights(1, "w", 0, many);
+    double sum = 0, square = 0;
+    for (const float v : many) sum += v, square += double{v} * v;
+    CHECK(std::abs(sum / 1e5) < 5 * 0.02 / std::sqrt(1e5));
+    CHECK(std::sqrt(square / 1e5) == Approx(0.02).epsilon(0.02));
+
+    const temporary_folder folder;
+    write_file(folder / "config.json", bert_json);
+    ss1::model_directory directory;
+    REQUIRE(open_model(folder.path, directory, true, 9) == SS1_OK);
+    CHECK(directory.find("pooler.dense.weight"));
+    CHECK_FALSE(directory.find("classifier.weight"));
+    CHECK(values_of(directory, "embeddings.LayerNorm.weight") == std::vector<float>(32, 1.0f));
+    CHECK(values_of(directory, "embeddings.LayerNorm.bias") == std::vector<float>(32, 0.0f));
+    CHECK(values_of(directory, "pooler.dense.weight")[0] != 0);
+}
+
+TEST_CASE("glob patterns", "[io]") {
+    CHECK(ss1::glob_match("*", ""));
+    CHECK(ss1::glob_match("top_l.*", "top_l.2"));
+    CHECK(ss1::glob_match("*.dense", "a.b.dense"));
+    CHECK(ss1::glob_match("*a*b*", "xxaxxbxx"));
+    CHECK(ss1::glob_match("a*a", "aa"));
+    CHECK_FALSE(ss1::glob_match("a*a", "a"));
+    CHECK_FALSE(ss1::glob_match("top_l.2", "top_l.20"));
+    CHECK_FALSE(ss1::glob_match("", "a"));
+    CHECK_FALSE(ss1::glob_match("*.dense", "a.densely"));
+}
+
+TEST_CASE("conversion of dense layers", "[io]") {
+    const temporary_folder folder;
+    const std::string in = folder / "in", out = folder / "out";
+    REQUIRE(write_model(in, dlrm_json) == SS1_OK);
+    write_file(in + "/vocab.txt", "[PAD]\n");
+    context ctx;
+    ss1_convert_options options = tie_options(2, 16);
+
+    SECTION("every layer that is wide enough") {
+        REQUIRE(ss1::convert_model(*ctx.handle, in.c_str(), out.c_str(), options) == SS1_OK);
+        CHECK(names_in(out) == std::vector<std::string>{"config.json", "model.safetensors", "vocab.txt"});
+        ss1::model_directory source, tied;
+        REQUIRE(open_model(in, source) == SS1_OK);
+        REQUIRE(open_model(out, tied) == SS1_OK);
+        CHECK(tied.config.layers.size() == 2);
+        CHECK(values_of(tied, "top_l.0.weight") == values_of(source, "top_l.0.weight"));
+        CHECK(values_of(tied, "bot_l.2.bias") == values_of(source, "bot_l.2.bias"));
+        const ss1_linear_desc &desc = tied.config.layers.at("bot_l.2");
+        CHECK(desc.block_n == 256);
+        CHECK(desc.step == 16);
+        std::vector<float> z(16 * 32);
+        REQUIRE(ss1::project(desc, values_of(source, "bot_l.2.weight").data(), 64, nullptr, z.data(), 32) == SS1_OK);
+        CHECK(values_of(tied, "bot_l.2.ss1_weight") == z);
+
+        // A second conversion keeps what is tied.
+        options.layers = "top_l.2";
+        CHECK(ss1::convert_model(*ctx.handle, out.c_str(), (folder / "twice").c_str(), options) ==
+              SS1_ERROR_INVALID_ARGUMENT);
+        CHECK_FALSE(std::filesystem::exists(folder / "twice"));
+    }
+    SECTION("in two steps") {
+        options.layers = " bot_l.* , !bot_l.0";
+        REQUIRE(ss1::convert_model(*ctx.handle, in.c_str(), out.c_str(), options) == SS1_OK);
+        options.layers = nullptr;
+        REQUIRE(ss1::convert_model(*ctx.handle, out.c_str(), (folder / "twice").c_str(), options) == SS1_OK);
+        ss1::model_directory tied;
+        REQUIRE(open_model(folder / "twice", tied) == SS1_OK);
+        CHECK(tied.config.layers.size() == 2);
+    }
+    SECTION("random weights") {
+        std::filesystem::remove(in + "/model.safetensors");
+        options.load.random_weights = 1;
+        REQUIRE(ss1::convert_model(*ctx.handle, in.c_str(), out.c_str(), options) == SS1_OK);
+        CHECK(open_model(out) == SS1_OK);
+    }
+}
+
+TEST_CASE("conversion of a BERT", "[io]") {
+    const temporary_folder folder;
+    REQUIRE(write_model(folder / "in", bert_json, [](auto &tensors) {
+                for (ss1::tensor_to_write &t : tensors) t.name = "bert." + t.name;
+                std::erase_if(tensors, [](const auto &t) { return t.name.starts_with("bert.classifier"); });
+            }) == SS1_OK);
+    context ctx;
+    ss1_convert_options options = tie_options(2, 16);
+    options.layers = "*.output.dense,!*attention*";
+    REQUIRE(ss1::convert_model(*ctx.handle, (folder / "in").c_str(), (folder / "out").c_str(), options) == SS1_OK);
+    ss1::model_directory tied;
+    REQUIRE(open_model(folder / "out", tied) == SS1_OK);
+    CHECK(tied.config.family == ss1::model_family::bert);
+    REQUIRE(tied.config.layers.size() == 1);
+    CHECK(tied.config.layers.begin()->first == "encoder.layer.0.output.dense");
+    CHECK(tied.find("encoder.layer.0.output.dense.ss1_weight")->stored.shape == std::vector<size_t>{32, 32});
+}
+
+TEST_CASE("conversion of the authors' checkpoints", "[io]") {
+    const temporary_folder folder;
+    // bot_l.2 has K = 64: with c = 3 and B_K = 16, Kz = 32 and columns from 21 on mean nothing.
+    std::vector<float> z(16 * 32);
+    for (size_t i = 0; i < z.size(); ++i) z[i] = static_cast<float>(i + 1);
+    REQUIRE(write_model(folder / "in", dlrm_json, [&](auto &tensors) {
+                find(tensors, "bot_l.2.weight") = tensor("bot_l.2.weight", file_dtype::f32, {16, 32}, bytes_of(z));
+            }) == SS1_OK);
+    context ctx;
+    ss1_convert_options options = tie_options(3, 16);
+    options.from = SS1_CONVERT_FROM_SSL;
+    options.desc.scheme = SS1_SCHEME_REFERENCE;
+    options.desc.block_n = 16;
+    options.layers = "bot_l.2";
+    REQUIRE(ss1::convert_model(*ctx.handle, (folder / "in").c_str(), (folder / "out").c_str(), options) == SS1_OK);
+    ss1::model_directory tied;
+    REQUIRE(open_model(folder / "out", tied) == SS1_OK);
+    const std::vector<float> stored = values_of(tied, "bot_l.2.ss1_weight");
+    REQUIRE(stored.size() == z.size());
+    for (size_t i = 0; i < z.size(); ++i) CHECK(stored[i] == (i % 32 < 21 ? z[i] : 0));
+    const ss1_linear_desc &desc = tied.config.layers.at("bot_l.2");
+    CHECK(desc.scheme == SS1_SCHEME_REFERENCE);
+    CHECK(desc.seed == 7);
+    CHECK(desc.step == 8);
+}

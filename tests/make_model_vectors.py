@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make the tiny DLRM and BERT models that the tests run, with the outputs that PyTorch gives for them in float64.
+
+Each case is a folder data/dlrm_<case>/ or data/bert_<case>/: a model directory (config.json, model.safetensors) and
+vectors.safetensors with the model's inputs and expected outputs under their names. Rows of last_hidden_state at padding
+positions are unspecified and stored as 0: compare only where attention_mask is 1. Inputs that a file leaves out are
+left out of the run. The forward passes below follow the published definitions (facebookresearch/dlrm, Hugging Face's
+BertModel); --with-transformers checks the BERT one against the transformers package.
+"""
+import argparse
+import math
+import pathlib
+import sys
+
+import numpy
+import torch
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "bindings/python/train"))
+import model_dir
+import safetensors_io
+from dlrm import DLRM
+from ss1_torch import REFERENCE_STEP, SS1Linear, default_block_n, mapping, stored_columns
+
+TOLERANCE = 1e-5  # between this file's BERT and the transformers package
+
+
+def tied(c, scheme, block_k, block_n, seed=1):
+    """An entry of ss1.layers; four different rotations for mixed, which makes the default 16 for block_k = 64."""
+    return {"kind": "ss1", "c": c, "scheme": scheme, "seed": seed, "block_k": block_k, "block_n": block_n,
+            "step": REFERENCE_STEP if scheme == "reference" else block_k // 4}
+
+
+# ---------------------------------------------------------------- DLRM
+
+def dlrm_config(dense, d, rows, bottom, top, **more):
+    return {"model_type": "dlrm", "dense_features": [f"dense{i}" for i in range(dense)], "embedding_dim": d,
+            "tables": [{"name": f"table{k}", "rows": n} for k, n in enumerate(rows)],
+            "bottom_mlp": [dense, *bottom, d], "top_mlp": [*top, 1], **more}
+
+
+# name: (config, batch, least and most indices of a bag)
+DLRM_CASES = {
+    "dot": (dlrm_config(4, 16, [40, 7, 19], [32], [32, 16]), 6, (1, 1)),
+    "dot_itself": (dlrm_config(4, 16, [40, 7, 19], [32], [32], interaction="dot", interaction_itself=True), 5, (1, 3)),
+    "cat": (dlrm_config(3, 8, [11, 23], [16], [32], interaction="cat"), 5, (1, 3)),
+    # bot_l.2 is 64 -> 16; top_l.0 37 -> 64, not a multiple of c * B_K; top_l.2 64 -> 56, its last output block cut short.
+    "ss1": (dlrm_config(5, 16, [9, 8, 7, 6, 5, 4], [64], [64, 56], ss1={"layers": {
+        "bot_l.2": tied(2, "mixed", 16, 16),
+        "top_l.0": tied(2, "mixed", 16, 32, seed=7),
+        "top_l.2": tied(2, "reference", 16, 32, seed=42),
+        "top_l.4": {"kind": "dense"}}}), 6, (1, 2)),
+    # 13 dense features, empty bags, a table of one row, 20 + 15 inputs of the top MLP and a batch that no tile divides.
+    "odd": (dlrm_config(13, 20, [1, 50, 3, 17, 29], [37], [45, 18]), 17, (0, 5)),
+    # Some rows meet the lower limit, some the upper one, some neither.
+    "loss_threshold": (dlrm_config(4, 8, [30, 10], [16], [32], loss_threshold=0.4), 16, (1, 2)),
+}
+
+
+def make_dlrm(name, random):
+    config, batch, (least, most) = DLRM_CASES[name]
+    model = DLRM(config)
+    with torch.no_grad():
+        # Wide enough that the probabilities spread: a wrong interaction must not hide behind a bias.
+        for table in model.emb_l:
+            table.weight.normal_(0, 1 / math.sqrt(config["embedding_dim"]))
+        for layer in (*model.bot_l[::2], *model.top_l[::2]):
+            weight, K = (layer.ss1_weight, layer.K) if isinstance(layer, SS1Linear) else (layer.weight, layer.in_features)
+            weight.normal_(0, math.sqrt(1.5 / K))
+            layer.bias.normal_(0, 0.2)
+    lengths = random.integers(least, most + 1, (len(config["tables"]), batch))
+    ends = numpy.cumsum(lengths.reshape(-1)).reshape(lengths.shape)
+    indices = numpy.concatenate([random.integers(0, table["rows"], count.sum())
+                                 for table, count in zip(config["tables"], lengths)])
+    vectors = {"dense_x": random.standard_normal((batch, len(config["dense_features"]))).astype(numpy.float32),
+               "indices": indices, "offsets": ends - lengths}
+    tensors = model.state_dict()  # stays f32
+    dense_x, indices, offsets = (torch.from_numpy(value) for value in vectors.values())
+    with torch.no_grad():
+        vectors["probability"] = model.double()(dense_x.double(), indices, offsets).numpy()
+    return config, tensors, vectors
+
+
+# ---------------------------------------------------------------- BERT
+
+def bert_config(architecture, hidden, heads, intermediate, layers, vocab, positions, **more):
+    return {"model_type": "bert", "architectures": [architecture], "vocab_size": vocab, "hidden_size": hidden,
+            "num_hidden_layers": layers, "num_attention_heads": heads, "intermediate_size": intermediate,
+            "hidden_act": "gelu", "max_position_embeddings": positions, "type_vocab_size": 2, "layer_norm_eps": 1e-12,
+            "pad_token_id": 0, "position_embedding_type": "absolute", **more}
+
+
+LABELS = {"id2label": {"0": "no", "1": "maybe", "2": "yes"}, "label2id": {"no": 0, "maybe": 1, "yes": 2}}
+SMALL = bert_config("BertModel", 32, 2, 64, 2, 50, 20, hidden_act="relu", layer_norm_eps=1e-5)
+CLASSIFIER = "BertForSequenceClassification"
+
+# name: (config, lengths of the sequences, token and mask arrays are given too, LayerNorm under its legacy names)
+BERT_CASES = {
+    "classifier": (bert_config(CLASSIFIER, 64, 4, 128, 2, 100, 16, **LABELS), (11, 4, 7), True, False),
+    "one_token": (SMALL, (1, 1), False, True),
+    "all_positions": (SMALL, (20, 13), True, True),
+    "ss1": (bert_config(CLASSIFIER, 64, 4, 128, 2, 60, 16, ss1={"layers": {
+        "encoder.layer.0.attention.self.query": tied(2, "mixed", 16, 16),
+        "encoder.layer.0.attention.self.key": tied(2, "mixed", 16, 32, seed=2),
+        "encoder.layer.0.attention.self.value": tied(4, "mixed", 16, 32, seed=3),
+        "encoder.layer.0.attention.output.dense": tied(2, "mixed", 32, 64, seed=4),
+        "encoder.layer.0.intermediate.dense": tied(4, "mixed", 16, 48, seed=5),
+        "encoder.layer.0.output.dense": tied(2, "reference", 64, 32, seed=1024),
+        "encoder.layer.1.intermediate.dense": tied(2, "mixed", 16, 128, seed=6)}}), (9, 5), True, False),
+    "gelu_new": (bert_config("BertModel", 96, 6, 144, 1, 40, 12, hidden_act="gelu_new"), (12, 1, 8), True, False),
+}
+
+ACTIVATIONS = {"gelu": torch.nn.functional.gelu, "relu": torch.relu,
+               "gelu_new": lambda x: x / 2 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))}
+SIX_LAYERS = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense",
+              "intermediate.dense", "output.dense")
+
+
+def six_layers(config, i):
+    """(name, K, N) of the linear layers of encoder layer i."""
+    H, I = config["hidden_size"], config["intermediate_size"]
+    for name in SIX_LAYERS:
+        yield f"encoder.layer.{i}.{name}", I if name == "output.dense" else H, I if name == "intermediate.dense" else H
+
+
+def bert_tensors(config, random):
+    """Weights under BertModel's names (no prefix), tied layers as ss1_weight; large enough that no part is negligible."""
+    H = config["hidden_size"]
+    tensors = {}
+
+    def normal(name, shape, deviation, mean=0.0):
+        tensors[name] = random.normal(mean, deviation, shape).astype(numpy.float32)
+
+    def norm(name):
+        normal(f"{name}.weight", H, 0.1, 1.0)
+        normal(f"{name}.bias", H, 0.1)
+
+    def linear(name, K, N):
+        entry = config.get("ss1", {}).get("layers", {}).get(name)
+        if entry is None:
+            normal(f"{name}.weight", (N, K), 1 / math.sqrt(K))
+        else:
+            normal(f"{name}.ss1_weight", (N, stored_columns(K, entry["c"], entry["block_k"])), 1 / math.sqrt(K))
+        normal(f"{name}.bias", N, 0.1)
+
+    for name, rows in (("word", config["vocab_size"]), ("position", config["max_position_embeddings"]), ("token_type", 2)):
+        normal(f"embeddings.{name}_embeddings.weight", (rows, H), 0.5)
+    norm("embeddings.LayerNorm")
+    for i in range(config["num_hidden_layers"]):
+        for name, K, N in six_layers(config, i):
+            linear(name, K, N)
+        norm(f"encoder.layer.{i}.attention.output.LayerNorm")
+        norm(f"encoder.layer.{i}.output.LayerNorm")
+    linear("pooler.dense", H, H)
+    if config["architectures"] == [CLASSIFIER]:
+        linear("classifier", H, len(config["id2label"]) if "id2label" in config else 2)
+    return tensors
+
+
+def expanded(config, tensors):
+    """The same weights with every tied layer written out as its dense `weight`."""
+    dense = dict(tensors)
+    for name, entry in config.get("ss1", {}).get("layers", {}).items():
+        z = dense.pop(f"{name}.ss1_weight")
+        K = {layer: K for i in range(config["num_hidden_layers"]) for layer, K, _ in six_layers(config, i)}[name]
+        column, sign = mapping(entry["scheme"], entry["seed"], K, len(z), entry["c"], entry["block_k"], entry["block_n"],
+                               entry["step"])
+        j = numpy.arange(len(z)) // entry["block_n"]
+        dense[f"{name}.weight"] = numpy.take_along_axis(z, column[j], 1) * sign[j].astype(numpy.float32)
+    return dense
+
+
+def bert(config, tensors, ids, mask, types):
+    """BertModel and the classification head in float64; `tensors` are dense."""
+    weights = {name: torch.from_numpy(value).double() for name, value in tensors.items()}
+    batch, tokens = ids.shape
+    heads = config["num_attention_heads"]
+    size = config["hidden_size"] // heads
+
+    def linear(name, x):
+        return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+
+    def norm(name, x):
+        x = x - x.mean(-1, keepdim=True)
+        x = x / torch.sqrt(x.square().mean(-1, keepdim=True) + config["layer_norm_eps"])
+        return x * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+    def split(x):
+        return x.reshape(batch, tokens, heads, size).transpose(1, 2)
+
+    word, position, token_type = (weights[f"embeddings.{name}_embeddings.weight"]
+                                  for name in ("word", "position", "token_type"))
+    x = norm("embeddings.LayerNorm", word[ids] + position[:tokens] + token_type[types])
+    for i in range(config["num_hidden_layers"]):
+        layer = f"encoder.layer.{i}"
+        query, key, value = (split(linear(f"{layer}.attention.self.{part}", x)) for part in ("query", "key", "value"))
+        scores = query @ key.transpose(2, 3) / math.sqrt(size)
+        scores = scores.masked_fill(mask[:, None, None, :] == 0, -math.inf)
+        seen = (torch.softmax(scores, -1) @ value).transpose(1, 2).reshape(batch, tokens, heads * size)
+        x = norm(f"{layer}.attention.output.LayerNorm", x + linear(f"{layer}.attention.output.dense", seen))
+        inner = ACTIVATIONS[config["hidden_act"]](linear(f"{layer}.intermediate.dense", x))
+        x = norm(f"{layer}.output.LayerNorm", x + linear(f"{layer}.output.dense", inner))
+    outputs = {"last_hidden_state": x, "pooled": torch.tanh(linear("pooler.dense", x[:, 0]))}
+    if "classifier.weight" in weights:
+        outputs["logits"] = linear("classifier", outputs["pooled"])
+    return outputs
+
+
+def prefixed(tensors):
+    """The tensors under the names of BertForSequenceClassification."""
+    return {name if name.startswith("classifier") else f"bert.{name}": value for name, value in tensors.items()}
+
+
+def check_with_transformers(config, tensors, arguments, outputs):
+    """Assert that the transformers package computes the same from the same weights."""
+    import transformers
+    settings = transformers.BertConfig(**{key: value for key, value in config.items() if key != "ss1"})
+    classifier = "logits" in outputs
+    model = (transformers.BertForSequenceClassification if classifier else transformers.BertModel)(settings)
+    state = {name: torch.from_numpy(value) for name, value in (prefixed(tensors) if classifier else tensors).items()}
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    assert not unexpected and all("position_ids" in name for name in missing), (missing, unexpected)
+    ids, mask, types = arguments
+    model = model.double().eval()
+    got = {}
+    if classifier:
+        got["logits"] = model(input_ids=ids, attention_mask=mask, token_type_ids=types).logits
+    base = model.bert if classifier else model
+    got["last_hidden_state"], got["pooled"] = base(input_ids=ids, attention_mask=mask, token_type_ids=types)[:2]
+    for name, value in got.items():
+        difference = (value - outputs[name]).abs()
+        if name == "last_hidden_state":
+            difference = difference[mask.bool()]
+        difference = difference.max().item()
+        assert difference <= TOLERANCE, f"{name}: differs from transformers {transformers.__version__} by {difference}"
+    print(f"  equals transformers {transformers.__version__}")
+
+
+def make_bert(name, random, with_transformers):
+    config, lengths, full, legacy = BERT_CASES[name]
+    tensors = bert_tensors(config, random)
+    shape = (len(lengths), max(lengths))
+    mask = (numpy.arange(shape[1]) < numpy.array(lengths)[:, None]).astype(numpy.int64)
+    ids = numpy.where(mask, random.integers(1, config["vocab_size"], shape), config["pad_token_id"])
+    types = mask * (numpy.arange(shape[1]) >= numpy.array(lengths)[:, None] // 2) * full  # second half: second sentence
+    arguments = [torch.from_numpy(array) for array in (ids, mask, types)]
+    dense = expanded(config, tensors)
+    with torch.no_grad():
+        outputs = bert(config, dense, *arguments)
+        if with_transformers:
+            check_with_transformers(config, dense, arguments, outputs)
+    outputs["last_hidden_state"] = outputs["last_hidden_state"] * arguments[1][:, :, None]
+    vectors = {"input_ids": ids, **({"attention_mask": mask, "token_type_ids": types} if full else {}),
+               **{key: value.numpy() for key, value in outputs.items()}}
+    if legacy:
+        tensors = {key.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
+                   for key, value in tensors.items()}
+    if config["architectures"] == [CLASSIFIER]:
+        tensors = prefixed(tensors)
+    return config, tensors, vectors
+
+
+# ---------------------------------------------------------------- example configurations
+
+# The 26 tables of the Criteo data set as MLPerf counts them, capped so that a machine with little memory can hold them.
+CRITEO_ROWS = [40000000, 39060, 17295, 7424, 20265, 3, 7122, 1543, 63, 40000000, 3067956, 405282, 10, 2209, 11938, 155, 4,
+               976, 14, 40000000, 40000000, 40000000, 590152, 12973, 108, 36]
+MOST_ROWS = 10000
+
+
+def write_configs(directory):
+    """config.json alone, for measuring shapes with random weights."""
+    base = bert_config("BertModel", 768, 12, 3072, 12, 30522, 512)
+    model_dir.save_config(directory / "bert-base", base)
+    layers = {name: tied(4, "mixed", 64, default_block_n(N)) for i in range(12) for name, _, N in six_layers(base, i)}
+    model_dir.save_config(directory / "bert-base-ss1", {**base, "ss1": {"layers": layers}})
+    model_dir.save_config(directory / "dlrm-mlperf", {
+        "model_type": "dlrm", "dense_features": [f"I{i}" for i in range(1, 14)], "embedding_dim": 128,
+        "tables": [{"name": f"C{k}", "rows": min(rows, MOST_ROWS)} for k, rows in enumerate(CRITEO_ROWS, 1)],
+        "bottom_mlp": [13, 512, 256, 128], "top_mlp": [1024, 1024, 512, 256, 1], "interaction": "dot",
+        "interaction_itself": False, "loss_threshold": 0.0})
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     epilog="example:\n  python3 tests/make_model_vectors.py --configs examples/models")
+    parser.add_argument("--out", type=pathlib.Path, default=HERE / "data", help="folder of the cases (default: tests/data)")
+    parser.add_argument("--configs", type=pathlib.Path, metavar="DIR",
+                        help="also write bert-base, bert-base-ss1 and dlrm-mlperf, configurations without weights, to DIR")
+    parser.add_argument("--with-transformers", action="store_true",
+                        help=f"assert that the transformers package gives the same BERT outputs within {TOLERANCE}")
+    options = parser.parse_args()
+    cases = [("dlrm", name) for name in DLRM_CASES] + [("bert", name) for name in BERT_CASES]
+    for seed, (family, name) in enumerate(cases, 1):
+        random = numpy.random.default_rng(seed)
+        torch.manual_seed(seed)
+        config, tensors, vectors = (make_dlrm(name, random) if family == "dlrm" else
+                                    make_bert(name, random, options.with_transformers))
+        directory = options.out / f"{family}_{name}"
+        model_dir.save(directory, config, tensors)
+        safetensors_io.write(directory / "vectors.safetensors", {
+            key: value.astype(numpy.int64 if value.dtype.kind == "i" else numpy.float32) for key, value in vectors.items()})
+        print(f"{directory.name}: {sum(file.stat().st_size for file in directory.iterdir())} bytes, " +
+              ", ".join(f"{key} {list(value.shape)}" for key, value in vectors.items()))
+    if options.configs:
+        write_configs(options.configs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,740 @@
+// SPDX-License-Identifier: Apache-2.0
+// Models through the C API: outputs against PyTorch's at every instruction-set level, bits for any thread count and
+// batch, every bad input, memory, threads, life times.
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <new>
+#include <random>
+#include <thread>
+
+#include "check.hpp"
+#include "cpu.hpp"
+#include "io_support.hpp"
+#include "ss1/ss1.hpp"
+
+namespace {
+
+std::atomic<size_t> news{0};  // calls of operator new by anything in this program
+
+void *counted(size_t bytes, size_t alignment) noexcept {
+    ++news;
+    if (bytes > size_t{1} << 40) return nullptr;  // sanitizers end the program where malloc says no
+    return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+}
+
+}  // namespace
+
+void *operator new(size_t bytes) {
+    if (void *p = counted(bytes, 16)) return p;
+    throw std::bad_alloc();
+}
+void *operator new(size_t bytes, std::align_val_t alignment) {
+    if (void *p = counted(bytes, static_cast<size_t>(alignment))) return p;
+    throw std::bad_alloc();
+}
+void *operator new(size_t bytes, const std::nothrow_t &) noexcept {
+    return counted(bytes, 16);
+}
+void *operator new(size_t bytes, std::align_val_t alignment, const std::nothrow_t &) noexcept {
+    return counted(bytes, static_cast<size_t>(alignment));
+}
+void operator delete(void *p) noexcept {
+    std::free(p);
+}
+void operator delete(void *p, size_t) noexcept {
+    std::free(p);
+}
+void operator delete(void *p, std::align_val_t) noexcept {
+    std::free(p);
+}
+void operator delete(void *p, size_t, std::align_val_t) noexcept {
+    std::free(p);
+}
+
+namespace {
+
+using byte_list = std::vector<std::byte>;
+
+// A tensor that owns its data.
+struct array {
+    std::string name;
+    ss1_dtype dtype = SS1_DTYPE_F32;
+    std::vector<int64_t> shape;
+    byte_list data;
+
+    template <class T>
+    const T *as() const {
+        return reinterpret_cast<const T *>(data.data());
+    }
+    template <class T>
+    T *as() {
+        return reinterpret_cast<T *>(data.data());
+    }
+    ss1_tensor tensor() {
+        ss1_tensor t = {name.c_str(), dtype, static_cast<uint32_t>(shape.size()), {}, data.data(), data.size()};
+        std::copy(shape.begin(), shape.end(), t.shape);
+        return t;
+    }
+};
+using arrays = std::map<std::string, array>;
+
+template <class T>
+array make_array(std::string name, std::vector<int64_t> shape, const std::vector<T> &values) {
+    array a{std::move(name), std::is_same_v<T, float> ? SS1_DTYPE_F32 : SS1_DTYPE_I64, std::move(shape), {}};
+    a.data.resize(values.size() * sizeof(T));
+    if (!values.empty()) std::memcpy(a.data.data(), values.data(), a.data.size());
+    return a;
+}
+
+bool is_output(const std::string &name) {
+    return name == "probability" || name == "last_hidden_state" || name == "pooled" || name == "logits";
+}
+
+// The inputs and expected outputs of a case.
+void read_vectors(const std::string &directory, arrays &inputs, arrays &outputs) {
+    ss1::safetensors_file file;
+    REQUIRE(ss1::safetensors_open(directory + "/vectors.safetensors", file) == SS1_OK);
+    for (const ss1::tensor_info &info : file.header.tensors) {
+        array a{
+            info.name, info.dtype == ss1::file_dtype::f32 ? SS1_DTYPE_F32 : SS1_DTYPE_I64, {}, byte_list(info.bytes)};
+        a.shape.assign(info.shape.begin(), info.shape.end());
+        REQUIRE(ss1::safetensors_read(file, info, 0, a.data) == SS1_OK);
+        (is_output(info.name) ? outputs : inputs)[info.name] = std::move(a);
+    }
+}
+
+std::vector<std::string> cases() {
+    std::vector<std::string> found;
+    for (const auto &entry : std::filesystem::directory_iterator(SS1_TEST_DATA))
+        if (std::filesystem::exists(entry.path() / "vectors.safetensors")) found.push_back(entry.path().string());
+    std::sort(found.begin(), found.end());
+    REQUIRE(found.size() >= 11);
+    return found;
+}
+
+std::vector<const char *> levels_here() {
+    std::vector<const char *> names;
+    for (const ss1::isa_level &level : ss1::isa_levels())
+        if ((ss1::cpu_detect_isas() & level.bit) == level.bit) names.push_back(level.name);
+    return names;
+}
+
+ss1::context_ptr make_context(const char *max_isa, uint32_t threads) {
+    ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
+    options.max_isa = max_isa;
+    options.num_threads = threads;
+    return ss1::make_context(options);
+}
+
+ss1::session_ptr make_session(const ss1::model_ptr &model, size_t max_batch, size_t max_tokens = 0) {
+    ss1_session_options options = SS1_SESSION_OPTIONS_INIT;
+    options.max_batch = max_batch;
+    options.max_tokens = max_tokens;
+    return ss1::make_session(model, options);
+}
+
+// Room for every output of the model at the size of `inputs`.
+arrays make_outputs(const ss1::model_ptr &model, const arrays &inputs) {
+    const auto ids = inputs.find("input_ids");
+    const std::vector<int64_t> &lead = ids == inputs.end() ? inputs.at("dense_x").shape : ids->second.shape;
+    arrays outputs;
+    ss1_tensor t;
+    for (size_t i = 0; ss1_model_output(model.get(), i, &t) == SS1_OK; ++i) {
+        array a{t.name, t.dtype, {}, {}};
+        size_t n = sizeof(float);
+        for (size_t k = 0, varying = 0; k < t.rank; ++k) {
+            a.shape.push_back(t.shape[k] < 0 ? lead[varying++] : t.shape[k]);
+            n *= static_cast<size_t>(a.shape.back());
+        }
+        a.data.assign(n, std::byte{0xa5});
+        outputs[a.name] = std::move(a);
+    }
+    return outputs;
+}
+
+ss1_status run(const ss1::session_ptr &session, const arrays &inputs, arrays &outputs) {
+    std::vector<ss1_tensor> in, out;
+    for (const auto &[name, a] : inputs) in.push_back(const_cast<array &>(a).tensor());
+    for (auto &[name, a] : outputs) out.push_back(a.tensor());
+    const ss1_status status = ss1_session_run(session.get(), in.data(), in.size(), out.data(), out.size());
+    for (size_t i = 0; auto &[name, a] : outputs) {
+        if (status == SS1_OK)
+            CHECK(std::equal(a.shape.begin(), a.shape.end(), out[i].shape, out[i].shape + out[i].rank));
+        ++i;
+    }
+    return status;
+}
+
+// All outputs of a run.
+arrays infer(const ss1::model_ptr &model, const ss1::session_ptr &session, const arrays &inputs) {
+    arrays outputs = make_outputs(model, inputs);
+    ss1::check(run(session, inputs, outputs));
+    return outputs;
+}
+
+bool same_bits(const arrays &a, const arrays &b) {
+    if (a.size() != b.size()) return false;
+    for (const auto &[name, value] : a)
+        if (b.at(name).shape != value.shape || b.at(name).data != value.data) return false;
+    return true;
+}
+
+// Rows [begin, end) of a DLRM batch, or sequences of a BERT batch.
+arrays part_of(const arrays &inputs, size_t begin, size_t end) {
+    arrays part;
+    const auto rows = static_cast<int64_t>(end - begin);
+    for (const auto &[name, a] : inputs) {
+        if (name == "indices" || name == "offsets") continue;
+        const size_t row = a.data.size() / static_cast<size_t>(a.shape[0]);
+        array copy{name, a.dtype, a.shape, {a.data.begin() + begin * row, a.data.begin() + end * row}};
+        copy.shape[0] = rows;
+        part[name] = std::move(copy);
+    }
+    if (!inputs.contains("indices")) return part;
+    const array &indices = inputs.at("indices"), &offsets = inputs.at("offsets");
+    const auto tables = static_cast<size_t>(offsets.shape[0]), batch = static_cast<size_t>(offsets.shape[1]);
+    std::vector<int64_t> picked, starts;
+    for (size_t t = 0; t < tables; ++t)
+        for (size_t b = begin; b < end; ++b) {
+            const size_t i = t * batch + b;
+            const int64_t to = i + 1 < tables * batch ? offsets.as<int64_t>()[i + 1] : indices.shape[0];
+            starts.push_back(static_cast<int64_t>(picked.size()));
+            picked.insert(picked.end(), indices.as<int64_t>() + offsets.as<int64_t>()[i], indices.as<int64_t>() + to);
+        }
+    part["indices"] = make_array("indices", {static_cast<int64_t>(picked.size())}, picked);
+    part["offsets"] = make_array("offsets", {static_cast<int64_t>(tables), rows}, starts);
+    return part;
+}
+
+size_t batch_of(const arrays &inputs) {
+    return static_cast<size_t>(inputs.at(inputs.contains("dense_x") ? "dense_x" : "input_ids").shape[0]);
+}
+
+constexpr const char *wide_dlrm = R"({"model_type": "dlrm", "dense_features": ["a", "b", "c"], "embedding_dim": 36,
+  "tables": [{"name": "user", "rows": 100}, {"name": "item", "rows": 1}, {"name": "page", "rows": 60}, {"name": "day", "rows": 7}],
+  "bottom_mlp": [3, 300, 36], "top_mlp": [512, 300, 1],
+  "ss1": {"layers": {"top_l.2": {"kind": "ss1", "c": 4, "scheme": "mixed", "seed": 7, "block_k": 32, "block_n": 64, "step": 16}}}})";
+constexpr const char *wide_bert =
+    R"({"model_type": "bert", "vocab_size": 90, "hidden_size": 120, "num_hidden_layers": 2,
+  "num_attention_heads": 5, "intermediate_size": 256, "max_position_embeddings": 48, "num_labels": 3,
+  "architectures": ["BertForSequenceClassification"],
+  "ss1": {"layers": {"encoder.layer.1.output.dense":
+    {"kind": "ss1", "c": 2, "scheme": "reference", "seed": 7, "block_k": 32, "block_n": 64, "step": 8}}}})";
+
+// A model from a text, wide enough that every operator is cut into several tasks; weights N(0, 0.02^2).
+ss1::model_ptr random_model(const ss1::context_ptr &context, const char *config, uint64_t seed = 1) {
+    const io_support::temporary_folder folder;
+    io_support::write_file(folder / "config.json", config);
+    ss1_model_options options = SS1_MODEL_OPTIONS_INIT;
+    options.random_weights = 1;
+    options.seed = seed;
+    return ss1::load_model(context, folder.path, options);
+}
+
+arrays random_dlrm_inputs(std::mt19937 &random, size_t batch) {
+    const std::vector<size_t> rows = {100, 1, 60, 7};
+    std::vector<float> dense(batch * 3);
+    for (float &v : dense) v = std::normal_distribution<float>()(random);
+    std::vector<int64_t> indices, offsets;
+    for (const size_t n : rows)
+        for (size_t b = 0; b < batch; ++b) {
+            offsets.push_back(static_cast<int64_t>(indices.size()));
+            for (size_t k = random() % 9; k > 0; --k) indices.push_back(static_cast<int64_t>(random() % n));
+        }
+    const auto B = static_cast<int64_t>(batch);
+    return {{"dense_x", make_array("dense_x", {B, 3}, dense)},
+            {"indices", make_array("indices", {static_cast<int64_t>(indices.size())}, indices)},
+            {"offsets", make_array("offsets", {4, B}, offsets)}};
+}
+
+arrays random_bert_inputs(std::mt19937 &random, size_t batch, size_t tokens) {
+    const std::vector<int64_t> shape = {static_cast<int64_t>(batch), static_cast<int64_t>(tokens)};
+    std::vector<int64_t> ids(batch * tokens), mask(ids), types(ids);
+    for (int64_t &v : ids) v = static_cast<int64_t>(random() % 90);
+    for (int64_t &v : mask) v = random() % 4 != 0;
+    for (int64_t &v : types) v = random() % 2;
+    return {{"input_ids", make_array("input_ids", shape, ids)},
+            {"attention_mask", make_array("attention_mask", shape, mask)},
+            {"token_type_ids", make_array("token_type_ids", shape, types)}};
+}
+
+// Largest difference; rows of last_hidden_state at padding positions are not compared (the files hold 0 there).
+double worst_difference(const array &got, const array &want, const arrays &inputs) {
+    const size_t n = want.data.size() / sizeof(float);
+    const auto mask = inputs.find("attention_mask");
+    const bool masked = want.name == "last_hidden_state" && mask != inputs.end();
+    const size_t width = masked ? static_cast<size_t>(want.shape[2]) : 1;
+    double worst = 0;
+    for (size_t i = 0; i < n; ++i) {
+        if (masked && mask->second.as<int64_t>()[i / width] == 0) continue;
+        const double difference = std::abs(static_cast<double>(got.as<float>()[i]) - want.as<float>()[i]);
+        if (!(difference <= worst)) worst = difference;  // NaN sticks
+    }
+    return worst;
+}
+
+// What the context's allocator was asked for.
+struct counting_allocator {
+    std::atomic<size_t> live{0}, calls{0};
+
+    static void *alloc(void *user, size_t bytes, size_t alignment) {
+        auto &self = *static_cast<counting_allocator *>(user);
+        self.live += bytes;
+        ++self.calls;
+        return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+    }
+    static void free(void *user, void *pointer, size_t bytes) {
+        static_cast<counting_allocator *>(user)->live -= bytes;
+        std::free(pointer);
+    }
+    ss1::context_ptr context(uint32_t threads) {
+        ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
+        options.num_threads = threads;
+        options.alloc = alloc;
+        options.free = free;
+        options.alloc_user = this;
+        return ss1::make_context(options);
+    }
+};
+
+}  // namespace
+
+// The expected outputs were computed in double. Single precision loses about eps = 6e-8 of each sum's magnitude; a
+// probability is at most 1/4 as steep as its logit, whose terms are of order 1 to 10: 1e-6. Hidden states and logits of
+// the tiny BERTs are of order 1 to 4 and pass two layers of two LayerNorms, each with a few roundings of its 32 to 96
+// inputs: 2e-5.
+TEST_CASE("models give PyTorch's outputs at every level with the same bits for any thread count") {
+    for (const std::string &directory : cases())
+        for (const char *level : levels_here()) {
+            INFO(directory << " at " << level);
+            arrays inputs, expected, first;
+            read_vectors(directory, inputs, expected);
+            for (const uint32_t threads : {1u, 2u, 3u, 7u}) {
+                const auto model = ss1::load_model(make_context(level, threads), directory);
+                const auto session = make_session(model, batch_of(inputs));
+                const arrays got = infer(model, session, inputs);
+                REQUIRE(got.size() == expected.size());
+                for (const auto &[name, want] : expected) {
+                    INFO(name);
+                    CHECK(worst_difference(got.at(name), want, inputs) <= (name == "probability" ? 1e-6 : 1e-5));
+                }
+                if (threads == 1) first = got;
+                CHECK(same_bits(got, first));
+            }
+        }
+}
+
+TEST_CASE("bits depend neither on threads nor on the batch") {
+    auto random = ss1_test::seeded();
+    const arrays dlrm_inputs = random_dlrm_inputs(random, 133), bert_inputs = random_bert_inputs(random, 4, 37);
+    for (const char *level : levels_here())
+        for (const bool dlrm : {true, false}) {
+            const arrays &inputs = dlrm ? dlrm_inputs : bert_inputs;
+            const size_t batch = batch_of(inputs);
+            arrays all;
+            for (const uint32_t threads : {1u, 2u, 3u, 7u}) {
+                const auto model = random_model(make_context(level, threads), dlrm ? wide_dlrm : wide_bert);
+                const auto session = make_session(model, batch);
+                INFO((dlrm ? "dlrm" : "bert") << " at " << level << " with " << threads << " threads");
+                const arrays got = infer(model, session, inputs);
+                if (threads == 1) all = got;
+                REQUIRE(same_bits(got, all));
+                for (const size_t step : {size_t{1}, size_t{3}, size_t{64}})  // with 1 and 7 threads: each run is short
+                    for (size_t b = 0; b < batch && threads % 6 == 1; b += step) {
+                        const size_t end = std::min(batch, b + step);
+                        REQUIRE(same_bits(infer(model, session, part_of(inputs, b, end)), part_of(all, b, end)));
+                    }
+            }
+        }
+}
+
+TEST_CASE("optional inputs have defaults, and masked tokens do not show") {
+    auto random = ss1_test::seeded();
+    const auto model = random_model(make_context(nullptr, 2), wide_bert);
+    const auto session = make_session(model, 3);
+    arrays inputs = random_bert_inputs(random, 3, 17);
+    array &mask = inputs["attention_mask"], &types = inputs["token_type_ids"];
+
+    SECTION("a masked token's id and type change no other token") {
+        mask.as<int64_t>()[5] = 0;
+        const arrays before = infer(model, session, inputs);
+        inputs["input_ids"].as<int64_t>()[5] ^= 1;
+        types.as<int64_t>()[5] ^= 1;
+        const arrays after = infer(model, session, inputs);
+        const size_t row = 120 * sizeof(float);
+        const byte_list &a = before.at("last_hidden_state").data, &b = after.at("last_hidden_state").data;
+        for (size_t i = 0; i < 3 * 17; ++i) CHECK((std::memcmp(&a[i * row], &b[i * row], row) == 0) == (i != 5));
+        CHECK(before.at("logits").data == after.at("logits").data);
+    }
+    SECTION("left out: every token is seen, all types are 0") {
+        std::fill_n(mask.as<int64_t>(), 51, 1);
+        std::fill_n(types.as<int64_t>(), 51, 0);
+        const arrays given = infer(model, session, inputs);
+        inputs.erase("attention_mask");
+        inputs.erase("token_type_ids");
+        CHECK(same_bits(infer(model, session, inputs), given));
+    }
+}
+
+TEST_CASE("a sequence whose tokens are all masked sees all of them equally") {
+    // With zero queries every score is 0, so an unmasked run attends uniformly too.
+    const io_support::temporary_folder folder;
+    const auto zero_query = [](std::vector<ss1::tensor_to_write> &tensors) {
+        for (const char *name : {"weight", "bias"}) {
+            const std::string full = std::string("encoder.layer.0.attention.self.query.") + name;
+            ss1::tensor_to_write &t = io_support::find(tensors, full);
+            t = io_support::tensor(full, t.dtype, t.shape, std::string(name[0] == 'w' ? 4096 : 128, '\0'));
+        }
+    };
+    REQUIRE(io_support::write_model(folder / "drawn", io_support::bert_json) == SS1_OK);
+    REQUIRE(io_support::write_model(folder / "uniform", io_support::bert_json, zero_query) == SS1_OK);
+    for (const char *level : levels_here()) {
+        const auto context = make_context(level, 1);
+        const auto drawn = ss1::load_model(context, folder / "drawn"),
+                   uniform = ss1::load_model(context, folder / "uniform");
+        arrays inputs = {{"input_ids", make_array<int64_t>("input_ids", {1, 7}, {1, 2, 3, 4, 5, 6, 7})}};
+        const arrays want = infer(uniform, make_session(uniform, 1), inputs);
+        CHECK_FALSE(same_bits(infer(drawn, make_session(drawn, 1), inputs), want));
+        inputs["attention_mask"] = make_array<int64_t>("attention_mask", {1, 7}, std::vector<int64_t>(7, 0));
+        INFO(level);
+        CHECK(same_bits(infer(drawn, make_session(drawn, 1), inputs), want));
+    }
+}
+
+TEST_CASE("empty runs do nothing") {
+    auto random = ss1_test::seeded();
+    const auto context = make_context(nullptr, 2);
+    const auto dlrm = random_model(context, wide_dlrm), bert = random_model(context, wide_bert);
+    CHECK(infer(dlrm, make_session(dlrm, 4), random_dlrm_inputs(random, 0)).at("probability").data.empty());
+    CHECK(infer(bert, make_session(bert, 4), random_bert_inputs(random, 0, 5)).at("pooled").data.empty());
+    const arrays no_tokens = infer(bert, make_session(bert, 4), random_bert_inputs(random, 2, 0));
+    CHECK(no_tokens.at("last_hidden_state").data.empty());
+    CHECK(no_tokens.at("logits").data == byte_list(2 * 3 * sizeof(float)));  // zeros
+}
+
+namespace {
+
+struct bad_input {
+    const char *what, *message;  // a part of the message
+    std::function<void(std::vector<ss1_tensor> &in, std::vector<ss1_tensor> &out)> spoil;
+};
+
+// Applies each fault to a good run and checks the message and that no byte of the outputs changed.
+void check_bad_inputs(const ss1::model_ptr &model, const ss1::session_ptr &session, const arrays &good,
+                      const std::vector<bad_input> &table) {
+    for (const bad_input &bad : table) {
+        INFO(bad.what);
+        arrays inputs = good, outputs = make_outputs(model, inputs);
+        const arrays untouched = outputs;
+        std::vector<ss1_tensor> in, out;
+        for (auto &[name, a] : inputs) in.push_back(a.tensor());
+        for (auto &[name, a] : outputs) out.push_back(a.tensor());
+        bad.spoil(in, out);
+        const std::vector<ss1_tensor> before = out;
+        CHECK(ss1_session_run(session.get(), in.data(), in.size(), out.data(), out.size()) ==
+              SS1_ERROR_INVALID_ARGUMENT);
+        CHECK_THAT(ss1_last_error(), Catch::Contains(bad.message) && Catch::StartsWith("ss1_session_run: "));
+        CHECK(same_bits(outputs, untouched));
+        for (size_t i = 0; i < out.size(); ++i) {
+            CHECK(out[i].rank == before[i].rank);
+            CHECK(std::equal(out[i].shape, out[i].shape + 4, before[i].shape));
+        }
+    }
+    CHECK(same_bits(infer(model, session, good), infer(model, session, good)));  // the session is as good as before
+}
+
+int64_t *i64(ss1_tensor &t) {
+    return static_cast<int64_t *>(t.data);
+}
+
+}  // namespace
+
+TEST_CASE("bad inputs of a DLRM are refused by name, position, value and rule") {
+    auto random = ss1_test::seeded();
+    const uint32_t threads = GENERATE(1u, 3u);
+    const auto model = random_model(make_context(nullptr, threads), wide_dlrm);
+    const auto session = make_session(model, 130);
+    arrays good = random_dlrm_inputs(random, 130);
+    // Bags that the faults below can rely on: (0, 0) and the last one have an index.
+    auto starts = good["offsets"].as<int64_t>();
+    auto &indices = good["indices"];
+    REQUIRE(indices.shape[0] > 1000);
+    if (starts[1] == 0) starts[1] = 1;
+    for (size_t i = 1; i < 4 * 130; ++i) starts[i] = std::max(starts[i], starts[1]);
+    for (int64_t p = 0; p < indices.shape[0]; ++p) indices.as<int64_t>()[p] = 0;  // a row of every table
+    starts[4 * 130 - 1] = std::min(starts[4 * 130 - 1], indices.shape[0] - 1);
+    const size_t last = static_cast<size_t>(indices.shape[0]) - 1;
+    enum { dense_x, index, offset };  // in the order of their names
+    using tensors = std::vector<ss1_tensor> &;
+    check_bad_inputs(
+        model, session, good,
+        {
+            {"unknown input", "'dense' is not one of 'dense_x', 'indices', 'offsets'",
+             [](tensors in, tensors) { in[dense_x].name = "dense"; }},
+            {"unknown output", "'logits' is not one of 'probability'",
+             [](tensors, tensors out) { out[0].name = "logits"; }},
+            {"no name", "inputs[1].name is NULL", [](tensors in, tensors) { in[index].name = nullptr; }},
+            {"missing", "input 'indices' is missing", [](tensors in, tensors) { in.erase(in.begin() + index); }},
+            {"twice", "'offsets' is given twice", [](tensors in, tensors) { in.push_back(in[offset]); }},
+            {"output twice", "'probability' is given twice", [](tensors, tensors out) { out.push_back(out[0]); }},
+            {"dtype", "input 'indices': dtype=6 is not SS1_DTYPE_I64=7",
+             [](tensors in, tensors) { in[index].dtype = SS1_DTYPE_I32; }},
+            {"output dtype", "output 'probability': dtype=2",
+             [](tensors, tensors out) { out[0].dtype = SS1_DTYPE_BF16; }},
+            {"rank", "input 'dense_x': rank=1 is not 2", [](tensors in, tensors) { in[dense_x].rank = 1; }},
+            {"negative size", "input 'indices': shape[0]=-1 is negative",
+             [](tensors in, tensors) { in[index].shape[0] = -1; }},
+            {"fixed size", "input 'dense_x': shape[1]=4 is not 3",
+             [](tensors in, tensors) { in[dense_x].shape[1] = 4; }},
+            {"size that overflows", "overflows", [](tensors in, tensors) { in[index].shape[0] = INT64_MAX; }},
+            {"tables", "input 'offsets': shape[0]=3 is not 4", [](tensors in, tensors) { in[offset].shape[0] = 3; }},
+            {"batches that differ", "input 'offsets': shape[1]=129 is not shape[0]=130",
+             [](tensors in, tensors) { in[offset].shape[1] = 129, in[offset].bytes = 4 * 129 * 8; }},
+            {"bytes", "input 'dense_x': bytes=1559 is not the 1560", [](tensors in, tensors) { in[dense_x].bytes--; }},
+            {"data", "input 'offsets': data is NULL", [](tensors in, tensors) { in[offset].data = nullptr; }},
+            {"alignment", "is not aligned to 8 bytes",
+             [](tensors in, tensors) { in[offset].data = static_cast<char *>(in[offset].data) + 4; }},
+            {"output bytes", "output 'probability': bytes=519 is below the 520",
+             [](tensors, tensors out) { out[0].bytes--; }},
+            {"output data", "output 'probability': data is NULL", [](tensors, tensors out) { out[0].data = nullptr; }},
+            {"index -1", "indices[0]=-1 is not a row of table 0 'user' (row 0 of the batch), which has 100 rows",
+             [](tensors in, tensors) { i64(in[index])[0] = -1; }},
+            {"index rows", "indices[0]=100 is not a row of table 0 'user'",
+             [](tensors in, tensors) { i64(in[index])[0] = 100; }},
+            {"last index", "=7 is not a row of table 3 'day' (row 129 of the batch), which has 7 rows",
+             [=](tensors in, tensors) { i64(in[index])[last] = 7; }},
+            {"index INT64_MAX", "=9223372036854775807 is not a row of table 3 'day'",
+             [=](tensors in, tensors) { i64(in[index])[last] = INT64_MAX; }},
+            {"index INT64_MIN", "=-9223372036854775808 is not a row",
+             [=](tensors in, tensors) { i64(in[index])[last] = INT64_MIN; }},
+            {"first offset", "offsets[0,0]=1 (table 0 'user') is not 0",
+             [](tensors in, tensors) { i64(in[offset])[0] = 1; }},
+            {"negative offset", "offsets[0,7]=-1 (table 0 'user') is below the offset before it",
+             [](tensors in, tensors) { i64(in[offset])[7] = -1; }},
+            {"offset below the one before", "offsets[1,0]=0 (table 1 'item') is below the offset before it",
+             [](tensors in, tensors) { i64(in[offset])[130] = 0; }},
+            {"offset above all indices", "is above the number of indices",
+             [=](tensors in, tensors) { i64(in[offset])[4 * 130 - 1] = static_cast<int64_t>(last) + 2; }},
+            {"offset INT64_MAX", "offsets[2,64]=9223372036854775807 (table 2 'page') is above",
+             [](tensors in, tensors) { i64(in[offset])[2 * 130 + 64] = INT64_MAX; }},
+            {"offset INT64_MIN", "is below the offset before it",
+             [](tensors in, tensors) { i64(in[offset])[2 * 130 + 64] = INT64_MIN; }},
+            {"no indices", "is above the number of indices, 0",
+             [](tensors in, tensors) { in[index].shape[0] = 0, in[index].bytes = 0; }},
+        });
+    arrays outputs = make_outputs(model, good);
+    CHECK(run(make_session(model, 129), good, outputs) == SS1_ERROR_INVALID_ARGUMENT);
+    CHECK_THAT(ss1_last_error(), Catch::Contains("shape[0]=130 is above the session's max_batch=129"));
+}
+
+TEST_CASE("bad inputs of a BERT are refused by name, position, value and rule") {
+    auto random = ss1_test::seeded();
+    const auto model = random_model(make_context(nullptr, 2), wide_bert);
+    const arrays good = random_bert_inputs(random, 3, 9);
+    enum { mask, ids, types };  // in the order of their names
+    using tensors = std::vector<ss1_tensor> &;
+    check_bad_inputs(
+        model, make_session(model, 3, 9), good,
+        {
+            {"missing", "input 'input_ids' is missing", [](tensors in, tensors) { in.erase(in.begin() + ids); }},
+            {"dtype", "input 'input_ids': dtype=1 is not SS1_DTYPE_I64=7",
+             [](tensors in, tensors) { in[ids].dtype = SS1_DTYPE_F32; }},
+            {"default dtype of an integer", "dtype=0 is not SS1_DTYPE_I64=7",
+             [](tensors in, tensors) { in[ids].dtype = SS1_DTYPE_DEFAULT; }},
+            {"token id -1", "input_ids[0,0]=-1 is not in 0..89", [](tensors in, tensors) { i64(in[ids])[0] = -1; }},
+            {"token id vocab_size", "input_ids[2,8]=90 is not in 0..89",
+             [](tensors in, tensors) { i64(in[ids])[26] = 90; }},
+            {"token id INT64_MAX", "input_ids[1,0]=9223372036854775807",
+             [](tensors in, tensors) { i64(in[ids])[9] = INT64_MAX; }},
+            {"type", "token_type_ids[0,3]=2 is not in 0..1", [](tensors in, tensors) { i64(in[types])[3] = 2; }},
+            {"mask", "attention_mask[1,1]=-1 is not in 0..1", [](tensors in, tensors) { i64(in[mask])[10] = -1; }},
+            {"shapes that differ", "input 'attention_mask': shape[0]=9 is not the 3 of 'input_ids'",
+             [](tensors in, tensors) { std::swap(in[mask].shape[0], in[mask].shape[1]); }},
+            {"output bytes", "output 'pooled': bytes=1439 is below the 1440",
+             [](tensors, tensors out) { out[2].bytes--; }},
+        });
+    arrays outputs = make_outputs(model, good);
+    CHECK(run(make_session(model, 2, 9), good, outputs) == SS1_ERROR_INVALID_ARGUMENT);
+    CHECK_THAT(ss1_last_error(), Catch::Contains("shape[0]=3 is above the session's max_batch=2"));
+    CHECK(run(make_session(model, 3, 8), good, outputs) == SS1_ERROR_INVALID_ARGUMENT);
+    CHECK_THAT(ss1_last_error(), Catch::Contains("shape[1]=9 is above the session's max_tokens=8"));
+}
+
+TEST_CASE("bounds of a session are checked before anything is allocated") {
+    const auto context = make_context(nullptr, 2);
+    const auto dlrm = random_model(context, wide_dlrm), bert = random_model(context, wide_bert);
+    ss1_session_options options = SS1_SESSION_OPTIONS_INIT;
+    size_t bytes = 1;
+    options.max_tokens = 49;
+    CHECK(ss1_session_bytes(bert.get(), &options, &bytes) == SS1_ERROR_INVALID_ARGUMENT);
+    CHECK_THAT(ss1_last_error(), Catch::Contains("max_tokens=49 is above the model's max_position_embeddings=48"));
+    CHECK(ss1_session_bytes(dlrm.get(), &options, &bytes) == SS1_OK);  // ignored by DLRM
+    options.max_tokens = 0;
+    for (const size_t batch : {SIZE_MAX, SIZE_MAX / 4, SIZE_MAX / 16, SIZE_MAX / 4096})
+        for (const auto &model : {dlrm.get(), bert.get()}) {
+            options.max_batch = batch;
+            bytes = 1;
+            CHECK(ss1_session_bytes(model, &options, &bytes) == SS1_ERROR_INVALID_ARGUMENT);
+            CHECK(bytes == 1);
+        }
+    options.max_batch = size_t{1} << 48;
+    ss1_session *session = nullptr;
+    CHECK(ss1_session_create(dlrm.get(), &options, &session) == SS1_ERROR_OUT_OF_MEMORY);
+    CHECK(session == nullptr);
+}
+
+TEST_CASE("a session allocates what session_bytes says, a run nothing") {
+    auto random = ss1_test::seeded();
+    counting_allocator counter;
+    for (const uint32_t threads : {1u, 3u})
+        for (const bool is_dlrm : {true, false}) {
+            auto context = counter.context(threads);
+            const auto model = random_model(context, is_dlrm ? wide_dlrm : wide_bert);
+            ss1_model_info info = SS1_MODEL_INFO_INIT;
+            ss1::check(ss1_model_describe(model.get(), &info));
+            CHECK(counter.live == info.weight_bytes);
+            ss1_session_options options = SS1_SESSION_OPTIONS_INIT;
+            options.max_batch = 20;
+            size_t bytes = 0;
+            ss1::check(ss1_session_bytes(model.get(), &options, &bytes));
+            const size_t calls = counter.calls;
+            auto session = make_session(model, 20);
+            CHECK(counter.live == info.weight_bytes + bytes);
+            CHECK(counter.calls == calls + 1);
+            for (const size_t batch : {20, 1, 13, 20}) {
+                const arrays inputs =
+                    is_dlrm ? random_dlrm_inputs(random, batch) : random_bert_inputs(random, batch, 48);
+                arrays copy = inputs, outputs = make_outputs(model, inputs);
+                std::vector<ss1_tensor> in, out;
+                for (auto &[name, a] : copy) in.push_back(a.tensor());
+                for (auto &[name, a] : outputs) out.push_back(a.tensor());
+                const size_t before = news;
+                const ss1_status status = ss1_session_run(session.get(), in.data(), in.size(), out.data(), out.size());
+                const size_t after = news;
+                CHECK(status == SS1_OK);
+                CHECK(after == before);
+            }
+            CHECK(counter.calls == calls + 1);
+            session.reset();
+            CHECK(counter.live == info.weight_bytes);
+        }
+    CHECK(counter.live == 0);
+}
+
+TEST_CASE("scratch of a layer never falls with more rows, so that a session's serves every batch") {
+    for (const uint32_t threads : {1u, 2u, 7u, 16u}) {
+        const auto context = make_context(nullptr, threads);
+        ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+        desc.K = 512;
+        desc.N = 640;
+        desc.c = 4;
+        const std::vector<float> z(640 * 128);
+        ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
+        weights.z = z.data();
+        const auto layer = ss1::make_layer(context, desc, weights);
+        for (size_t m = 0; m < 4000; ++m) {
+            const size_t here = ss1_layer_scratch_bytes(layer.get(), m),
+                         next = ss1_layer_scratch_bytes(layer.get(), m + 1);
+            if (here <= next) continue;
+            INFO("threads " << threads << " m " << m);
+            REQUIRE(here <= next);
+        }
+    }
+}
+
+TEST_CASE("8 threads share one model") {
+    auto random = ss1_test::seeded();
+    const auto context = make_context(nullptr, 2);
+    for (const bool is_dlrm : {true, false}) {
+        const auto model = random_model(context, is_dlrm ? wide_dlrm : wide_bert);
+        const arrays inputs = is_dlrm ? random_dlrm_inputs(random, 90) : random_bert_inputs(random, 3, 30);
+        const arrays want = infer(model, make_session(model, 90), inputs);
+        std::atomic<int> same{0};
+        std::vector<std::thread> threads;
+        for (int t = 0; t < 8; ++t)
+            threads.emplace_back([&] {
+                const auto session = make_session(model, 90);
+                arrays outputs = want;
+                std::vector<ss1_tensor> in, out;
+                for (const auto &[name, a] : inputs) in.push_back(const_cast<array &>(a).tensor());
+                for (auto &[name, a] : outputs) out.push_back(a.tensor());
+                for (int round = 0; round < 5; ++round) {
+                    for (auto &[name, a] : outputs) std::fill(a.data.begin(), a.data.end(), std::byte{0});
+                    const ss1_status status =
+                        ss1_session_run(session.get(), in.data(), in.size(), out.data(), out.size());
+                    same += status == SS1_OK && same_bits(outputs, want);
+                }
+            });
+        for (std::thread &thread : threads) thread.join();
+        CHECK(same == 40);
+    }
+}
+
+TEST_CASE("context and model may go before their session") {
+    auto random = ss1_test::seeded();
+    const arrays inputs = random_dlrm_inputs(random, 9);
+    counting_allocator counter;
+    auto context = counter.context(2);
+    auto model = random_model(context, wide_dlrm);
+    auto session = make_session(model, 9);
+    const arrays want = infer(model, session, inputs);
+    context.reset();
+    arrays outputs = make_outputs(model, inputs);
+    model.reset();
+    CHECK(run(session, inputs, outputs) == SS1_OK);
+    CHECK(same_bits(outputs, want));
+    session.reset();
+    CHECK(counter.live == 0);
+}
+
+TEST_CASE("a model describes its inputs, outputs and layers") {
+    const auto context = make_context(nullptr, 1);
+    const auto model = ss1::load_model(context, std::string(SS1_TEST_DATA) + "/bert_ss1");
+    ss1_model_info info = SS1_MODEL_INFO_INIT;
+    ss1::check(ss1_model_describe(model.get(), &info));
+    CHECK(info.family == std::string("bert"));
+    CHECK(info.config == io_support::read_file(std::string(SS1_TEST_DATA) + "/bert_ss1/config.json"));
+    CHECK(info.n_inputs == 3);
+    CHECK(info.n_outputs == 3);
+    CHECK(info.n_layers == 2 * 6 + 2);
+    ss1_tensor tensor;
+    CHECK(ss1_model_input(model.get(), 3, &tensor) == SS1_ERROR_INVALID_ARGUMENT);
+    CHECK(ss1_model_output(model.get(), 3, &tensor) == SS1_ERROR_INVALID_ARGUMENT);
+    ss1::check(ss1_model_output(model.get(), 0, &tensor));
+    CHECK(tensor.name == std::string("last_hidden_state"));
+    CHECK(tensor.rank == 3);
+    CHECK((tensor.shape[0] == -1 && tensor.shape[1] == -1 && tensor.shape[2] == 64));
+    CHECK((tensor.data == nullptr && tensor.bytes == 0));
+    ss1_model_layer_info layer = SS1_MODEL_LAYER_INFO_INIT;
+    ss1::check(ss1_model_layer(model.get(), 4, &layer));
+    CHECK(layer.name == std::string("encoder.layer.0.intermediate.dense"));
+    CHECK(layer.layer.desc.c == 4);
+    CHECK(layer.layer.desc.activation == SS1_ACTIVATION_GELU);
+    ss1::check(ss1_model_layer(model.get(), 13, &layer));
+    CHECK(layer.name == std::string("classifier"));
+    CHECK(ss1_model_layer(model.get(), 14, &layer) == SS1_ERROR_INVALID_ARGUMENT);
+    ss1_model *none = nullptr;
+    CHECK(ss1_model_load(context.get(), SS1_TEST_DATA "/absent", nullptr, &none) == SS1_ERROR_IO);
+    CHECK(none == nullptr);
+}
+
+TEST_CASE("random weights stand for a shape: MLPerf's DLRM") {
+    ss1_model_options options = SS1_MODEL_OPTIONS_INIT;
+    options.random_weights = 1;
+    const auto model = ss1::load_model(make_context(nullptr, 2), SS1_EXAMPLES "/models/dlrm-mlperf", options);
+    ss1_model_info info = SS1_MODEL_INFO_INIT;
+    ss1::check(ss1_model_describe(model.get(), &info));
+    CHECK(info.n_layers == 3 + 5);
+    // Both MLPs, and 128 floats for each of the 149667 rows that the 26 tables are cut to.
+    CHECK(info.parameters == 171392 + 2197505 + 149667u * 128);
+    std::vector<int64_t> indices(26 * 3), offsets(26 * 3);
+    for (size_t i = 0; i < offsets.size(); ++i) offsets[i] = static_cast<int64_t>(i);
+    const arrays inputs = {{"dense_x", make_array("dense_x", {3, 13}, std::vector<float>(3 * 13, 0.5f))},
+                           {"indices", make_array("indices", {26 * 3}, indices)},
+                           {"offsets", make_array("offsets", {26, 3}, offsets)}};
+    const arrays got = infer(model, make_session(model, 3), inputs);
+    for (size_t b = 0; b < 3; ++b) CHECK(std::abs(got.at("probability").as<float>()[b] - 0.5f) < 0.1f);
+}

@@ -1,0 +1,16 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Compiles and runs every C block of README.md as it stands there.
+set -eu
+readme=$1 library=$2 include=$3
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+awk -v out="$work/block" '/^```c$/ {n++; inside = 1; next} /^```/ {inside = 0} inside {print > (out n ".c")}' "$readme"
+count=0
+for file in "$work"/block*.c; do
+    ${CC:-cc} -std=c99 -Wall -Wextra -Wpedantic -Werror -I"$include" "$file" -o "$work/program" "$library"
+    LD_LIBRARY_PATH=$(dirname "$library") "$work/program"
+    count=$((count + 1))
+done
+[ "$count" -ge 1 ]
+echo "$count block(s) of C compiled and run"
