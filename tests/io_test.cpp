@@ -11,6 +11,7 @@
 
 using namespace io_support;
 using ss1::file_dtype;
+using ss1::json;
 
 namespace {
 
@@ -238,6 +239,13 @@ TEST_CASE("random weights depend on seed, name and position alone", "[io]") {
     CHECK(values_of(directory, "embeddings.LayerNorm.weight") == std::vector<float>(32, 1.0f));
     CHECK(values_of(directory, "embeddings.LayerNorm.bias") == std::vector<float>(32, 0.0f));
     CHECK(values_of(directory, "pooler.dense.weight")[0] != 0);
+
+    // A tied layer is there for certain, even one that a checkpoint may leave out.
+    json config = json::parse(bert_json);
+    config["ss1"]["layers"]["classifier"] = json::parse(dlrm_tied_json)["ss1"]["layers"]["bot_l.2"];
+    write_file(folder / "config.json", config.dump());
+    REQUIRE(open_model(folder.path, directory, true) == SS1_OK);
+    CHECK(values_of(directory, "classifier.ss1_weight").size() == 2 * 16);
 }
 
 TEST_CASE("glob patterns", "[io]") {

@@ -345,7 +345,8 @@ std::vector<tensor_spec> model_tensors(const model_config &config) {
             const size_t stored_columns = mapping(tied->second).stored_columns;
             tensors.push_back({layer.name + ".ss1_weight", {layer.N, stored_columns}, layer.name, false});
         }
-        if (layer.has_bias) tensors.push_back({layer.name + ".bias", {layer.N}, layer.name, layer.optional});
+        const bool optional = layer.optional && tied == config.layers.end();
+        if (layer.has_bias) tensors.push_back({layer.name + ".bias", {layer.N}, layer.name, optional});
     }
     return tensors;
 }

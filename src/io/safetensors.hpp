@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // safetensors files, read strictly: no holes, overlaps, duplicate names or control characters; every size checked.
-// Whatever is accepted here, the reference implementation (huggingface/safetensors) accepts too.
+// Every rule is that of the reference implementation (huggingface/safetensors) or stricter, so that no two readers
+// disagree.
 #pragma once
 #include <cstddef>
 #include <functional>

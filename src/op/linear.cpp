@@ -20,8 +20,8 @@ namespace {
 constexpr size_t max_k_block = 512;
 constexpr size_t weight_block_bytes = size_t{768} << 10;
 constexpr size_t max_row_block = 168;
-// Below this much work a further thread costs more than it brings (an OpenMP region is 2-5 us, 0.5 MFLOP about 3 us).
-constexpr double min_flops_per_task = 0.5e6;
+// Below this much work a further thread costs more than it brings: 1 MFLOP is 5-12 us, an OpenMP region 2-5 us.
+constexpr double min_flops_per_task = 1e6;
 
 struct linear {
     linear(const ss1_context &c, const ss1_linear_desc &d) : context(c), map(d) {}
