@@ -1,16 +1,26 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Compiles and runs every C block of README.md as it stands there.
+# Compiles and runs every C block of README.md as it stands there, and runs every `ss1 ...` line of its shell blocks.
 set -eu
-readme=$1 library=$2 include=$3
+readme=$1 library=$2 include=$3 examples=$4 ss1=${5:-}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+export LD_LIBRARY_PATH="$(dirname "$library")"
+
 awk -v out="$work/block" '/^```c$/ {n++; inside = 1; next} /^```/ {inside = 0} inside {print > (out n ".c")}' "$readme"
 count=0
 for file in "$work"/block*.c; do
     ${CC:-cc} -std=c99 -Wall -Wextra -Wpedantic -Werror -I"$include" "$file" -o "$work/program" "$library"
-    LD_LIBRARY_PATH=$(dirname "$library") "$work/program"
+    "$work/program"
     count=$((count + 1))
 done
 [ "$count" -ge 1 ]
 echo "$count block(s) of C compiled and run"
+
+[ -n "$ss1" ] || exit 0
+ln -s "$examples" "$work/examples"
+cd "$work"
+awk '/^```sh$/ {inside = 1; next} /^```/ {inside = 0} inside && /^ss1 /' "$readme" >commands
+[ -s commands ]
+PATH="$(dirname "$ss1"):$PATH" sh -eux commands
+[ -s scores.csv ]
