@@ -10,6 +10,7 @@ import math
 import os
 import pathlib
 import random
+import select
 import struct
 import subprocess
 import tempfile
@@ -185,6 +186,7 @@ class BenchLinear(Case):
         path.write_text("name,k,n\na,64,16\nb,128,32\n")
         arguments = ["bench", "linear", "-m", "2", "-c", "1", "--repetitions", "1", "--min-time", "0", "-o", "json", "--shapes", path]
         self.assertEqual([(row["k"], row["n"]) for row in json.loads(self.ok(*arguments))["results"]], [(64, 16), (128, 32)])
+        self.assertIn("-k", self.refused(*arguments, "-k", 64))
         path.write_text("k,n\n64,many\n")
         self.assertIn(f"{path}:2: column n (2): 'many'", self.refused(*arguments))
 
@@ -259,6 +261,7 @@ class Models(Case):
         path = self.directory / "rows.csv"
         path.write_bytes(to_text(dlrm_csv(DATA / "dlrm_dot")[0][:3]))
         self.ok(*arguments, "--input", path)
+        self.assertIn("--input -", self.refused(*arguments, "--input", "-", stdin=path.read_bytes()))
         bert = ["bench", "model", DATA / "bert_classifier", "--batch", "2", "--repetitions", "1", "--min-time", "0", "-o", "jsonl"]
         self.assertGreater(json.loads(self.ok(*bert))["tokens"], 0)
         self.assertEqual(json.loads(self.ok(*bert, "--tokens", 3))["tokens"], 3)
@@ -366,6 +369,7 @@ class Run(Case):
             (to_text([header]) + b'1,2,"3"x,4,5\n', ":2: column 3: text follows"),
             (to_text([header]) + b'1,2,3"x,4,5\n', ":2: column 3: a quote inside"),
             (b"", ":1: the file is empty"),
+            (b"," * (1 << 21), ":1: the record has more than"),
         ]
         for text, message in cases:
             with self.subTest(message=message):
@@ -379,10 +383,48 @@ class Run(Case):
 
     def test_input_is_never_overwritten(self):
         rows, _ = dlrm_csv(DATA / "dlrm_cat")
-        path = self.directory / "rows.csv"
+        path, out = self.directory / "rows.csv", self.directory / "out"
         path.write_bytes(to_text(rows))
-        self.refused("run", DATA / "dlrm_cat", "--input", path, "--output", path)
-        self.assertEqual(path.read_bytes(), to_text(rows))
+        for option in ("--output", "--summary"):
+            self.assertIn(f"{option} {path} is", self.refused("run", DATA / "dlrm_cat", "--input", path, option, path))
+            self.assertEqual(path.read_bytes(), to_text(rows))
+        out.write_text("old")
+        self.assertIn(f"--summary {out} is", self.refused("run", DATA / "dlrm_cat", "--input", path, "--output", out, "--summary", out))
+
+    def test_scores_come_while_the_input_is_open(self):
+        rows, expected = dlrm_csv(DATA / "dlrm_cat")
+        with subprocess.Popen([EXE, "run", DATA / "dlrm_cat", "--input", "-", "--batch", "1"], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, bufsize=0) as process:
+            process.stdin.write(b"\xef\xbb\xbf" + to_text(rows[:2]))
+            came, text = True, b""
+            while came and text.count(b"\n") < 2:
+                came = select.select([process.stdout], [], [], 30)[0]
+                text += os.read(process.stdout.fileno(), 1000) if came else b""
+            process.stdin.close()
+        self.assertEqual(process.returncode, 0)
+        self.assertTrue(came, "no score before the end of the input")
+        self.assertAlmostEqual(float(text.splitlines()[1]), expected[0], delta=1e-5)
+
+    def test_tiny_numbers_are_finite(self):
+        rows, _ = dlrm_csv(DATA / "dlrm_cat")
+        zero, tiny = ([rows[0], [value, "-" + value] + rows[1][2:]] for value in ("0", "1e-60"))
+        self.assertEqual(self.ok("run", DATA / "dlrm_cat", "--input", "-", stdin=to_text(tiny)),
+                         self.ok("run", DATA / "dlrm_cat", "--input", "-", stdin=to_text(zero)))
+
+    def test_scores_that_overflow(self):
+        rows, _ = dlrm_csv(DATA / "dlrm_cat")
+        rows = [rows[0] + ["y"], rows[1] + ["1"], ["3e38", "3e38", "3e38"] + rows[1][3:] + ["0"]]
+        self.assertEqual(self.ok("run", DATA / "dlrm_cat", "--input", "-", stdin=to_text(rows)).splitlines()[2], "nan")
+        self.assertIn("row 2 has the score nan", self.refused_rows("dlrm_cat", to_text(rows), "--label", "y"))
+
+    def test_absent_and_null_sizes_of_bert(self):
+        config = json.loads((DATA / "bert_classifier/config.json").read_text())
+        self.assertEqual(config.pop("type_vocab_size"), 2)
+        outputs = set()
+        for more in ({}, {"type_vocab_size": None}):
+            (self.directory / "config.json").write_text(json.dumps({**config, **more}))
+            outputs.add(self.ok("run", self.directory, "--random-weights", 1, "--input", "-", stdin=b"input_ids\n5 6 7\n"))
+        self.assertEqual(len(outputs), 1)
 
     def test_labels(self):
         rows, _ = dlrm_csv(DATA / "dlrm_odd")

@@ -866,6 +866,10 @@ void add_conversions(table &cases) {
                    ssl_and([](auto &o) { o.load.random_weights = 1; }), invalid, "random_weights");
     add_conversion(cases, "SSL of a dense weight", dlrm, {}, ssl, format,
                    "has shape [16, 64], Z of K=64, c=2, block_k=16 must be [16, 32]");
+    add_conversion(
+        cases, "SSL of Z under ss1's own name", dlrm,
+        [](auto &t) { find(t, "bot_l.2.weight").name = "bot_l.2.ss1_weight"; }, ssl, format,
+        "'bot_l.2.ss1_weight' has no entry in ss1.layers");
     add_conversion(cases, "SSL with other outputs", dlrm, z({8, 32}), ssl, format, "must be [16, 32]");
     add_conversion(
         cases, "SSL with another layer broken", dlrm,

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Compiles and runs every C block of README.md as it stands there, and runs every `ss1 ...` line of its shell blocks.
 set -eu
-readme=$1 library=$2 include=$3 examples=$4 ss1=${5:-}
+readme=$1 library=$(realpath "$2") include=$3 examples=$4 ss1=${5:+$(realpath "$5")}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export LD_LIBRARY_PATH="$(dirname "$library")"

@@ -302,10 +302,10 @@ void add_bench_linear(CLI::App &bench) {
     bench_options &o = *options;
     CLI::App &command = *bench.add_subcommand("linear", "Measure single layers against oneDNN's dense ones");
     command.add_option("-m", o.m, "Rows")->capture_default_str();
-    command.add_option("-k", o.k, "Inputs of the layer")->capture_default_str();
-    command.add_option("-n", o.n, "Outputs of the layer")->capture_default_str();
+    CLI::Option &k = *command.add_option("-k", o.k, "Inputs of the layer")->capture_default_str();
+    CLI::Option &n = *command.add_option("-n", o.n, "Outputs of the layer")->capture_default_str();
     command.add_option("-c", o.c, "Compression; 1 is dense")->capture_default_str();
-    command.add_option("--dtype", o.dtype, "f32, bf16, f16, int8")->capture_default_str();
+    command.add_option("--dtype", o.dtype, "f32; this version refuses bf16, f16 and int8")->capture_default_str();
     command.add_option("--scheme", o.scheme, "mixed, reference")->capture_default_str();
     command.add_option("--threads", o.threads, "Threads of both contenders")->capture_default_str();
     command
@@ -314,7 +314,9 @@ void add_bench_linear(CLI::App &bench) {
         ->check(CLI::IsMember(activations))
         ->capture_default_str();
     command.add_option("--block-n", o.block_n, "B_N of the SS1 layers; default by N");
-    command.add_option("--shapes", o.shapes, "CSV file with the columns k and n, instead of -k and -n");
+    command.add_option("--shapes", o.shapes, "CSV file with the columns k and n, instead of -k and -n")
+        ->excludes(&k)
+        ->excludes(&n);
     command.add_option("--repetitions", o.rule.samples, "Least samples of each contender")
         ->check(CLI::PositiveNumber)
         ->capture_default_str();

@@ -151,6 +151,8 @@ void run_bench(const bench_options &options) {
         line.show("loading ...");
         const std::vector<model_handle> models = load_all(options, context);
         const bool is_dlrm = std::string_view(describe(models[0]).family) == "dlrm";
+        if (options.input == "-")
+            throw failure("--input -: the rows are read anew for each model and batch size", "give a file");
         if (!is_dlrm && !options.input.empty())
             throw failure("--input is for DLRM; these models are BERT", "leave --input out");
         const uint32_t n_threads = context_info(context).num_threads;

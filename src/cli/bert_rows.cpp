@@ -4,12 +4,20 @@
 #include <map>
 
 namespace ss1::cli {
+namespace {
 
-// The library has checked the config; absent keys have the defaults of Hugging Face's BertConfig.
+// The library has checked the config; absent and null sizes have the defaults of Hugging Face's BertConfig.
+int64_t size_of(const nlohmann::json &config, const char *key, int64_t otherwise) {
+    const auto found = config.find(key);
+    return found == config.end() || found->is_null() ? otherwise : found->get<int64_t>();
+}
+
+}  // namespace
+
 bert_rows::bert_rows(const nlohmann::json &config)
-    : vocabulary_(config.value("vocab_size", int64_t{30522})),
-      types_(config.value("type_vocab_size", int64_t{2})),
-      max_tokens_(config.value("max_position_embeddings", size_t{512})) {}
+    : vocabulary_(size_of(config, "vocab_size", 30522)),
+      types_(size_of(config, "type_vocab_size", 2)),
+      max_tokens_(static_cast<size_t>(size_of(config, "max_position_embeddings", 512))) {}
 
 void bert_rows::bind(const csv_reader &reader) {
     ids_column_ = reader.column("input_ids");

@@ -2,6 +2,7 @@
 #include "csv.hpp"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <charconv>
@@ -15,6 +16,7 @@ namespace {
 
 constexpr size_t buffer_bytes = size_t{1} << 16;
 constexpr size_t max_record_bytes = size_t{64} << 20;  // a quote that is never closed must not read a whole disk
+constexpr size_t max_fields = size_t{1} << 20;         // nor must a line of nothing but commas
 
 std::string_view trim(std::string_view text) {
     const size_t begin = text.find_first_not_of(" \t");
@@ -40,10 +42,9 @@ csv_reader::csv_reader(const std::string &path)
     struct stat status;
     if (fstat(fileno(file_.get()), &status) == 0 && S_ISREG(status.st_mode))
         bytes_in_all_ = static_cast<uint64_t>(status.st_size);
-    if (peek() == 0xEF) {
-        const bool mark = filled_ >= 3 && std::memcmp(buffer_.data(), "\xEF\xBB\xBF", 3) == 0;
-        position_ = mark ? 3 : 0;
+    while (filled_ < 3 && read_more()) {
     }
+    if (std::string_view(buffer_.data(), filled_).starts_with("\xEF\xBB\xBF")) position_ = 3;
     if (!read_record()) fail_at(1, "the file is empty: the first line must name the columns");
     header_ = fields_;
 }
@@ -72,15 +73,23 @@ size_t csv_reader::column(std::string_view name) const {
                   "the first line must name every column that the model reads; 'ss1 inspect MODEL' shows its config");
 }
 
+bool csv_reader::read_more() {
+    if (ended_) return false;
+    ssize_t got;
+    do {
+        got = read(fileno(file_.get()), buffer_.data() + filled_, buffer_.size() - filled_);
+    } while (got < 0 && errno == EINTR);
+    if (got < 0) throw failure("cannot read " + name_ + ": " + std::strerror(errno), "check that it is a CSV file");
+    ended_ = got == 0;
+    filled_ += static_cast<size_t>(got);
+    bytes_read_ += static_cast<uint64_t>(got);
+    return !ended_;
+}
+
 int csv_reader::peek() {
     if (position_ == filled_) {
-        filled_ = std::fread(buffer_.data(), 1, buffer_.size(), file_.get());
-        position_ = 0;
-        bytes_read_ += filled_;
-        if (filled_ == 0) {
-            if (std::ferror(file_.get())) throw failure("cannot read " + name_ + ": " + std::strerror(errno));
-            return EOF;
-        }
+        position_ = filled_ = 0;
+        if (!read_more()) return EOF;
     }
     return static_cast<unsigned char>(buffer_[position_]);
 }
@@ -139,6 +148,8 @@ bool csv_reader::read_record() {
     record_bytes_ = 0;
     n_fields_ = 0;
     for (bool more = true; more;) {
+        if (n_fields_ == max_fields)
+            fail_at(record_line_, "the record has more than " + std::to_string(max_fields) + " columns");
         if (n_fields_ == fields_.size()) fields_.emplace_back();
         std::string &field = fields_[n_fields_++];
         field.clear();
@@ -160,7 +171,12 @@ bool csv_reader::next() {
 }
 
 bool parse_float(std::string_view field, float &value) {
-    return parse_whole(field, value) && std::isfinite(value);
+    if (parse_whole(field, value)) return std::isfinite(value);
+    // from_chars() refuses what f32 has no digits for: a number this small is 0, or the nearest subnormal.
+    double wide;
+    if (!parse_whole(field, wide) || !(std::abs(wide) < 1)) return false;
+    value = static_cast<float>(wide);
+    return true;
 }
 
 bool parse_integer(std::string_view field, int64_t &value) {

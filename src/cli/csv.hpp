@@ -42,6 +42,8 @@ class csv_reader {
     };
 
     [[noreturn]] void fail_at(size_t line, const std::string &problem) const;
+    // Appends to the buffer what the file has now: a pipe is not waited for until the buffer is full. False at the end.
+    bool read_more();
     int get();
     int peek();
     bool read_record();
@@ -59,6 +61,7 @@ class csv_reader {
     uint64_t bytes_read_ = 0, bytes_in_all_ = 0;
     std::vector<char> buffer_;
     size_t position_ = 0, filled_ = 0;
+    bool ended_ = false;  // a terminal would go on after its end of file
 };
 
 // Whole texts of `field`, blanks around it aside; false for anything else, infinities and NaN.

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <chrono>
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <filesystem>
 #include <optional>
 
@@ -89,6 +90,20 @@ void run_batch(Rows &rows, const session_handle &session, const row_output &outp
     }
 }
 
+// A file may be named once: what is read must not be written, and one output not over the other.
+void check_file_names(const run_options &options) {
+    const auto refuse_same = [](const std::string &path, const char *option, const std::string &other,
+                                const char *what) {
+        std::error_code ignored;
+        if (path == "-" || other == "-" || !std::filesystem::is_regular_file(path, ignored)) return;
+        if (!std::filesystem::equivalent(path, other, ignored)) return;
+        throw failure(format("%s %s is %s", option, path.c_str(), what), "write to another file");
+    };
+    refuse_same(options.output, "--output", options.input, "the input file");
+    refuse_same(options.summary, "--summary", options.input, "the input file");
+    refuse_same(options.summary, "--summary", options.output, "the file of --output");
+}
+
 void write_rows(output &out, const std::vector<float> &scores, size_t width) {
     std::string text;
     for (size_t i = 0; i < scores.size(); ++i) {
@@ -96,6 +111,18 @@ void write_rows(output &out, const std::vector<float> &scores, size_t width) {
         text += (i + 1) % width == 0 ? '\n' : ',';
     }
     out.write(text);
+    out.flush();  // who gives rows one by one gets scores one by one
+}
+
+void add_scores(run_totals &totals, const std::vector<float> &scores, label_column &labels) {
+    for (size_t i = 0; i < scores.size(); ++i) {
+        if (std::isnan(scores[i]))
+            throw failure(
+                format("row %zu has the score nan: its numbers are too large for the model", totals.rows + i + 1),
+                "leave the row out, or leave --label out to get the other rows' scores");
+        totals.scores.add(scores[i], labels.labels[i]);
+    }
+    labels.labels.clear();
 }
 
 template <class Rows>
@@ -123,11 +150,8 @@ run_totals score(const run_options &options, const model_handle &model, Rows row
         if (rows.size() == 0) break;
         run_batch(rows, session, result, scores);
         write_rows(out, scores, result.width);
+        if (labels) add_scores(totals, scores, *labels);
         totals.rows += rows.size();
-        if (labels) {
-            for (size_t i = 0; i < rows.size(); ++i) totals.scores.add(scores[i], labels->labels[i]);
-            labels->labels.clear();
-        }
         rows.clear();
         if (line.due()) show_progress(line, reader, totals);
     }
@@ -158,9 +182,7 @@ void report_totals(const run_options &options, const run_totals &totals) {
 }
 
 void run_model(const run_options &options) {
-    std::error_code ignored;
-    if (std::filesystem::equivalent(options.input, options.output, ignored))
-        throw failure("--output " + options.output + " is the input file", "write to another file");
+    check_file_names(options);
     const context_handle context = make_context(options.threads);
     const model_handle model = load_model(context, options.model.directory, options.model.options());
     const ss1_model_info info = describe(model);

@@ -12,11 +12,10 @@ namespace ss1::cli {
 double percentile(std::span<const double> sorted, double fraction);
 double mean(std::span<const double> samples);
 
-// Scores with their labels, for the area under the ROC curve and the log loss.
+// Scores with their labels, for the area under the ROC curve and the log loss. A score is never NaN: it has no rank.
 class binary_scores {
   public:
     void add(float probability, bool label) { rows_.push_back({probability, label}); }
-    size_t size() const { return rows_.size(); }
     // Exact: ties get midranks. None unless both labels occur.
     std::optional<double> auc() const;
     // None without rows. Probabilities are kept 2^-23 away from 0 and 1, where f32 can no longer tell them apart.

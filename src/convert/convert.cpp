@@ -111,10 +111,10 @@ ss1_status select_layers(const model_directory &directory, const ss1_convert_opt
 }
 
 // The authors' files call Z plainly `weight`. Their width may be padded to another multiple; what counts are live
-// columns.
+// columns. model_directory_check() has been: a layer that is not tied then has its `weight`.
 ss1_status check_ssl_shapes(const model_directory &directory, const tied_layers &layers) {
     for (const auto &[name, desc] : layers) {
-        const model_tensor &tensor = *directory.find(name + ".weight");  // selected layers have one
+        const model_tensor &tensor = *directory.find(name + ".weight");
         const mapping map(desc);
         const size_t padded = (desc.K / desc.c + 31) / 32 * 32;  // their constructor rounds up to 32
         const std::vector<size_t> &shape = tensor.stored.shape;
@@ -231,8 +231,8 @@ ss1_status convert_model(ss1_context &context, const char *directory, const char
     tied_layers layers;
     SS1_TRY(select_layers(source, options, layers));
     if (options.from == SS1_CONVERT_FROM_SSL) {
-        SS1_TRY(check_ssl_shapes(source, layers));
         SS1_TRY(model_directory_check(source, layers));
+        SS1_TRY(check_ssl_shapes(source, layers));
     } else {
         SS1_TRY(model_directory_check(source));
     }

@@ -35,8 +35,8 @@ std::vector<place> places_of_block(const mapping &map, size_t j) {
 using matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
 // Z_j^T = (A^T S A + lambda I)^-1 A^T S W_j^T with A the K x Kz matrix of `places`; outputs n0..n1-1.
-void fit_block(const std::vector<place> &places, size_t kz, const float *weight, size_t ldw, const float *moment,
-               size_t n0, size_t n1, float *z, size_t ldz) {
+ss1_status fit_block(const std::vector<place> &places, size_t kz, const float *weight, size_t ldw, const float *moment,
+                     size_t n0, size_t n1, matrix &fit) {
     const size_t K = places.size(), n = n1 - n0;
     const auto index = [](size_t v) { return static_cast<Eigen::Index>(v); };
     const Eigen::Map<const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>, 0,
@@ -57,9 +57,27 @@ void fit_block(const std::vector<place> &places, size_t kz, const float *weight,
     }
     const double ridge = std::max(1e-3 * gram.trace() / static_cast<double>(kz), 1e-30);
     gram.diagonal().array() += ridge;
-    const matrix fit = gram.llt().solve(right);
-    for (size_t i = 0; i < n; ++i)
-        for (size_t k = 0; k < kz; ++k) z[(n0 + i) * ldz + k] = static_cast<float>(fit(index(k), index(i)));
+    const Eigen::LLT<matrix> factors(gram);
+    SS1_CHECK(gram.allFinite() && factors.info() == Eigen::Success, SS1_ERROR_INVALID_ARGUMENT,
+              "second_moment is not finite and positive semidefinite, as the mean of x^T x over rows x is");
+    fit = factors.solve(right);
+    return SS1_OK;
+}
+
+// Nothing is written before every block is known to have a solution.
+ss1_status project_by_moment(const mapping &map, const float *weight, size_t ldw, const float *moment, float *z,
+                             size_t ldz) {
+    const ss1_linear_desc &desc = map.desc;
+    std::vector<matrix> fits(map.output_blocks());
+    for (size_t j = 0; j < fits.size(); ++j) {
+        const size_t n0 = j * desc.block_n, n1 = std::min<size_t>(desc.N, n0 + desc.block_n);
+        SS1_TRY(fit_block(places_of_block(map, j), map.stored_columns, weight, ldw, moment, n0, n1, fits[j]));
+    }
+    for (size_t n = 0; n < desc.N; ++n) {
+        const auto column = fits[n / desc.block_n].col(static_cast<Eigen::Index>(n % desc.block_n));
+        std::copy(column.begin(), column.end(), z + n * ldz);
+    }
+    return SS1_OK;
 }
 
 void mean_row(const std::vector<place> &places, const std::vector<uint32_t> &count, const float *weight, float *z) {
@@ -74,13 +92,10 @@ void mean_row(const std::vector<place> &places, const std::vector<uint32_t> &cou
 ss1_status project(const ss1_linear_desc &desc, const float *weight, size_t ldw, const float *moment, float *z,
                    size_t ldz) {
     const mapping map(desc);
+    if (moment) return project_by_moment(map, weight, ldw, moment, z, ldz);
     for (size_t j = 0; j < map.output_blocks(); ++j) {
         const std::vector<place> places = places_of_block(map, j);
         const size_t n0 = j * desc.block_n, n1 = std::min<size_t>(desc.N, n0 + desc.block_n);
-        if (moment) {
-            fit_block(places, map.stored_columns, weight, ldw, moment, n0, n1, z, ldz);
-            continue;
-        }
         std::vector<uint32_t> count(map.stored_columns, 0);
         for (const place &p : places)
             if (p.column != npos) ++count[p.column];

@@ -6,6 +6,7 @@
 namespace ss1 {
 
 // weight [N, K] -> z [N, Kz]: the mean of the tied entries, or with `moment` [K, K] the fit to the layer's output.
+// SS1_ERROR_INVALID_ARGUMENT if `moment` is not finite and positive semidefinite; z is then as it was.
 ss1_status project(const ss1_linear_desc &desc, const float *weight, size_t ldw, const float *moment, float *z,
                    size_t ldz);
 

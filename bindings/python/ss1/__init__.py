@@ -188,8 +188,8 @@ class Context(_Handle):
         # Kept here, and by what is made from this context, for as long as C may call it. () is NULL: silence.
         self._log = _capi.LogFunction(forward) if log else _capi.LogFunction()
         options = _capi.ContextOptions(
-            num_threads=_unsigned("num_threads", num_threads), max_isa=max_isa and max_isa.encode(), log=self._log,
-            backend=backend and backend.encode(), device=device, log_level=_name_of("log_level", log_level, _LOG_LEVELS))
+            num_threads=_unsigned("num_threads", num_threads), max_isa=max_isa.encode() if max_isa else None, log=self._log,
+            backend=backend.encode() if backend else None, device=device, log_level=_name_of("log_level", log_level, _LOG_LEVELS))
         handle = ctypes.c_void_p()
         _check(_lib.ss1_context_create(options, handle))
         self._own(handle, _lib.ss1_context_destroy)

@@ -83,6 +83,7 @@ class Context(TestCase):
         self.refused("Context is closed", ss1.Layer, context, uniform(16, 16))
 
     def test_bad_options(self):
+        ss1.Context(max_isa="", backend="").close()  # no limit, no plugin
         self.refused("num_threads=-1", ss1.Context, num_threads=-1)
         self.refused("log_level='loud'", ss1.Context, log_level="loud")
         self.refused("nothing", ss1.Context, max_isa="nothing")
@@ -93,6 +94,7 @@ class Context(TestCase):
         with ss1.Context(log=lambda level, message: lines.append((level, message)), log_level="debug") as context:
             layer = ss1.Layer(context, uniform(16, 32))
         layer(uniform(1, 32))  # outlives its context, and so does the callback
+        self.assertTrue(any(level == "info" and "threads" in message for level, message in lines), lines)
         for level, message in lines:
             self.assertIn(level, ("error", "warning", "info", "debug"))
             self.assertIsInstance(message, str)
@@ -164,6 +166,8 @@ class Layer(TestCase):
         fixed = uniform(2, 32)
         fixed.flags.writeable = False
         self.refused("out: is read-only", layer, uniform(2, 256), out=fixed)
+        odd = numpy.zeros(2 * 256 * 4 + 1, numpy.uint8)
+        self.refused("x.* is not aligned", layer, odd[1:].view(numpy.float32).reshape(2, 256))
         both = uniform(4, 256)
         self.refused("overlap", layer, both, out=both[:, :32])
 
@@ -193,6 +197,13 @@ class Projection(TestCase):
             return numpy.square(x @ (fitted - weight).T).mean()
 
         self.assertLess(error(second_moment=moment), 0.9 * error())
+
+    def test_second_moment_that_is_none(self):
+        options = dict(c=2, block_k=16, block_n=16, step=4)
+        broken = numpy.identity(64, numpy.float32)
+        broken[48:, 48:] *= -3  # symmetric, but x @ broken @ x < 0 for some x
+        self.refused("second_moment", ss1.project, uniform(48, 64), **options, second_moment=broken)
+        self.refused("second_moment", ss1.project, uniform(48, 64), **options, second_moment=broken * numpy.nan)
 
     def test_bad_arguments(self):
         self.refused("weight: has 1 dimensions", ss1.project, uniform(64), c=2)

@@ -45,7 +45,7 @@ def write(path, tensors, metadata=None):
 
 
 def read(path):
-    """Read every tensor of `path` as {name: array}. Raises ValueError, naming the rule, if the file is damaged."""
+    """Read every tensor of `path` as {name: array}. Raises ValueError, naming the rule, if types, sizes or offsets are wrong."""
     with open(path, "rb") as file:
         data = file.read()
     size = struct.unpack_from("<Q", data)[0] if len(data) >= 8 else None
