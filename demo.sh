@@ -17,7 +17,7 @@ say "This machine"
 say "Lecture ratings (InstEval): will a student rate a lecture 4 or 5? Held-out rows, dense against SS1 at c = 4"
 for model in insteval-dense insteval-ss1; do
     printf '%s: ' "$model"
-    "$ss1" run "$models/$model" --input "$rows" --label label --output /dev/null
+    "$ss1" run "$models/$model" --input "$rows" --label label --output /dev/null 2>&1
 done
 
 say "Latency of both, interleaved in one run"

@@ -7,6 +7,8 @@ cd "$(dirname "$0")"
 install_packages "${build_packages[@]}" "${test_packages[@]}"
 configure_and_build build/test --buildtype=release ${CI:+--werror}
 say "Testing"
-meson test -C build/test --print-errorlogs
+result=0
+meson test -C build/test --print-errorlogs || result=$?
 awk '/^Ok:/ {ok = $2} /^(Fail|Timeout|Unexpected Pass):/ {bad += $NF} END {printf "%d passed, %d failed\n", ok, bad}' \
     build/test/meson-logs/testlog.txt
+exit $result
