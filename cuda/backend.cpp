@@ -6,6 +6,8 @@
 
 #include <cublas_v2.h>
 
+#include <algorithm>
+#include <climits>
 #include <memory>
 #include <new>
 #include <string>
@@ -145,6 +147,11 @@ size_t layer_scratch(const void *, size_t) {
 ss1_status multiply(const layer &l, const float *x, size_t ldx, float *y, size_t ldy, size_t m, cudaStream_t stream) {
     const mapping &map = l.map;
     const size_t kz = map.stored_columns, groups = map.groups();
+    if (std::max({m, map.desc.N, kz, ldx, ldy}) > INT_MAX)
+        return fail(SS1_ERROR_UNSUPPORTED, "cuBLAS counts in int: m=" + std::to_string(m) +
+                                               ", ldx=" + std::to_string(ldx) + ", ldy=" + std::to_string(ldy) +
+                                               ", Kz=" + std::to_string(kz) + ", N=" + std::to_string(map.desc.N) +
+                                               " must all be below 2^31");
     cublasHandle_t handle = handle_of_thread(l.device);
     if (!handle || cublasSetStream(handle, stream) != CUBLAS_STATUS_SUCCESS)
         return fail(SS1_ERROR_BACKEND, "cuBLAS cannot start");
@@ -215,7 +222,9 @@ void layer_describe(const void *state, ss1_layer_info *info) {
 }
 
 void layer_destroy(void *state) {
-    delete static_cast<layer *>(state);
+    const layer *l = static_cast<layer *>(state);
+    cudaSetDevice(l->device);  // the stream that frees the weights is the current device's
+    delete l;
 }
 
 constexpr ss1_backend backend = {SS1_BACKEND_ABI, sizeof(ss1_backend), "cuda",         score,        layer_create,

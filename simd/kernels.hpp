@@ -18,7 +18,7 @@ inline constexpr mask avx512 = 1u << 3;  // F, BW, DQ, VL, CD
 inline constexpr mask avx512vnni = 1u << 4;
 inline constexpr mask avx512bf16 = 1u << 5;
 inline constexpr mask avx512fp16 = 1u << 6;
-inline constexpr mask amx_bf16 = 1u << 7;  // with AMX-TILE and the kernel's permission
+inline constexpr mask amx_bf16 = 1u << 7;  // with AMX-TILE
 inline constexpr mask amx_int8 = 1u << 8;
 inline constexpr mask neon = 1u << 9;
 inline constexpr mask neondot = 1u << 10;
@@ -97,9 +97,9 @@ struct norm_kernel {
     isa::mask needs;
 };
 
-// softmax:  y[i,j] = exp(scale*y[i,j] - max) / sum over the first n columns, in place, n >= 1; [m, n] row-major, ldy
-// elements
-//   Columns n..ldy-1 are kept. A row that holds NaN becomes NaN.
+// softmax:  y[i,j] = exp(scale*y[i,j] - max) / sum over the first n columns, in place, n >= 1
+//   [m, n] row-major, ldy elements; columns n..ldy-1 are kept.
+//   A row that holds NaN becomes NaN.
 struct softmax_args {
     float *y;
     size_t m, n, ldy;
@@ -127,9 +127,9 @@ struct bag_kernel {
     isa::mask needs;
 };
 
-// interact:  for each b < batch, with t = [f, d] row-major at t + b*ldt: z[b, p] = <t_i, t_j> for the pairs (i, j), i
-// ascending,
-//   j = 0 .. i-1 (itself: 0 .. i); z row b starts at z + b*ldz. f(f-1)/2 or f(f+1)/2 pairs.
+// interact:  z[b,p] = <t_i, t_j> for the p-th pair (i, j) with j < i (itself: j <= i), i ascending, then j
+//   t_i is row i of the [f, d] row-major matrix at t + b*ldt, b < batch
+//   z row b starts at z + b*ldz: f(f-1)/2 or f(f+1)/2 pairs
 struct interact_args {
     const float *t;
     float *z;

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // The C API: checks arguments, catches what must not cross the boundary, calls the parts. No logic of its own.
-#include <cstring>
-
-#include "backend.hpp"
 #include "context.hpp"
 #include "convert/convert.hpp"
 #include "convert/project.hpp"
 #include "model/model.hpp"
 #include "op/linear.hpp"
 #include "op/mapping.hpp"
+#include "span.hpp"
 #include "status.hpp"
 
 namespace {
 
-using ss1::fail;
+using ss1::check_apart;
 using ss1::guarded;
+using ss1::matrix_span;
+using ss1::memory_span;
 
 #define SS1_NOT_NULL(argument) SS1_CHECK(argument, SS1_ERROR_INVALID_ARGUMENT, #argument " is NULL")
 
@@ -26,31 +26,6 @@ ss1_status check_struct(const T &value, const char *name, const char *init) noex
     return SS1_OK;
 }
 
-struct span_of_bytes {
-    uintptr_t begin, end;
-};
-
-// The bytes of a [rows, columns] f32 matrix with leading dimension ld; fails where their end does not fit the address
-// space.
-ss1_status matrix_span(const char *name, const void *data, size_t rows, size_t columns, size_t ld,
-                       span_of_bytes &span) noexcept {
-    const auto address = reinterpret_cast<uintptr_t>(data);
-    size_t elements = 0, bytes = 0;
-    SS1_CHECK(!__builtin_mul_overflow(rows - 1, ld, &elements) &&
-                  !__builtin_add_overflow(elements, columns, &elements) &&
-                  !__builtin_mul_overflow(elements, sizeof(float), &bytes) &&
-                  !__builtin_add_overflow(address, bytes, &span.end),
-              SS1_ERROR_INVALID_ARGUMENT, "%s: %zu rows of %zu elements do not fit the address space", name, rows, ld);
-    SS1_CHECK(address % alignof(float) == 0, SS1_ERROR_INVALID_ARGUMENT, "%s=%p is not aligned to %zu bytes", name,
-              data, alignof(float));
-    span.begin = address;
-    return SS1_OK;
-}
-
-bool overlap(const span_of_bytes &a, const span_of_bytes &b) noexcept {
-    return a.begin < b.end && b.begin < a.end;
-}
-
 ss1_status check_run(const ss1_layer &layer, ss1_linear_args &args) noexcept {
     const size_t K = layer.desc.K, N = layer.desc.N;
     SS1_CHECK(args.x, SS1_ERROR_INVALID_ARGUMENT, "args.x is NULL");
@@ -59,10 +34,10 @@ ss1_status check_run(const ss1_layer &layer, ss1_linear_args &args) noexcept {
     if (args.ldy == 0) args.ldy = N;
     SS1_CHECK(args.ldx >= K, SS1_ERROR_INVALID_ARGUMENT, "args.ldx=%zu is below K=%zu", args.ldx, K);
     SS1_CHECK(args.ldy >= N, SS1_ERROR_INVALID_ARGUMENT, "args.ldy=%zu is below N=%zu", args.ldy, N);
-    span_of_bytes x{}, y{};
+    memory_span x{}, y{};
     SS1_TRY(matrix_span("args.x", args.x, args.m, K, args.ldx, x));
     SS1_TRY(matrix_span("args.y", args.y, args.m, N, args.ldy, y));
-    SS1_CHECK(!overlap(x, y), SS1_ERROR_INVALID_ARGUMENT, "args.y=%p overlaps args.x=%p", args.y, args.x);
+    SS1_TRY(check_apart("args.y", y, "args.x", x));
     SS1_CHECK(reinterpret_cast<uintptr_t>(args.scratch) % 64 == 0, SS1_ERROR_INVALID_ARGUMENT,
               "args.scratch=%p is not a multiple of 64", args.scratch);
     return SS1_OK;
@@ -82,14 +57,28 @@ ss1_status run_with_pool(const ss1_layer &layer, ss1_linear_args &args, size_t b
     return status;
 }
 
-ss1_status resolve_for_weights(const ss1_linear_desc *desc, size_t ldz, size_t ldw, ss1_linear_desc &resolved,
-                               size_t &kz) {
+// What ss1_project() and ss1_expand() have in common: a dense weight and its stored form, one of which is written.
+struct weight_pair {
+    ss1_linear_desc desc;  // resolved
+    size_t ldw, ldz;
+    memory_span weight, z;
+};
+
+ss1_status check_weights(const ss1_linear_desc *desc, const float *weight, size_t ldw, const float *z, size_t ldz,
+                         weight_pair &pair) noexcept {
     SS1_NOT_NULL(desc);
-    resolved = *desc;
-    SS1_TRY(ss1::linear_resolve(resolved, &kz));
-    SS1_CHECK(ldz == 0 || ldz >= kz, SS1_ERROR_INVALID_ARGUMENT, "ldz=%zu is below the stored columns Kz=%zu", ldz, kz);
-    SS1_CHECK(ldw == 0 || ldw >= resolved.K, SS1_ERROR_INVALID_ARGUMENT, "ldw=%zu is below K=%zu", ldw, resolved.K);
-    return SS1_OK;
+    SS1_NOT_NULL(weight);
+    SS1_NOT_NULL(z);
+    pair.desc = *desc;
+    size_t kz = 0;
+    SS1_TRY(ss1::linear_resolve(pair.desc, &kz));
+    const size_t K = pair.desc.K, N = pair.desc.N;
+    pair.ldw = ldw ? ldw : K;
+    pair.ldz = ldz ? ldz : kz;
+    SS1_CHECK(pair.ldw >= K, SS1_ERROR_INVALID_ARGUMENT, "ldw=%zu is below K=%zu", ldw, K);
+    SS1_CHECK(pair.ldz >= kz, SS1_ERROR_INVALID_ARGUMENT, "ldz=%zu is below the stored columns Kz=%zu", ldz, kz);
+    SS1_TRY(matrix_span("weight", weight, N, K, pair.ldw, pair.weight));
+    return matrix_span("z", z, N, kz, pair.ldz, pair.z);
 }
 
 }  // namespace
@@ -145,9 +134,7 @@ ss1_status ss1_context_load_backend(ss1_context *context, const char *name) {
     return guarded(__func__, [&] {
         SS1_NOT_NULL(context);
         SS1_NOT_NULL(name);
-        SS1_TRY(ss1::backend_load(*context, name));
-        ss1::context_refresh_backends(*context);
-        return SS1_OK;
+        return ss1::context_use_backend(*context, name);
     });
 }
 
@@ -171,23 +158,25 @@ ss1_status ss1_linear_resolve(ss1_linear_desc *desc, size_t *stored_columns) {
 ss1_status ss1_project(const ss1_linear_desc *desc, const float *weight, size_t ldw, const float *second_moment,
                        float *z, size_t ldz) {
     return guarded(__func__, [&] {
-        ss1_linear_desc resolved;
-        size_t kz = 0;
-        SS1_TRY(resolve_for_weights(desc, ldz, ldw, resolved, kz));
-        SS1_NOT_NULL(weight);
-        SS1_NOT_NULL(z);
-        return ss1::project(resolved, weight, ldw ? ldw : resolved.K, second_moment, z, ldz ? ldz : kz);
+        weight_pair pair;
+        SS1_TRY(check_weights(desc, weight, ldw, z, ldz, pair));
+        SS1_TRY(check_apart("z", pair.z, "weight", pair.weight));
+        if (second_moment) {
+            const size_t K = pair.desc.K;
+            memory_span moment{};
+            SS1_TRY(matrix_span("second_moment", second_moment, K, K, K, moment));
+            SS1_TRY(check_apart("z", pair.z, "second_moment", moment));
+        }
+        return ss1::project(pair.desc, weight, pair.ldw, second_moment, z, pair.ldz);
     });
 }
 
 ss1_status ss1_expand(const ss1_linear_desc *desc, const float *z, size_t ldz, float *weight, size_t ldw) {
     return guarded(__func__, [&] {
-        ss1_linear_desc resolved;
-        size_t kz = 0;
-        SS1_TRY(resolve_for_weights(desc, ldz, ldw, resolved, kz));
-        SS1_NOT_NULL(z);
-        SS1_NOT_NULL(weight);
-        ss1::expand(resolved, z, ldz ? ldz : kz, weight, ldw ? ldw : resolved.K);
+        weight_pair pair;
+        SS1_TRY(check_weights(desc, weight, ldw, z, ldz, pair));
+        SS1_TRY(check_apart("weight", pair.weight, "z", pair.z));
+        ss1::expand(pair.desc, z, pair.ldz, weight, pair.ldw);
         return SS1_OK;
     });
 }

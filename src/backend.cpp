@@ -26,6 +26,12 @@ std::vector<std::string> search_paths(const std::string &name) {
     return paths;
 }
 
+std::string paths_in_words(const std::string &name) {
+    std::string words;
+    for (const std::string &path : search_paths(name)) words += (words.empty() ? "" : " or ") + path;
+    return words;
+}
+
 std::string existing_path(const std::string &name) {
     for (const std::string &path : search_paths(name))
         if (access(path.c_str(), R_OK) == 0) return path;
@@ -34,27 +40,22 @@ std::string existing_path(const std::string &name) {
 
 }  // namespace
 
-ss1_status backend_load(ss1_context &context, const char *name) {
-    if (std::strcmp(name, cpu_backend.name) == 0) {
-        context.backend = &cpu_backend;
-        return SS1_OK;
-    }
+ss1_status backend_load(const ss1_context &context, const char *name, const ss1_backend *&backend) {
     const std::string path = existing_path(name);
     SS1_CHECK(!path.empty(), SS1_ERROR_BACKEND, "backend %s: no file %s; install it there or set SS1_BACKEND_PATH",
-              name, search_paths(name).back().c_str());
+              name, paths_in_words(name).c_str());
     // Never closed: a backend's threads and device state cannot be taken down safely while layers may exist.
     void *library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     SS1_CHECK(library, SS1_ERROR_BACKEND, "backend %s: %s", name, dlerror());
     const auto entry = reinterpret_cast<decltype(&ss1_backend_entry)>(dlsym(library, "ss1_backend_entry"));
     SS1_CHECK(entry, SS1_ERROR_BACKEND, "backend %s: %s has no ss1_backend_entry", name, path.c_str());
-    const ss1_backend *backend = entry(&host);
-    SS1_CHECK(backend && backend->abi == SS1_BACKEND_ABI, SS1_ERROR_BACKEND,
+    const ss1_backend *found = entry(&host);
+    SS1_CHECK(found && found->abi == SS1_BACKEND_ABI, SS1_ERROR_BACKEND,
               "backend %s: %s has another ABI than this library's %d", name, path.c_str(), SS1_BACKEND_ABI);
     const char *reason = "no reason given";
-    SS1_CHECK(backend->score(&reason) > 0, SS1_ERROR_BACKEND, "backend %s: not usable on this machine: %s", name,
-              reason);
-    context.backend = backend;
-    log(context, SS1_LOG_INFO, "backend %s from %s", backend->name, path.c_str());
+    SS1_CHECK(found->score(&reason) > 0, SS1_ERROR_BACKEND, "backend %s: not usable on this machine: %s", name, reason);
+    backend = found;
+    log(context, SS1_LOG_INFO, "backend %s from %s", found->name, path.c_str());
     return SS1_OK;
 }
 
@@ -66,8 +67,7 @@ std::vector<info_text> backend_survey(const ss1_backend &used) {
     if (std::strcmp(used.name, "cuda") != 0) {
         const std::string path = existing_path("cuda");
         backends.push_back(
-            {"cuda", path.empty() ? "no file " + search_paths("cuda").back() : "found at " + path + ", not loaded",
-             false});
+            {"cuda", path.empty() ? "no file " + paths_in_words("cuda") : "found at " + path + ", not loaded", false});
     }
     return backends;
 }

@@ -23,6 +23,8 @@ size_t default_alignment(size_t bytes) noexcept {
 }
 
 void *default_alloc(size_t bytes) noexcept {
+    // No object is larger; operator new rounds up to the alignment, and libstdc++'s wraps to a few bytes there.
+    if (bytes > PTRDIFF_MAX) return nullptr;
     const size_t alignment = default_alignment(bytes);
     void *p = ::operator new (bytes, std::align_val_t{alignment}, std::nothrow);
     if (p && alignment == huge_page) madvise(p, bytes, MADV_HUGEPAGE);  // advice only: a refusal changes nothing

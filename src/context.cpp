@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "context.hpp"
 
+#include <algorithm>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -108,14 +109,13 @@ ss1_status choose_isas(const ss1_context_options &options, ss1_context &context)
         const bool has = (found & level.bit) == level.bit;
         if (!above) allowed |= level.bit;
         const bool needed = needed_isas() & level.bit;
-        std::string reason = !has     ? cpu_missing_reason(level.bit)
+        std::string reason = !has     ? "not found on this CPU"
                              : above  ? "above " + std::string(source) + "=" + wanted
                              : needed ? "found and used"
                                       : "found, but no kernel of this version needs it";
         if (level.bit) context.isa_texts.push_back({level.name, std::move(reason), has && !above && needed});
         if (wanted && std::strcmp(wanted, level.name) == 0) {
-            SS1_CHECK(has, SS1_ERROR_UNSUPPORTED, "%s=%s is above this machine: %s", source, wanted,
-                      cpu_missing_reason(level.bit));
+            SS1_CHECK(has, SS1_ERROR_UNSUPPORTED, "%s=%s is above this machine: not found on this CPU", source, wanted);
             known = above = true;
         }
     }
@@ -132,7 +132,7 @@ ss1_status choose_log(const ss1_context_options &options, ss1_context &context) 
     context.log = options.log;
     context.log_user = options.log_user;
     if (options.log_level) context.log_level = options.log_level;
-    if (verbose) context.log_level = static_cast<ss1_log_level>(verbose);
+    if (verbose) context.log_level = std::max(context.log_level, static_cast<ss1_log_level>(verbose));
     return SS1_OK;
 }
 
@@ -148,9 +148,11 @@ void add_kernels(const table<K> &rows, ss1_context &context) {
     }
 }
 
-void point(const std::vector<info_text> &texts, std::vector<ss1_info_item> &items) {
-    items.clear();
+// The texts stay where they are when their vector is moved.
+std::vector<ss1_info_item> items_of(const std::vector<info_text> &texts) {
+    std::vector<ss1_info_item> items;
     for (const info_text &t : texts) items.push_back({t.name.c_str(), t.used, t.reason.c_str()});
+    return items;
 }
 
 }  // namespace
@@ -191,9 +193,7 @@ ss1_status context_create(const ss1_context_options &options, ss1_context **out)
     SS1_TRY(choose_log(options, *context));
     SS1_TRY(choose_threads(options, *context));
     SS1_TRY(choose_isas(options, *context));
-    context->backend = &cpu_backend;
-    context->wanted_backend = options.backend ? options.backend : "cpu";
-    if (context->wanted_backend != "cpu") SS1_TRY(backend_load(*context, context->wanted_backend.c_str()));
+    SS1_TRY(context_use_backend(*context, options.backend ? options.backend : cpu_backend.name));
     context->cpu_name = cpu_model_name();
     add_kernels(gemm_kernels(), *context);
     add_kernels(sketch_kernels(), *context);
@@ -202,9 +202,8 @@ ss1_status context_create(const ss1_context_options &options, ss1_context **out)
     add_kernels(softmax_kernels(), *context);
     add_kernels(bag_kernels(), *context);
     add_kernels(interact_kernels(), *context);
-    point(context->isa_texts, context->isa_items);
-    point(context->kernel_texts, context->kernel_items);
-    context_refresh_backends(*context);
+    context->isa_items = items_of(context->isa_texts);
+    context->kernel_items = items_of(context->kernel_texts);
     log(*context, SS1_LOG_INFO, "%u threads: %s", context->num_threads, context->threads_reason.c_str());
     for (const info_text &t : context->isa_texts)
         log(*context, SS1_LOG_INFO, "isa %s: %s", t.name.c_str(), t.reason.c_str());
@@ -214,9 +213,15 @@ ss1_status context_create(const ss1_context_options &options, ss1_context **out)
     return SS1_OK;
 }
 
-void context_refresh_backends(ss1_context &context) {
-    context.backend_texts = backend_survey(*context.backend);
-    point(context.backend_texts, context.backend_items);
+ss1_status context_use_backend(ss1_context &context, const char *name) {
+    const ss1_backend *backend = &cpu_backend;
+    if (std::strcmp(name, cpu_backend.name) != 0) SS1_TRY(backend_load(context, name, backend));
+    std::vector<info_text> texts = backend_survey(*backend);
+    std::vector<ss1_info_item> items = items_of(texts);
+    context.backend = backend;
+    context.backend_texts = std::move(texts);
+    context.backend_items = std::move(items);
+    return SS1_OK;
 }
 
 void context_info(const ss1_context &context, ss1_info &info) noexcept {

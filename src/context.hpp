@@ -43,7 +43,6 @@ struct ss1_context {
     ss1_log_level log_level = SS1_LOG_WARNING;
     ss1::isa::mask usable = ss1::isa::none;
     const ss1_backend *backend = nullptr;
-    std::string wanted_backend;
     int32_t device = 0;
     mutable ss1::scratch_pool scratch;
 
@@ -78,7 +77,9 @@ class context_ref {
 ss1_status context_create(const ss1_context_options &options, ss1_context **context);
 void context_release(ss1_context *context) noexcept;
 void context_info(const ss1_context &context, ss1_info &info) noexcept;
-void context_refresh_backends(ss1_context &context);
+// Makes `name`, a built-in backend or a plugin to load, the one of layers created from now on; on error nothing
+// changes.
+ss1_status context_use_backend(ss1_context &context, const char *name);
 
 [[gnu::format(printf, 3, 4)]] void log(const ss1_context &context, ss1_log_level level, const char *format,
                                        ...) noexcept;

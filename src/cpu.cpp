@@ -2,7 +2,6 @@
 #include "cpu.hpp"
 
 #include <sched.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -57,13 +56,6 @@ uint64_t read_xcr0() noexcept {
     return uint64_t{high} << 32 | low;
 }
 
-// Linux gives the 8 KB of tile state only to processes that ask (arch_prctl(2), ARCH_REQ_XCOMP_PERM,
-// XFEATURE_XTILEDATA).
-bool request_amx() noexcept {
-    constexpr long req_xcomp_perm = 0x1023, xtiledata = 18;
-    return syscall(SYS_arch_prctl, req_xcomp_perm, xtiledata) == 0;
-}
-
 isa::mask detect() noexcept {
     const cpuid_result l1 = cpuid(1, 0), l7 = cpuid(7, 0), l71 = cpuid(7, 1), ext = cpuid(0x80000001u, 0);
     isa::mask found = 0;
@@ -81,7 +73,9 @@ isa::mask detect() noexcept {
     if (all(l7.c, {11})) found |= isa::avx512vnni;
     if (all(l71.a, {5})) found |= isa::avx512bf16;
     if (all(l7.d, {23})) found |= isa::avx512fp16;
-    if (tiles && all(l7.d, {24}) && request_amx()) {
+    // A kernel that uses tiles will also need the system's permission (arch_prctl, ARCH_REQ_XCOMP_PERM). It is not
+    // asked for while there is none: it makes every signal stack of the process larger.
+    if (tiles && all(l7.d, {24})) {
         if (all(l7.d, {22})) found |= isa::amx_bf16;
         if (all(l7.d, {25})) found |= isa::amx_int8;
     }
@@ -163,18 +157,6 @@ isa::mask cpu_detect_isas() noexcept {
     return found;
 }
 
-const char *cpu_missing_reason(isa::mask bit) noexcept {
-#if defined(__x86_64__)
-    if (bit & (isa::amx_bf16 | isa::amx_int8)) {
-        const uint32_t d = cpuid(7, 0).d;
-        if (all(d, {24, bit == isa::amx_bf16 ? 22 : 25}))
-            return "on this CPU, but the system refused the permission (arch_prctl)";
-    }
-#endif
-    (void)bit;
-    return "not found on this CPU";
-}
-
 cache_sizes cpu_caches() noexcept {
     return {cache_size(_SC_LEVEL1_DCACHE_SIZE), cache_size(_SC_LEVEL2_CACHE_SIZE), cache_size(_SC_LEVEL3_CACHE_SIZE)};
 }
@@ -199,7 +181,7 @@ cpu_budget cpu_usable_threads() {
     uint32_t threads = cpus;
     if (quota > 0) {
         reason << ", cgroup quota of " << quota;
-        threads = std::min(cpus, static_cast<uint32_t>(std::ceil(quota)));
+        threads = static_cast<uint32_t>(std::min<double>(cpus, std::ceil(quota)));
     } else {
         reason << ", no cgroup quota";
     }

@@ -15,11 +15,8 @@ struct isa_level {
 };
 std::span<const isa_level> isa_levels() noexcept;  // those of this architecture; the first is "none"
 
-// Instruction sets that the CPU has and the system lets us use (XCR0; AMX also needs a permission, asked for once).
+// Instruction sets that the CPU has and the system saves the registers of (XCR0).
 isa::mask cpu_detect_isas() noexcept;
-
-// Why a level is not in cpu_detect_isas(), as a sentence for ss1_get_info().
-const char *cpu_missing_reason(isa::mask bit) noexcept;
 
 struct cache_sizes {
     size_t l1d, l2, l3;  // bytes, 0 if unknown

@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "buffer.hpp"
 #include "ss1/ss1.hpp"
 
 namespace {
@@ -134,6 +135,39 @@ TEST_CASE("bad environment variables are errors, not guesses") {
     unsetenv("SS1_NUM_THREADS");
 }
 
+TEST_CASE("SS1_VERBOSE raises the log level and never lowers it") {
+    size_t lines = 0;
+    ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
+    options.log_user = &lines;
+    options.log = [](void *user, ss1_log_level, const char *) { ++*static_cast<size_t *>(user); };
+    const auto lines_at = [&](ss1_log_level level, const char *verbose) {
+        options.log_level = level;
+        verbose ? setenv("SS1_VERBOSE", verbose, 1) : unsetenv("SS1_VERBOSE");
+        lines = 0;
+        ss1::make_context(options);
+        unsetenv("SS1_VERBOSE");
+        return lines;
+    };
+    const size_t info = lines_at(SS1_LOG_INFO, nullptr), debug = lines_at(SS1_LOG_DEBUG, nullptr);
+    REQUIRE(debug > info);
+    CHECK(lines_at(static_cast<ss1_log_level>(0), "3") == info);
+    CHECK(lines_at(SS1_LOG_INFO, "4") == debug);
+    CHECK(lines_at(SS1_LOG_DEBUG, "1") == debug);
+    setenv("SS1_VERBOSE", "5", 1);
+    ss1_context *context = nullptr;
+    CHECK(ss1_context_create(nullptr, &context) == SS1_ERROR_INVALID_ARGUMENT);
+    CHECK(std::string(ss1_last_error()).find("SS1_VERBOSE=5") != std::string::npos);
+    unsetenv("SS1_VERBOSE");
+}
+
+TEST_CASE("a size that no memory has is refused, also where rounding it up would wrap") {
+    for (const size_t bytes : {SIZE_MAX, SIZE_MAX - 5, SIZE_MAX - (size_t{1} << 20), SIZE_MAX / 2 + 1}) {
+        ss1::buffer block;
+        CHECK(block.allocate(ss1::allocator{}, bytes) == SS1_ERROR_OUT_OF_MEMORY);
+        CHECK(block.data() == nullptr);
+    }
+}
+
 TEST_CASE("bad layer descriptions and weights") {
     layer_fixture f;
     ss1_layer *layer = nullptr;
@@ -189,6 +223,22 @@ TEST_CASE("bad layer descriptions and weights") {
         {"weights size", create([](desc &, weights &w) { w.struct_size = 1; }), invalid, {"weights.struct_size=1"}},
         {"z", create([](desc &, weights &w) { w.z = nullptr; }), invalid, {"weights.z is NULL"}},
         {"ldz", create([](desc &, weights &w) { w.ldz = 100; }), invalid, {"ldz=100", "Kz=128"}},
+        {"ldz overflows",
+         create([](desc &, weights &w) { w.ldz = SIZE_MAX / 8; }),
+         invalid,
+         {"weights.z", "64 rows", "address space"}},
+        {"z misaligned",
+         create([](desc &, weights &w) {
+             w.z = reinterpret_cast<const float *>(reinterpret_cast<const char *>(w.z) + 2);
+         }),
+         invalid,
+         {"weights.z", "aligned"}},
+        {"bias misaligned",
+         create([](desc &, weights &w) {
+             w.bias = reinterpret_cast<const float *>(reinterpret_cast<const char *>(w.bias) + 1);
+         }),
+         invalid,
+         {"weights.bias", "aligned"}},
         {"null desc",
          [&] {
              const auto w = f.weights();
@@ -275,6 +325,7 @@ TEST_CASE("bad arguments of the other functions") {
     ss1_info old_info = SS1_INFO_INIT;
     old_info.struct_size = 1;
     ss1_linear_desc desc = small_desc();
+    std::vector<float> big(64 * 256 + 64 * 128), moment(256 * 256 + 64 * 128);
     ss1_model *model = nullptr;
     ss1_tensor tensor = {};
     size_t bytes = 0;
@@ -297,6 +348,33 @@ TEST_CASE("bad arguments of the other functions") {
          {"ldz=5", "Kz=128"}},
         {"expand ldw", [&] { return ss1_expand(&desc, f.z.data(), 0, f.z.data(), 5); }, invalid, {"ldw=5", "K=256"}},
         {"expand desc", [&] { return ss1_expand(nullptr, f.z.data(), 0, f.z.data(), 0); }, invalid, {"desc is NULL"}},
+        {"expand overflow",
+         [&] { return ss1_expand(&desc, f.z.data(), SIZE_MAX / 8, big.data(), 0); },
+         invalid,
+         {"z:", "address space"}},
+        {"expand onto itself",
+         [&] { return ss1_expand(&desc, big.data() + 64 * 255, 0, big.data(), 0); },
+         invalid,
+         {"weight=", "overlaps", "z="}},
+        {"project overflow",
+         [&] { return ss1_project(&desc, big.data(), 0, nullptr, f.z.data(), SIZE_MAX / 8); },
+         invalid,
+         {"z:", "address space"}},
+        {"project onto its weight",
+         [&] { return ss1_project(&desc, big.data(), 0, nullptr, big.data() + 64 * 255, 0); },
+         invalid,
+         {"z=", "overlaps", "weight="}},
+        {"project onto its second moment",
+         [&] { return ss1_project(&desc, big.data(), 0, moment.data(), moment.data() + 5, 0); },
+         invalid,
+         {"z=", "overlaps", "second_moment="}},
+        {"project misaligned",
+         [&] {
+             const auto moved = reinterpret_cast<const float *>(reinterpret_cast<const char *>(moment.data()) + 1);
+             return ss1_project(&desc, big.data(), 0, moved, f.z.data(), 0);
+         },
+         invalid,
+         {"second_moment=", "aligned"}},
         {"describe", [&] { return ss1_layer_describe(nullptr, nullptr); }, invalid, {"layer is NULL"}},
         {"backend name", [&] { return ss1_context_load_backend(f.context.get(), nullptr); }, invalid, {"name is NULL"}},
         {"backend missing",
@@ -341,10 +419,25 @@ TEST_CASE("destroy functions accept NULL and set NULL") {
     ss1_model_destroy(nullptr);
     ss1_session_destroy(nullptr);
     ss1_context *context = nullptr;
+    ss1_layer *layer = nullptr;
+    ss1_model *model = nullptr;
+    ss1_session *session = nullptr;
     ss1_context_destroy(&context);
+    ss1_layer_destroy(&layer);
+    ss1_model_destroy(&model);
+    ss1_session_destroy(&session);
+    layer_fixture f;
+    const auto desc = small_desc();
+    const auto weights = f.weights();
     REQUIRE(ss1_context_create(nullptr, &context) == SS1_OK);
+    REQUIRE(ss1_layer_create(context, &desc, &weights, &layer) == SS1_OK);
+    REQUIRE(ss1_model_load(context, SS1_TEST_DATA "/dlrm_dot", nullptr, &model) == SS1_OK);
+    REQUIRE(ss1_session_create(model, nullptr, &session) == SS1_OK);
     ss1_context_destroy(&context);
-    CHECK(context == nullptr);
+    ss1_layer_destroy(&layer);
+    ss1_model_destroy(&model);
+    ss1_session_destroy(&session);
+    CHECK((!context && !layer && !model && !session));
 }
 
 TEST_CASE("a layer outlives its context") {

@@ -2,6 +2,7 @@
 // The CUDA backend through the same C API: layers against X . ss1_expand(Z) + b in double. Host and device memory.
 // Says so and passes where there is no device: the message of the failed load is then what is tested.
 #include <cuda_runtime.h>
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstring>
@@ -30,6 +31,26 @@ struct memory {
 };
 
 }  // namespace
+
+TEST_CASE("sizes that cuBLAS cannot count are refused") {
+    const auto context = cuda_context();
+    if (!context) return;
+    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+    desc.K = 64;
+    desc.N = 16;
+    const std::vector<float> z(16 * 64);
+    ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
+    weights.z = z.data();
+    const auto layer = ss1::make_layer(context, desc, weights);
+    const memory one(64 + 64), other(64 + 64);  // y below x: the span of x, taken at its word, is 16 GiB
+    ss1_linear_args args = SS1_LINEAR_ARGS_INIT;
+    args.m = 2;
+    args.x = std::max(one.data, other.data);
+    args.ldx = (size_t{1} << 32) + 64;  // 64 as an int
+    args.y = std::min(one.data, other.data);
+    CHECK(ss1_layer_run(layer.get(), &args) == SS1_ERROR_UNSUPPORTED);
+    CHECK(std::string(ss1_last_error()).find("ldx=4294967360") != std::string::npos);
+}
 
 TEST_CASE("layers on the device equal the expanded weights") {
     const auto context = cuda_context();

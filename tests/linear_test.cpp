@@ -113,7 +113,7 @@ ss1_linear_desc random_desc(ss1_test::seeded &random) {
     ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
     desc.scheme = random.index(0, 1) ? SS1_SCHEME_MIXED : SS1_SCHEME_REFERENCE;
     desc.c = static_cast<uint32_t>(pick({1, 1, 2, 3, 4, 5, 8}));
-    desc.block_k = static_cast<uint32_t>(pick({16, 32, 64, 128}));
+    desc.block_k = static_cast<uint32_t>(pick({16, 32, 64, 128, 256}));
     desc.step = desc.scheme == SS1_SCHEME_REFERENCE ? 8 : static_cast<uint32_t>(pick({1, 2, 4, 8, 16}));
     desc.K = desc.c == 1 ? random.index(1, 700) : desc.c * desc.block_k + random.index(0, 299);
     desc.N = random.index(1, 130);
@@ -230,6 +230,7 @@ TEST_CASE("scratch of the caller is enough and not overrun") {
         ss1::check(ss1_layer_run(layer.get(), &args));
         run(layer, m, x.data(), 0, pooled.data(), 0);
         CHECK(std::memcmp(y.data(), pooled.data(), y.size() * sizeof(float)) == 0);
+        CHECK(scratch.intact());
     }
     CHECK(ss1_layer_scratch_bytes(layer.get(), 0) == 0);
     CHECK(ss1_layer_scratch_bytes(layer.get(), 1u << 20) == ss1_layer_scratch_bytes(layer.get(), 1u << 16));

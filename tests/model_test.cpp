@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <new>
 #include <random>
 #include <thread>
@@ -17,10 +18,11 @@
 
 namespace {
 
-std::atomic<size_t> news{0};  // calls of operator new by anything in this program
+std::atomic<size_t> news{0};            // calls of operator new by anything in this program
+std::atomic<size_t> fail_at{SIZE_MAX};  // the call, counted from 0, that finds no memory
 
 void *counted(size_t bytes, size_t alignment) noexcept {
-    ++news;
+    if (news++ == fail_at) return nullptr;
     if (bytes > size_t{1} << 40) return nullptr;  // sanitizers end the program where malloc says no
     return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
 }
@@ -632,14 +634,96 @@ TEST_CASE("a session allocates what session_bytes says, a run nothing") {
     CHECK(counter.live == 0);
 }
 
+namespace {
+
+// Fails each call of operator new inside `call` in turn. It must end as SS1_ERROR_OUT_OF_MEMORY with a message, or
+// well: streams and sorting get by without the memory that they asked for. `after` then looks at what is left and
+// tidies up.
+void check_every_failure(const char *what, const std::function<ss1_status()> &call,
+                         const std::function<void(ss1_status)> &after) {
+    bool all_failed = false;
+    for (size_t n = 0; !all_failed; ++n) {
+        news = 0;
+        fail_at = n;
+        const ss1_status status = call();
+        fail_at = SIZE_MAX;
+        all_failed = news <= n;
+        INFO(what << ": call " << n << " fails");
+        if (status != SS1_OK) {
+            CHECK(status == SS1_ERROR_OUT_OF_MEMORY);
+            CHECK_THAT(ss1_last_error(), Catch::StartsWith("ss1_"));
+        }
+        after(status);
+    }
+}
+
+template <class T, class Destroy>
+auto gone_on_error(T *&object, Destroy destroy) {
+    return [&object, destroy](ss1_status status) {
+        CHECK((status == SS1_OK) == (object != nullptr));
+        destroy(&object);
+    };
+}
+
+}  // namespace
+
+TEST_CASE("no memory for the library's own objects is an error that leaves nothing behind") {
+    counting_allocator counter;
+    {
+        auto context = counter.context(2);
+        ss1_context *created = nullptr;
+        check_every_failure(
+            "context", [&] { return ss1_context_create(nullptr, &created); },
+            gone_on_error(created, ss1_context_destroy));
+
+        ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+        desc.K = 128;
+        desc.N = 48;
+        desc.c = 2;
+        desc.activation = SS1_ACTIVATION_GELU;  // a long list of kernel names
+        const std::vector<float> z(48 * 64), bias(48);
+        ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
+        weights.z = z.data();
+        weights.bias = bias.data();
+        ss1_layer *layer = nullptr;
+        check_every_failure(
+            "layer", [&] { return ss1_layer_create(context.get(), &desc, &weights, &layer); },
+            gone_on_error(layer, ss1_layer_destroy));
+        CHECK(counter.live == 0);
+
+        // Not ss1_model_load(): nlohmann's destructor of a JSON value asks for memory, and ends the program without it.
+        ss1_model *model = nullptr;
+        ss1::check(ss1_model_load(context.get(), SS1_TEST_DATA "/bert_ss1", nullptr, &model));
+        const size_t weight_bytes = counter.live;
+        ss1_session *session = nullptr;
+        check_every_failure(
+            "session", [&] { return ss1_session_create(model, nullptr, &session); },
+            gone_on_error(session, ss1_session_destroy));
+        CHECK(counter.live == weight_bytes);
+        ss1_model_destroy(&model);
+
+        // A backend is switched as a whole.
+        check_every_failure(
+            "backend", [&] { return ss1_context_load_backend(context.get(), "cpu"); },
+            [&](ss1_status) {
+                ss1_info info = SS1_INFO_INIT;
+                ss1::check(ss1_get_info(context.get(), &info));
+                REQUIRE(info.n_backends == 2);
+                CHECK(info.backends[0].name == std::string("cpu"));
+                CHECK(std::strlen(info.backends[1].reason) > 0);
+            });
+    }
+    CHECK(counter.live == 0);
+}
+
 TEST_CASE("scratch of a layer never falls with more rows, so that a session's serves every batch") {
     for (const uint32_t threads : {1u, 2u, 7u, 16u}) {
         const auto context = make_context(nullptr, threads);
         ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
-        desc.K = 512;
-        desc.N = 640;
-        desc.c = 4;
-        const std::vector<float> z(640 * 128);
+        desc.K = 2048;  // the FLOPs of SIZE_MAX rows, counted in MFLOPs, do not fit a size_t
+        desc.N = 1024;
+        desc.c = 2;
+        const std::vector<float> z(desc.N * 1024);
         ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
         weights.z = z.data();
         const auto layer = ss1::make_layer(context, desc, weights);
@@ -650,6 +734,9 @@ TEST_CASE("scratch of a layer never falls with more rows, so that a session's se
             INFO("threads " << threads << " m " << m);
             REQUIRE(here <= next);
         }
+        const size_t most = ss1_layer_scratch_bytes(layer.get(), size_t{1} << 24);
+        for (int bits = 25; bits < 64; ++bits) CHECK(ss1_layer_scratch_bytes(layer.get(), size_t{1} << bits) == most);
+        CHECK(ss1_layer_scratch_bytes(layer.get(), SIZE_MAX) == most);
     }
 }
 

@@ -4,13 +4,13 @@
  *
  * Symbols: M rows (batch x tokens), K inputs, N outputs, c compression, B_K K-block length, B_N output-block width,
  * V rotation step, Kz = B_K * ceil(K / (c * B_K)) stored columns. A layer computes Y[M,N] = act(X[M,K] . W[K,N] + b)
- * with W tied as in Desai et al., "SS1: Sketch Structured Transform", NeurIPS 2024: each stored Z[N,Kz] stands at c
- * places.
+ * with W tied as in Desai et al., "SS1: Sketch Structured Transform", NeurIPS 2024: each stored value of Z[N,Kz] stands
+ * at c places.
  *
  * Rules that hold for every function:
- *  - Errors: functions return an ss1_status; ss1_last_error() gives this thread's message (function, argument, value,
- * rule). On error no output is written, no ownership moves and nothing half created remains. The library never prints,
- *    aborts, exits or lets an exception out.
+ *  - Errors: functions return an ss1_status; ss1_last_error() gives this thread's message (function, argument,
+ *    value, rule). On error no output is written, no ownership moves and nothing half created remains. The library
+ *    never prints, aborts, exits or lets an exception out.
  *  - Structs: set them with their SS1_..._INIT macro; a field that is 0 means its default. They grow only at the end.
  *  - Strings are UTF-8, zero terminated. Unless said otherwise, pointers passed in need to live only during the call.
  *  - Lengths and leading dimensions are in elements unless the name ends in _bytes. Matrices are row-major.
@@ -32,8 +32,8 @@
 #define SS1_API
 #endif
 
-/* C++ needs to be told that an enum may hold any int: a C caller can pass one, and the library must be able to refuse
- * it. */
+/* C++ needs to be told that an enum may hold any int: a C caller can pass one, and the library must be able to
+ * refuse it. */
 #ifdef __cplusplus
 #define SS1_ENUM_INT : int
 extern "C" {
@@ -98,14 +98,16 @@ typedef void (*ss1_log_fn)(void *user, ss1_log_level level, const char *message)
  * What a context is made of. Every field 0 is the default.
  *   .num_threads   Threads of one run; 0 = min(affinity mask, cgroup quota). 1 runs on the caller, without OpenMP.
  *                  The environment variable SS1_NUM_THREADS replaces a 0 here.
- *   .parallel_for  The caller's thread pool, used instead of OpenMP; num_threads then says how many tasks to make (0:
- * as above). Must be callable from every thread that runs layers of this context. .alloc, .free  Memory for weights,
- * packed weights, scratch and activations; both or neither. Thread-safe. .log           Receives messages up to
- * .log_level (0 = SS1_LOG_WARNING; SS1_VERBOSE=1..4 raises it). NULL: silence. .max_isa       Highest instruction-set
- * level to use, by name as ss1_get_info() lists them ("none" = scalar reference, "sse4", "avx2", "avx512", ...). NULL:
- * all that the machine has; SS1_MAX_ISA replaces a NULL. A level above the machine's is SS1_ERROR_UNSUPPORTED. .backend
- * "cpu" (NULL is the same), or a backend to load as ss1_context_load_backend() does. .device        Device number for
- * backends that have several.
+ *   .parallel_for  The caller's thread pool, used instead of OpenMP; num_threads then says how many tasks to make
+ *                  (0: as above). Must be callable from every thread that runs layers of this context.
+ *   .alloc, .free  Memory for weights, packed weights, scratch and activations; both or neither. Thread-safe.
+ *   .log           Receives messages up to .log_level (0 = SS1_LOG_WARNING; SS1_VERBOSE=1..4 raises it).
+ *                  NULL: silence.
+ *   .device        Device number for backends that have several.
+ *   .max_isa       Highest instruction-set level to use, by name as ss1_get_info() lists them ("none" = scalar
+ *                  reference, "sse4", "avx2", "avx512", ...). NULL: all that the machine has; SS1_MAX_ISA replaces a
+ *                  NULL. A level above the machine's is SS1_ERROR_UNSUPPORTED.
+ *   .backend       "cpu" (NULL is the same), or a backend to load as ss1_context_load_backend() does.
  */
 typedef struct ss1_context_options {
     uint32_t struct_size;
@@ -136,16 +138,16 @@ typedef struct ss1_context ss1_context;
  */
 SS1_API ss1_status ss1_context_create(const ss1_context_options *options, ss1_context **context);
 
-/** Give the context up and set *context to NULL; accepts NULL and pointers to NULL. Layers and models made from it keep
- * what they need. */
+/** Give the context up and set *context to NULL; accepts NULL and pointers to NULL. Layers and models made from it
+ * keep what they need. */
 SS1_API void ss1_context_destroy(ss1_context **context);
 
 /**
  * Load a backend plugin; layers created afterwards in this context use it.
- * @param name  "cuda" (looked for as libss1-cuda.so in <libdir>/ss1, then in the folder SS1_BACKEND_PATH) or a path
- * with a '/'.
+ * @param name  "cuda" (looked for as libss1-cuda.so in <libdir>/ss1, then in the folder SS1_BACKEND_PATH), a path
+ *              with a '/', or "cpu" for the built-in one.
  * @return SS1_OK; SS1_ERROR_BACKEND with one of three messages: file missing, wrong ABI, not usable on this machine.
- * @note Not to be called while other threads create layers in this context. A loaded plugin is never unloaded.
+ * @note Not to be called while other threads use this context. A loaded plugin is never unloaded.
  */
 SS1_API ss1_status ss1_context_load_backend(ss1_context *context, const char *name);
 
@@ -156,7 +158,8 @@ typedef struct ss1_info_item {
     const char *reason; /**< "found and used", "not found on this CPU", "above max_isa=avx2", ... */
 } ss1_info_item;
 
-/** What a context decided. Pointers are owned by the context and live as long as it. */
+/** What a context decided. Pointers are owned by the context and live as long as it; .backends only until the next
+ * ss1_context_load_backend(). */
 typedef struct ss1_info {
     uint32_t struct_size;
     uint32_t num_threads;
@@ -246,12 +249,13 @@ SS1_API ss1_status ss1_linear_resolve(ss1_linear_desc *desc, size_t *stored_colu
 
 /**
  * Project a dense weight onto the tied form: Z[n,k] = mean of s * W over the c tied places, the least-squares fit to W;
- * with a second moment the fit to the layer's output instead, Z_j^T = (A_j^T S A_j)^-1 A_j^T S W_j^T, 1e-3 of the mean
- * diagonal added.
+ * with a second moment the fit to the layer's output instead, Z_j^T = (A_j^T S A_j)^-1 A_j^T S W_j^T, 1e-3 of the
+ * mean diagonal added.
  * @param weight  [N, K] f32, ldw >= K (0 = K), as PyTorch stores it.
  * @param second_moment  [K, K] f32, E[x^T x] over calibration rows, symmetric; or NULL.
  * @param z       [N, Kz] f32 out, ldz >= Kz (0 = Kz). Must not overlap the inputs.
- * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT; SS1_ERROR_OUT_OF_MEMORY.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (also a second moment that is not finite and positive semidefinite);
+ * SS1_ERROR_OUT_OF_MEMORY.
  * @note Time O(N K); with second_moment O(N K^2 + (N / B_N) Kz^3).
  */
 SS1_API ss1_status ss1_project(const ss1_linear_desc *desc, const float *weight, size_t ldw, const float *second_moment,
@@ -260,7 +264,8 @@ SS1_API ss1_status ss1_project(const ss1_linear_desc *desc, const float *weight,
 /**
  * Expand stored weights to the dense weight they stand for: the oracle for everything else.
  * @param z       [N, Kz] f32, ldz >= Kz (0 = Kz).
- * @param weight  [N, K] f32 out, ldw >= K (0 = K): weight[n,k] = W[k,n] of the definition.
+ * @param weight  [N, K] f32 out, ldw >= K (0 = K): weight[n,k] = W[k,n] of the definition. Must not overlap z.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT; SS1_ERROR_OUT_OF_MEMORY.
  */
 SS1_API ss1_status ss1_expand(const ss1_linear_desc *desc, const float *z, size_t ldz, float *weight, size_t ldw);
 
@@ -332,8 +337,8 @@ typedef struct ss1_session ss1_session;
 
 /**
  * Options of ss1_model_load().
- *   .random_weights  1: tensors are drawn from N(0, 0.02^2) by .seed instead of being read, model.safetensors need not
- * exist. For measuring a shape.
+ *   .random_weights  1: tensors are drawn from N(0, 0.02^2) by .seed instead of being read, model.safetensors need
+ *                    not exist. For measuring a shape.
  */
 typedef struct ss1_model_options {
     uint32_t struct_size;
@@ -348,8 +353,8 @@ typedef struct ss1_model_options {
  * (a Hugging Face BERT directory loads as it is). Files are copied, not mapped; the directory may vanish afterwards.
  * @param directory  Path; @param options NULL for defaults.
  * @param model      Receives the model; the caller owns one reference. Not written on error.
- * @return SS1_OK; SS1_ERROR_IO (missing or unreadable file); SS1_ERROR_FORMAT (a file breaks a rule: file, tensor or
- * key, value and rule are in the message); SS1_ERROR_UNSUPPORTED (by name); SS1_ERROR_OUT_OF_MEMORY.
+ * @return SS1_OK; SS1_ERROR_IO (missing or unreadable file); SS1_ERROR_FORMAT (a file breaks a rule: file, tensor
+ *         or key, value and rule are in the message); SS1_ERROR_UNSUPPORTED (by name); SS1_ERROR_OUT_OF_MEMORY.
  */
 SS1_API ss1_status ss1_model_load(ss1_context *context, const char *directory, const ss1_model_options *options,
                                   ss1_model **model);
@@ -372,9 +377,10 @@ typedef struct ss1_tensor {
  *   DLRM  in:  dense_x f32 [B, D]; indices i64 [total]; offsets i64 [tables, B]: bag (t, b) is
  *              indices[offsets[t,b] .. next offset in row-major order), the last one ends at total.
  *         out: probability f32 [B].
- *   BERT  in:  input_ids i64 [B, T]; optional attention_mask i64 [B, T] (1 = token, 0 = padding), token_type_ids i64
- * [B, T]. out: last_hidden_state f32 [B, T, H]; pooled f32 [B, H]; logits f32 [B, labels], as far as the model has
- * them.
+ *   BERT  in:  input_ids i64 [B, T]; optional attention_mask i64 [B, T] (1 = token, 0 = padding; missing: all 1),
+ *              token_type_ids i64 [B, T] (missing: all 0).
+ *         out: last_hidden_state f32 [B, T, H]; pooled f32 [B, H]; logits f32 [B, labels], as far as the model has
+ *              them.
  * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT once i is past the last one: count by calling until then.
  */
 SS1_API ss1_status ss1_model_input(const ss1_model *model, size_t i, ss1_tensor *tensor);
@@ -437,10 +443,10 @@ SS1_API void ss1_session_destroy(ss1_session **session);
 
 /**
  * Run the model.
- * @param inputs   Tensors by name, in any order; bytes must equal the shape's size. Missing optional ones take their
- * default.
- * @param outputs  Those wanted, by name: dtype, data and bytes (at least what is needed) are read; rank and shape are
- * written.
+ * @param inputs   Tensors by name, in any order; bytes must equal the shape's size. Missing optional ones take
+ *                 their default.
+ * @param outputs  Those wanted, by name: dtype, data and bytes (at least what is needed) are read; rank and shape
+ *                 are written.
  * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (unknown, missing or twice-given name, dtype, rank, shape, bytes; batch
  * above max_batch; an index or offset out of range: the message names table, position, value and row count).
  */
@@ -473,8 +479,9 @@ typedef struct ss1_convert_options {
     { sizeof(ss1_convert_options), (ss1_convert_from)0, SS1_LINEAR_DESC_INIT, 0, SS1_MODEL_OPTIONS_INIT }
 
 /**
- * Read a model directory and write another one with the matched layers as SS1. Files appear atomically (temporary name,
- * rename); `output` is created and must not hold a model yet.
+ * Read a model directory and write another one with the matched layers as SS1. Files appear atomically (temporary
+ * name, rename); `output` is created and must not hold a model yet.
+ * The tokenizer goes along: vocab.txt, tokenizer_config.json and special_tokens_map.json are copied if they are there.
  * @return as ss1_model_load(); SS1_ERROR_INVALID_ARGUMENT (pattern without a match, c * B_K > K for a layer named by
  * `layers`); SS1_ERROR_IO (output exists or cannot be written).
  */

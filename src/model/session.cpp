@@ -22,8 +22,6 @@ std::string names_of(std::span<const tensor_slot> slots) {
 template <class T>
 ss1_status match_names(const char *what, std::span<const tensor_slot> slots, std::span<T> given, tensor_list<T> &out) {
     out = {};
-    SS1_CHECK(given.data() || given.empty(), SS1_ERROR_INVALID_ARGUMENT, "%s is NULL, but n_%s=%zu", what, what,
-              given.size());
     for (size_t i = 0; i < given.size(); ++i) {
         const char *name = given[i].name;
         SS1_CHECK(name, SS1_ERROR_INVALID_ARGUMENT, "%s[%zu].name is NULL", what, i);

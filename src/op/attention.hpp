@@ -13,8 +13,7 @@ struct attention_kernels {
 // Row s*tokens + t of q, k, v (leading dimension ld) holds the heads of token t one after the other, `head_size`
 // elements each. The result replaces q.
 //   mask  [batch, tokens] added to the scores of a key before scaling: 0, or masked_key for keys that are not seen;
-//   NULL: all 0.
-//         A sequence whose keys are all masked sees all of them equally, as in Hugging Face's BERT.
+//         NULL: all 0. A sequence whose keys are all masked sees all of them equally, as in Hugging Face's BERT.
 struct attention_args {
     float *q;
     const float *k, *v, *mask;

@@ -10,6 +10,7 @@
 #include "backend.hpp"
 #include "op/mapping.hpp"
 #include "op/pack.hpp"
+#include "span.hpp"
 
 namespace ss1 {
 namespace {
@@ -63,8 +64,9 @@ double task_cost(const linear &l, size_t m, size_t row_tasks, size_t tile_tasks)
 }
 
 size_t most_tasks(const linear &l, size_t m) {
-    const double flops = l.flops_per_row * static_cast<double>(m);
-    return std::clamp<size_t>(static_cast<size_t>(flops / min_flops_per_task), 1, l.context.num_threads);
+    // Compared as double: the quotient need not fit a size_t.
+    const double wanted = l.flops_per_row * static_cast<double>(m) / min_flops_per_task;
+    return static_cast<size_t>(std::clamp<double>(wanted, 1, l.context.num_threads));
 }
 
 size_t most_rows(const linear &l) {
@@ -76,8 +78,8 @@ plan make_plan(const linear &l, size_t m) {
     plan p = {1, 1, m, 0, 0};
     double best = task_cost(l, m, 1, 1);
     for (size_t row_tasks = 1; row_tasks <= wanted; ++row_tasks) {
-        const size_t tile_tasks = wanted / row_tasks;
-        if (row_tasks > ceil_div(m, l.gemm->mr) || tile_tasks > l.tiles.tiles()) continue;
+        if (row_tasks > ceil_div(m, l.gemm->mr)) break;
+        const size_t tile_tasks = std::min(wanted / row_tasks, l.tiles.tiles());
         const double cost = task_cost(l, m, row_tasks, tile_tasks);
         if (cost < best) {
             best = cost;
@@ -210,7 +212,7 @@ ss1_status fill_entries(linear &l) {
 }
 
 ss1_status linear_create(const ss1_context *context, const ss1_linear_desc *desc, const ss1_linear_weights *weights,
-                         void **state) noexcept {
+                         void **state) {
     auto l = std::make_unique<linear>(*context, *desc);
     choose_kernels(*l);
     choose_blocking(*l);
@@ -267,6 +269,9 @@ ss1_status layer_create(ss1_context &context, const ss1_linear_desc &wanted, con
     if (weights.ldz == 0) weights.ldz = kz;
     SS1_CHECK(weights.ldz >= kz, SS1_ERROR_INVALID_ARGUMENT, "weights.ldz=%zu is below the stored columns Kz=%zu",
               weights.ldz, kz);
+    memory_span z{}, bias{};
+    SS1_TRY(matrix_span("weights.z", weights.z, layer->desc.N, kz, weights.ldz, z));
+    if (weights.bias) SS1_TRY(matrix_span("weights.bias", weights.bias, 1, layer->desc.N, layer->desc.N, bias));
     SS1_TRY(check_finite("z", weights.z, layer->desc.N, kz, weights.ldz));
     if (weights.bias) SS1_TRY(check_finite("bias", weights.bias, 1, layer->desc.N, layer->desc.N));
     layer->context = context_ref(&context);
