@@ -14,7 +14,7 @@ echo "pkg-config: $(pkg-config --modversion ss1)"
 ${CC:-cc} -std=c99 "$source/consumer/main.c" -o "$tree/consumer_pc" $(pkg-config --cflags --libs ss1)
 "$tree/consumer_pc"
 
-cmake -G Ninja -S "$source/consumer" -B "$tree/cmake" -DCMAKE_PREFIX_PATH="$(dirname "$lib" | sed 's,/lib$,,')" >"$tree/cmake.log" 2>&1 ||
+cmake -G Ninja -S "$source/consumer" -B "$tree/cmake" -Dss1_DIR="$(dirname "$(find "$tree/root" -name ss1Config.cmake)")" >"$tree/cmake.log" 2>&1 ||
     { cat "$tree/cmake.log"; exit 1; }
 cmake --build "$tree/cmake" >"$tree/cmake.log" 2>&1 || { cat "$tree/cmake.log"; exit 1; }
 "$tree/cmake/consumer"
