@@ -10,7 +10,8 @@
  * Rules that hold for every function:
  *  - Errors: functions return an ss1_status; ss1_last_error() gives this thread's message (function, argument,
  *    value, rule). On error no output is written, no ownership moves and nothing half created remains. The library
- *    never prints, aborts, exits or lets an exception out.
+ *    never prints, aborts, exits or lets an exception out. One gap is known: running out of memory while
+ *    ss1_model_load() or ss1_model_convert() parses JSON ends the process.
  *  - Structs: set them with their SS1_..._INIT macro; a field that is 0 means its default. They grow only at the end.
  *  - Strings are UTF-8, zero terminated. Unless said otherwise, pointers passed in need to live only during the call.
  *  - Lengths and leading dimensions are in elements unless the name ends in _bytes. Matrices are row-major.
