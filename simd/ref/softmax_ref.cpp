@@ -10,8 +10,10 @@ void softmax_f32_ref(const softmax_args &args) noexcept {
     for (size_t i = 0; i < args.m; i++) {
         float *y = args.y + i * args.ldy;
         double max = -HUGE_VAL, sum = 0;
-        for (size_t j = 0; j < args.n; j++) max = std::fmax(max, args.scale * y[j]);
-        // A NaN is no maximum, but its exp is NaN, so the sum and with it the whole row are.
+        // A NaN is no maximum, but its exp is NaN, so the sum and with it the whole row are. (No fmax: vectorizing its
+        // reduction to double crashes GCC 12 for aarch64.)
+        for (size_t j = 0; j < args.n; j++)
+            if (args.scale * y[j] > max) max = args.scale * y[j];
         for (size_t j = 0; j < args.n; j++) sum += std::exp(static_cast<double>(args.scale * y[j]) - max);
         for (size_t j = 0; j < args.n; j++)
             y[j] = static_cast<float>(std::exp(static_cast<double>(args.scale * y[j]) - max) / sum);
