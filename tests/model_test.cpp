@@ -614,9 +614,9 @@ TEST_CASE("a session allocates what session_bytes says, a run nothing") {
             auto session = make_session(model, 20);
             CHECK(counter.live == info.weight_bytes + bytes);
             CHECK(counter.calls == calls + 1);
-            for (const size_t batch : {20, 1, 13, 20}) {
+            for (const auto &[batch, tokens] : {std::pair<size_t, size_t>{20, 48}, {1, 48}, {13, 7}, {20, 5}}) {
                 const arrays inputs =
-                    is_dlrm ? random_dlrm_inputs(random, batch) : random_bert_inputs(random, batch, 48);
+                    is_dlrm ? random_dlrm_inputs(random, batch) : random_bert_inputs(random, batch, tokens);
                 arrays copy = inputs, outputs = make_outputs(model, inputs);
                 std::vector<ss1_tensor> in, out;
                 for (auto &[name, a] : copy) in.push_back(a.tensor());
