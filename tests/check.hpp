@@ -10,6 +10,9 @@
 #include <cstring>
 #include <random>
 #include <string>
+#include <vector>
+
+#include "ss1/ss1.hpp"
 
 namespace ss1_test {
 
@@ -81,6 +84,18 @@ class seeded : public std::mt19937 {
   private:
     Catch::ScopedMessage message_;
 };
+
+// The levels to test here, lowest first: those that a kernel needs, the machine has and SS1_MAX_ISA allows. The others
+// select the same kernels as the level below them.
+inline std::vector<const char *> levels_here() {
+    static const ss1::context_ptr context = ss1::make_context();  // owns the names
+    ss1_info info = SS1_INFO_INIT;
+    ss1::check(ss1_get_info(context.get(), &info));
+    std::vector<const char *> names = {"none"};
+    for (size_t i = 0; i < info.n_isas; ++i)
+        if (info.isas[i].used) names.push_back(info.isas[i].name);
+    return names;
+}
 
 // One assertion for a whole [m, n] result: |got - want| <= bound in every element (NaN where NaN is wanted). If not,
 // says which kernel and shape, how many elements, the first and the worst.

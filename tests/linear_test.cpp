@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "check.hpp"
-#include "cpu.hpp"
 #include "ss1/ss1.hpp"
 
 namespace {
@@ -43,13 +42,6 @@ ss1::context_ptr make_context(const char *max_isa, uint32_t threads) {
     options.max_isa = max_isa;
     options.num_threads = threads;
     return ss1::make_context(options);
-}
-
-std::vector<const char *> levels_here() {
-    std::vector<const char *> names;
-    for (const ss1::isa_level &level : ss1::isa_levels())
-        if ((ss1::cpu_detect_isas() & level.bit) == level.bit) names.push_back(level.name);
-    return names;
 }
 
 void run(const ss1::layer_ptr &layer, size_t m, const float *x, size_t ldx, float *y, size_t ldy) {
@@ -126,7 +118,7 @@ ss1_linear_desc random_desc(ss1_test::seeded &random) {
 }  // namespace
 
 TEST_CASE("random layers equal X . expand(Z) + b at every level") {
-    for (const char *level : levels_here()) {
+    for (const char *level : ss1_test::levels_here()) {
         const auto context = make_context(level, 1);
         ss1_test::seeded random;
         for (int round = 0; round < 40; ++round) {
@@ -152,7 +144,7 @@ TEST_CASE("the shapes of the models, with K in several blocks") {
         size_t K, N;
         uint32_t c;
     };
-    for (const char *level : levels_here()) {
+    for (const char *level : ss1_test::levels_here()) {
         const auto context = make_context(level, 2);
         ss1_test::seeded random;
         for (const shape s : {shape{13, 512, 1}, shape{479, 1024, 2}, shape{256, 1, 4}, shape{1100, 300, 1},
@@ -176,7 +168,7 @@ TEST_CASE("the shapes of the models, with K in several blocks") {
 }
 
 TEST_CASE("a row has the same bits for any thread count, batch size and position") {
-    for (const char *level : levels_here()) {
+    for (const char *level : ss1_test::levels_here()) {
         ss1_test::seeded random;
         for (const uint32_t c : {1u, 2u, 8u})
             for (const ss1_scheme scheme : {SS1_SCHEME_MIXED, SS1_SCHEME_REFERENCE}) {
@@ -237,7 +229,7 @@ TEST_CASE("scratch of the caller is enough and not overrun") {
 }
 
 TEST_CASE("a NaN in any input reaches the outputs of its row only") {
-    for (const char *level : levels_here()) {
+    for (const char *level : ss1_test::levels_here()) {
         const auto context = make_context(level, 1);
         ss1_test::seeded random;
         for (const ss1_activation what :

@@ -12,7 +12,6 @@
 #include <thread>
 
 #include "check.hpp"
-#include "cpu.hpp"
 #include "io_support.hpp"
 #include "ss1/ss1.hpp"
 
@@ -122,13 +121,6 @@ std::vector<std::string> cases() {
     std::sort(found.begin(), found.end());
     REQUIRE(found.size() >= 11);
     return found;
-}
-
-std::vector<const char *> levels_here() {
-    std::vector<const char *> names;
-    for (const ss1::isa_level &level : ss1::isa_levels())
-        if ((ss1::cpu_detect_isas() & level.bit) == level.bit) names.push_back(level.name);
-    return names;
 }
 
 ss1::context_ptr make_context(const char *max_isa, uint32_t threads) {
@@ -317,7 +309,7 @@ struct counting_allocator {
 // roundings of its 32 to 96 inputs: 1e-5 (measured: 1.3e-6 at worst).
 TEST_CASE("models give PyTorch's outputs at every level with the same bits for any thread count") {
     for (const std::string &directory : cases())
-        for (const char *level : levels_here()) {
+        for (const char *level : ss1_test::levels_here()) {
             INFO(directory << " at " << level);
             arrays inputs, expected, first;
             read_vectors(directory, inputs, expected);
@@ -339,7 +331,7 @@ TEST_CASE("models give PyTorch's outputs at every level with the same bits for a
 TEST_CASE("bits depend neither on threads nor on the batch") {
     auto random = ss1_test::seeded();
     const arrays dlrm_inputs = random_dlrm_inputs(random, 133), bert_inputs = random_bert_inputs(random, 4, 37);
-    for (const char *level : levels_here())
+    for (const char *level : ss1_test::levels_here())
         for (const bool dlrm : {true, false}) {
             const arrays &inputs = dlrm ? dlrm_inputs : bert_inputs;
             const size_t batch = batch_of(inputs);
@@ -400,7 +392,7 @@ TEST_CASE("a sequence whose tokens are all masked sees all of them equally") {
     };
     REQUIRE(io_support::write_model(folder / "drawn", io_support::bert_json) == SS1_OK);
     REQUIRE(io_support::write_model(folder / "uniform", io_support::bert_json, zero_query) == SS1_OK);
-    for (const char *level : levels_here()) {
+    for (const char *level : ss1_test::levels_here()) {
         const auto context = make_context(level, 1);
         const auto drawn = ss1::load_model(context, folder / "drawn"),
                    uniform = ss1::load_model(context, folder / "uniform");
