@@ -10,6 +10,7 @@
 #include <cstring>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "ss1/ss1.hpp"
@@ -84,6 +85,20 @@ class seeded : public std::mt19937 {
   private:
     Catch::ScopedMessage message_;
 };
+
+// An executor for contexts: a thread for each task.
+inline void run_on_threads(void *, size_t n, void (*task)(void *, size_t), void *arg) {
+    std::vector<std::thread> threads;
+    for (size_t i = 0; i < n; ++i) threads.emplace_back(task, arg, i);
+    for (std::thread &thread : threads) thread.join();
+}
+
+// Where the library has no executor of its own, contexts of several threads would run on one.
+#ifdef _OPENMP
+constexpr ss1_parallel_for_fn executor = nullptr;
+#else
+constexpr ss1_parallel_for_fn executor = run_on_threads;
+#endif
 
 // The levels to test here, lowest first: those that a kernel needs, the machine has and SS1_MAX_ISA allows. The others
 // select the same kernels as the level below them.
