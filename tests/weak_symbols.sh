@@ -6,7 +6,7 @@
 # harmless.)
 found=0
 for archive in "$@"; do
-    weak=$(nm -C --defined-only "$archive" | grep -E '^[0-9a-f]+ W ' | grep -Ev 'sse4|avx|fma3|neon')
+    weak=$(nm -C --defined-only "$archive" | grep -E '^[0-9a-f]+ W ' | grep -Ev 'sse4|avx|fma3')
     if [ -n "$weak" ]; then
         echo "$archive: weak functions without an instruction set in their name:"
         echo "$weak"
