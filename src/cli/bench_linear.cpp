@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// ss1 bench linear: single layers against the dense layer they replace, in one process, taking turns.
+// ss1 bench linear: the layers of a shape against every dense peer and against the composition "sketch, then oneDNN at
+// K/c", all in one process, taking turns.
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <cmath>
-#include <limits>
-#include <map>
-#include <new>
-#include <random>
 
+#include "ceiling.hpp"
 #include "cli.hpp"
+#include "composition.hpp"
 #include "csv.hpp"
-#include "dense_baseline.hpp"
+#include "linear_data.hpp"
+#include "peers.hpp"
+#include "placement.hpp"
 #include "progress.hpp"
 #include "ranges.hpp"
 #include "report.hpp"
@@ -22,12 +22,11 @@ namespace ss1::cli {
 namespace {
 
 constexpr size_t max_size = size_t{1} << 24;
-constexpr double error_bound = 1e-4;              // relative, in the Frobenius norm; f32 sums stay below 1e-5
 constexpr size_t cold_bytes = size_t{400} << 20;  // more than the last-level cache of one socket
 constexpr size_t max_copies = 65536;              // tiny layers: what a layer needs beside its weights adds up
+constexpr double disturbed_ratio = 1.4;           // of the control to the ceiling, see ceiling.hpp
+constexpr size_t least_rounds = 3;                // to be kept
 
-const std::map<std::string, ss1_dtype> dtypes = {
-    {"f32", SS1_DTYPE_F32}, {"bf16", SS1_DTYPE_BF16}, {"f16", SS1_DTYPE_F16}, {"int8", SS1_DTYPE_I8}};
 const std::map<std::string, ss1_activation> activations = {
     {"none", SS1_ACTIVATION_NONE}, {"relu", SS1_ACTIVATION_RELU},
     {"gelu", SS1_ACTIVATION_GELU}, {"gelu_tanh", SS1_ACTIVATION_GELU_TANH},
@@ -36,39 +35,18 @@ const std::map<std::string, ss1_activation> activations = {
 
 struct bench_options {
     std::string m = "1,16,64", k = "1024", n = "1024,4096", c = "1,4,8", dtype = "f32", scheme = "mixed", threads = "1";
-    std::string activation = "none", shapes, format = "md";
+    std::string activation = "none", shapes, peers, rows = "bf16", format = "md";
     uint32_t block_n = 0;
-    sampling rule = {30, 0.2, 50e3};
+    sampling rule = {30, 0.2, 50e3, 0, 50e3, 10};
     bool cold = false, no_dense = false;
 };
 
-// One layer, measured for every m.
-struct layer_case {
-    ss1_linear_desc desc;
-    size_t stored_columns;
-    std::string dtype;
+// What takes turns: every layer of one shape, in one precision, on so many threads.
+struct layer_group {
+    size_t k, n;
+    precision type;
     uint32_t threads;
 };
-
-struct free_aligned {
-    void operator()(float *p) const { ::operator delete[](p, std::align_val_t{64}); }
-};
-using float_array = std::unique_ptr<float[], free_aligned>;
-
-// NaN: the check finds values that nobody wrote.
-float_array make_floats(size_t count) {
-    float_array values(static_cast<float *>(::operator new[](count * sizeof(float), std::align_val_t{64})));
-    std::fill_n(values.get(), count, std::numeric_limits<float>::quiet_NaN());
-    return values;
-}
-
-float_array random_floats(size_t count, float deviation, uint32_t seed) {
-    float_array values = make_floats(count);
-    std::minstd_rand random(seed);
-    std::normal_distribution<float> normal(0, deviation);
-    std::generate_n(values.get(), count, [&] { return normal(random); });
-    return values;
-}
 
 std::vector<std::pair<size_t, size_t>> shapes_of(const bench_options &options) {
     std::vector<std::pair<size_t, size_t>> shapes;
@@ -90,72 +68,74 @@ std::vector<std::pair<size_t, size_t>> shapes_of(const bench_options &options) {
     return shapes;
 }
 
-// Adds the layer. One that breaks a rule (c times B_K above K) is left out of the grid, with a word about it.
-void add_case(std::vector<layer_case> &cases, layer_case wanted, ss1_dtype dtype) {
-    wanted.desc.x_dtype = wanted.desc.y_dtype = wanted.desc.weight_dtype = dtype;
-    const ss1_status status = ss1_linear_resolve(&wanted.desc, &wanted.stored_columns);
-    if (status == SS1_ERROR_INVALID_ARGUMENT) {
-        std::fprintf(stderr, "ss1: left out: %s\n", ss1_last_error());
-        return;
-    }
-    check(status);
-    cases.push_back(std::move(wanted));
-}
-
-std::vector<layer_case> cases_of(const bench_options &options) {
-    std::vector<layer_case> cases;
-    const std::vector<std::string> schemes = parse_names("--scheme", options.scheme);
+std::vector<layer_group> groups_of(const bench_options &options) {
+    std::vector<layer_group> groups;
     for (const size_t threads : parse_ranges("--threads", options.threads, 4096))
         for (const auto &[k, n] : shapes_of(options))
-            for (const size_t c : parse_ranges("-c", options.c, max_size))
-                for (const std::string &scheme : schemes)
-                    for (const std::string &dtype : parse_names("--dtype", options.dtype)) {
-                        if (!dtypes.contains(dtype))
-                            throw failure("--dtype: '" + dtype + "' is none of f32, bf16, f16, int8");
-                        ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
-                        desc.scheme = parse_scheme(scheme);
-                        if (c == 1 && scheme != schemes.front()) continue;  // dense: there is no scheme
-                        desc.K = k;
-                        desc.N = n;
-                        desc.c = static_cast<uint32_t>(c);
-                        desc.block_n = options.block_n;
-                        desc.activation = activations.at(options.activation);
-                        add_case(cases, {desc, 0, dtype, static_cast<uint32_t>(threads)}, dtypes.at(dtype));
-                    }
-    if (cases.empty())
-        throw failure("no layer is left to measure", "choose -c and -k so that c times the K-block (64) is at most K");
-    return cases;
+            for (const std::string &dtype : parse_names("--dtype", options.dtype))
+                groups.push_back({k, n, parse_precision(dtype, options.rows == "f32"), static_cast<uint32_t>(threads)});
+    return groups;
 }
 
-// How many copies of weights of this size go round; a quarter of the free memory is the limit of each contender.
-size_t rotation(bool cold, size_t weight_bytes, const char *who) {
+// A layer to measure. Where c times B_K is above K there is no tied layer: the dense one runs in its place.
+struct layer_spec {
+    ss1_linear_desc desc;
+    size_t stored_columns;
+    uint32_t wanted_c;
+    std::string scheme;
+};
+
+layer_spec resolve(const layer_group &group, const bench_options &options, size_t c, const std::string &scheme) {
+    layer_spec spec = {SS1_LINEAR_DESC_INIT, 0, static_cast<uint32_t>(c), c == 1 ? "dense" : scheme};
+    spec.desc.K = group.k;
+    spec.desc.N = group.n;
+    spec.desc.c = spec.wanted_c;
+    spec.desc.scheme = parse_scheme(scheme);
+    spec.desc.block_n = options.block_n;
+    spec.desc.activation = activations.at(options.activation);
+    spec.desc.x_dtype = group.type.x;
+    spec.desc.y_dtype = group.type.y;
+    spec.desc.weight_dtype = group.type.weight;
+    constexpr size_t block_k = 64;
+    if (c * block_k > group.k) spec.desc.c = 1;
+    const ss1_status status = ss1_linear_resolve(&spec.desc, &spec.stored_columns);
+    if (status == SS1_ERROR_UNSUPPORTED)
+        throw failure("--dtype " + group.type.name + ": this version of the library lacks it: " + ss1_last_error(),
+                      "measure --dtype f32");
+    check(status);
+    return spec;
+}
+
+// The copies of weights of this size that go round: at least one, and what memory allows each of the contenders.
+size_t rotation(bool cold, size_t weight_bytes, size_t contenders) {
     if (!cold) return 1;
     const size_t free_bytes =
         static_cast<size_t>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
-    const size_t allowed = std::min(cold_bytes, free_bytes / 4);
-    const size_t copies = std::clamp<size_t>((allowed + weight_bytes - 1) / weight_bytes, 1, max_copies);
-    if (copies * weight_bytes < cold_bytes)
-        std::fprintf(stderr, "ss1: --cold: only %s of %s weights go round (%zu copies), not %s\n",
-                     human_bytes(copies * weight_bytes).c_str(), who, copies, human_bytes(cold_bytes).c_str());
-    return copies;
+    const size_t allowed = std::min(cold_bytes, free_bytes / (2 * contenders));
+    return std::clamp<size_t>((allowed + weight_bytes - 1) / weight_bytes, 1, max_copies);
 }
 
-// One layer under measurement: its context, its copies and the dense weight that it stands for.
-class contender {
+// One of our layers with its copies, and the dense weight that it stands for.
+class own_layer {
   public:
-    contender(const layer_case &wanted, bool cold) : context_(make_context(wanted.threads)) {
-        const ss1_linear_desc &desc = wanted.desc;
-        const float_array z =
-            random_floats(desc.N * wanted.stored_columns, 1 / std::sqrt(static_cast<float>(desc.K)), 1);
-        bias = random_floats(desc.N, 1, 2);
+    own_layer(const layer_spec &wanted, const linear_data &data, const context_handle &context, bool cold,
+              size_t contenders)
+        : spec(wanted) {
+        const ss1_linear_desc &desc = spec.desc;
+        array<float> z;
         ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
-        weights.z = z.get();
-        weights.bias = bias.get();
-        add_copy(desc, weights);
+        weights.z = data.weight.get();  // dense: the peers' weights
+        weights.bias = data.bias.get();
+        if (desc.c > 1) {
+            z = random_floats(desc.N * spec.stored_columns, 1 / std::sqrt(static_cast<float>(desc.K)), 1);
+            weights.z = z.get();
+            expanded_ = make_array<float>(desc.K * desc.N);
+            check(ss1_expand(&desc, z.get(), 0, expanded_.get(), 0));
+        }
+        expanded = desc.c > 1 ? expanded_.get() : data.weight.get();
+        add_copy(context, weights);
         check(ss1_layer_describe(layers_[0].get(), &info));
-        for (size_t i = 1, n = rotation(cold, info.weight_bytes, "SS1"); i < n; ++i) add_copy(desc, weights);
-        expanded = make_floats(desc.K * desc.N);
-        check(ss1_expand(&desc, z.get(), 0, expanded.get(), 0));
+        for (size_t i = 1, n = rotation(cold, info.weight_bytes, contenders); i < n; ++i) add_copy(context, weights);
     }
 
     void run(const ss1_linear_args &args) {
@@ -163,90 +143,312 @@ class contender {
         check(ss1_layer_run(layers_[next_].get(), &args));
     }
 
+    size_t copies() const { return layers_.size(); }
+
+    layer_spec spec;
     ss1_layer_info info = SS1_LAYER_INFO_INIT;
-    float_array bias, expanded;
+    const float *expanded;
 
   private:
-    void add_copy(const ss1_linear_desc &desc, const ss1_linear_weights &weights) {
+    void add_copy(const context_handle &context, const ss1_linear_weights &weights) {
         ss1_layer *layer = nullptr;
-        check(ss1_layer_create(context_.get(), &desc, &weights, &layer));
+        const ss1_status status = ss1_layer_create(context.get(), &spec.desc, &weights, &layer);
+        if (status == SS1_ERROR_UNSUPPORTED)
+            throw failure(std::string("this version of the library lacks this layer: ") + ss1_last_error(),
+                          "measure --dtype f32");
+        check(status);
         layers_.emplace_back(layer);
     }
 
-    context_handle context_;
     std::vector<layer_handle> layers_;
     size_t next_ = 0;
+    array<float> expanded_;
 };
 
-void compare(const float *got, const float *expected, size_t count, const std::string &what) {
-    double difference = 0, norm = 0;
-    for (size_t i = 0; i < count; ++i) {
-        difference += std::pow(static_cast<double>(got[i]) - expected[i], 2);
-        norm += std::pow(static_cast<double>(expected[i]), 2);
-    }
-    if (difference <= error_bound * error_bound * norm) return;  // false for NaN; true for nothing but zeros
-    throw failure(format("WRONG RESULT: %s differs from the expanded dense layer by %.3g, allowed is %.0e",
-                         what.c_str(), std::sqrt(difference / norm), error_bound),
-                  "nothing was measured; please report this with the command line and 'ss1 info --kernels'");
+// What takes its turn in a round.
+struct entrant {
+    std::string name;  // "" for our own layers
+    uint32_t c;        // of the composition; 0 for a dense peer
+    size_t copies;
+    std::function<void()> run;
+};
+
+// All that is made once for a group; the peers come and go with m.
+class group_bench {
+  public:
+    group_bench(const bench_options &options, const layer_group &group, const peer_list &peers, size_t max_m);
+    std::vector<json> measure(size_t m);
+
+  private:
+    size_t contenders() const { return own_count_ + (peers_.found.size() + composed_.size()) * 2; }
+    void add_own(size_t m);
+    void add_peers(size_t m);
+    void add_compositions(size_t m);
+    bool usable(const std::string &name, const std::function<void()> &run, ss1_peer_output output,
+                const expectation &expected);
+    std::vector<timing> time_all();
+    json make_row(const own_layer &layer, size_t m, const std::vector<timing> &timings, size_t index) const;
+    void add_comparison(json &row, double ns, uint32_t c, const std::vector<timing> &timings) const;
+
+    const bench_options &options_;
+    const layer_group &group_;
+    const peer_list &peers_;
+    size_t own_count_;
+    linear_data data_;
+    context_handle context_;
+    std::map<uint32_t, composed_weights> composed_;
+    std::vector<std::unique_ptr<own_layer>> own_;
+    std::vector<double> errors_;
+    ceiling ceiling_;
+    // Of one m:
+    ss1_linear_args args_;
+    std::vector<entrant> entrants_;
+    json not_measured_;
+    size_t rounds_ = 0, dropped_ = 0;
+};
+
+std::vector<layer_spec> specs_of(const bench_options &options, const layer_group &group) {
+    std::vector<layer_spec> specs;
+    const std::vector<std::string> schemes = parse_names("--scheme", options.scheme);
+    for (const std::string &scheme : schemes) parse_scheme(scheme);
+    for (const size_t c : parse_ranges("-c", options.c, max_size))
+        for (const std::string &scheme : schemes)
+            if (c > 1 || scheme == schemes.front())  // dense: there is no scheme
+                specs.push_back(resolve(group, options, c, scheme));
+    return specs;
 }
 
-json make_row(const layer_case &measured, const ss1_layer_info &info, size_t m, std::span<const timing> timings) {
-    const ss1_linear_desc &desc = measured.desc;
-    const double rows = static_cast<double>(m), ns = percentile(timings[0].sorted_ns, 0.5);
-    const double bytes =
-        rows * static_cast<double>((desc.K + desc.N) * sizeof(float)) + static_cast<double>(info.weight_bytes);
+group_bench::group_bench(const bench_options &options, const layer_group &group, const peer_list &peers, size_t max_m)
+    : options_(options),
+      group_(group),
+      peers_(peers),
+      data_(group.k, group.n, max_m, group.type),
+      context_(make_context(group.threads)),
+      ceiling_(make_ceiling(group.type.name, group.threads)),
+      args_(SS1_LINEAR_ARGS_INIT) {
+    const std::vector<layer_spec> specs = specs_of(options, group);
+    own_count_ = specs.size();
+    const bool composes =
+        std::ranges::any_of(peers.found, [](const ss1_peer *peer) { return std::string_view(peer->name) == "oneDNN"; });
+    for (const layer_spec &spec : specs)
+        if (const uint32_t c = spec.desc.c; c > 1 && composes && !composed_.contains(c)) {
+            const layer_spec reference = resolve(group, options, c, "reference");
+            composed_.try_emplace(c, reference.desc, reference.stored_columns, data_);
+        }
+    for (const layer_spec &spec : specs)
+        own_.push_back(std::make_unique<own_layer>(spec, data_, context_, options.cold, contenders()));
+}
+
+void group_bench::add_own(size_t m) {
+    args_.m = m;
+    args_.x = data_.layer_x();
+    args_.y = data_.layer_y();
+    errors_.clear();
+    for (const auto &layer : own_) {
+        const expectation expected(data_, m, layer->expanded, layer->spec.desc.activation);
+        spoil_output(data_, m);
+        layer->run(args_);
+        const double error = expected.error(group_.type.y == SS1_DTYPE_BF16 ? SS1_PEER_TO_BF16 : SS1_PEER_TO_F32);
+        if (!(error <= group_.type.error_bound))
+            throw failure(format("WRONG RESULT: m=%zu k=%zu n=%zu c=%u %s %s with %s differs from the expanded dense "
+                                 "layer by %.3g, allowed is %.0e",
+                                 m, group_.k, group_.n, layer->spec.desc.c, layer->spec.scheme.c_str(),
+                                 group_.type.name.c_str(), layer->info.kernels, error, group_.type.error_bound),
+                          "nothing was measured; please report this with the command line and 'ss1 info --kernels'");
+        errors_.push_back(error);
+        entrants_.push_back({"", 0, layer->copies(), [this, l = layer.get()] { l->run(args_); }});
+    }
+}
+
+// Runs a contender once. A wrong result is told and never timed.
+bool group_bench::usable(const std::string &name, const std::function<void()> &run, ss1_peer_output output,
+                         const expectation &expected) {
+    spoil_output(data_, args_.m);
+    run();
+    const double error = expected.error(output);
+    if (error <= group_.type.error_bound) return true;
+    not_measured_[name] = format("its result differs by %.3g, allowed is %.0e", error, group_.type.error_bound);
+    return false;
+}
+
+std::vector<ss1_peer_output> outputs_of(const precision &type) {
+    if (type.y == SS1_DTYPE_F32) return {SS1_PEER_TO_F32};
+    return {SS1_PEER_TO_BF16, SS1_PEER_TO_F32};
+}
+
+std::string name_of(const std::string &peer, const precision &type, ss1_peer_output output) {
+    return peer + (type.y == SS1_DTYPE_BF16 && output == SS1_PEER_TO_F32 ? " to f32" : "");
+}
+
+void group_bench::add_peers(size_t m) {
+    if (peers_.found.empty()) return;
+    const ss1_activation activation = activations.at(options_.activation);
+    const expectation expected(data_, m, data_.weight.get(), activation);
+    const size_t copies = rotation(options_.cold, group_.n * group_.k * data_.dense.item_bytes(), contenders());
+    for (const ss1_peer *peer : peers_.found)
+        for (const ss1_peer_output output : outputs_of(group_.type)) {
+            const std::string name = name_of(label(*peer), group_.type, output);
+            ss1_peer_problem problem = data_.problem(m);
+            problem.output = output;
+            problem.activation = activation;
+            problem.y = data_.peer_y(output);
+            problem.copies = peer->max_copies ? std::min(copies, peer->max_copies) : copies;
+            problem.threads = group_.threads;
+            std::string why;
+            std::shared_ptr<peer_layer> layer = peer_layer::create(*peer, problem, why);
+            if (!layer)
+                not_measured_[name] = why;
+            else if (const auto run = [layer] { layer->run(); }; usable(name, run, output, expected))
+                entrants_.push_back({name, 0, problem.copies, run});
+        }
+}
+
+void group_bench::add_compositions(size_t m) {
+    const ss1_activation activation = activations.at(options_.activation);
+    for (const auto &[c, weights] : composed_) {
+        const expectation expected(data_, m, weights.expanded.get(), activation);
+        const size_t copies =
+            rotation(options_.cold, group_.n * weights.plan.columns() * weights.packed.item_bytes(), contenders());
+        for (const ss1_peer *peer : peers_.found) {
+            if (std::string_view(peer->name) != "oneDNN") continue;
+            for (const ss1_peer_output output : outputs_of(group_.type)) {
+                const std::string name = name_of("sketch + " + label(*peer), group_.type, output);
+                ss1_peer_problem problem = data_.problem(m);
+                problem.output = output;
+                problem.activation = activation;
+                problem.y = data_.peer_y(output);
+                problem.copies = copies;
+                problem.threads = group_.threads;
+                std::string why;
+                std::shared_ptr<composed_layer> layer = composed_layer::create(*peer, weights, data_, problem, why);
+                if (!layer)
+                    not_measured_[name] = why;
+                else if (const auto run = [layer] { layer->run(); }; usable(name, run, output, expected))
+                    entrants_.push_back({name, c, copies, run});
+            }
+        }
+    }
+}
+
+// Drops the rounds in which tile loads were disturbed, unless next to nothing would remain.
+void drop_disturbed(std::vector<timing> &timings, size_t ceiling, size_t control, size_t &dropped) {
+    const std::vector<double> &limit = timings[ceiling].ns, &seen = timings[control].ns;
+    std::vector<size_t> kept;
+    for (size_t i = 0; i < seen.size(); ++i)
+        if (seen[i] <= disturbed_ratio * limit[i]) kept.push_back(i);
+    if (kept.size() < least_rounds) return;
+    dropped = seen.size() - kept.size();
+    std::vector<timing> calm = timings;
+    for (size_t t = 0; t < timings.size(); ++t) {
+        calm[t].ns.clear();
+        for (const size_t i : kept) calm[t].ns.push_back(timings[t].ns[i]);
+    }
+    timings = std::move(calm);
+}
+
+std::vector<timing> group_bench::time_all() {
+    std::vector<std::function<void()>> calls;
+    for (const entrant &e : entrants_) calls.push_back(e.run);
+    if (ceiling_.run) calls.push_back(ceiling_.run);
+    if (ceiling_.control) calls.push_back(ceiling_.control);
+    sampling rule = options_.rule;
+    if (group_.threads > 1) rule.pause_ns = 2.5e6;
+    const pinned one_core;
+    std::vector<timing> timings = interleave(calls, rule);
+    rounds_ = timings[0].ns.size();
+    dropped_ = 0;
+    if (ceiling_.control) drop_disturbed(timings, entrants_.size(), entrants_.size() + 1, dropped_);
+    for (timing &t : timings) t.ns = sorted(std::move(t.ns));
+    return timings;
+}
+
+double median(const timing &t) {
+    return percentile(t.ns, 0.5);
+}
+
+// The contenders, the fastest peer, the composition of the same c.
+void group_bench::add_comparison(json &row, double ns, uint32_t c, const std::vector<timing> &timings) const {
+    const entrant *fastest = nullptr;
+    double peer_ns = 0, composed_ns = 0;
+    json all = json::object();
+    for (size_t i = own_.size(); i < entrants_.size(); ++i) {
+        const entrant &e = entrants_[i];
+        if (e.c != 0 && e.c != c) continue;
+        const double its_ns = median(timings[i]);
+        all[e.name] = {{"ns_median", rounded(its_ns, 1)},
+                       {"ns_p10", rounded(percentile(timings[i].ns, 0.1), 1)},
+                       {"ns_p90", rounded(percentile(timings[i].ns, 0.9), 1)},
+                       {"copies", e.copies}};
+        if (e.c == 0 && (!fastest || its_ns < peer_ns)) {
+            fastest = &e;
+            peer_ns = its_ns;
+        }
+        if (e.c != 0 && (composed_ns == 0 || its_ns < composed_ns)) composed_ns = its_ns;
+    }
+    for (const char *key : {"fastest_peer", "peer_ns_median", "speedup", "composition_ns_median", "composition_ratio"})
+        row[key] = nullptr;
+    if (fastest) {
+        row["fastest_peer"] = fastest->name;
+        row["peer_ns_median"] = rounded(peer_ns, 1);
+        row["speedup"] = rounded(peer_ns / ns, 3);
+    }
+    if (composed_ns > 0) {
+        row["composition_ns_median"] = rounded(composed_ns, 1);
+        row["composition_ratio"] = rounded(composed_ns / ns, 3);
+    }
+    row["contenders"] = all;
+    row["not_measured"] = not_measured_;
+}
+
+json group_bench::make_row(const own_layer &layer, size_t m, const std::vector<timing> &timings, size_t index) const {
+    const ss1_layer_info &info = layer.info;
+    const uint32_t c = layer.spec.desc.c;
+    const double rows = static_cast<double>(m), ns = median(timings[index]);
+    const size_t x_bytes = group_.type.x == SS1_DTYPE_BF16 ? 2 : 4, y_bytes = group_.type.y == SS1_DTYPE_BF16 ? 2 : 4;
+    const size_t bytes = m * (group_.k * x_bytes + group_.n * y_bytes) + info.weight_bytes;
     json row = {{"m", m},
-                {"k", desc.K},
-                {"n", desc.N},
-                {"c", desc.c},
-                {"scheme", scheme_name(desc)},
-                {"dtype", measured.dtype}};
-    row["threads"] = measured.threads;
+                {"k", group_.k},
+                {"n", group_.n},
+                {"c", layer.spec.wanted_c},
+                {"scheme", layer.spec.scheme},
+                {"dtype", group_.type.name}};
+    row["threads"] = group_.threads;
+    row["ran_as"] = c == 1 ? "dense" : "ss1";
     row["kernel"] = info.kernels;
     row["ns_median"] = rounded(ns, 1);
-    row["ns_p10"] = rounded(percentile(timings[0].sorted_ns, 0.1), 1);
-    row["ns_p90"] = rounded(percentile(timings[0].sorted_ns, 0.9), 1);
-    for (const char *key : {"dense_library", "dense_ns_median", "speedup"}) row[key] = nullptr;
-    if (timings.size() > 1) {
-        const double dense_ns = percentile(timings[1].sorted_ns, 0.5);
-        row["dense_library"] = dense_library();
-        row["dense_ns_median"] = rounded(dense_ns, 1);
-        row["speedup"] = rounded(dense_ns / ns, 3);
-    }
+    row["ns_p10"] = rounded(percentile(timings[index].ns, 0.1), 1);
+    row["ns_p90"] = rounded(percentile(timings[index].ns, 0.9), 1);
+    add_comparison(row, ns, c, timings);
     row["gflops_done"] = rounded(rows * info.flops_per_row / ns, 2);
     row["gflops_dense_equiv"] = rounded(rows * info.flops_per_row_dense / ns, 2);
-    row["gbytes_s"] = rounded(bytes / ns, 2);
+    for (const char *key : {"ceiling", "ceiling_gflops", "percent_of_ceiling"}) row[key] = nullptr;
+    if (ceiling_.run) {
+        const double limit = ceiling_.flops / median(timings[entrants_.size()]);
+        row["ceiling"] = ceiling_.name;
+        row["ceiling_gflops"] = rounded(limit, 1);
+        row["percent_of_ceiling"] = rounded(100 * rows * info.flops_per_row / ns / limit, 1);
+    }
+    row["bytes"] = bytes;
+    row["weight_bytes"] = info.weight_bytes;
+    row["gbytes_s"] = rounded(static_cast<double>(bytes) / ns, 2);
+    row["copies"] = layer.copies();
+    row["error"] = rounded(errors_[index], 7);
+    row["rounds"] = rounds_;
+    row["rounds_dropped"] = dropped_;
     return row;
 }
 
-json measure(const bench_options &options, const layer_case &wanted, contender &layer, size_t m) {
-    const ss1_linear_desc &desc = wanted.desc;
-    const float_array x = random_floats(m * desc.K, 1, 3);
-    const float_array y = make_floats(m * desc.N), dense_y = make_floats(m * desc.N);
-    ss1_linear_args args = SS1_LINEAR_ARGS_INIT;
-    args.m = m;
-    args.x = x.get();
-    args.y = y.get();
-
-    const bool timed = !options.no_dense && !dense_library().empty();
-    const size_t copies = rotation(options.cold && timed, desc.K * desc.N * sizeof(float), "dense");
-    dense_baseline dense(
-        {m, desc.K, desc.N, desc.activation, layer.expanded.get(), layer.bias.get(), x.get(), dense_y.get()}, copies,
-        wanted.threads);
-    layer.run(args);
-    dense.run(0);
-    compare(
-        y.get(), dense_y.get(), m * desc.N,
-        format("m=%zu k=%zu n=%zu c=%u %s with %s", m, desc.K, desc.N, desc.c, scheme_name(desc), layer.info.kernels));
-
-    std::vector<std::function<void()>> calls = {[&] { layer.run(args); }};
-    size_t copy = 0;
-    if (timed)
-        calls.emplace_back([&] {
-            if (++copy >= copies) copy = 0;
-            dense.run(copy);
-        });
-    return make_row(wanted, layer.info, m, interleave(calls, options.rule));
+std::vector<json> group_bench::measure(size_t m) {
+    entrants_.clear();
+    not_measured_ = json::object();
+    add_own(m);
+    add_peers(m);
+    add_compositions(m);
+    const std::vector<timing> timings = time_all();
+    std::vector<json> rows;
+    for (size_t i = 0; i < own_.size(); ++i) rows.push_back(make_row(*own_[i], m, timings, i));
+    entrants_.clear();  // before the next m takes as much memory
+    return rows;
 }
 
 const std::vector<column> columns = {{"m", "m"},
@@ -259,80 +461,110 @@ const std::vector<column> columns = {{"m", "m"},
                                      {"ns_median", "us", 1e-3, 2, 9},
                                      {"ns_p10", "p10", 1e-3, 2, 9},
                                      {"ns_p90", "p90", 1e-3, 2, 9},
-                                     {"dense_ns_median", "dense us", 1e-3, 2, 9},
+                                     {"peer_ns_median", "peer us", 1e-3, 2, 9},
                                      {"speedup", "speedup", 1, 2},
+                                     {"composition_ratio", "composed", 1, 2},
                                      {"gflops_done", "GFLOP/s", 1, 1},
+                                     {"percent_of_ceiling", "% ceiling", 1, 1},
                                      {"gflops_dense_equiv", "as dense", 1, 1},
                                      {"gbytes_s", "GB/s", 1, 1},
+                                     {"fastest_peer", "fastest peer", 1, 0, 16},
                                      {"kernel", "kernel"}};
 
-json document_head(const bench_options &options) {
+json document_head(const bench_options &options, const peer_list &peers) {
     const context_handle context = make_context();
     json head = machine_info(context_info(context));
-    head["dense"] = options.no_dense || dense_library().empty() ? "not measured" : dense_library();
-    head["weights"] = options.cold ? "cold: " + human_bytes(cold_bytes) + " in rotation for each contender" : "warm";
+    json found = json::array();
+    for (const ss1_peer *peer : peers.found) found.push_back(label(*peer));
+    head["peers"] = options.no_dense ? json("not measured") : found;
+    head["peers_missing"] = peers.missing;
+    head["weights"] = options.cold ? "cold" : "warm";
+    head["rotation_bytes"] = options.cold ? json(cold_bytes) : json(nullptr);
     head["activation"] = options.activation;
-    head["threads_pinned"] = false;
+    head["main_thread_pinned"] = true;
+    head["environment"] = pool_settings();
     return head;
 }
 
 void run_bench(const bench_options &options) {
     const std::vector<size_t> ms = parse_ranges("-m", options.m, max_size);
-    const std::vector<layer_case> cases = cases_of(options);
-    report table(options.format, columns, document_head(options));
+    const std::vector<layer_group> groups = groups_of(options);
+    for (const layer_group &group : groups) specs_of(options, group);  // finds mistakes before anything runs
+    restart_with_pool_settings();
+    const peer_list peers = options.no_dense ? peer_list() : load_peers(options.peers);
+    if (!options.no_dense && peers.found.empty())
+        std::fprintf(stderr, "ss1: no peer found, ss1 is measured alone (see --peers)\n");
+    report table(options.format, columns, document_head(options, peers));
     progress line;
     size_t done = 0;
-    for (const layer_case &wanted : cases) {
-        contender layer(wanted, options.cold);
+    for (const layer_group &group : groups) {
+        group_bench bench(options, group, peers, std::ranges::max(ms));
         for (const size_t m : ms) {
-            line.show(format("[%zu/%zu] m=%zu k=%zu n=%zu c=%u %s, %u threads", ++done, cases.size() * ms.size(), m,
-                             wanted.desc.K, wanted.desc.N, wanted.desc.c, scheme_name(wanted.desc), wanted.threads));
-            const json row = measure(options, wanted, layer, m);
+            line.show(format("[%zu/%zu] m=%zu k=%zu n=%zu %s, %u threads", ++done, groups.size() * ms.size(), m,
+                             group.k, group.n, group.type.name.c_str(), group.threads));
+            const std::vector<json> rows = bench.measure(m);
             line.clear();
-            table.add(row);
+            for (const json &row : rows) table.add(row);
         }
     }
     table.finish();
 }
 
-}  // namespace
-
-void add_bench_linear(CLI::App &bench) {
-    const auto options = std::make_shared<bench_options>();
-    bench_options &o = *options;
-    CLI::App &command = *bench.add_subcommand("linear", "Measure single layers against oneDNN's dense ones");
+void add_layer_options(CLI::App &command, bench_options &o) {
     command.add_option("-m", o.m, "Rows")->capture_default_str();
     CLI::Option &k = *command.add_option("-k", o.k, "Inputs of the layer")->capture_default_str();
     CLI::Option &n = *command.add_option("-n", o.n, "Outputs of the layer")->capture_default_str();
-    command.add_option("-c", o.c, "Compression; 1 is dense")->capture_default_str();
-    command.add_option("--dtype", o.dtype, "f32; this version refuses bf16, f16 and int8")->capture_default_str();
+    command.add_option("-c", o.c, "Compression; 1 is dense, as is a c with c * 64 > K")->capture_default_str();
+    command.add_option("--dtype", o.dtype, "f32, bf16 (x, y and weights) or int8 (weights)")->capture_default_str();
+    command.add_option("--rows", o.rows, "int8 layers: type of x and y, bf16 or f32")
+        ->check(CLI::IsMember({"bf16", "f32"}))
+        ->capture_default_str();
     command.add_option("--scheme", o.scheme, "mixed, reference")->capture_default_str();
-    command.add_option("--threads", o.threads, "Threads of both contenders")->capture_default_str();
     command
         .add_option("--activation", o.activation,
-                    "One of none, relu, gelu, gelu_tanh, tanh, sigmoid, silu; for both contenders")
+                    "One of none, relu, gelu, gelu_tanh, tanh, sigmoid, silu; for all contenders")
         ->check(CLI::IsMember(activations))
         ->capture_default_str();
     command.add_option("--block-n", o.block_n, "B_N of the SS1 layers; default by N");
     command.add_option("--shapes", o.shapes, "CSV file with the columns k and n, instead of -k and -n")
         ->excludes(&k)
         ->excludes(&n);
+}
+
+void add_measuring_options(CLI::App &command, bench_options &o) {
+    command.add_option("--threads", o.threads, "Threads of every contender")->capture_default_str();
     command.add_option("--repetitions", o.rule.samples, "Least samples of each contender")
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
-    command.add_option("--min-time", o.rule.seconds, "Least seconds for a row")
+    command.add_option("--min-time", o.rule.seconds, "Least seconds for the layers of one shape and m")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+    command.add_option("--max-time", o.rule.most_seconds, "Seconds for them beyond which 5 samples are enough")
         ->check(CLI::NonNegativeNumber)
         ->capture_default_str();
     command.add_flag("--cold", o.cold,
                      "Let each call find its weights in memory, as a deep net does: 400 MiB of copies go round");
-    command.add_flag("--no-dense", o.no_dense, "Do not time the dense layer (it still checks the result)");
+    command.add_option("--peers", o.peers, "Folder with the peers' modules, libpeer-*.so; default: the build's");
+    command.add_flag("--no-dense", o.no_dense, "Measure ss1 alone (its results are checked all the same)");
     command.add_option("-o,--output-format", o.format, "md, csv, json or jsonl")
         ->check(CLI::IsMember({"md", "csv", "json", "jsonl"}))
         ->capture_default_str();
+}
+
+}  // namespace
+
+void add_bench_linear(CLI::App &bench) {
+    const auto options = std::make_shared<bench_options>();
+    CLI::App &command = *bench.add_subcommand(
+        "linear", "Measure single layers against every dense peer and against 'sketch, then oneDNN at K/c'");
+    add_layer_options(command, *options);
+    add_measuring_options(command, *options);
     command.footer(
-        "Lists and ranges: 1,8 or 1-8 or 16-64+16 or 1-8*2; all combinations are measured. The contenders take turns "
-        "in one\n"
-        "process, threads are not pinned, weights are packed beforehand. A sample repeats calls shorter than 50 us.\n"
+        "Lists and ranges: 1,8 or 1-8 or 16-64+16 or 1-8*2; all combinations are measured. All layers of one shape "
+        "and\n"
+        "m, the peers and the machine's ceiling take turns in one process; the calling thread is pinned, weights are\n"
+        "packed beforehand. A sample repeats calls shorter than 50 us. speedup: fastest peer over ss1; composed:\n"
+        "'sketch, then oneDNN' over ss1.\n"
         "Example: ss1 bench linear -m 1-256*4 -k 1024 -n 4096 -c 4,8 --scheme reference,mixed -o jsonl");
     command.callback([options] { run_bench(*options); });
 }

@@ -85,9 +85,10 @@ void measure(const bench_options &options, const std::vector<model_handle> &mode
         calls.emplace_back([c = contenders.back().get()] { c->call(); });
     }
     const std::vector<timing> timings = interleave(calls, options.rule);
+    const double first_p50 = percentile(sorted(timings[0].ns), 0.5);
     line.clear();
     for (size_t i = 0; i < models.size(); ++i) {
-        const std::vector<double> &ns = timings[i].sorted_ns;
+        const std::vector<double> ns = sorted(timings[i].ns);
         const double p50 = percentile(ns, 0.5);
         json row = {{"model", options.directories[i]}, {"family", describe(models[i]).family}, {"batch", batch}};
         row["tokens"] = contenders[i]->tokens;
@@ -99,7 +100,7 @@ void measure(const bench_options &options, const std::vector<model_handle> &mode
         row["ns_mean"] = rounded(mean(ns), 1);
         row["samples"] = ns.size();
         row["rows_per_s"] = rounded(static_cast<double>(batch) / p50 * 1e9, 1);
-        row["speedup"] = rounded(percentile(timings[0].sorted_ns, 0.5) / p50, 3);
+        row["speedup"] = rounded(first_p50 / p50, 3);
         row["session_bytes"] = contenders[i]->session_bytes;
         row["weight_bytes"] = describe(models[i]).weight_bytes;
         table.add(row);

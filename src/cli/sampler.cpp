@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <thread>
 
 namespace ss1::cli {
 namespace {
@@ -27,7 +28,20 @@ double warm_up(const std::function<void()> &call) {
     return fastest;
 }
 
+void prepare(const std::function<void()> &call, const sampling &rule) {
+    if (rule.pause_ns > 0) std::this_thread::sleep_for(std::chrono::duration<double, std::nano>(rule.pause_ns));
+    if (rule.warm_ns <= 0) return;
+    const auto start = clock::now();
+    do call();
+    while (ns_since(start) < rule.warm_ns);
+}
+
 }  // namespace
+
+std::vector<double> sorted(std::vector<double> values) {
+    std::ranges::sort(values);
+    return values;
+}
 
 std::vector<timing> interleave(std::span<const std::function<void()>> contenders, const sampling &rule) {
     std::vector<timing> timings(contenders.size());
@@ -37,11 +51,15 @@ std::vector<timing> interleave(std::span<const std::function<void()>> contenders
         const double fastest = warm_up(contenders[i]);
         if (fastest < rule.sample_ns) repeats[i] = static_cast<size_t>(rule.sample_ns / std::max(fastest, 1.0)) + 1;
     }
+    constexpr size_t enough = 5;
     const auto start = clock::now();
-    for (size_t round = 0; round < rule.samples || ns_since(start) < rule.seconds * 1e9; ++round)
-        for (size_t i = 0; i < contenders.size(); ++i)
-            timings[i].sorted_ns.push_back(time_call(contenders[i], repeats[i]));
-    for (timing &t : timings) std::ranges::sort(t.sorted_ns);
+    for (size_t round = 0; round < rule.samples || ns_since(start) < rule.seconds * 1e9; ++round) {
+        if (round >= enough && ns_since(start) > rule.most_seconds * 1e9) break;
+        for (size_t i = 0; i < contenders.size(); ++i) {
+            prepare(contenders[i], rule);
+            timings[i].ns.push_back(time_call(contenders[i], repeats[i]));
+        }
+    }
     return timings;
 }
 

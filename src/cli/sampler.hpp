@@ -15,14 +15,20 @@ struct sampling {
     // A sample repeats a shorter call until about this long: clocks have a grain of 20-50 ns. 0: every sample is one
     // call.
     double sample_ns = 0;
+    // Before each sample: a pause for the threads of the one before to fall asleep, then calls for at least so
+    // long. 0: none.
+    double pause_ns = 0, warm_ns = 0;
+    double most_seconds = 1e9;  // beyond which 5 samples are enough
 };
 
 struct timing {
-    double first_ns;                // of the very first call
-    std::vector<double> sorted_ns;  // of one call each
+    double first_ns;         // of the very first call
+    std::vector<double> ns;  // of one call each, by round
 };
 
-// Warms each contender up, then measures.
+std::vector<double> sorted(std::vector<double> values);
+
+// Warms each contender up, then measures. Sample i of every contender is of the same round.
 std::vector<timing> interleave(std::span<const std::function<void()>> contenders, const sampling &rule);
 
 }  // namespace ss1::cli

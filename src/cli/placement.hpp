@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// What keeps thread pools of several libraries in one process from disturbing each other's measurement.
+#pragma once
+#include <sched.h>
+
+#include <nlohmann/json.hpp>
+
+namespace ss1::cli {
+
+// Starts this process anew, once, with the settings that libraries read when they are loaded: threads give their core
+// up within a millisecond, and OpenBLAS knows the CPU. What the caller has set stays.
+void restart_with_pool_settings();
+
+// Those settings as they are, for the record.
+nlohmann::ordered_json pool_settings();
+
+// Keeps the calling thread on one core while this object lives. Threads made meanwhile would inherit that: make all
+// pools before.
+class pinned {
+  public:
+    pinned();
+    ~pinned();
+    pinned(const pinned &) = delete;
+    pinned &operator=(const pinned &) = delete;
+
+  private:
+    cpu_set_t before_;
+};
+
+}  // namespace ss1::cli
