@@ -285,7 +285,9 @@ void group_bench::add_peers(size_t m) {
     const ss1_activation activation = activations.at(options_.activation);
     const expectation expected(data_, m, data_.weight.get(), activation);
     const size_t copies = rotation(options_.cold, group_.n * group_.k * data_.dense.item_bytes(), contenders());
-    for (const ss1_peer *peer : peers_.found)
+    for (const ss1_peer *peer : peers_.found) {
+        const size_t before = entrants_.size() + not_measured_.size();
+        std::string why;
         for (const ss1_peer_output output : outputs_of(group_.type)) {
             const std::string name = name_of(label(*peer), group_.type, output);
             ss1_peer_problem problem = data_.problem(m);
@@ -294,13 +296,13 @@ void group_bench::add_peers(size_t m) {
             problem.y = data_.peer_y(output);
             problem.copies = peer->max_copies ? std::min(copies, peer->max_copies) : copies;
             problem.threads = group_.threads;
-            std::string why;
-            std::shared_ptr<peer_layer> layer = peer_layer::create(*peer, problem, why);
-            if (!layer)
-                not_measured_[name] = why;
-            else if (const auto run = [layer] { layer->run(); }; usable(name, run, output, expected))
-                entrants_.push_back({name, 0, problem.copies, run});
+            const std::shared_ptr<peer_layer> layer = peer_layer::create(*peer, problem, why);
+            if (!layer) continue;
+            const auto run = [layer] { layer->run(); };
+            if (usable(name, run, output, expected)) entrants_.push_back({name, 0, problem.copies, run});
         }
+        if (entrants_.size() + not_measured_.size() == before) not_measured_[label(*peer)] = why;
+    }
 }
 
 void group_bench::add_compositions(size_t m) {
@@ -320,10 +322,12 @@ void group_bench::add_compositions(size_t m) {
                 problem.copies = copies;
                 problem.threads = group_.threads;
                 std::string why;
-                std::shared_ptr<composed_layer> layer = composed_layer::create(*peer, weights, data_, problem, why);
+                const std::shared_ptr<composed_layer> layer =
+                    composed_layer::create(*peer, weights, data_, problem, why);
+                const auto run = [layer] { layer->run(); };
                 if (!layer)
                     not_measured_[name] = why;
-                else if (const auto run = [layer] { layer->run(); }; usable(name, run, output, expected))
+                else if (usable(name, run, output, expected))
                     entrants_.push_back({name, c, copies, run});
             }
         }
