@@ -52,11 +52,9 @@ class Axes:
             label = str(2**power) if power >= 0 else f"1/{2**-power}"
             parts += [line(self.left, y, self.left + PANEL_WIDTH, y, "one" if power == 0 else "grid"),
                       text(self.left - 8, y + 4, label + "×", anchor="end")]
-        last = -math.inf
         for m in self.ms:
-            if self.x(m) - last >= 26:  # room for four digits
+            if m & (m - 1) == 0:  # 15, 17 and 700 have no room
                 parts.append(text(self.x(m), self.top + PANEL_HEIGHT + 16, m, anchor="middle"))
-                last = self.x(m)
         return parts
 
 

@@ -19,8 +19,10 @@ import unittest
 EXE = os.environ["SS1_EXE"]
 DATA = pathlib.Path(os.environ.get("SS1_TEST_DATA", pathlib.Path(__file__).resolve().parent / "data"))
 COMMANDS = [[], ["info"], ["inspect"], ["convert"], ["run"], ["bench"], ["bench", "linear"], ["bench", "model"]]
-LINEAR_FIELDS = ["m", "k", "n", "c", "scheme", "dtype", "threads", "kernel", "ns_median", "ns_p10", "ns_p90", "dense_library",
-                 "dense_ns_median", "speedup", "gflops_done", "gflops_dense_equiv", "gbytes_s"]
+LINEAR_FIELDS = ["m", "k", "n", "c", "scheme", "dtype", "threads", "ran_as", "kernel", "ns_median", "ns_p10", "ns_p90", "fastest_peer",
+                 "peer_ns_median", "speedup", "composition_ns_median", "composition_ratio", "contenders", "not_measured",
+                 "gflops_done", "gflops_dense_equiv", "ceiling", "ceiling_gflops", "percent_of_ceiling", "bytes",
+                 "weight_bytes", "gbytes_s", "copies", "error", "rounds", "rounds_dropped"]
 TINY = ["bench", "linear", "-m", "1,3", "-k", "128", "-n", "64", "-c", "1,2", "--repetitions", "2", "--min-time", "0"]
 
 
@@ -139,11 +141,12 @@ class Info(Case):
 
 class BenchLinear(Case):
     def check_rows(self, rows, *more):
-        self.assertEqual([(row["m"], row["c"]) for row in rows], [(1, 1), (3, 1), (1, 2), (3, 2)])
+        self.assertEqual([(row["m"], row["c"]) for row in rows], [(1, 1), (1, 2), (3, 1), (3, 2)])
         for row in rows:
             self.assertEqual(list(row), LINEAR_FIELDS + list(more))
             self.assertEqual((row["k"], row["n"], row["dtype"], row["threads"]), (128, 64, "f32", 1))
-            self.assertEqual(row["scheme"], "dense" if row["c"] == 1 else "mixed")
+            self.assertEqual((row["scheme"], row["ran_as"]), ("dense", "dense") if row["c"] == 1 else ("mixed", "ss1"))
+            self.assertLess(row["error"], 1e-4)
             self.assertGreater(row["ns_median"], 0)
             self.assertLessEqual(row["ns_p10"], row["ns_p90"])
 
@@ -161,7 +164,7 @@ class BenchLinear(Case):
 
     def test_csv_and_markdown(self):
         rows = list(csv.DictReader(io.StringIO(self.ok(*TINY, "-o", "csv"))))
-        self.assertEqual([(row["m"], row["c"]) for row in rows], [("1", "1"), ("3", "1"), ("1", "2"), ("3", "2")])
+        self.assertEqual([(row["m"], row["c"]) for row in rows], [("1", "1"), ("1", "2"), ("3", "1"), ("3", "2")])
         self.assertEqual(list(rows[0])[:len(LINEAR_FIELDS)], LINEAR_FIELDS)
         lines = [line for line in self.ok(*TINY).splitlines() if line.startswith("|")]
         self.assertEqual(len(lines), 2 + 4)
@@ -170,8 +173,35 @@ class BenchLinear(Case):
     def test_no_dense_and_cold(self):
         arguments = ["bench", "linear", "-m", "1", "-k", "2048", "-n", "2048", "-c", "2", "--repetitions", "2", "--min-time", "0"]
         row = json.loads(self.ok(*arguments, "--no-dense", "-o", "json"))["results"][0]
-        self.assertEqual([row[key] for key in ("dense_library", "dense_ns_median", "speedup")], [None] * 3)
-        self.assertIn("cold", json.loads(self.ok(*arguments, "--cold", "--no-dense", "-o", "json"))["weights"])
+        self.assertEqual([row[key] for key in ("fastest_peer", "peer_ns_median", "speedup", "composition_ratio")], [None] * 4)
+        self.assertEqual((row["contenders"], row["copies"]), ({}, 1))
+        cold = json.loads(self.ok(*arguments, "--cold", "--no-dense", "-o", "json"))
+        self.assertEqual(cold["weights"], "cold")
+        self.assertGreater(cold["results"][0]["copies"], 1)
+
+    def test_peers(self):
+        document = json.loads(self.ok(*TINY, "-o", "json"))
+        for row in document["results"]:
+            names = set(row["contenders"]) | set(row["not_measured"])
+            for peer in document["peers"]:
+                self.assertIn(peer, names)
+            self.assertEqual([], [why for why in row["not_measured"].values() if "differs" in why])
+            if any(peer.startswith("oneDNN") for peer in document["peers"]):
+                self.assertEqual(row["composition_ratio"] is None, row["c"] == 1)
+            if row["fastest_peer"]:
+                fastest = min(value["ns_median"] for name, value in row["contenders"].items() if "sketch" not in name)
+                self.assertEqual(row["peer_ns_median"], fastest)
+                self.assertEqual(row["contenders"][row["fastest_peer"]]["ns_median"], fastest)
+        self.assertIn("GOMP_SPINCOUNT", document["environment"])
+
+    def test_peers_folder(self):
+        self.assertIn("'/no/such/folder' is no folder", self.refused(*TINY, "--peers", "/no/such/folder"))
+        result = ss1(*TINY, "--peers", self.directory, "-o", "json")
+        self.assertIn(b"no peer found", result.stderr)
+        self.check_rows(json.loads(result.stdout)["results"])
+        (self.directory / "libpeer-broken.so").write_text("not a library")
+        document = json.loads(self.ok(*TINY, "--peers", self.directory, "-o", "json"))
+        self.assertTrue(document["peers_missing"][0].startswith("broken: "), document["peers_missing"])
 
     def test_ranges(self):
         arguments = ["bench", "linear", "-k", "64", "-n", "16", "-c", "1", "--no-dense", "--repetitions", "1", "--min-time", "0", "-o", "json"]
@@ -195,17 +225,23 @@ class BenchLinear(Case):
             with self.subTest(activation=activation):
                 self.ok(*TINY, "--activation", activation, "-o", "json")
 
-    def test_types_that_the_library_lacks(self):
+    def test_types(self):
         for dtype in ("bf16", "int8"):
-            self.assertIn("ss1_linear_resolve", self.refused(*TINY, "--dtype", dtype))
+            result = ss1(*TINY, "--dtype", dtype, "-o", "json")
+            if result.returncode == 0:
+                for row in json.loads(result.stdout)["results"]:
+                    self.assertEqual(row["dtype"], dtype)
+                    self.assertLess(row["error"], 5e-2)
+            else:  # this version has no such layers
+                message = self.refused(*TINY, "--dtype", dtype)
+                self.assertIn(f"--dtype {dtype}: this version of the library lacks it: ss1_l", message)
         self.assertIn("'f23'", self.refused(*TINY, "--dtype", "f23"))
+        self.assertIn("--rows", self.refused(*TINY, "--rows", "f23"))
 
-    def test_layers_that_cannot_be_tied_are_left_out(self):
-        result = ss1("bench", "linear", "-m", "1", "-k", "128", "-n", "16", "-c", "1,8", "--repetitions", "1", "--min-time", "0", "-o", "jsonl")
-        self.assertEqual((result.returncode, result.stdout.count(b"\n")), (0, 1))
-        self.assertIn(b"left out", result.stderr)
-        self.assertIn("no layer", self.refused("bench", "linear", "-k", "64", "-c", "8"))
-
+    def test_layers_that_cannot_be_tied_run_as_dense(self):
+        result = self.ok("bench", "linear", "-m", "1", "-k", "128", "-n", "16", "-c", "1,2,8", "--repetitions", "1", "--min-time", "0", "-o", "jsonl")
+        rows = [json.loads(line) for line in result.splitlines()]
+        self.assertEqual([(row["c"], row["ran_as"]) for row in rows], [(1, "dense"), (2, "ss1"), (8, "dense")])
 
 class Models(Case):
     def test_unknown_directory(self):
