@@ -16,7 +16,8 @@ struct setting {
 };
 
 std::vector<setting> settings() {
-    std::vector<setting> list = {{"GOMP_SPINCOUNT", "30000"}, {"OPENBLAS_THREAD_TIMEOUT", "20"}};
+    std::vector<setting> list = {
+        {"GOMP_SPINCOUNT", "30000"}, {"KMP_BLOCKTIME", "1"}, {"OPENBLAS_THREAD_TIMEOUT", "20"}};
 #if defined(__x86_64__)
     // OpenBLAS 0.3.21 takes CPUs that it does not know by model for one with SSE3, and is then four times slower.
     list.push_back({"OPENBLAS_CORETYPE", __builtin_cpu_supports("avx512f") ? "SkylakeX" : "Haswell"});
