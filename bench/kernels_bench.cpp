@@ -10,7 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "amx.hpp"
 #include "cpu.hpp"
+#include "half.hpp"
 #include "kernels.hpp"
 
 using namespace ss1;
@@ -18,15 +20,27 @@ using namespace ss1;
 namespace {
 
 struct free_memory {
-    void operator()(float *p) const { std::free(p); }
+    void operator()(void *p) const { std::free(p); }
 };
-using floats = std::unique_ptr<float[], free_memory>;
+using bytes = std::unique_ptr<void, free_memory>;
 
-floats random_floats(size_t count) {
-    floats values(static_cast<float *>(std::aligned_alloc(64, (count * sizeof(float) + 63) / 64 * 64)));
+// `count` random values of one type, between -1 and 1 (integers: of all 8 bits).
+bytes random_values(dtype type, size_t count) {
+    bytes values(std::aligned_alloc(64, (count * size_of(type) + 63) / 64 * 64));
     std::mt19937 random(1);
     std::uniform_real_distribution<float> uniform(-1, 1);
-    std::generate_n(values.get(), count, [&] { return uniform(random); });
+    for (size_t i = 0; i < count; i++) {
+        const float value = uniform(random);
+        if (type == dtype::f32) {
+            static_cast<float *>(values.get())[i] = value;
+        } else if (type == dtype::bf16) {
+            static_cast<uint16_t *>(values.get())[i] = bf16_from_f32(value);
+        } else if (type == dtype::f16) {  // of a few exponents
+            static_cast<uint16_t *>(values.get())[i] = static_cast<uint16_t>(random() & 0x83ff) | 0x3800;
+        } else {
+            static_cast<uint8_t *>(values.get())[i] = static_cast<uint8_t>(random());
+        }
+    }
     return values;
 }
 
@@ -35,34 +49,49 @@ benchmark::Counter rate(double per_iteration) {
 }
 
 void run_gemm(benchmark::State &state, const gemm_kernel &kernel, size_t m, size_t n, size_t k) {
-    const size_t tiles = (n + kernel.nt - 1) / kernel.nt;
-    const floats a = random_floats(m * k), b = random_floats(tiles * k * kernel.nt), c = random_floats(m * n);
+    const size_t tiles = (n + kernel.nt - 1) / kernel.nt, rows = (m + 31) / 32 * 32,
+                 step = kernel.fused ? m : kernel.mr;
+    // Rows a cache line apart from a power of two, as layers lay them out.
+    const size_t lda = k + 64 / size_of(kernel.a);
+    const bytes a = random_values(kernel.a, rows * lda), b = random_values(kernel.b, tiles * k * kernel.nt);
+    const bytes y = random_values(dtype::f32, m * n),
+                scales = random_values(dtype::f32, std::max(m, tiles * kernel.nt));
+    const bytes starts = random_values(dtype::f32, tiles * kernel.nt);
+    const bool tile_registers = kernel.needs & (isa::amx_bf16 | isa::amx_int8);
+    gemm_args g{};
+    g.b = b.get();
+    g.n = n;
+    g.k = k;
+    g.lda = lda;
+    g.ldb = k * kernel.nt;
+    g.ldy = n;
+    if (kernel.b == dtype::s8) {
+        g.column_scale = static_cast<const float *>(scales.get());
+        g.column_start = static_cast<const int32_t *>(starts.get());
+    }
+    if (tile_registers) amx_configure();
     for (auto _ : state) {
-        for (size_t i = 0; i < m; i += kernel.mr)
-            kernel.run({.a = a.get() + i * k,
-                        .b = b.get(),
-                        .bias = nullptr,
-                        .c = c.get() + i * n,
-                        .m = std::min<size_t>(kernel.mr, m - i),
-                        .n = n,
-                        .k = k,
-                        .lda = k,
-                        .ldb = k * kernel.nt,
-                        .ldc = n,
-                        .accumulate = false,
-                        .relu = false});
+        for (size_t i = 0; i < m; i += step) {
+            g.a = static_cast<const char *>(a.get()) + i * lda * size_of(kernel.a);
+            g.y = static_cast<float *>(y.get()) + i * n;
+            g.row_scale = static_cast<const float *>(scales.get());
+            g.m = std::min<size_t>(step, m - i);
+            kernel.run(g);
+        }
         benchmark::ClobberMemory();
     }
+    if (tile_registers) amx_release();
     state.counters["GFLOP/s"] = rate(2.0 * static_cast<double>(m * n * k));
-    state.counters["weights_GB/s"] = rate(4.0 * static_cast<double>(n * k));
+    state.counters["weights_GB/s"] = rate(static_cast<double>(n * k * size_of(kernel.b)));
 }
 
-void run_sketch(benchmark::State &state, const sketch_kernel &kernel, size_t m, size_t k, size_t block_k, size_t c) {
+void run_sketch(benchmark::State &state, const sketch_kernel &kernel, size_t m, size_t k, size_t block_k, size_t c,
+                size_t sketches) {
     constexpr size_t step = 16;
-    const size_t groups = (k + c * block_k - 1) / (c * block_k);
-    const floats x = random_floats(m * k), s = random_floats(m * groups * block_k);
+    const size_t groups = (k + c * block_k - 1) / (c * block_k), columns = groups * block_k;
+    const bytes x = random_values(kernel.x, m * k), s = random_values(kernel.s, sketches * m * columns);
     std::mt19937 random(1);
-    std::vector<sketch_entry> entries(groups * c);
+    std::vector<sketch_entry> entries(sketches * groups * c);
     for (sketch_entry &entry : entries)
         entry = {static_cast<uint16_t>(random() % (block_k / step) * step), static_cast<uint16_t>(random() % 2)};
     for (auto _ : state) {
@@ -72,14 +101,16 @@ void run_sketch(benchmark::State &state, const sketch_kernel &kernel, size_t m, 
                     .m = m,
                     .k = k,
                     .ldx = k,
-                    .lds = groups * block_k,
+                    .lds = columns,
                     .block_k = block_k,
                     .c = c,
-                    .groups = groups});
+                    .groups = groups,
+                    .sketches = sketches,
+                    .sketch_stride = m * columns});
         benchmark::ClobberMemory();
     }
-    state.counters["GFLOP/s"] = rate(static_cast<double>(m * k));
-    state.counters["x_GB/s"] = rate(4.0 * static_cast<double>(m * k));
+    state.counters["GFLOP/s"] = rate(static_cast<double>(sketches * m * k));
+    state.counters["x_GB/s"] = rate(static_cast<double>(m * k * size_of(kernel.x)));
 }
 
 struct shape {
@@ -91,7 +122,8 @@ constexpr shape gemm_shapes[] = {
 };
 
 void register_all() {
-    const isa::mask here = cpu_detect_isas();
+    isa::mask here = cpu_detect_isas();
+    if (amx_refusal()) here &= ~(isa::amx_bf16 | isa::amx_int8);
     for (const gemm_kernel &kernel : gemm_kernels()) {
         if (kernel.needs & ~here) continue;
         for (const shape &s : gemm_shapes)
@@ -103,10 +135,13 @@ void register_all() {
     }
     for (const sketch_kernel &kernel : sketch_kernels()) {
         if (kernel.needs & ~here) continue;
-        for (size_t c : {2, 4, 8})
-            benchmark::RegisterBenchmark(
-                (std::string(kernel.name) + "/m:64/k:1024/B_K:64/c:" + std::to_string(c)).c_str(),
-                [&kernel, c](benchmark::State &state) { run_sketch(state, kernel, 64, 1024, 64, c); });
+        for (const size_t c : {2, 4, 8})
+            for (const size_t sketches : {1, 4})
+                benchmark::RegisterBenchmark(
+                    (std::string(kernel.name) + "/m:64/k:1024/B_K:64/c:" + std::to_string(c) +
+                     "/sketches:" + std::to_string(sketches))
+                        .c_str(),
+                    [=, &kernel](benchmark::State &state) { run_sketch(state, kernel, 64, 1024, 64, c, sketches); });
     }
 }
 

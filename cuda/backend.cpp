@@ -104,6 +104,8 @@ cudaError_t upload(const T *values, size_t count, device_buffer &to) {
 
 ss1_status layer_create_checked(const ss1_context *context, const ss1_linear_desc &desc,
                                 const ss1_linear_weights &weights, void **state) {
+    if (desc.x_dtype != SS1_DTYPE_F32 || desc.y_dtype != SS1_DTYPE_F32 || desc.weight_dtype != SS1_DTYPE_F32)
+        return fail(SS1_ERROR_UNSUPPORTED, "x_dtype, y_dtype, weight_dtype: the CUDA backend has f32 only");
     ss1_info info = SS1_INFO_INIT;
     if (const ss1_status status = ss1_get_info(context, &info); status != SS1_OK) return status;
     auto l = std::make_unique<layer>(desc);
@@ -115,7 +117,9 @@ ss1_status layer_create_checked(const ss1_context *context, const ss1_linear_des
     const size_t width = factorised ? desc.N : std::min<size_t>(desc.block_n, desc.N);
     l->tiles = {desc.N, width, width};
     std::vector<float> packed(l->tiles.tiles() * map.stored_columns * width);
-    pack_stored(map, weights.z, weights.ldz, l->tiles, packed.data());
+    const gemm_kernel columns = {
+        nullptr, nullptr, isa::none, dtype::f32, dtype::f32, false, 1, static_cast<uint32_t>(width), 1, 1};
+    pack_stored(map, weights.z, weights.ldz, l->tiles, columns, map.stored_columns, {packed.data(), nullptr, nullptr});
     std::vector<sketch_entry> entries;
     for (size_t j = 0; j < l->n_sketches; ++j)
         for (size_t g = 0; g < map.groups(); ++g)
@@ -186,6 +190,7 @@ ss1_status layer_run(const void *state, const ss1_linear_args *args) noexcept {
     const layer &l = *static_cast<const layer *>(state);
     const size_t K = l.map.desc.K, N = l.map.desc.N, m = args->m;
     const auto stream = static_cast<cudaStream_t>(args->stream);
+    if (args->residual) return fail(SS1_ERROR_UNSUPPORTED, "args.residual: the CUDA backend adds none");
     SS1_CUDA(cudaSetDevice(l.device));
     const float *x = static_cast<const float *>(args->x);
     float *y = static_cast<float *>(args->y);

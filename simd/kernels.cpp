@@ -8,6 +8,8 @@ namespace ss1 {
 
 #define SS1_GEMM(name, ...) void name(const gemm_args &) noexcept;
 #define SS1_SKETCH(name, ...) void name(const sketch_args &) noexcept;
+#define SS1_QUANTIZE(name, ...) void name(const quantize_args &) noexcept;
+#define SS1_STORE(name, ...) void name(const store_args &) noexcept;
 #define SS1_ACTIVATION(name, ...) void name(const activation_args &) noexcept;
 #define SS1_SOFTMAX(name, ...) void name(const softmax_args &) noexcept;
 #define SS1_NORM(name, ...) void name(const norm_args &) noexcept;
@@ -17,13 +19,24 @@ namespace ss1 {
 
 namespace {
 
-#define SS1_GEMM(name, needs, mr, nt) {#name, name, needs, mr, nt},
+#define SS1_GEMM(name, needs, a, b, fused, mr, nt, kr, k_multiple) \
+    {#name, name, needs, dtype::a, dtype::b, fused, mr, nt, kr, k_multiple},
 constexpr gemm_kernel gemm_rows[] = {
 #include "kernels.inc"
 };
 
-#define SS1_SKETCH(name, needs) {#name, name, needs},
+#define SS1_SKETCH(name, needs, x, s) {#name, name, needs, dtype::x, dtype::s},
 constexpr sketch_kernel sketch_rows[] = {
+#include "kernels.inc"
+};
+
+#define SS1_QUANTIZE(name, needs) {#name, name, needs},
+constexpr quantize_kernel quantize_rows[] = {
+#include "kernels.inc"
+};
+
+#define SS1_STORE(name, needs, y) {#name, name, needs, dtype::y},
+constexpr store_kernel store_rows[] = {
 #include "kernels.inc"
 };
 
@@ -65,6 +78,12 @@ table<gemm_kernel> gemm_kernels() noexcept {
 table<sketch_kernel> sketch_kernels() noexcept {
     return table_of(sketch_rows);
 }
+table<quantize_kernel> quantize_kernels() noexcept {
+    return table_of(quantize_rows);
+}
+table<store_kernel> store_kernels() noexcept {
+    return table_of(store_rows);
+}
 table<activation_kernel> activation_kernels() noexcept {
     return table_of(activation_rows);
 }
@@ -81,10 +100,20 @@ table<interact_kernel> interact_kernels() noexcept {
     return table_of(interact_rows);
 }
 
+const gemm_kernel &select_gemm(dtype b, isa::mask usable) noexcept {
+    return *gemm_kernels().find(usable, [b](const gemm_kernel &k) { return k.b == b; });
+}
+
+const sketch_kernel &select_sketch(dtype x, dtype to, isa::mask usable) noexcept {
+    return *sketch_kernels().find(usable, [x, to](const sketch_kernel &k) { return k.x == x && k.s == to; });
+}
+
+const store_kernel &select_store(dtype y, isa::mask usable) noexcept {
+    return *store_kernels().find(usable, [y](const store_kernel &k) { return k.y == y; });
+}
+
 const activation_kernel *select_activation(activation what, isa::mask usable) noexcept {
-    for (const activation_kernel &k : activation_kernels())
-        if (k.what == what && (k.needs & ~usable) == 0) return &k;
-    return nullptr;
+    return activation_kernels().find(usable, [what](const activation_kernel &k) { return k.what == what; });
 }
 
 }  // namespace ss1

@@ -26,49 +26,11 @@ inline constexpr mask neoni8mm = 1u << 11;
 inline constexpr mask neonbf16 = 1u << 12;
 }  // namespace isa
 
-// gemm:  c[i,j] = act(init[i,j] + sum_k a[i,k] * b[k,j])      0 <= i < m <= mr,  0 <= j < n,  k >= 0
-//   init   c[i,j] if accumulate, else bias[j], else 0 (bias NULL); act is ReLU if relu, else nothing
-//   a      [m, k] row-major f32, lda elements; any alignment. Only a[i, 0..k) is read.
-//   b      packed tiles [ceil(n/nt)][k][nt] f32, 64-byte aligned, zero padded to nt columns; tile j starts at b + j*ldb
-//   bias   [n] or NULL; read only when accumulate is false
-//   c      [m, n] row-major f32, ldc elements; nothing outside [0,m) x [0,n) is written
-// Each output is one chain of k fused multiply-adds (ref: multiply, then add) in ascending k, whatever m, n and the
-// position of the row: bits depend on the row and the weights only. NaN propagates through ReLU.
-struct gemm_args {
-    const float *a;
-    const float *b;
-    const float *bias;
-    float *c;
-    size_t m, n, k, lda, ldb, ldc;
-    bool accumulate, relu;
-};
-struct gemm_kernel {
-    const char *name;
-    void (*run)(const gemm_args &) noexcept;
-    isa::mask needs;
-    uint32_t mr, nt;  // most rows of a call, columns of a packed tile
-};
-
-// sketch:  s[i, g*B_K + u] = sum_{q<c} sign(g,q) * x[i, (g*c+q)*B_K + (u + rotation(g,q)) mod B_K]     0 <= u < B_K
-//   x       [m, k] row-major f32, ldx elements, any alignment, read as zero at columns >= k (and not touched there)
-//   s       [m, groups*B_K] row-major f32, lds elements; every element is written, nothing else
-//   entries [groups][c]; rotation < B_K, any value; negative is 0 or 1
-// The sum runs over ascending q. B_K is 16, 32, 64, 128 or 256. groups = ceil(k / (c*B_K)).
-struct sketch_entry {
-    uint16_t rotation;
-    uint16_t negative;
-};
-struct sketch_args {
-    const float *x;
-    float *s;
-    const sketch_entry *entries;
-    size_t m, k, ldx, lds, block_k, c, groups;
-};
-struct sketch_kernel {
-    const char *name;
-    void (*run)(const sketch_args &) noexcept;
-    isa::mask needs;
-};
+// Element types of operands; the values of ss1_dtype. bf16 and f16 are handled as their 16 bits.
+enum class dtype : uint8_t { f32 = 1, bf16 = 2, f16 = 3, s8 = 4, u8 = 5 };
+constexpr size_t size_of(dtype t) noexcept {
+    return t == dtype::f32 ? 4 : t == dtype::bf16 || t == dtype::f16 ? 2 : 1;
+}
 
 // activation:  y[i,j] = f(y[i,j]) in place for [m, n] row-major f32, ldy elements. One f per row of the table.
 enum class activation : uint8_t { none, relu, gelu, gelu_tanh, tanh, sigmoid, silu };  // values of ss1_activation
@@ -81,6 +43,109 @@ struct activation_kernel {
     void (*run)(const activation_args &) noexcept;
     isa::mask needs;
     activation what;
+};
+
+// gemm:  y[i,j] = act(start + sum_k a[i,k] * b[k,j]) + residual[i,j]      0 <= i < m,  0 <= j < n,  k >= 1
+//   a      [m, k] row-major, lda elements, any alignment. Only a[i, 0..k) is read, except by rows with `fused`: they
+//          read whole groups of 16 rows (memory must be there, its values do not matter). k is a multiple of
+//          k_multiple: whoever makes `a` pads it with zeros.
+//   b      packed tiles [ceil(n/nt)][k/kr][nt][kr], 64-byte aligned, zero padded to nt columns; tile j starts at
+//          b + j*ldb elements. kr neighbours in k lie together, as the dot-product instructions want them.
+//   types  of a and b by row: (f32, f32), (f32, bf16): b is widened; (bf16, bf16), (s8, s8), (u8, s8): u8 is s8 + 128
+//   start  bias[j], 0 if bias is NULL; y[i,j] if accumulate (rows without `fused`, a not of an integer type)
+//   int8   the sum is an exact s32 that starts at column_start[j] (NULL: 0; for u8 -128 * sum_k b[k,j]), and
+//          y = act(row_scale[i] * column_scale[j] * sum + bias[j])
+//   act    ReLU if relu, else nothing. Rows with `fused` also call `activate` on blocks of the sums unless it is NULL,
+//          add `residual` (type of y, ldr elements; may be y itself) unless it is NULL, and write bf16 if y_bf16. For
+//          the other rows activate and residual are NULL and y is f32.
+//   bias, column_scale, column_start: of ceil(n/nt)*nt elements that may be read, but bias of n if a is f32
+//   y      [m, n] row-major, ldy elements; nothing outside [0,m) x [0,n) is written
+//   next   rows with `fused` prefetch next_lines cache lines from here on into L2 for every 2 KB of b that they stream:
+//          weights that will be wanted soon, from a slower level. NULL: none.
+// Each output is one chain in ascending k, whatever m, n and the position of the row: its bits depend on the row and
+// the weights only. f32: k fused multiply-adds (ref: multiply, then add). bf16: products of pairs or quads are added as
+// the instruction does it. NaN propagates, through ReLU too.
+struct gemm_args {
+    const void *a, *b;
+    const float *bias;
+    const float *row_scale, *column_scale;
+    const int32_t *column_start;
+    void *y;
+    const void *residual;
+    void (*activate)(const activation_args &) noexcept;
+    const char *next;
+    size_t m, n, k, lda, ldb, ldy, ldr, next_lines;
+    bool accumulate, relu, y_bf16;
+};
+struct gemm_kernel {
+    const char *name;
+    void (*run)(const gemm_args &) noexcept;
+    isa::mask needs;
+    dtype a, b;
+    bool fused;           // does the whole epilogue, takes any m
+    uint32_t mr, nt, kr;  // rows of a panel (without `fused` m <= mr), columns of a packed tile, k's lying together
+    uint32_t k_multiple;
+};
+
+// Kernels that need isa::amx_* run between these two, on one thread: they load and release the tile configuration.
+void amx_configure() noexcept;
+void amx_release() noexcept;
+
+// sketch:  s_j[i, g*B_K + u] = sum_{q<c} sign(j,g,q) * x[i, (g*c+q)*B_K + (u + rotation(j,g,q)) mod B_K]   0 <= u < B_K
+//   x       [m, k] row-major of type x, ldx elements, any alignment, read as zero at columns >= k (and not touched)
+//   s       `sketches` matrices [m, groups*B_K] row-major of type s, lds elements; s_j starts at s + j*sketch_stride
+//           elements. Every element is written, nothing else.
+//   entries [sketches][groups][c]; rotation < B_K, any value; negative is 0 or 1
+// The sum runs in f32 over ascending q, from 0; bf16 is rounded to nearest even once, at the end; NaN stays NaN. B_K is
+// 16, 32, 64, 128 or 256. groups = ceil(k / (c*B_K)). With c = 1 and zero entries it converts and pads.
+struct sketch_entry {
+    uint16_t rotation;
+    uint16_t negative;
+};
+struct sketch_args {
+    const void *x;
+    void *s;
+    const sketch_entry *entries;
+    size_t m, k, ldx, lds, block_k, c, groups, sketches, sketch_stride;
+};
+struct sketch_kernel {
+    const char *name;
+    void (*run)(const sketch_args &) noexcept;
+    isa::mask needs;
+    dtype x, s;
+};
+
+// quantize:  q[i,j] = zero + round(s[i,j] / scale[i]),  scale[i] = max_j |s[i,j]| / 127,  0 <= j < n
+//   s [m, n] row-major f32, lds elements; q [m, n] row-major, ldq elements: s8 if zero is 0, u8 if it is 128
+//   scale[i] is NaN if the row holds one, infinite if it holds an infinity (so is what is multiplied by it), 0 for a
+//   row of zeros; q is then `zero`. Rounds to nearest even.
+struct quantize_args {
+    const float *s;
+    void *q;
+    float *scale;
+    size_t m, n, lds, ldq;
+    uint8_t zero;
+};
+struct quantize_kernel {
+    const char *name;
+    void (*run)(const quantize_args &) noexcept;
+    isa::mask needs;
+};
+
+// store:  y[i,j] = c[i,j] + residual[i,j] (NULL: 0) rounded to y's type: what gemm rows without `fused` leave to do
+//   c [m, n] row-major f32, ldc elements; y and residual [m, n] of type y, ldy and ldr elements. residual may be y,
+//   and so may c if y is f32.
+struct store_args {
+    const float *c;
+    void *y;
+    const void *residual;
+    size_t m, n, ldc, ldy, ldr;
+};
+struct store_kernel {
+    const char *name;
+    void (*run)(const store_args &) noexcept;
+    isa::mask needs;
+    dtype y;
 };
 
 // norm:  t = x[i,:] + r[i,:] (r may be NULL);  y[i,:] = (t - mean(t)) / sqrt(var(t) + eps) * gamma + beta
@@ -149,21 +214,33 @@ struct table {
     size_t count;
     const K *begin() const noexcept { return rows; }
     const K *end() const noexcept { return rows + count; }
-    // First row whose instruction sets are all in `usable`; the reference always is.
-    const K &select(isa::mask usable) const noexcept {
+    // First row whose instruction sets are all in `usable` and that `fits`, NULL if there is none.
+    template <class F>
+    const K *find(isa::mask usable, F &&fits) const noexcept {
         for (const K &k : *this)
-            if ((k.needs & ~usable) == 0) return k;
-        return rows[count - 1];
+            if ((k.needs & ~usable) == 0 && fits(k)) return &k;
+        return nullptr;
+    }
+    // The same for families whose rows all do the same; the reference always can.
+    const K &select(isa::mask usable) const noexcept {
+        return *find(usable, [](const K &) { return true; });
     }
 };
 table<gemm_kernel> gemm_kernels() noexcept;
 table<sketch_kernel> sketch_kernels() noexcept;
-table<activation_kernel> activation_kernels() noexcept;  // all functions in one table; see select_activation
+table<quantize_kernel> quantize_kernels() noexcept;
+table<store_kernel> store_kernels() noexcept;
+table<activation_kernel> activation_kernels() noexcept;  // all functions in one table
 table<norm_kernel> norm_kernels() noexcept;
 table<softmax_kernel> softmax_kernels() noexcept;
 table<bag_kernel> bag_kernels() noexcept;
 table<interact_kernel> interact_kernels() noexcept;
-// First usable row for `what`. ReLU has rows too, though gemm fuses it; `none` has no row (NULL).
+
+// The first usable row that multiplies with packed weights of type b.
+const gemm_kernel &select_gemm(dtype b, isa::mask usable) noexcept;
+const sketch_kernel &select_sketch(dtype x, dtype s, isa::mask usable) noexcept;
+const store_kernel &select_store(dtype y, isa::mask usable) noexcept;
+// ReLU has rows too, though gemm fuses it; `none` has no row (NULL).
 const activation_kernel *select_activation(activation what, isa::mask usable) noexcept;
 
 }  // namespace ss1

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The C API: checks arguments, catches what must not cross the boundary, calls the parts. No logic of its own.
+#include <cstring>
+
 #include "context.hpp"
 #include "convert/convert.hpp"
 #include "convert/project.hpp"
@@ -34,10 +36,19 @@ ss1_status check_run(const ss1_layer &layer, ss1_linear_args &args) noexcept {
     if (args.ldy == 0) args.ldy = N;
     SS1_CHECK(args.ldx >= K, SS1_ERROR_INVALID_ARGUMENT, "args.ldx=%zu is below K=%zu", args.ldx, K);
     SS1_CHECK(args.ldy >= N, SS1_ERROR_INVALID_ARGUMENT, "args.ldy=%zu is below N=%zu", args.ldy, N);
-    memory_span x{}, y{};
-    SS1_TRY(matrix_span("args.x", args.x, args.m, K, args.ldx, x));
-    SS1_TRY(matrix_span("args.y", args.y, args.m, N, args.ldy, y));
+    const size_t y_size = ss1::size_of(static_cast<ss1::dtype>(layer.desc.y_dtype));
+    memory_span x{}, y{}, residual{};
+    SS1_TRY(matrix_span("args.x", args.x, args.m, K, args.ldx, x,
+                        ss1::size_of(static_cast<ss1::dtype>(layer.desc.x_dtype))));
+    SS1_TRY(matrix_span("args.y", args.y, args.m, N, args.ldy, y, y_size));
     SS1_TRY(check_apart("args.y", y, "args.x", x));
+    if (args.residual) {
+        if (args.ldr == 0) args.ldr = N;
+        SS1_CHECK(args.ldr >= N, SS1_ERROR_INVALID_ARGUMENT, "args.ldr=%zu is below N=%zu", args.ldr, N);
+        SS1_TRY(matrix_span("args.residual", args.residual, args.m, N, args.ldr, residual, y_size));
+        if (args.residual != args.y || args.ldr != args.ldy)
+            SS1_TRY(check_apart("args.y", y, "args.residual", residual));
+    }
     SS1_CHECK(reinterpret_cast<uintptr_t>(args.scratch) % 64 == 0, SS1_ERROR_INVALID_ARGUMENT,
               "args.scratch=%p is not a multiple of 64", args.scratch);
     return SS1_OK;
@@ -206,9 +217,15 @@ ss1_status ss1_layer_run(const ss1_layer *layer, const ss1_linear_args *given) {
     return guarded(__func__, [&] {
         SS1_NOT_NULL(layer);
         SS1_CHECK(given, SS1_ERROR_INVALID_ARGUMENT, "args is NULL");
-        SS1_TRY(check_struct(*given, "args", "SS1_LINEAR_ARGS_INIT"));
-        if (given->m == 0) return SS1_OK;
-        ss1_linear_args args = *given;
+        // The first struct that grew: a caller of 0.1 brings it without its last two fields.
+        constexpr size_t first_size = offsetof(ss1_linear_args, residual);
+        SS1_CHECK(given->struct_size == sizeof *given || given->struct_size == first_size, SS1_ERROR_INVALID_ARGUMENT,
+                  "args.struct_size=%u is not %zu: set it with SS1_LINEAR_ARGS_INIT", given->struct_size,
+                  sizeof *given);
+        ss1_linear_args args = SS1_LINEAR_ARGS_INIT;
+        std::memcpy(&args, given, given->struct_size);
+        args.struct_size = sizeof args;
+        if (args.m == 0) return SS1_OK;
         SS1_TRY(check_run(*layer, args));
         const size_t bytes = args.scratch ? 0 : layer->backend->layer_scratch(layer->state, args.m);
         return bytes ? run_with_pool(*layer, args, bytes) : ss1::layer_run(*layer, args);

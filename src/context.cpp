@@ -8,6 +8,7 @@
 #include <cstring>
 #include <memory>
 
+#include "amx.hpp"
 #include "backend.hpp"
 #include "cpu.hpp"
 #include "status.hpp"
@@ -94,9 +95,9 @@ isa::mask needs_of(const table<K> &rows) {
 
 // The instruction sets that some kernel of this build asks for.
 isa::mask needed_isas() {
-    return needs_of(gemm_kernels()) | needs_of(sketch_kernels()) | needs_of(activation_kernels()) |
-           needs_of(norm_kernels()) | needs_of(softmax_kernels()) | needs_of(bag_kernels()) |
-           needs_of(interact_kernels());
+    return needs_of(gemm_kernels()) | needs_of(sketch_kernels()) | needs_of(quantize_kernels()) |
+           needs_of(store_kernels()) | needs_of(activation_kernels()) | needs_of(norm_kernels()) |
+           needs_of(softmax_kernels()) | needs_of(bag_kernels()) | needs_of(interact_kernels());
 }
 
 ss1_status choose_isas(const ss1_context_options &options, ss1_context &context) {
@@ -107,13 +108,16 @@ ss1_status choose_isas(const ss1_context_options &options, ss1_context &context)
     bool above = false, known = !wanted;
     for (const isa_level &level : isa_levels()) {
         const bool has = (found & level.bit) == level.bit;
-        if (!above) allowed |= level.bit;
-        const bool needed = needed_isas() & level.bit;
-        std::string reason = !has     ? "not found on this CPU"
-                             : above  ? "above " + std::string(source) + "=" + wanted
-                             : needed ? "found and used"
-                                      : "found, but no kernel of this version needs it";
-        if (level.bit) context.isa_texts.push_back({level.name, std::move(reason), has && !above && needed});
+        const bool tiles = level.bit & (isa::amx_bf16 | isa::amx_int8), needed = needed_isas() & level.bit;
+        const char *refusal = tiles && has && !above && needed ? amx_refusal() : nullptr;
+        if (!above && !refusal) allowed |= level.bit;
+        std::string reason = !has      ? "not found on this CPU"
+                             : above   ? "above " + std::string(source) + "=" + wanted
+                             : refusal ? "found, but " + std::string(refusal)
+                             : needed  ? "found and used"
+                                       : "found, but no kernel of this version needs it";
+        if (level.bit)
+            context.isa_texts.push_back({level.name, std::move(reason), has && !above && needed && !refusal});
         if (wanted && std::strcmp(wanted, level.name) == 0) {
             SS1_CHECK(has, SS1_ERROR_UNSUPPORTED, "%s=%s is above this machine: not found on this CPU", source, wanted);
             known = above = true;
@@ -195,8 +199,11 @@ ss1_status context_create(const ss1_context_options &options, ss1_context **out)
     SS1_TRY(choose_isas(options, *context));
     SS1_TRY(context_use_backend(*context, options.backend ? options.backend : cpu_backend.name));
     context->cpu_name = cpu_model_name();
+    context->caches = cpu_caches();
     add_kernels(gemm_kernels(), *context);
     add_kernels(sketch_kernels(), *context);
+    add_kernels(quantize_kernels(), *context);
+    add_kernels(store_kernels(), *context);
     add_kernels(activation_kernels(), *context);
     add_kernels(norm_kernels(), *context);
     add_kernels(softmax_kernels(), *context);
@@ -235,10 +242,9 @@ void context_info(const ss1_context &context, ss1_info &info) noexcept {
     info.backends = context.backend_items.data();
     info.n_kernels = context.kernel_items.size();
     info.kernels = context.kernel_items.data();
-    const cache_sizes caches = cpu_caches();
-    info.l1d_bytes = caches.l1d;
-    info.l2_bytes = caches.l2;
-    info.l3_bytes = caches.l3;
+    info.l1d_bytes = context.caches.l1d;
+    info.l2_bytes = context.caches.l2;
+    info.l3_bytes = context.caches.l3;
     info.device = context.device;
 }
 

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "buffer.hpp"
+#include "cpu.hpp"
+#include "float_mode.hpp"
 #include "kernels.hpp"
 #include "ss1/backend.h"
 
@@ -44,7 +46,10 @@ struct ss1_context {
     ss1::isa::mask usable = ss1::isa::none;
     const ss1_backend *backend = nullptr;
     int32_t device = 0;
+    ss1::cache_sizes caches{};
     mutable ss1::scratch_pool scratch;
+    // Of all layers alive. More than L2 holds: a layer finds its weights in a slower level when it runs.
+    mutable std::atomic<size_t> packed_bytes{0};
 
     // What ss1_get_info() shows; the items point into the texts.
     std::string threads_reason, cpu_name;
@@ -88,11 +93,15 @@ ss1_status context_use_backend(ss1_context &context, const char *name);
 template <class F>
 void parallel(const ss1_context &context, size_t n, F &&f) {
     if (n == 1) {
+        const float_mode mode;
         f(size_t{0});
     } else if (n) {
         context.parallel_for(
             context.parallel_for_user, n,
-            [](void *arg, size_t i) { (*static_cast<std::remove_reference_t<F> *>(arg))(i); },
+            [](void *arg, size_t i) {
+                const float_mode mode;
+                (*static_cast<std::remove_reference_t<F> *>(arg))(i);
+            },
             const_cast<void *>(static_cast<const void *>(&f)));
     }
 }

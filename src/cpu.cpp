@@ -73,8 +73,7 @@ isa::mask detect() noexcept {
     if (all(l7.c, {11})) found |= isa::avx512vnni;
     if (all(l71.a, {5})) found |= isa::avx512bf16;
     if (all(l7.d, {23})) found |= isa::avx512fp16;
-    // A kernel that uses tiles will also need the system's permission (arch_prctl, ARCH_REQ_XCOMP_PERM). It is not
-    // asked for while there is none: it makes every signal stack of the process larger.
+    // Tiles also need the system's permission: amx.hpp.
     if (tiles && all(l7.d, {24})) {
         if (all(l7.d, {22})) found |= isa::amx_bf16;
         if (all(l7.d, {25})) found |= isa::amx_int8;

@@ -12,19 +12,17 @@ struct memory_span {
     uintptr_t begin, end;
 };
 
-// The bytes of the f32 matrix [rows, columns] with leading dimension ld, rows >= 1; fails where their end does not fit
-// the address space.
+// The bytes of the matrix [rows, columns] with leading dimension ld and elements of `size` bytes, rows >= 1; fails
+// where their end does not fit the address space.
 inline ss1_status matrix_span(const char *name, const void *data, size_t rows, size_t columns, size_t ld,
-                              memory_span &span) noexcept {
+                              memory_span &span, size_t size = sizeof(float)) noexcept {
     const auto address = reinterpret_cast<uintptr_t>(data);
     size_t elements = 0, bytes = 0;
     SS1_CHECK(!__builtin_mul_overflow(rows - 1, ld, &elements) &&
                   !__builtin_add_overflow(elements, columns, &elements) &&
-                  !__builtin_mul_overflow(elements, sizeof(float), &bytes) &&
-                  !__builtin_add_overflow(address, bytes, &span.end),
+                  !__builtin_mul_overflow(elements, size, &bytes) && !__builtin_add_overflow(address, bytes, &span.end),
               SS1_ERROR_INVALID_ARGUMENT, "%s: %zu rows of %zu elements do not fit the address space", name, rows, ld);
-    SS1_CHECK(address % alignof(float) == 0, SS1_ERROR_INVALID_ARGUMENT, "%s=%p is not aligned to %zu bytes", name,
-              data, alignof(float));
+    SS1_CHECK(address % size == 0, SS1_ERROR_INVALID_ARGUMENT, "%s=%p is not aligned to %zu bytes", name, data, size);
     span.begin = address;
     return SS1_OK;
 }

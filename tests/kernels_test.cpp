@@ -1,34 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every row of every kernel table against its formula in double, with bounds that follow from the number of roundings.
+// Every row of the kernel tables against its formula in double, with bounds that follow from the number of roundings.
+// linear_kernels_test.cpp has those of which linear layers are made.
 #include <algorithm>
 #include <catch2/catch.hpp>
-#include <cfloat>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
-#include <limits>
 #include <numbers>
 #include <set>
 #include <sstream>
 #include <string>
 #include <vector>
 
-#include "check.hpp"
-#include "cpu.hpp"
-#include "kernels.hpp"
+#include "kernel_check.hpp"
 
 using namespace ss1;
-using ss1_test::check_close;
-using ss1_test::guard;
-using ss1_test::guarded;
-using ss1_test::seeded;
+using namespace ss1_test;
 
 namespace {
-
-constexpr double unit = FLT_EPSILON / 2;  // largest relative error of one rounding
-constexpr float nan_value = std::numeric_limits<float>::quiet_NaN();
-constexpr float infinity = std::numeric_limits<float>::infinity();
 
 // The instruction sets that this machine promises to have: SS1_TEST_REQUIRE_ISA, names separated by commas.
 std::vector<std::string> required_isas() {
@@ -39,242 +29,7 @@ std::vector<std::string> required_isas() {
     return required;
 }
 
-// Whether this machine can run a row. Rows of an instruction set that it promises cannot be left out unseen: another
-// test demands that all of those are found.
-bool usable(const std::string &name, isa::mask needs) {
-    if ((needs & ~cpu_detect_isas()) == 0) return true;
-    WARN(name << " not tested: the CPU lacks its instruction set");
-    return false;
-}
-
-bool same_bits(const float *a, const float *b, size_t count) {
-    return std::memcmp(a, b, count * sizeof(float)) == 0;
-}
-
-// ---------------------------------------------------------------------------------------------------------------- gemm
-
-struct gemm_shape {
-    size_t m, n, k;
-    bool accumulate, bias, relu;
-    size_t pad;  // of lda and ldc
-    std::string text() const {
-        std::ostringstream s;
-        s << "m=" << m << " n=" << n << " k=" << k << (accumulate ? " accumulate" : "") << (bias ? " bias" : "")
-          << (relu ? " relu" : "") << " pad=" << pad;
-        return s.str();
-    }
-};
-
-// Operands of one call in guarded buffers, and b unpacked.
-struct gemm_problem {
-    gemm_shape shape;
-    size_t tiles, nt;
-    guarded<float> a, b, bias, c, init;
-    std::vector<float> dense;  // [k, n]
-
-    gemm_problem(const gemm_kernel &kernel, const gemm_shape &s, seeded &random, guard where = guard::after)
-        : shape(s),
-          tiles((s.n + kernel.nt - 1) / kernel.nt),
-          nt(kernel.nt),
-          a(s.m, s.k, s.k + s.pad, where),
-          b(tiles, s.k * nt, s.k * nt + 16 * s.pad, where, 64),
-          bias(1, s.n, s.n, where),
-          c(s.m, s.n, s.n + s.pad, where),
-          init(s.m, s.n, s.n + s.pad),
-          dense(s.k * s.n) {
-        const auto number = [&] { return random.uniform(); };
-        a.fill(number);
-        bias.fill(number);
-        init.fill(number);
-        std::generate(dense.begin(), dense.end(), number);
-        pack();
-    }
-    void pack() {
-        for (size_t k = 0; k < shape.k; k++)
-            for (size_t j = 0; j < shape.n; j++) b.at(j / nt, k * nt + j % nt) = dense[k * shape.n + j];
-    }
-    gemm_args args() {
-        return {a.data(), b.data(),         shape.bias ? bias.data() : nullptr,
-                c.data(), shape.m,          shape.n,
-                shape.k,  a.ld(),           b.ld(),
-                c.ld(),   shape.accumulate, shape.relu};
-    }
-    void run(const gemm_kernel &kernel) {
-        for (size_t i = 0; i < shape.m; i++)
-            for (size_t j = 0; j < shape.n; j++) c.at(i, j) = init.at(i, j);
-        kernel.run(args());
-    }
-    double start(size_t i, size_t j) { return shape.accumulate ? init.at(i, j) : shape.bias ? bias.at(0, j) : 0; }
-    double want(size_t i, size_t j) {
-        double sum = start(i, j);
-        for (size_t k = 0; k < shape.k; k++) sum += double{a.at(i, k)} * double{dense[k * shape.n + j]};
-        return shape.relu && sum < 0 ? 0 : sum;
-    }
-    double bound(size_t i, size_t j) {
-        double sum = std::abs(start(i, j));
-        for (size_t k = 0; k < shape.k; k++) sum += std::abs(double{a.at(i, k)} * double{dense[k * shape.n + j]});
-        return static_cast<double>(shape.k + 2) * unit * sum;
-    }
-    void check(const gemm_kernel &kernel) {
-        run(kernel);
-        check_close(
-            kernel.name, shape.text(), shape.m, shape.n, [&](size_t i, size_t j) { return c.at(i, j); },
-            [&](size_t i, size_t j) { return want(i, j); }, [&](size_t i, size_t j) { return bound(i, j); });
-        INFO(kernel.name << " " << shape.text());
-        CHECK((a.intact() && b.intact() && bias.intact() && c.intact()));
-    }
-};
-
 }  // namespace
-
-TEST_CASE("gemm: every row count, column remainder and mode") {
-    for (const gemm_kernel &kernel : gemm_kernels()) {
-        DYNAMIC_SECTION(kernel.name) {
-            if (!usable(kernel.name, kernel.needs)) continue;
-            seeded random;
-            const size_t nt = kernel.nt;
-            unsigned mode = 0;
-            for (size_t m = 1; m <= kernel.mr; m++)
-                for (size_t n : {size_t{1}, nt - 1, nt, nt + 1, 2 * nt, 2 * nt + nt / 2, 4 * nt, 5 * nt - 1})
-                    for (size_t k : {0, 1, 2, 3, 5, 13}) {
-                        if (n == 0) continue;
-                        mode += 5;  // all eight modes in turn
-                        const gemm_shape shape{m,           n, k, (mode & 1) != 0, (mode & 2) != 0, (mode & 4) != 0,
-                                               mode / 8 % 3};
-                        const guard where = mode / 64 % 2 ? guard::before : guard::after;
-                        gemm_problem(kernel, shape, random, where).check(kernel);
-                    }
-        }
-    }
-}
-
-TEST_CASE("gemm: the models' and random shapes") {
-    for (const gemm_kernel &kernel : gemm_kernels()) {
-        DYNAMIC_SECTION(kernel.name) {
-            if (!usable(kernel.name, kernel.needs)) continue;
-            seeded random;
-            for (size_t k : {13, 256, 479, 512})
-                for (size_t m : {1u, kernel.mr}) {
-                    gemm_problem(kernel, {m, 2 * kernel.nt + 1u, k, false, true, true, 0}, random).check(kernel);
-                    gemm_problem(kernel, {m, 96, k, true, false, false, 3}, random).check(kernel);
-                }
-            for (int round = 0; round < 60; round++) {
-                const gemm_shape shape{random.index(1, kernel.mr), random.index(1, 150),    random.index(0, 130),
-                                       random.index(0, 1) == 1,    random.index(0, 1) == 1, random.index(0, 1) == 1,
-                                       random.index(0, 5)};
-                gemm_problem(kernel, shape, random).check(kernel);
-            }
-        }
-    }
-}
-
-TEST_CASE("gemm: bits do not depend on the number of rows and columns, nor on the row's position") {
-    for (const gemm_kernel &kernel : gemm_kernels()) {
-        DYNAMIC_SECTION(kernel.name) {
-            if (!usable(kernel.name, kernel.needs)) continue;
-            seeded random;
-            const size_t n = 5 * kernel.nt;
-            gemm_problem all(kernel, {kernel.mr, n, 67, false, true, false, 1}, random);
-            all.run(kernel);
-            guarded<float> c(kernel.mr, n, n);
-            size_t different = 0;
-            for (size_t first = 0; first < kernel.mr; first++)
-                for (size_t m = 1; first + m <= kernel.mr; m++)
-                    for (size_t columns : {n, n - 1, kernel.nt * size_t{3}, size_t{kernel.nt}, size_t{1}}) {
-                        gemm_args args = all.args();
-                        args.a += first * args.lda;
-                        args.c = c.data();
-                        args.ldc = c.ld();
-                        args.m = m;
-                        args.n = columns;
-                        kernel.run(args);
-                        for (size_t i = 0; i < m; i++)
-                            different += !same_bits(&c.at(i, 0), &all.c.at(first + i, 0), columns);
-                    }
-            CHECK(different == 0);
-        }
-    }
-}
-
-TEST_CASE("gemm: a NaN at any k reaches its row or column, through ReLU") {
-    for (const gemm_kernel &kernel : gemm_kernels()) {
-        DYNAMIC_SECTION(kernel.name) {
-            if (!usable(kernel.name, kernel.needs)) continue;
-            seeded random;
-            const size_t n = 2 * kernel.nt + 1u, k = 37;
-            for (size_t m : {1u, kernel.mr})
-                for (size_t p = 0; p < k; p++) {
-                    gemm_problem problem(kernel, {m, n, k, false, true, true, 0}, random);
-                    const size_t row = p % m, column = p % n;
-                    const bool in_a = p % 2 == 0;
-                    (in_a ? problem.a.at(row, p) : problem.dense[p * n + column]) = nan_value;
-                    problem.pack();
-                    problem.check(kernel);  // NaN exactly where the double computation has it
-                }
-        }
-    }
-}
-
-// -------------------------------------------------------------------------------------------------------------- sketch
-
-namespace {
-
-void check_sketch(const sketch_kernel &kernel, size_t m, size_t k, size_t block_k, size_t c, seeded &random) {
-    const size_t groups = (k + c * block_k - 1) / (c * block_k), columns = groups * block_k;
-    guarded<float> x(m, k, k + random.index(0, 3), random.index(0, 1) ? guard::after : guard::before);
-    guarded<float> s(m, columns, columns + random.index(0, 3));
-    std::vector<sketch_entry> entries(groups * c);
-    x.fill([&] { return random.uniform(); });
-    s.fill([] { return nan_value; });
-    for (sketch_entry &entry : entries)
-        entry = {static_cast<uint16_t>(random.index(0, block_k - 1)), static_cast<uint16_t>(random.index(0, 1))};
-    kernel.run({x.data(), s.data(), entries.data(), m, k, x.ld(), s.ld(), block_k, c, groups});
-
-    const auto over_terms = [&](size_t i, size_t j, auto add) {
-        const size_t g = j / block_k, u = j % block_k;
-        for (size_t q = 0; q < c; q++) {
-            const sketch_entry &entry = entries[g * c + q];
-            const size_t column = (g * c + q) * block_k + (u + entry.rotation) % block_k;
-            const float value = column < k ? x.at(i, column) : 0.0f;
-            add(entry.negative ? -value : value);
-        }
-    };
-    // Only additions round, and their order is given: the bits are, too.
-    const auto want = [&](size_t i, size_t j) {
-        float sum = 0;
-        over_terms(i, j, [&](float value) { sum += value; });
-        return sum;
-    };
-    std::ostringstream shape;
-    shape << "m=" << m << " k=" << k << " B_K=" << block_k << " c=" << c;
-    check_close(
-        kernel.name, shape.str(), m, columns, [&](size_t i, size_t j) { return s.at(i, j); }, want,
-        [](size_t, size_t) { return 0.0; });
-    INFO(kernel.name << " " << shape.str());
-    CHECK((x.intact() && s.intact()));
-}
-
-}  // namespace
-
-TEST_CASE("sketch: any rotation, every block length and tail") {
-    for (const sketch_kernel &kernel : sketch_kernels()) {
-        DYNAMIC_SECTION(kernel.name) {
-            if (!usable(kernel.name, kernel.needs)) continue;
-            seeded random;
-            for (size_t block_k : {16, 32, 64, 128, 256})
-                for (size_t c : {1, 2, 3, 4, 8}) {
-                    const size_t group = c * block_k;
-                    // Every tail length of a group of short blocks; of long ones a random sample and the edges.
-                    const size_t step = group <= 64 ? 1 : group / 37;
-                    for (size_t k = 1; k <= 2 * group; k += random.index(1, 2 * step - 1))
-                        check_sketch(kernel, 1, k, block_k, c, random);
-                    for (size_t k : {group - 1, group, group + 1, 2 * group, 3 * group - block_k + 5})
-                        check_sketch(kernel, 3, k, block_k, c, random);
-                }
-            check_sketch(kernel, 2, 479, 64, 4, random);
-        }
-    }
-}
 
 // ---------------------------------------------------------------------------------------------------------- activation
 
@@ -584,8 +339,7 @@ TEST_CASE("every instruction set that SS1_TEST_REQUIRE_ISA promises is found") {
 
 TEST_CASE("tables: unique names, the reference last, the best first") {
     std::set<std::string> names;
-    check_table(gemm_kernels(), names);
-    check_table(sketch_kernels(), names);
+    check_table(quantize_kernels(), names);
     check_table(norm_kernels(), names);
     check_table(softmax_kernels(), names);
     check_table(bag_kernels(), names);
@@ -598,4 +352,11 @@ TEST_CASE("tables: unique names, the reference last, the best first") {
         CHECK((reference->what == what && reference->needs == isa::none));
     }
     for (const activation_kernel &kernel : activation_kernels()) CHECK(names.insert(kernel.name).second);
+    for (const gemm_kernel &kernel : gemm_kernels()) CHECK(names.insert(kernel.name).second);
+    for (const sketch_kernel &kernel : sketch_kernels()) CHECK(names.insert(kernel.name).second);
+    for (const store_kernel &kernel : store_kernels()) CHECK(names.insert(kernel.name).second);
+    for (dtype b : {dtype::f32, dtype::bf16, dtype::s8}) CHECK(select_gemm(b, isa::none).needs == isa::none);
+    for (dtype x : {dtype::f32, dtype::bf16, dtype::f16})
+        for (dtype s : {dtype::f32, dtype::bf16}) CHECK(select_sketch(x, s, isa::none).needs == isa::none);
+    for (dtype y : {dtype::f32, dtype::bf16}) CHECK(select_store(y, isa::none).needs == isa::none);
 }

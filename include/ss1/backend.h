@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define SS1_BACKEND_ABI 1
+#define SS1_BACKEND_ABI 2
 
 /** What the core offers to a plugin; lives as long as the process. */
 typedef struct ss1_backend_host {

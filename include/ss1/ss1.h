@@ -12,10 +12,12 @@
  *    value, rule). On error no output is written, no ownership moves and nothing half created remains. The library
  *    never prints, aborts, exits or lets an exception out. One gap is known: running out of memory while
  *    ss1_model_load() or ss1_model_convert() parses JSON ends the process.
- *  - Structs: set them with their SS1_..._INIT macro; a field that is 0 means its default. They grow only at the end.
+ *  - Structs: set them with their SS1_..._INIT macro; a field that is 0 means its default. They grow only at the end,
+ *    and the sizes of earlier versions stay valid: the fields that they lack are 0.
  *  - Strings are UTF-8, zero terminated. Unless said otherwise, pointers passed in need to live only during the call.
  *  - Lengths and leading dimensions are in elements unless the name ends in _bytes. Matrices are row-major.
  *  - Threads: contexts, layers and models may be used by many threads at once; a session by one thread at a time.
+ *  - Denormals are taken as zero and become zero inside of a run; the caller's floating-point mode is restored.
  *  - Bits: on one machine and instruction-set level a row of the output has the same bits for any thread count, batch
  *    size and position in the batch.
  */
@@ -207,7 +209,15 @@ typedef enum ss1_activation SS1_ENUM_INT {
  *   .block_k  B_K in {16, 32, 64, 128, 256}; 0 = 64.
  *   .block_n  B_N, a multiple of 16; 0 = clamp(64 * ceil(N / 256), 256, 512); SS1_BLOCK_N_ALL = one block.
  *   .step     V, a power of two that divides B_K; 0 = 16 for mixed; reference always has 8.
- *   .x_dtype, .y_dtype, .weight_dtype  f32 (the only one in this version: others are SS1_ERROR_UNSUPPORTED).
+ *   .x_dtype  f32, bf16 or f16.   .y_dtype  f32 or bf16.   0 = f32.
+ *   .weight_dtype  How the weights are held and multiplied; they are given as f32. 0 = f32.
+ *              bf16: weights and the sketch of x rounded to bf16, sums in f32.
+ *              i8: weights round(z / s), one scale s for each output; the f32 sketch of each row of x is quantised
+ *              the same way when it runs (dynamic, symmetric); exact sums in s32. A row with a NaN or an infinity
+ *              gives NaN.
+ *              Other values, and other backends than the CPU with other than f32, are SS1_ERROR_UNSUPPORTED.
+ * A tied layer whose sketch would cost more than its products save (N of a few or a few dozen) is expanded to a dense
+ * one when it is created; ss1_layer_info.kernels then says "expanded".
  */
 typedef struct ss1_linear_desc {
     uint32_t struct_size;
@@ -297,18 +307,22 @@ typedef struct ss1_linear_args {
     size_t ldy;
     void *scratch;
     void *stream;
+    const void *residual;
+    size_t ldr;
 } ss1_linear_args;
 #define SS1_LINEAR_ARGS_INIT \
-    { sizeof(ss1_linear_args), 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(ss1_linear_args), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /**
- * Run one layer: y = act(x . W + b).
+ * Run one layer: y = act(x . W + b) + residual.
  * @param args  .m         Rows of x and y. 0 does nothing.
  *              .x, .ldx   [m, K], desc.x_dtype; ldx >= K (0 = K). Element aligned; 64 bytes is fastest.
  *              .y, .ldy   [m, N], desc.y_dtype; ldy >= N (0 = N). Must not overlap x. Columns N..ldy-1 are kept.
  *              .scratch   ss1_layer_scratch_bytes(layer, m) BYTES at a multiple of 64, or NULL to use the context's,
  *                         which allocates only while it grows.
  *              .stream    CUDA stream; NULL on the CPU.
+ *              .residual, .ldr  [m, N], desc.y_dtype; ldr >= N (0 = N); NULL for none. May be y itself (then ldr =
+ * ldy). CPU only: another backend returns SS1_ERROR_UNSUPPORTED.
  * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (NULL, ldx < K, ldy < N, overlap, misaligned, sizes that overflow);
  *         SS1_ERROR_OUT_OF_MEMORY (NULL scratch only).
  * @note Thread-safe: one layer may run on many threads, each with its own scratch or with NULL.

@@ -16,12 +16,14 @@ namespace HWY_NAMESPACE {
 // `rows` rows of the packed tile at b, which holds columns j .. j + vectors*lanes - 1.
 template <size_t rows, size_t vectors>
 HWY_INLINE void tile(const gemm_args &g, const float *b, size_t j) {
+    const float *a = static_cast<const float *>(g.a);
+    float *y = static_cast<float *>(g.y);
     vec acc[rows][vectors];
 #pragma GCC unroll 8
     for (size_t i = 0; i < rows; i++) {
 #pragma GCC unroll 4
         for (size_t v = 0; v < vectors; v++) {
-            const float *init = g.accumulate ? g.c + i * g.ldc : g.bias;
+            const float *init = g.accumulate ? y + i * g.ldy : g.bias;
             const size_t column = j + v * lanes;
             acc[i][v] = init && column < g.n ? load_at(init, column, g.n) : hn::Zero(d);
         }
@@ -32,9 +34,9 @@ HWY_INLINE void tile(const gemm_args &g, const float *b, size_t j) {
         for (size_t v = 0; v < vectors; v++) bk[v] = hn::Load(d, b + v * lanes);
 #pragma GCC unroll 8
         for (size_t i = 0; i < rows; i++) {
-            const vec a = hn::Set(d, g.a[i * g.lda + k]);
+            const vec ak = hn::Set(d, a[i * g.lda + k]);
 #pragma GCC unroll 4
-            for (size_t v = 0; v < vectors; v++) acc[i][v] = hn::MulAdd(a, bk[v], acc[i][v]);
+            for (size_t v = 0; v < vectors; v++) acc[i][v] = hn::MulAdd(ak, bk[v], acc[i][v]);
         }
     }
 #pragma GCC unroll 8
@@ -45,7 +47,7 @@ HWY_INLINE void tile(const gemm_args &g, const float *b, size_t j) {
             const vec zero = hn::Zero(d);
             // Not Max: it drops a NaN in one of its operands, in which one depends on the target.
             const vec c = g.relu ? hn::IfThenElse(hn::Lt(acc[i][v], zero), zero, acc[i][v]) : acc[i][v];
-            if (column < g.n) store_at(c, g.c + i * g.ldc, column, g.n);
+            if (column < g.n) store_at(c, y + i * g.ldy, column, g.n);
         }
     }
 }
@@ -56,7 +58,7 @@ HWY_NOINLINE void gemm(const gemm_args &g) noexcept {
     if constexpr (rows > 1)
         if (g.m < rows) return gemm<rows - 1, vectors>(g);
     if (g.m == 0) return;
-    const float *b = g.b;
+    const float *b = static_cast<const float *>(g.b);
     for (size_t j = 0; j < g.n; j += vectors * lanes, b += g.ldb) tile<rows, vectors>(g, b, j);
 }
 

@@ -25,7 +25,8 @@ inline columns columns_of(size_t count) noexcept {
 // `rows` x `tiles` tiles of C from column j on. `last` masks the last tile; those before it are full.
 template <size_t rows, size_t tiles>
 inline void block(const gemm_args &g, size_t j, columns last) noexcept {
-    const float *b = g.b + j / nt * g.ldb;
+    const float *a = static_cast<const float *>(g.a), *b = static_cast<const float *>(g.b) + j / nt * g.ldb;
+    float *y = static_cast<float *>(g.y);
     __m512 acc[rows][2 * tiles];
 #pragma GCC unroll 4
     for (size_t t = 0; t < tiles; t++) {
@@ -33,7 +34,7 @@ inline void block(const gemm_args &g, size_t j, columns last) noexcept {
         const float *bias = g.bias ? g.bias + j + t * nt : nullptr;
 #pragma GCC unroll 14
         for (size_t i = 0; i < rows; i++) {
-            const float *init = g.accumulate ? g.c + i * g.ldc + j + t * nt : bias;
+            const float *init = g.accumulate ? y + i * g.ldy + j + t * nt : bias;
             acc[i][2 * t] = init ? _mm512_maskz_loadu_ps(mask.low, init) : _mm512_setzero_ps();
             acc[i][2 * t + 1] = init ? _mm512_maskz_loadu_ps(mask.high, init + 16) : _mm512_setzero_ps();
         }
@@ -50,9 +51,9 @@ inline void block(const gemm_args &g, size_t j, columns last) noexcept {
         }
 #pragma GCC unroll 14
         for (size_t i = 0; i < rows; i++) {
-            const __m512 a = _mm512_set1_ps(g.a[i * g.lda + k]);
+            const __m512 ak = _mm512_set1_ps(a[i * g.lda + k]);
 #pragma GCC unroll 8
-            for (size_t v = 0; v < 2 * tiles; v++) acc[i][v] = _mm512_fmadd_ps(a, bk[v], acc[i][v]);
+            for (size_t v = 0; v < 2 * tiles; v++) acc[i][v] = _mm512_fmadd_ps(ak, bk[v], acc[i][v]);
         }
     }
 #pragma GCC unroll 4
@@ -60,7 +61,7 @@ inline void block(const gemm_args &g, size_t j, columns last) noexcept {
         const columns mask = t + 1 < tiles ? columns{0xffff, 0xffff} : last;
 #pragma GCC unroll 14
         for (size_t i = 0; i < rows; i++) {
-            float *c = g.c + i * g.ldc + j + t * nt;
+            float *c = y + i * g.ldy + j + t * nt;
             __m512 low = acc[i][2 * t], high = acc[i][2 * t + 1];
             if (g.relu) {  // maxps gives its second operand if either is NaN
                 low = _mm512_maskz_max_ps(mask.low, _mm512_setzero_ps(), low);

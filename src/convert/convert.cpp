@@ -29,6 +29,10 @@ ss1_status check_options(const ss1_convert_options &options) {
     SS1_CHECK(options.from == SS1_CONVERT_FROM_DENSE || options.from == SS1_CONVERT_FROM_SSL,
               SS1_ERROR_INVALID_ARGUMENT, "options.from=%d is not a value of ss1_convert_from",
               static_cast<int>(options.from));
+    for (const auto &[type, field] :
+         {std::pair(desc.x_dtype, "x_dtype"), {desc.y_dtype, "y_dtype"}, {desc.weight_dtype, "weight_dtype"}})
+        SS1_CHECK(type == SS1_DTYPE_DEFAULT || type == SS1_DTYPE_F32, SS1_ERROR_UNSUPPORTED,
+                  "options.desc.%s=%d: model files hold f32 weights of f32 layers", field, static_cast<int>(type));
     SS1_CHECK(desc.c >= 2, SS1_ERROR_INVALID_ARGUMENT, "options.desc.c=%u: c must be given and at least 2", desc.c);
     if (options.from == SS1_CONVERT_FROM_DENSE) return SS1_OK;
     SS1_CHECK(desc.scheme == SS1_SCHEME_REFERENCE, SS1_ERROR_INVALID_ARGUMENT,

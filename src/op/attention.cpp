@@ -35,6 +35,23 @@ size_t tasks_of(const ss1_context &context, size_t batch, size_t tokens, size_t 
     return task_count(context, batch * heads, work);
 }
 
+// y [m, n] = a [m, k] times packed b, plus bias.
+void multiply(const gemm_kernel &gemm, const float *a, size_t lda, const float *b, const float *bias, float *y,
+              size_t ldy, size_t m, size_t n, size_t k) noexcept {
+    gemm_args g{};
+    g.a = a;
+    g.lda = lda;
+    g.b = b;
+    g.ldb = k * gemm.nt;
+    g.bias = bias;
+    g.y = y;
+    g.ldy = ldy;
+    g.m = m;
+    g.n = n;
+    g.k = k;
+    gemm.run(g);
+}
+
 void attend_head(const attention_kernels &kernels, const attention_args &a, const layout &l, size_t sequence,
                  size_t head, float *scratch) noexcept {
     const gemm_kernel &gemm = *kernels.gemm;
@@ -49,9 +66,9 @@ void attend_head(const attention_kernels &kernels, const attention_args &a, cons
         // Panels of like height, as in the linear layer.
         const size_t i0 = T * p / panels, m = T * (p + 1) / panels - i0;
         float *rows = a.q + at + i0 * a.ld;
-        gemm.run({rows, keys, mask, scores, m, T, d, a.ld, d * gemm.nt, l.lds, false, false});
+        multiply(gemm, rows, a.ld, keys, mask, scores, l.lds, m, T, d);
         kernels.softmax->run({scores, m, T, l.lds, scale});
-        gemm.run({scores, values, nullptr, rows, m, d, T, l.lds, T * gemm.nt, a.ld, false, false});
+        multiply(gemm, scores, l.lds, values, nullptr, rows, a.ld, m, d, T);
     }
 }
 

@@ -2,6 +2,7 @@
 #include "op/mapping.hpp"
 
 #include <algorithm>
+#include <initializer_list>
 #include <limits>
 #include <random>
 
@@ -32,12 +33,18 @@ bool power_of_two(uint32_t v) noexcept {
     return v && (v & (v - 1)) == 0;
 }
 
-ss1_status check_dtype(ss1_dtype &dtype, const char *field) noexcept {
+const char *dtype_name(ss1_dtype dtype) noexcept {
+    constexpr const char *names[] = {"default", "f32", "bf16", "f16", "i8", "u8", "i32", "i64"};
+    return names[dtype];
+}
+
+ss1_status check_dtype(ss1_dtype &dtype, const char *field, std::initializer_list<ss1_dtype> supported,
+                       const char *supported_names) noexcept {
     if (dtype == SS1_DTYPE_DEFAULT) dtype = SS1_DTYPE_F32;
     SS1_CHECK(dtype >= SS1_DTYPE_F32 && dtype <= SS1_DTYPE_I64, SS1_ERROR_INVALID_ARGUMENT,
               "%s=%d is not a value of ss1_dtype", field, static_cast<int>(dtype));
-    SS1_CHECK(dtype == SS1_DTYPE_F32, SS1_ERROR_UNSUPPORTED, "%s=%d: only SS1_DTYPE_F32=%d is supported", field,
-              static_cast<int>(dtype), static_cast<int>(SS1_DTYPE_F32));
+    SS1_CHECK(std::find(supported.begin(), supported.end(), dtype) != supported.end(), SS1_ERROR_UNSUPPORTED,
+              "%s=%s is not one of %s", field, dtype_name(dtype), supported_names);
     return SS1_OK;
 }
 
@@ -84,9 +91,10 @@ ss1_status linear_resolve(ss1_linear_desc &desc, size_t *stored_columns) noexcep
     ss1_linear_desc resolved = desc;
     SS1_TRY(fill_defaults(resolved));
     SS1_TRY(check_mapping_fields(resolved));
-    SS1_TRY(check_dtype(resolved.x_dtype, "x_dtype"));
-    SS1_TRY(check_dtype(resolved.y_dtype, "y_dtype"));
-    SS1_TRY(check_dtype(resolved.weight_dtype, "weight_dtype"));
+    SS1_TRY(check_dtype(resolved.x_dtype, "x_dtype", {SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_F16}, "f32, bf16, f16"));
+    SS1_TRY(check_dtype(resolved.y_dtype, "y_dtype", {SS1_DTYPE_F32, SS1_DTYPE_BF16}, "f32, bf16"));
+    SS1_TRY(check_dtype(resolved.weight_dtype, "weight_dtype", {SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_I8},
+                        "f32, bf16, i8"));
     desc = resolved;
     if (stored_columns) *stored_columns = mapping(desc).stored_columns;
     return SS1_OK;

@@ -31,8 +31,18 @@ void pack_rows(const float *b, size_t k, size_t n, size_t ldb, size_t nt, float 
 // Packs the transpose of row-major bt [n, k] the same way.
 void pack_columns(const float *bt, size_t k, size_t n, size_t ldbt, size_t nt, float *packed) noexcept;
 
+// Where packed weights go: values of the kernel's type b, and for integers the factors of gemm_args. The last three may
+// be NULL where the kernel does not want them.
+struct packed_weights {
+    void *values;           // [tiles][ka / kr][nt][kr]
+    float *column_scale;    // [tiles * nt]
+    int32_t *column_start;  // [tiles * nt], for a of type u8
+};
+
 // Packs stored weights z [N, Kz] for the sketch that the layer runs: as they are for `mixed`; rotated by alpha(j,g) for
-// `reference`, whose one sketch then serves all blocks. Dead columns become zero.
-void pack_stored(const mapping &map, const float *z, size_t ldz, const tiling &tiles, float *packed) noexcept;
+// `reference`, whose one sketch then serves all blocks. Dead columns, those from Kz to ka and those beyond N are zero.
+// bf16 rounds to nearest even; s8 is round(z / scale) with one scale for each output, max |z| / 127.
+void pack_stored(const mapping &map, const float *z, size_t ldz, const tiling &tiles, const gemm_kernel &kernel,
+                 size_t ka, const packed_weights &to);
 
 }  // namespace ss1

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// bf16 and f16 as their 16 bits, for scalar code. Not for files with ISA flags: these inline functions must not be
+// compiled with them (tests/weak_symbols.sh).
+#pragma once
+#include <bit>
+#include <cstdint>
+
+namespace ss1 {
+
+inline float bf16_to_f32(uint16_t h) noexcept {
+    return std::bit_cast<float>(uint32_t{h} << 16);
+}
+
+// Rounds to nearest even; NaN stays NaN (made quiet).
+inline uint16_t bf16_from_f32(float x) noexcept {
+    const uint32_t bits = std::bit_cast<uint32_t>(x);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>(bits >> 16 | 0x40);
+    return static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
+}
+
+inline float f16_to_f32(uint16_t h) noexcept {
+    const uint32_t sign = uint32_t{h & 0x8000u} << 16, magnitude = h & 0x7fffu;
+    if (magnitude >= 0x7c00u) return std::bit_cast<float>(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);
+    if (magnitude >= 0x400u) return std::bit_cast<float>(sign | ((magnitude << 13) + 0x38000000u));
+    const float value = static_cast<float>(magnitude) * 0x1p-24f;  // denormal or zero: exact
+    return sign ? -value : value;
+}
+
+}  // namespace ss1

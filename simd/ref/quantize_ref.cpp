@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// The specification of quantize: q[i,j] = zero + round(s[i,j] * 127 / max), scale[i] = max / 127, max = max_j |s[i,j]|.
+#include <cmath>
+
+#include "kernels.hpp"
+
+namespace ss1 {
+
+void quantize_ref(const quantize_args &args) noexcept {
+    for (size_t i = 0; i < args.m; i++) {
+        const float *s = args.s + i * args.lds;
+        uint8_t *q = static_cast<uint8_t *>(args.q) + i * args.ldq;
+        float max = 0.0f;
+        for (size_t j = 0; j < args.n; j++) {
+            const float magnitude = std::fabs(s[j]);
+            if (!(magnitude <= max)) max = magnitude;  // true for NaN, and then for whatever follows:
+            if (std::isnan(max)) break;
+        }
+        args.scale[i] = max / 127.0f;
+        // 127/max overflows for a denormal max: such a row counts as zero, like one that holds no finite maximum.
+        const float inverse = 127.0f / max;
+        const bool finite = max > 0.0f && std::isfinite(max) && std::isfinite(inverse);
+        for (size_t j = 0; j < args.n; j++)
+            q[j] = static_cast<uint8_t>(args.zero + (finite ? static_cast<int>(std::nearbyint(s[j] * inverse)) : 0));
+    }
+}
+
+}  // namespace ss1

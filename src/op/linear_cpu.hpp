@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// The CPU's linear layer: what linear_create.cpp decided and linear_run.cpp walks through.
+#pragma once
+#include <string>
+
+#include "context.hpp"
+#include "op/linear.hpp"
+#include "op/mapping.hpp"
+#include "op/pack.hpp"
+
+namespace ss1 {
+
+struct linear {
+    linear(const ss1_context &owner, const ss1_linear_desc &resolved) : context(owner), map(resolved) {}
+
+    const ss1_context &context;
+    mapping map;  // of the layer as it runs: c is 1 if it was expanded
+    dtype x_type = dtype::f32, y_type = dtype::f32;
+
+    const gemm_kernel *gemm = nullptr;
+    const sketch_kernel *sketch = nullptr;        // makes `a`; NULL where gemm reads x itself
+    const quantize_kernel *quantize = nullptr;    // behind the sketch, for integers
+    const activation_kernel *activate = nullptr;  // NULL where gemm does it
+    const store_kernel *store = nullptr;          // NULL where gemm writes y; used for a residual and for bf16
+    bool relu = false, expanded = false;
+
+    // The sketch as it is made: c, B_K and groups of the layer, or 1 and whatever pads rows of x best.
+    size_t n_sketches = 1, c = 1, block_k = 0, groups = 0;
+    size_t ka = 0;         // columns of `a`: Kz or K, padded to what gemm wants
+    size_t lda = 0;        // of `a` in scratch, elements
+    size_t sums_rows = 0;  // integers: rows of f32 sketches at a time
+
+    tiling tiles{};
+    size_t k_block = 0, tile_block = 0, row_block = 0;
+
+    buffer entries, packed, bias, column_scale, column_start;
+    std::string kernels;
+    double flops_per_row = 0;
+
+    size_t row_bytes_of_a() const noexcept { return n_sketches * lda * size_of(gemm->a); }
+    size_t packed_bytes() const noexcept {
+        return packed.bytes() + bias.bytes() + entries.bytes() + column_scale.bytes() + column_start.bytes();
+    }
+};
+
+// Rows [m0, m1) of x and y on the calling thread, all outputs. Scratch: linear_task_bytes(l, m1 - m0) bytes.
+void linear_run_rows(const linear &l, const ss1_linear_args &args, size_t m0, size_t m1, void *scratch) noexcept;
+// Scratch of one task for at most `rows` rows: grows with them up to a bound.
+size_t linear_task_bytes(const linear &l, size_t rows) noexcept;
+
+ss1_status linear_create(const ss1_context *context, const ss1_linear_desc *desc, const ss1_linear_weights *weights,
+                         void **state);
+ss1_status linear_run(const void *state, const ss1_linear_args *args) noexcept;
+size_t linear_scratch(const void *state, size_t m) noexcept;
+
+}  // namespace ss1

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// How the CPU's linear layer is made: kernels, blocking and packing, all decided here once.
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <vector>
+
+#include "convert/project.hpp"
+#include "op/linear_cpu.hpp"
+
+namespace ss1 {
+namespace {
+
+// Blocking. A block of packed weights takes half of L2 (fused kernels; 1 MB of 2 MB: at 1.5 MB they fall from 97 to
+// 60 % of the tile ceiling) or 3/8 (the others, whose row panels of 14 x 512 f32 pass through L1 beside it).
+constexpr size_t usual_l2 = size_t{2} << 20;
+constexpr size_t max_k_block = 512;  // f32: a panel of 14 rows is 28 KB of L1
+constexpr size_t max_f32_row_block = 168;
+constexpr size_t max_fused_row_block = 256;
+constexpr size_t sums_bytes = size_t{64} << 10;  // f32 sketches on their way to int8
+
+size_t ceil_div(size_t a, size_t b) {
+    return (a + b - 1) / b;
+}
+size_t round_up(size_t a, size_t b) {
+    return ceil_div(a, b) * b;
+}
+
+// A sketch costs K additions a row, at 10-12 a cycle; the products that it saves run at 24-32 a cycle (f32) or 350-500
+// (tiles). So few outputs are cheaper as a dense layer: N <= 1 in f32, N <= 85 in tiles at c = 2.
+bool worth_a_sketch(const mapping &map, const gemm_kernel &gemm, size_t n_sketches) noexcept {
+    const double products_a_cycle = gemm.fused ? 400 : 24, additions_a_cycle = 10;
+    const double K = static_cast<double>(map.desc.K), N = static_cast<double>(map.desc.N);
+    const double saved = N * (K - static_cast<double>(map.stored_columns)) / products_a_cycle;
+    return saved > static_cast<double>(n_sketches) * K / additions_a_cycle;
+}
+
+size_t distinct_sketches(const mapping &map) noexcept {
+    return map.desc.c == 1 || map.desc.scheme == SS1_SCHEME_REFERENCE ? 1 : map.output_blocks();
+}
+
+void choose_kernels(linear &l) {
+    const isa::mask usable = l.context.usable;
+    const ss1_linear_desc &desc = l.map.desc;
+    const auto what = static_cast<activation>(desc.activation);
+    l.x_type = static_cast<dtype>(desc.x_dtype);
+    l.y_type = static_cast<dtype>(desc.y_dtype);
+    l.gemm = &select_gemm(static_cast<dtype>(desc.weight_dtype), usable);
+    const bool integers = l.gemm->b == dtype::s8;
+    // A dense layer's kernel reads x itself where type and padding allow.
+    const bool direct = desc.c == 1 && l.x_type == l.gemm->a && !l.gemm->fused && desc.K % l.gemm->k_multiple == 0;
+    if (!direct) l.sketch = &select_sketch(l.x_type, integers ? dtype::f32 : l.gemm->a, usable);
+    if (integers) l.quantize = &quantize_kernels().select(usable);
+    if (!l.gemm->fused) l.store = &select_store(l.y_type, usable);
+    l.relu = what == activation::relu;
+    if (!l.relu) l.activate = select_activation(what, usable);
+    l.kernels = l.expanded ? "cpu expanded" : "cpu";
+    const auto name = [&l](const auto *kernel) {
+        if (kernel) l.kernels += std::string(" ") + kernel->name;
+    };
+    name(l.sketch);
+    name(l.quantize);
+    name(l.gemm);
+    name(l.activate);
+    if (l.y_type != dtype::f32) name(l.store);
+}
+
+void choose_sketch_shape(linear &l) {
+    const mapping &map = l.map;
+    const size_t multiple = l.gemm->k_multiple;
+    l.c = map.desc.c;
+    l.ka = round_up(map.stored_columns, multiple);
+    if (l.c > 1) {
+        l.block_k = map.desc.block_k;
+    } else if (l.sketch) {  // one group, of any length that fits, is a copy
+        l.ka = round_up(map.stored_columns, std::max<size_t>(multiple, 16));
+        for (l.block_k = 256; l.ka % l.block_k; l.block_k /= 2) continue;
+    }
+    l.groups = l.sketch ? ceil_div(map.desc.K, l.c * l.block_k) : 0;
+    const size_t line = 64 / size_of(l.gemm->a);
+    // Rows of `a` start one cache line further each: powers of two would meet in a few L1 sets.
+    l.lda = round_up(l.ka, line) + line;
+}
+
+void choose_blocking(linear &l) {
+    const mapping &map = l.map;
+    const size_t l2 = l.context.caches.l2 ? l.context.caches.l2 : usual_l2, nt = l.gemm->nt;
+    const bool whole_k = l.gemm->fused || l.gemm->b == dtype::s8;
+    l.tiles = {map.desc.N, l.n_sketches > 1 ? map.desc.block_n : map.desc.N, nt};
+    l.k_block = whole_k ? l.ka : round_up(ceil_div(l.ka, ceil_div(l.ka, max_k_block)), l.gemm->kr);
+    const size_t weight_block = l.gemm->fused ? l2 / 2 : l2 / 8 * 3;
+    l.tile_block = std::clamp<size_t>(weight_block / (l.k_block * nt * size_of(l.gemm->b)), 1, l.tiles.tiles());
+    const size_t sums_row = l.n_sketches * l.lda * sizeof(float);
+    l.sums_rows = std::clamp<size_t>(sums_bytes / sums_row, 1, 32);
+    if (l.gemm->fused) {
+        // `a` of the row block in a quarter of L2, whole panels.
+        const size_t rows = l2 / 4 / l.row_bytes_of_a() / l.gemm->mr * l.gemm->mr;
+        l.row_block = std::clamp<size_t>(rows, l.gemm->mr, max_fused_row_block);
+    } else {
+        l.row_block = std::max<size_t>(max_f32_row_block / l.gemm->mr, 1) * l.gemm->mr;
+    }
+    const double additions = l.map.desc.c > 1 ? static_cast<double>(l.n_sketches) * static_cast<double>(map.desc.K) : 0;
+    l.flops_per_row = 2.0 * static_cast<double>(map.stored_columns) * static_cast<double>(map.desc.N) + additions;
+}
+
+ss1_status fill_entries(linear &l) {
+    const mapping &map = l.map;
+    const size_t n = l.n_sketches * l.groups * l.c;
+    SS1_TRY(l.entries.allocate(l.context, n * sizeof(sketch_entry)));
+    sketch_entry *entry = l.entries.as<sketch_entry>();
+    std::fill_n(entry, n, sketch_entry{});
+    if (l.c == 1) return SS1_OK;
+    const bool reference = map.desc.scheme == SS1_SCHEME_REFERENCE;
+    for (size_t j = 0; j < l.n_sketches; ++j)
+        for (size_t g = 0; g < l.groups; ++g)
+            for (size_t q = 0; q < l.c; ++q)
+                *entry++ = reference ? sketch_entry{static_cast<uint16_t>(map.rho(q)), 0} : map.entry(j, g, q);
+    return SS1_OK;
+}
+
+ss1_status pack_weights(linear &l, const float *z, size_t ldz, const float *bias) {
+    const size_t columns = l.tiles.tiles() * l.gemm->nt;
+    SS1_TRY(l.packed.allocate(l.context, columns * l.ka * size_of(l.gemm->b)));
+    if (l.quantize) SS1_TRY(l.column_scale.allocate(l.context, columns * sizeof(float)));
+    if (l.gemm->a == dtype::u8) SS1_TRY(l.column_start.allocate(l.context, columns * sizeof(int32_t)));
+    pack_stored(l.map, z, ldz, l.tiles, *l.gemm, l.ka,
+                {l.packed.data(), l.column_scale.as<float>(), l.column_start.as<int32_t>()});
+    if (!bias) return SS1_OK;
+    SS1_TRY(l.bias.allocate(l.context, columns * sizeof(float)));
+    float *to = l.bias.as<float>();
+    std::fill_n(to, columns, 0.0f);
+    for (size_t t = 0; t < l.tiles.tiles(); ++t)
+        std::copy(bias + l.tiles.first_column(t), bias + l.tiles.end_column(t + 1), to + t * l.gemm->nt);
+    return SS1_OK;
+}
+
+}  // namespace
+
+ss1_status linear_create(const ss1_context *context, const ss1_linear_desc *desc, const ss1_linear_weights *weights,
+                         void **state) {
+    const gemm_kernel &gemm = select_gemm(static_cast<dtype>(desc->weight_dtype), context->usable);
+    const mapping tied(*desc);
+    ss1_linear_desc as_run = *desc;
+    const float *z = weights->z;
+    size_t ldz = weights->ldz;
+    std::vector<float> dense;
+    const bool expanded = desc->c > 1 && !worth_a_sketch(tied, gemm, distinct_sketches(tied));
+    if (expanded) {
+        dense.resize(desc->N * desc->K);
+        expand(*desc, z, ldz, dense.data(), desc->K);
+        z = dense.data();
+        ldz = desc->K;
+        as_run.c = 1;
+    }
+    auto l = std::make_unique<linear>(*context, as_run);
+    l->expanded = expanded;
+    l->n_sketches = distinct_sketches(l->map);
+    choose_kernels(*l);
+    choose_sketch_shape(*l);
+    choose_blocking(*l);
+    if (l->sketch) SS1_TRY(fill_entries(*l));
+    SS1_TRY(pack_weights(*l, z, ldz, weights->bias));
+    context->packed_bytes.fetch_add(l->packed_bytes(), std::memory_order_relaxed);
+    *state = l.release();
+    return SS1_OK;
+}
+
+}  // namespace ss1

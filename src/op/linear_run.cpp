@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+// The run loops of the CPU's linear layer: the only place with blocking and thread loops. One parallel region a run; a
+// task sketches its rows block by block and multiplies them with its tiles of the packed weights.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "op/linear_cpu.hpp"
+
+namespace ss1 {
+namespace {
+
+// Below this much work a further thread costs more than it brings: an OpenMP region costs 2-5 us, in which a core does
+// 0.5 MFLOP in f32 and up to 10 MFLOP in tiles.
+constexpr double min_flops_per_task = 1e6;
+constexpr double min_flops_per_fused_task = 4e6;
+constexpr size_t line = 64;  // bytes
+
+size_t ceil_div(size_t a, size_t b) {
+    return (a + b - 1) / b;
+}
+size_t round_up(size_t a, size_t b) {
+    return ceil_div(a, b) * b;
+}
+
+// How a run of m rows is cut: rows and tiles are split evenly over a grid of tasks.
+struct plan {
+    size_t row_tasks, tile_tasks, rows;
+};
+
+// Scratch of one task, in bytes from its start; each part is a multiple of a cache line.
+struct layout {
+    size_t scale, sums, c, total;  // `a` comes first
+};
+
+layout make_layout(const linear &l, size_t rows) noexcept {
+    rows = round_up(std::min(rows, l.row_block), l.gemm->fused ? 16 : 1);  // kernels with `fused` read groups of 16
+    layout p{};
+    p.scale = l.sketch ? round_up(rows * l.row_bytes_of_a(), line) : 0;
+    p.sums = p.scale + (l.quantize ? round_up(rows * l.n_sketches * sizeof(float), line) : 0);
+    p.c = p.sums + (l.quantize ? std::min(rows, l.sums_rows) * l.n_sketches * l.lda * sizeof(float) : 0);
+    // Only y of another type needs f32 sums apart; a residual alone is added in y unless it is y.
+    p.total = p.c + (l.gemm->fused ? 0 : rows * l.tile_block * l.gemm->nt * sizeof(float));
+    return p;
+}
+
+// Time of the slowest task in units of one FMA: its products, the sketches that it makes itself, and the rows and
+// weights that it reads. A split over tiles makes every task sketch the same rows again (unless its tiles lie in other
+// output blocks); a split over rows makes every task read the same weights.
+double task_cost(const linear &l, size_t m, size_t row_tasks, size_t tile_tasks) {
+    // One byte from L3 at 25 GB/s, against an FMA at 50-90 a ns (f32) or 1000 a ns (tiles).
+    const double read_cost = l.gemm->fused ? 40 : 2;
+    const double rows = static_cast<double>(ceil_div(m, row_tasks));
+    const double tiles = static_cast<double>(ceil_div(l.tiles.tiles(), tile_tasks));
+    const double sketches = std::ceil(tiles / static_cast<double>(l.tiles.tiles_per_segment()));
+    const double columns = tiles * static_cast<double>(l.gemm->nt), ka = static_cast<double>(l.ka);
+    const double x_bytes = static_cast<double>(l.map.desc.K * size_of(l.x_type));
+    return rows * columns * ka +
+           read_cost * (rows * sketches * x_bytes + columns * ka * static_cast<double>(size_of(l.gemm->b)));
+}
+
+size_t most_tasks(const linear &l, size_t m) {
+    // Compared as double: the quotient need not fit a size_t.
+    const double least = l.gemm->fused ? min_flops_per_fused_task : min_flops_per_task;
+    return static_cast<size_t>(
+        std::clamp<double>(l.flops_per_row * static_cast<double>(m) / least, 1, l.context.num_threads));
+}
+
+plan make_plan(const linear &l, size_t m) {
+    const size_t wanted = most_tasks(l, m);
+    if (wanted == 1) return {1, 1, m};
+    plan p = {1, 1, m};
+    double best = task_cost(l, m, 1, 1);
+    for (size_t row_tasks = 1; row_tasks <= std::min(wanted, ceil_div(m, l.gemm->mr)); ++row_tasks) {
+        const size_t tile_tasks = std::min(wanted / row_tasks, l.tiles.tiles());
+        const double cost = task_cost(l, m, row_tasks, tile_tasks);
+        if (cost < best) {
+            best = cost;
+            p.row_tasks = row_tasks;
+            p.tile_tasks = tile_tasks;
+        }
+    }
+    // Whole panels a task, but no more rows than there are: scratch is reckoned from them.
+    p.rows = std::min(m, round_up(ceil_div(m, p.row_tasks), l.gemm->mr));
+    return p;
+}
+
+// What one task works on.
+struct task_state {
+    const linear &l;
+    const ss1_linear_args &args;
+    char *scratch;
+    layout at;
+
+    size_t x_size() const noexcept { return size_of(l.x_type); }
+    const char *x(size_t row) const noexcept { return static_cast<const char *>(args.x) + row * args.ldx * x_size(); }
+    char *a(size_t sketch, size_t row, size_t rows) const noexcept {
+        return scratch + (sketch * rows + row) * l.lda * size_of(l.gemm->a);
+    }
+};
+
+// Rows [m0, m1) of the sketches [s0, s1), all columns, into `a`: sketch j of the task starts at j * stride rows.
+void make_a(const task_state &t, size_t m0, size_t m1, size_t s0, size_t s1, size_t stride) noexcept {
+    const linear &l = t.l;
+    const size_t columns = l.groups * l.block_k, size = size_of(l.gemm->a);
+    const size_t step = l.quantize ? l.sums_rows : m1 - m0;
+    float *sums = reinterpret_cast<float *>(t.scratch + t.at.sums);
+    for (size_t m = m0; m < m1; m += step) {
+        const size_t rows = std::min(step, m1 - m);
+        sketch_args s;
+        s.x = t.x(m);
+        s.s = l.quantize ? static_cast<void *>(sums) : t.a(0, m - m0, stride);
+        s.entries = l.entries.as<sketch_entry>() + s0 * l.groups * l.c;
+        s.m = rows;
+        s.k = l.map.desc.K;
+        s.ldx = t.args.ldx;
+        s.lds = l.lda;
+        s.block_k = l.block_k;
+        s.c = l.c;
+        s.groups = l.groups;
+        s.sketches = s1 - s0;
+        s.sketch_stride = (l.quantize ? rows : stride) * l.lda;
+        l.sketch->run(s);
+        for (size_t j = 0; l.quantize && j < s1 - s0; ++j) {
+            float *scale = reinterpret_cast<float *>(t.scratch + t.at.scale) + j * stride + (m - m0);
+            l.quantize->run({sums + j * rows * l.lda, t.a(j, m - m0, stride), scale, rows, columns, l.lda, l.lda,
+                             static_cast<uint8_t>(l.gemm->a == dtype::u8 ? 128 : 0)});
+        }
+    }
+    if (columns == l.ka) return;
+    for (size_t j = 0; j < s1 - s0; ++j)
+        for (size_t i = 0; i < m1 - m0; ++i)
+            std::memset(t.a(j, i, stride) + columns * size, l.gemm->a == dtype::u8 ? 128 : 0, (l.ka - columns) * size);
+}
+
+// The arguments that all calls for the tiles [t0, t1) share.
+gemm_args tile_args(const task_state &t, size_t t0, size_t t1, size_t k0, size_t k1) noexcept {
+    const linear &l = t.l;
+    const size_t n0 = l.tiles.first_column(t0), nt = l.gemm->nt;
+    gemm_args g{};
+    g.b = l.packed.as<char>() + (t0 * l.ka + k0) * nt * size_of(l.gemm->b);
+    if (l.bias.data()) g.bias = l.bias.as<float>() + t0 * nt;
+    if (l.column_scale.data()) g.column_scale = l.column_scale.as<float>() + t0 * nt;
+    if (l.column_start.data()) g.column_start = l.column_start.as<int32_t>() + t0 * nt;
+    g.n = l.tiles.end_column(t1) - n0;
+    g.k = k1 - k0;
+    g.ldb = l.ka * nt;
+    g.accumulate = k0 > 0;
+    g.relu = l.relu && k1 == l.ka;
+    return g;
+}
+
+struct rows_of_a {
+    const char *a;
+    size_t lda;
+    const float *scale;
+};
+
+// Rows with `fused`: all rows in one call, which does the rest, too. Weights that come from beyond L2 are prefetched:
+// while the first panel of the first block runs, its own, 16 KB ahead; else those of the next block, which all panels
+// of this one bring in together. (Prefetching b that is in L2 already costs 25-40 %.)
+void multiply_fused(const task_state &t, rows_of_a rows, size_t m0, size_t m1, size_t t0, size_t t1, bool first,
+                    bool last, bool cold) noexcept {
+    constexpr size_t ahead = size_t{16} << 10, lines_a_step = 32, panel = 32;
+    const linear &l = t.l;
+    gemm_args g = tile_args(t, t0, t1, 0, l.ka);
+    const size_t n0 = l.tiles.first_column(t0), y_size = size_of(l.y_type);
+    g.activate = l.activate ? l.activate->run : nullptr;
+    g.y_bf16 = l.y_type == dtype::bf16;
+    g.lda = rows.lda;
+    g.ldy = t.args.ldy;
+    g.ldr = t.args.ldr;
+    const auto run = [&](size_t from, size_t to, const char *next, size_t lines) {
+        g.a = rows.a + (from - m0) * rows.lda * size_of(l.gemm->a);
+        g.row_scale = rows.scale ? rows.scale + (from - m0) : nullptr;
+        g.y = static_cast<char *>(t.args.y) + (from * t.args.ldy + n0) * y_size;
+        if (t.args.residual)
+            g.residual = static_cast<const char *>(t.args.residual) + (from * t.args.ldr + n0) * y_size;
+        g.m = to - from;
+        g.next = next;
+        g.next_lines = lines;
+        l.gemm->run(g);
+    };
+    if (!cold) return run(m0, m1, nullptr, 0);
+    const char *b = static_cast<const char *>(g.b);
+    const char *after = b + (t1 - t0) * g.ldb * size_of(l.gemm->b);
+    const size_t panels = ceil_div(m1 - m0, panel);
+    if (panels == 1) return run(m0, m1, b + ahead, lines_a_step);
+    size_t from = m0;
+    if (first) run(m0, m0 + panel, b + ahead, lines_a_step), from += panel;
+    run(from, m1, last ? nullptr : after, ceil_div(lines_a_step, panels - (first ? 1 : 0)));
+}
+
+// The other rows: panel by panel, k block by k block; the sums meet in y, or in scratch if y is of another type.
+void multiply_panels(const task_state &t, rows_of_a rows, size_t m0, size_t m1, size_t t0, size_t t1) noexcept {
+    const linear &l = t.l;
+    const size_t panels = ceil_div(m1 - m0, l.gemm->mr), n0 = l.tiles.first_column(t0);
+    const size_t y_size = size_of(l.y_type);
+    const bool apart = l.y_type != dtype::f32 || t.args.residual;
+    float *sums =
+        apart ? reinterpret_cast<float *>(t.scratch + t.at.c) : static_cast<float *>(t.args.y) + m0 * t.args.ldy + n0;
+    size_t k0 = 0;
+    do {
+        const size_t k1 = std::min(l.ka, k0 + l.k_block);
+        gemm_args g = tile_args(t, t0, t1, k0, k1);
+        g.lda = rows.lda;
+        g.ldy = apart ? l.tile_block * l.gemm->nt : t.args.ldy;
+        for (size_t p = 0; p < panels; ++p) {
+            // Panels of like height: 15 rows run as 8 + 7, not as 14 + 1.
+            const size_t i0 = (m1 - m0) * p / panels, i1 = (m1 - m0) * (p + 1) / panels;
+            float *c = sums + i0 * g.ldy;
+            g.a = rows.a + (i0 * rows.lda + k0) * size_of(l.gemm->a);
+            g.row_scale = rows.scale ? rows.scale + i0 : nullptr;
+            g.y = c;
+            g.m = i1 - i0;
+            l.gemm->run(g);
+            if (k1 < l.ka) continue;
+            if (l.activate) l.activate->run({c, g.m, g.n, g.ldy});
+            if (!apart) continue;
+            const char *residual = static_cast<const char *>(t.args.residual);
+            l.store->run({c, static_cast<char *>(t.args.y) + ((m0 + i0) * t.args.ldy + n0) * y_size,
+                          residual ? residual + ((m0 + i0) * t.args.ldr + n0) * y_size : nullptr, g.m, g.n, g.ldy,
+                          t.args.ldy, t.args.ldr});
+        }
+        k0 = k1;
+    } while (k0 < l.ka);
+}
+
+// Rows [m0, m1) of one block and the tiles [t0, t1).
+void run_block(const task_state &t, size_t m0, size_t m1, size_t t0, size_t t1) noexcept {
+    const linear &l = t.l;
+    const size_t per_segment = l.tiles.tiles_per_segment();
+    const size_t s0 = l.tiles.segment_of(t0), s1 = l.tiles.segment_of(t1 - 1) + 1;
+    const size_t stride = round_up(m1 - m0, l.gemm->fused ? 16 : 1);
+    const bool cold = l.gemm->fused && l.context.packed_bytes.load(std::memory_order_relaxed) > l.context.caches.l2;
+    if (l.sketch) make_a(t, m0, m1, s0, s1, stride);
+    for (size_t t_first = t0; t0 < t1;) {
+        const size_t segment = l.tiles.segment_of(t0),
+                     end = std::min({t1, (segment + 1) * per_segment, t0 + l.tile_block});
+        rows_of_a rows = {t.x(m0), t.args.ldx, nullptr};
+        if (l.sketch) rows = {t.a(segment - s0, 0, stride), l.lda, nullptr};
+        if (l.quantize) rows.scale = reinterpret_cast<const float *>(t.scratch + t.at.scale) + (segment - s0) * stride;
+        if (l.gemm->fused) {
+            multiply_fused(t, rows, m0, m1, t0, end, t0 == t_first, end == t1, cold);
+        } else {
+            multiply_panels(t, rows, m0, m1, t0, end);
+        }
+        t0 = end;
+    }
+}
+
+// Tile kernels run between these; thread by thread, as the configuration is the thread's.
+struct tile_scope {
+    explicit tile_scope(const linear &l) noexcept : on(l.gemm->needs & (isa::amx_bf16 | isa::amx_int8)) {
+        if (on) amx_configure();
+    }
+    ~tile_scope() {
+        if (on) amx_release();
+    }
+    tile_scope(const tile_scope &) = delete;
+    tile_scope &operator=(const tile_scope &) = delete;
+    bool on;
+};
+
+void run_task(const linear &l, const ss1_linear_args &args, void *scratch, size_t m0, size_t m1, size_t t0,
+              size_t t1) noexcept {
+    const tile_scope tiles(l);
+    const task_state t = {l, args, static_cast<char *>(scratch), make_layout(l, m1 - m0)};
+    for (size_t m = m0; m < m1; m += l.row_block) run_block(t, m, std::min(m1, m + l.row_block), t0, t1);
+}
+
+}  // namespace
+
+void linear_run_rows(const linear &l, const ss1_linear_args &args, size_t m0, size_t m1, void *scratch) noexcept {
+    run_task(l, args, scratch, m0, m1, 0, l.tiles.tiles());
+}
+
+size_t linear_task_bytes(const linear &l, size_t rows) noexcept {
+    return make_layout(l, rows).total;
+}
+
+ss1_status linear_run(const void *state, const ss1_linear_args *args) noexcept {
+    const linear &l = *static_cast<const linear *>(state);
+    const plan p = make_plan(l, args->m);
+    const size_t tiles = l.tiles.tiles(), bytes = linear_task_bytes(l, p.rows);
+    parallel(l.context, p.row_tasks * p.tile_tasks, [&](size_t task) {
+        const size_t row_task = task / p.tile_tasks, tile_task = task % p.tile_tasks;
+        const size_t t0 = tiles * tile_task / p.tile_tasks, t1 = tiles * (tile_task + 1) / p.tile_tasks;
+        const size_t m0 = std::min(args->m, row_task * p.rows), m1 = std::min(args->m, m0 + p.rows);
+        if (m0 < m1) run_task(l, *args, static_cast<char *>(args->scratch) + task * bytes, m0, m1, t0, t1);
+    });
+    return SS1_OK;
+}
+
+size_t linear_scratch(const void *state, size_t m) noexcept {
+    const linear &l = *static_cast<const linear *>(state);
+    // The bound over all plans, which grows with m: the plan's own need falls where a split over rows takes over from
+    // one over tiles (20 rows of 2 tasks: 40 rows of sketch, 28 rows: 28), but scratch for m rows must serve fewer too.
+    return most_tasks(l, m) * linear_task_bytes(l, m);
+}
+
+}  // namespace ss1
