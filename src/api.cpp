@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The C API: checks arguments, catches what must not cross the boundary, calls the parts. No logic of its own.
 #include <cstring>
+#include <memory>
 
 #include "context.hpp"
 #include "convert/convert.hpp"
@@ -8,6 +9,7 @@
 #include "model/model.hpp"
 #include "op/linear.hpp"
 #include "op/mapping.hpp"
+#include "op/tower.hpp"
 #include "span.hpp"
 #include "status.hpp"
 
@@ -28,18 +30,19 @@ ss1_status check_struct(const T &value, const char *name, const char *init) noex
     return SS1_OK;
 }
 
-ss1_status check_run(const ss1_layer &layer, ss1_linear_args &args) noexcept {
-    const size_t K = layer.desc.K, N = layer.desc.N;
+// The arguments of a run from layer `first` to layer `last`; leading dimensions of 0 are filled in.
+ss1_status check_run(const ss1_linear_desc &first, const ss1_linear_desc &last, ss1_linear_args &args) noexcept {
+    const size_t K = first.K, N = last.N;
+    const size_t x_size = ss1::size_of(static_cast<ss1::dtype>(first.x_dtype));
+    const size_t y_size = ss1::size_of(static_cast<ss1::dtype>(last.y_dtype));
     SS1_CHECK(args.x, SS1_ERROR_INVALID_ARGUMENT, "args.x is NULL");
     SS1_CHECK(args.y, SS1_ERROR_INVALID_ARGUMENT, "args.y is NULL");
     if (args.ldx == 0) args.ldx = K;
     if (args.ldy == 0) args.ldy = N;
     SS1_CHECK(args.ldx >= K, SS1_ERROR_INVALID_ARGUMENT, "args.ldx=%zu is below K=%zu", args.ldx, K);
     SS1_CHECK(args.ldy >= N, SS1_ERROR_INVALID_ARGUMENT, "args.ldy=%zu is below N=%zu", args.ldy, N);
-    const size_t y_size = ss1::size_of(static_cast<ss1::dtype>(layer.desc.y_dtype));
     memory_span x{}, y{}, residual{};
-    SS1_TRY(matrix_span("args.x", args.x, args.m, K, args.ldx, x,
-                        ss1::size_of(static_cast<ss1::dtype>(layer.desc.x_dtype))));
+    SS1_TRY(matrix_span("args.x", args.x, args.m, K, args.ldx, x, x_size));
     SS1_TRY(matrix_span("args.y", args.y, args.m, N, args.ldy, y, y_size));
     SS1_TRY(check_apart("args.y", y, "args.x", x));
     if (args.residual) {
@@ -54,18 +57,50 @@ ss1_status check_run(const ss1_layer &layer, ss1_linear_args &args) noexcept {
     return SS1_OK;
 }
 
-// Runs with a block of the context's scratch pool, which allocates only where the block is too small.
-ss1_status run_with_pool(const ss1_layer &layer, ss1_linear_args &args, size_t bytes) noexcept {
-    const ss1_context &context = *layer.context;
+// A caller's arguments, of this header's struct or of the one before it grew: 0.1's lacked the last two fields.
+ss1_status take_args(const ss1_linear_args *given, ss1_linear_args &args) noexcept {
+    SS1_CHECK(given, SS1_ERROR_INVALID_ARGUMENT, "args is NULL");
+    constexpr size_t first_size = offsetof(ss1_linear_args, residual);
+    SS1_CHECK(given->struct_size == sizeof args || given->struct_size == first_size, SS1_ERROR_INVALID_ARGUMENT,
+              "args.struct_size=%u is not %zu: set it with SS1_LINEAR_ARGS_INIT", given->struct_size, sizeof args);
+    args = SS1_LINEAR_ARGS_INIT;
+    std::memcpy(&args, given, given->struct_size);
+    args.struct_size = sizeof args;
+    return SS1_OK;
+}
+
+// Calls `run(args)` with scratch: the caller's, or a block of the context's pool, which allocates only where the block
+// is too small. `bytes(m)` says how much.
+template <class B, class F>
+ss1_status run_with_scratch(const ss1_context &context, ss1_linear_args &args, B &&bytes, F &&run) noexcept {
+    const size_t needed = args.scratch ? 0 : bytes(args.m);
+    if (needed == 0) return run(args);
     ss1::buffer *block = context.scratch.take();
     SS1_CHECK(block, SS1_ERROR_OUT_OF_MEMORY, "no memory for a scratch block");
-    ss1_status status = block->bytes() < bytes ? block->allocate(context, bytes) : SS1_OK;
+    ss1_status status = block->bytes() < needed ? block->allocate(context, needed) : SS1_OK;
     if (status == SS1_OK) {
         args.scratch = block->data();
-        status = ss1::layer_run(layer, args);
+        status = run(args);
     }
     context.scratch.give(block);
     return status;
+}
+
+ss1_status check_chain(const ss1_layer *const *layers, size_t n) noexcept {
+    SS1_CHECK(n >= 1, SS1_ERROR_INVALID_ARGUMENT, "n=0: a tower has at least one layer");
+    for (size_t i = 0; i < n; ++i) {
+        SS1_CHECK(layers[i], SS1_ERROR_INVALID_ARGUMENT, "layers[%zu] is NULL", i);
+        if (i == 0) continue;
+        const ss1_linear_desc &before = layers[i - 1]->desc, &desc = layers[i]->desc;
+        SS1_CHECK(&*layers[i]->context == &*layers[0]->context, SS1_ERROR_INVALID_ARGUMENT,
+                  "layers[%zu] is of another context than layers[0]", i);
+        SS1_CHECK(desc.K == before.N, SS1_ERROR_INVALID_ARGUMENT, "layers[%zu] has K=%zu, layers[%zu] before it N=%zu",
+                  i, desc.K, i - 1, before.N);
+        SS1_CHECK(desc.x_dtype == before.y_dtype, SS1_ERROR_INVALID_ARGUMENT,
+                  "layers[%zu] has x_dtype=%d, layers[%zu] before it y_dtype=%d", i, static_cast<int>(desc.x_dtype),
+                  i - 1, static_cast<int>(before.y_dtype));
+    }
+    return SS1_OK;
 }
 
 // What ss1_project() and ss1_expand() have in common: a dense weight and its stored form, one of which is written.
@@ -216,19 +251,49 @@ size_t ss1_layer_scratch_bytes(const ss1_layer *layer, size_t m) {
 ss1_status ss1_layer_run(const ss1_layer *layer, const ss1_linear_args *given) {
     return guarded(__func__, [&] {
         SS1_NOT_NULL(layer);
-        SS1_CHECK(given, SS1_ERROR_INVALID_ARGUMENT, "args is NULL");
-        // The first struct that grew: a caller of 0.1 brings it without its last two fields.
-        constexpr size_t first_size = offsetof(ss1_linear_args, residual);
-        SS1_CHECK(given->struct_size == sizeof *given || given->struct_size == first_size, SS1_ERROR_INVALID_ARGUMENT,
-                  "args.struct_size=%u is not %zu: set it with SS1_LINEAR_ARGS_INIT", given->struct_size,
-                  sizeof *given);
-        ss1_linear_args args = SS1_LINEAR_ARGS_INIT;
-        std::memcpy(&args, given, given->struct_size);
-        args.struct_size = sizeof args;
+        ss1_linear_args args;
+        SS1_TRY(take_args(given, args));
         if (args.m == 0) return SS1_OK;
-        SS1_TRY(check_run(*layer, args));
-        const size_t bytes = args.scratch ? 0 : layer->backend->layer_scratch(layer->state, args.m);
-        return bytes ? run_with_pool(*layer, args, bytes) : ss1::layer_run(*layer, args);
+        SS1_TRY(check_run(layer->desc, layer->desc, args));
+        return run_with_scratch(
+            *layer->context, args, [&](size_t m) { return layer->backend->layer_scratch(layer->state, m); },
+            [&](const ss1_linear_args &checked) { return ss1::layer_run(*layer, checked); });
+    });
+}
+
+ss1_status ss1_tower_create(const ss1_layer *const *layers, size_t n, ss1_tower **tower) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(layers);
+        SS1_NOT_NULL(tower);
+        SS1_TRY(check_chain(layers, n));
+        auto made = std::make_unique<ss1_tower>();
+        SS1_TRY(ss1::tower_create(layers, n, *made));
+        *tower = made.release();
+        return SS1_OK;
+    });
+}
+
+void ss1_tower_destroy(ss1_tower **tower) {
+    if (!tower) return;
+    delete *tower;
+    *tower = nullptr;
+}
+
+size_t ss1_tower_scratch_bytes(const ss1_tower *tower, size_t m) {
+    return tower ? ss1::tower_scratch(*tower, m) : 0;
+}
+
+ss1_status ss1_tower_run(const ss1_tower *tower, const ss1_linear_args *given) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(tower);
+        ss1_linear_args args;
+        SS1_TRY(take_args(given, args));
+        SS1_CHECK(!args.residual, SS1_ERROR_UNSUPPORTED, "args.residual is set: a tower takes none");
+        if (args.m == 0) return SS1_OK;
+        SS1_TRY(check_run(tower->layers.front()->desc, tower->layers.back()->desc, args));
+        return run_with_scratch(
+            *tower->context, args, [&](size_t m) { return ss1::tower_scratch(*tower, m); },
+            [&](const ss1_linear_args &checked) { return ss1::tower_run(*tower, checked); });
     });
 }
 

@@ -329,6 +329,35 @@ typedef struct ss1_linear_args {
  */
 SS1_API ss1_status ss1_layer_run(const ss1_layer *layer, const ss1_linear_args *args);
 
+typedef struct ss1_tower ss1_tower;
+
+/**
+ * Create a tower: layers that run one behind the other, such as an MLP. Rows go through all of them block by block, so
+ * that what is between two layers stays in the core's cache; with few rows on many threads, and on other backends than
+ * the CPU, layer by layer. Every row's bits are those of the layers run one by one. Immutable, may be run by many threads.
+ * @param layers  [n] of one context; N and y_dtype of each are K and x_dtype of the next. Not owned: they must outlive
+ *                the tower. One layer may occur more than once.
+ * @param n       At least 1.
+ * @param tower   Receives the tower; the caller owns it. Not written on error.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (NULL, n = 0, layers that do not fit); SS1_ERROR_OUT_OF_MEMORY.
+ */
+SS1_API ss1_status ss1_tower_create(const ss1_layer *const *layers, size_t n, ss1_tower **tower);
+
+/** Destroy a tower, not its layers, and set *tower to NULL; accepts NULL and pointers to NULL. No run may be under way. */
+SS1_API void ss1_tower_destroy(ss1_tower **tower);
+
+/** BYTES of scratch that a run of up to m rows needs; 0 for a NULL tower. Grows with m only up to a bound. */
+SS1_API size_t ss1_tower_scratch_bytes(const ss1_tower *tower, size_t m);
+
+/**
+ * Run a tower: x of its first layer, y of its last.
+ * @param args  As for ss1_layer_run() with K and x_dtype of the first layer, N and y_dtype of the last; scratch is
+ *              ss1_tower_scratch_bytes(tower, m) BYTES or NULL. residual must be NULL.
+ * @return As ss1_layer_run().
+ * @note Thread-safe, as ss1_layer_run() is.
+ */
+SS1_API ss1_status ss1_tower_run(const ss1_tower *tower, const ss1_linear_args *args);
+
 /** What a layer chose at create. Strings are owned by the layer. */
 typedef struct ss1_layer_info {
     uint32_t struct_size;

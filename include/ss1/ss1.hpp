@@ -6,6 +6,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "ss1.h"
 
@@ -36,6 +37,7 @@ struct deleter {
 // Owning handles; `get()` gives the C pointer for every function of ss1.h.
 using context_ptr = std::unique_ptr<ss1_context, detail::deleter<ss1_context, ss1_context_destroy>>;
 using layer_ptr = std::unique_ptr<ss1_layer, detail::deleter<ss1_layer, ss1_layer_destroy>>;
+using tower_ptr = std::unique_ptr<ss1_tower, detail::deleter<ss1_tower, ss1_tower_destroy>>;
 using model_ptr = std::unique_ptr<ss1_model, detail::deleter<ss1_model, ss1_model_destroy>>;
 using session_ptr = std::unique_ptr<ss1_session, detail::deleter<ss1_session, ss1_session_destroy>>;
 
@@ -50,6 +52,13 @@ inline layer_ptr make_layer(const context_ptr &context, const ss1_linear_desc &d
     ss1_layer *layer = nullptr;
     check(ss1_layer_create(context.get(), &desc, &weights, &layer));
     return layer_ptr(layer);
+}
+
+// Of layers that outlive it.
+inline tower_ptr make_tower(const std::vector<const ss1_layer *> &layers) {
+    ss1_tower *tower = nullptr;
+    check(ss1_tower_create(layers.data(), layers.size(), &tower));
+    return tower_ptr(tower);
 }
 
 inline model_ptr load_model(const context_ptr &context, const std::string &directory,

@@ -12,18 +12,22 @@ size_t vectors_width(const dlrm_config &config) noexcept {
     return (config.tables.size() + 1) * config.embedding_dim;
 }
 
-// The outputs between are written to hidden[0] and hidden[1] in turns.
-ss1_status run_mlp(std::span<const named_layer> layers, const dlrm_model &model, const dlrm_activations &memory,
-                   size_t m, const float *x, size_t ldx, float *y, size_t ldy) noexcept {
-    for (size_t i = 0; i < layers.size(); ++i) {
-        const bool last = i + 1 == layers.size();
-        float *out = last ? y : memory.hidden[i % 2];
-        const size_t ldo = last ? ldy : model.hidden_stride;
-        SS1_TRY(layer_run(*layers[i].layer, m, x, ldx, out, ldo, memory.scratch));
-        x = out;
-        ldx = ldo;
-    }
-    return SS1_OK;
+ss1_status make_tower(std::span<const named_layer> layers, ss1_tower &tower) {
+    std::vector<const ss1_layer *> chain;
+    for (const named_layer &l : layers) chain.push_back(l.layer.get());
+    return tower_create(chain.data(), chain.size(), tower);
+}
+
+ss1_status run_tower(const ss1_tower &tower, size_t m, const float *x, size_t ldx, float *y, size_t ldy,
+                     void *scratch) noexcept {
+    ss1_linear_args args = SS1_LINEAR_ARGS_INIT;
+    args.m = m;
+    args.x = x;
+    args.ldx = ldx;
+    args.y = y;
+    args.ldy = ldy;
+    args.scratch = scratch;
+    return tower_run(tower, args);
 }
 
 void clamp(float *values, size_t n, double threshold) noexcept {
@@ -51,14 +55,13 @@ ss1_status load(ss1_context &context, const model_directory &from, dlrm_model &o
     out.config = from.config.dlrm;
     out.n_bottom = out.config.bottom_mlp.size() - 1;
     const std::vector<linear_shape> shapes = linear_layers(from.config);
-    size_t widest = 0;
     for (size_t i = 0; i < shapes.size(); ++i) {
         const bool last = i + 1 == shapes.size();
         SS1_TRY(load_layer(context, from, shapes[i], last ? SS1_ACTIVATION_SIGMOID : SS1_ACTIVATION_RELU,
                            out.layers.emplace_back()));
-        if (!last && i + 1 != out.n_bottom) widest = std::max(widest, shapes[i].N);
     }
-    out.hidden_stride = widest ? row_stride(widest) : 0;
+    SS1_TRY(make_tower(std::span(out.layers).first(out.n_bottom), out.bottom));
+    SS1_TRY(make_tower(std::span(out.layers).subspan(out.n_bottom), out.top));
     out.interaction_stride = out.config.interaction == dlrm_interaction::dot
                                  ? row_stride(out.config.interaction_width())
                                  : vectors_width(out.config);
@@ -95,9 +98,8 @@ dlrm_activations carve(const ss1_context &, const dlrm_model &model, const sessi
     a.vectors = memory.take<float>(B, vectors_width(model.config));
     a.interaction =
         model.config.interaction == dlrm_interaction::dot ? memory.take<float>(B, model.interaction_stride) : a.vectors;
-    for (float *&hidden : a.hidden) hidden = memory.take<float>(B, model.hidden_stride);
     a.probability = memory.take<float>(B, 1);
-    a.scratch = memory.take<char>(layer_scratch(model.layers, B), 1);
+    a.scratch = memory.take<char>(std::max(tower_scratch(model.bottom, B), tower_scratch(model.top, B)), 1);
     return a;
 }
 
@@ -117,19 +119,18 @@ ss1_status run(const ss1_context &context, const dlrm_model &model, const dlrm_a
                const tensor_list<const ss1_tensor> &inputs, const run_size &size, tensor_list<const float> &results) {
     const dlrm_config &config = model.config;
     const size_t B = size.batch, d = config.embedding_dim, width = vectors_width(config);
-    const std::span<const named_layer> layers = model.layers;
     SS1_TRY(sum_bags(context, *model.bag,
                      {model.tables, static_cast<const int64_t *>(inputs[indices]->data),
                       static_cast<const int64_t *>(inputs[offsets]->data),
                       static_cast<size_t>(inputs[indices]->shape[0]), B, d, memory.vectors + d, width}));
-    SS1_TRY(run_mlp(layers.first(model.n_bottom), model, memory, B, static_cast<const float *>(inputs[dense_x]->data),
-                    config.dense_features.size(), memory.vectors, width));
+    SS1_TRY(run_tower(model.bottom, B, static_cast<const float *>(inputs[dense_x]->data), config.dense_features.size(),
+                      memory.vectors, width, memory.scratch));
     if (config.interaction == dlrm_interaction::dot)
         interact(context, *model.interact,
                  {memory.vectors, memory.interaction + d, B, config.tables.size() + 1, d, width,
                   model.interaction_stride, config.interaction_itself});
-    SS1_TRY(run_mlp(layers.subspan(model.n_bottom), model, memory, B, memory.interaction, model.interaction_stride,
-                    memory.probability, 1));
+    SS1_TRY(
+        run_tower(model.top, B, memory.interaction, model.interaction_stride, memory.probability, 1, memory.scratch));
     clamp(memory.probability, B, config.loss_threshold);
     results = {memory.probability};
     return SS1_OK;

@@ -4,6 +4,7 @@
 #include "model/layers.hpp"
 #include "model/session.hpp"
 #include "op/embedding.hpp"
+#include "op/tower.hpp"
 
 namespace ss1 {
 
@@ -11,7 +12,6 @@ namespace ss1 {
 struct dlrm_activations {
     float *vectors;      // [B, (tables + 1) d]: the bottom MLP's output, then the bags
     float *interaction;  // [B, interaction_stride]: input of the top MLP; with `cat` the vectors themselves
-    float *hidden[2];    // [B, hidden_stride]: outputs of the layers between, in turns
     float *probability;  // [B]
     void *scratch;
 };
@@ -22,7 +22,8 @@ struct dlrm_model {
     dlrm_config config;
     std::vector<named_layer> layers;  // those of the bottom MLP first
     size_t n_bottom = 0;
-    size_t hidden_stride = 0, interaction_stride = 0;
+    ss1_tower bottom, top;
+    size_t interaction_stride = 0;
     std::vector<embedding_table> tables;
     const bag_kernel *bag = nullptr;
     const interact_kernel *interact = nullptr;

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "op/tower.hpp"
+
+#include <algorithm>
+
+#include "backend.hpp"
+#include "op/linear_cpu.hpp"
+
+namespace ss1 {
+namespace {
+
+constexpr size_t panel = 32;       // rows; the tallest of the CPU's gemm kernels
+constexpr size_t most_rows = 256;  // of a block: beyond, a row of weights from L3 is shared by enough rows
+constexpr size_t chunk = 4096;     // rows at a time, layer by layer
+constexpr size_t usual_l2 = size_t{2} << 20;
+
+size_t round_up(size_t a, size_t b) {
+    return (a + b - 1) / b * b;
+}
+
+const linear &state_of(const ss1_layer &layer) noexcept {
+    return *static_cast<const linear *>(layer.state);
+}
+
+size_t y_size(const ss1_layer &layer) noexcept {
+    return size_of(static_cast<dtype>(layer.desc.y_dtype));
+}
+
+// Tasks that split the rows; 0: too few rows for all threads, which split the outputs of a layer, too.
+size_t row_tasks(const ss1_tower &tower, size_t m) noexcept {
+    const size_t threads = tower.context->num_threads;
+    return tower.on_cpu && m >= threads * panel ? threads : threads == 1 && tower.on_cpu;
+}
+
+size_t task_bytes(const ss1_tower &tower, size_t rows) noexcept {
+    rows = std::min(rows, tower.row_block);
+    size_t layer_bytes = 0;
+    for (const ss1_layer *layer : tower.layers)
+        layer_bytes = std::max(layer_bytes, linear_task_bytes(state_of(*layer), rows));
+    return round_up(layer_bytes, 64) + 2 * rows * tower.hidden_row_bytes;
+}
+
+// Up to `m` rows at once, layer by layer.
+size_t chunk_bytes(const ss1_tower &tower, size_t m) noexcept {
+    size_t layer_bytes = 0;
+    for (const ss1_layer *layer : tower.layers)
+        layer_bytes = std::max(layer_bytes, layer->backend->layer_scratch(layer->state, m));
+    return round_up(layer_bytes, 64) + 2 * m * tower.hidden_row_bytes;
+}
+
+// All layers for `rows` rows; `run(layer, args)` does one. Outputs between layers lie in `hidden`, in two halves by
+// turns.
+template <class F>
+ss1_status run_layers(const ss1_tower &tower, const ss1_linear_args &args, size_t m0, size_t rows, char *hidden,
+                      void *scratch, F &&run) noexcept {
+    const size_t n = tower.layers.size(), half = rows * tower.hidden_row_bytes;
+    const ss1_linear_desc &first = tower.layers[0]->desc;
+    ss1_linear_args a = args;
+    a.m = rows;
+    a.scratch = scratch;
+    a.x = static_cast<const char *>(args.x) + m0 * args.ldx * size_of(static_cast<dtype>(first.x_dtype));
+    for (size_t i = 0; i < n; ++i) {
+        const bool last = i + 1 == n;
+        a.y = last ? static_cast<char *>(args.y) + m0 * args.ldy * y_size(*tower.layers[i]) : hidden + i % 2 * half;
+        a.ldy = last ? args.ldy : tower.hidden_ld[i];
+        SS1_TRY(run(*tower.layers[i], a));
+        a.x = a.y;
+        a.ldx = a.ldy;
+    }
+    return SS1_OK;
+}
+
+}  // namespace
+
+ss1_status tower_create(const ss1_layer *const *layers, size_t n, ss1_tower &tower) {
+    tower.context = layers[0]->context;
+    tower.layers.assign(layers, layers + n);
+    tower.on_cpu = true;
+    for (const ss1_layer *layer : tower.layers) {
+        tower.on_cpu = tower.on_cpu && layer->backend == &cpu_backend;
+        // Rows a cache line apart from a power of two, whose rows would meet in a few sets of L1.
+        const size_t size = y_size(*layer), bytes = round_up(layer->desc.N * size, 64) + 64;
+        tower.hidden_ld.push_back(bytes / size);
+        if (layer != tower.layers.back()) tower.hidden_row_bytes = std::max(tower.hidden_row_bytes, bytes);
+    }
+    // Inputs and outputs of a layer in half of L2; weights and the sketch want the rest.
+    const size_t l2 = tower.context->caches.l2 ? tower.context->caches.l2 : usual_l2;
+    const size_t rows = tower.hidden_row_bytes ? l2 / 2 / (2 * tower.hidden_row_bytes) : most_rows;
+    tower.row_block = std::clamp<size_t>(rows / panel * panel, panel, most_rows);
+    return SS1_OK;
+}
+
+ss1_status tower_run(const ss1_tower &tower, const ss1_linear_args &args) noexcept {
+    const size_t tasks = row_tasks(tower, args.m);
+    char *scratch = static_cast<char *>(args.scratch);
+    if (tasks == 0) {
+        const size_t rows = std::min(args.m, chunk);
+        const size_t hidden = chunk_bytes(tower, rows) - 2 * rows * tower.hidden_row_bytes;
+        for (size_t m = 0; m < args.m; m += chunk)
+            SS1_TRY(run_layers(tower, args, m, std::min(chunk, args.m - m), scratch + hidden, scratch,
+                               [](const ss1_layer &layer, const ss1_linear_args &a) { return layer_run(layer, a); }));
+        return SS1_OK;
+    }
+    const size_t share = round_up((args.m + tasks - 1) / tasks, tasks > 1 ? panel : 1);
+    const size_t bytes = task_bytes(tower, share);
+    const size_t hidden = bytes - 2 * std::min(share, tower.row_block) * tower.hidden_row_bytes;
+    parallel(*tower.context, tasks, [&](size_t task) {
+        char *memory = scratch + task * bytes;
+        const size_t end = std::min(args.m, (task + 1) * share);
+        for (size_t m = std::min(args.m, task * share); m < end; m += tower.row_block)
+            run_layers(tower, args, m, std::min(tower.row_block, end - m), memory + hidden, memory,
+                       [](const ss1_layer &layer, const ss1_linear_args &a) {
+                           linear_run_rows(state_of(layer), a, 0, a.m, a.scratch);
+                           return SS1_OK;
+                       });
+    });
+    return SS1_OK;
+}
+
+size_t tower_scratch(const ss1_tower &tower, size_t m) noexcept {
+    if (m == 0) return 0;
+    // The most that any number of rows up to m takes: those too few for the threads go layer by layer.
+    const size_t threads = tower.context->num_threads, tasks = row_tasks(tower, m);
+    const size_t together = tower.on_cpu ? std::min(m, threads * panel) : std::min(m, chunk);
+    const size_t share = tasks ? std::min(m / tasks, tower.row_block) + panel : 0;  // or more
+    const size_t blocks = tasks ? tasks * task_bytes(tower, share) : 0;
+    return std::max(blocks, tasks == 1 && threads == 1 ? 0 : chunk_bytes(tower, together));
+}
+
+}  // namespace ss1

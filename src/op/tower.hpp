@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// A tower: linear layers one behind the other, run row block by row block, so that what is between them stays in L2.
+#pragma once
+#include <vector>
+
+#include "op/linear.hpp"
+
+struct ss1_tower {
+    ss1::context_ref context;
+    std::vector<const ss1_layer *> layers;  // at least one; outputs of each are the inputs of the next
+    bool on_cpu = false;                    // all of them: others run layer by layer
+    size_t row_block = 0;                   // rows whose activations fit in L2
+    std::vector<size_t> hidden_ld;          // of layer i's output, elements
+    size_t hidden_row_bytes = 0;            // of the widest
+};
+
+namespace ss1 {
+
+// Layers of one context that outlive the tower.
+ss1_status tower_create(const ss1_layer *const *layers, size_t n, ss1_tower &tower);
+
+// x of the first layer, y of the last; with checked arguments and scratch. A tower of several layers has no residual.
+ss1_status tower_run(const ss1_tower &tower, const ss1_linear_args &args) noexcept;
+size_t tower_scratch(const ss1_tower &tower, size_t m) noexcept;  // for up to m rows
+
+}  // namespace ss1
