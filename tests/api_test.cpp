@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The contract of the C API: every bad argument has a pinned status and a message that names function, argument, value
 // and rule; nothing half created; callbacks are used as documented.
+#include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <functional>
 #include <string>
@@ -27,6 +29,7 @@ struct layer_fixture {
     ss1::context_ptr context = ss1::make_context();
     std::vector<float> z = std::vector<float>(64 * 128, 0.5f), bias = std::vector<float>(64, 1.0f);
     std::vector<float> x = std::vector<float>(4 * 300, 1.0f), y = std::vector<float>(4 * 300, -7.0f);
+    std::vector<float> r = std::vector<float>(4 * 300, 0.25f);
 
     ss1_linear_weights weights() const {
         ss1_linear_weights w = SS1_LINEAR_WEIGHTS_INIT;
@@ -221,10 +224,30 @@ TEST_CASE("bad layer descriptions and weights") {
          invalid,
          {"activation=70"}},
         {"dtype", create([](desc &d, weights &) { d.x_dtype = static_cast<ss1_dtype>(70); }), invalid, {"x_dtype=70"}},
-        {"dtype not yet",
+        {"x dtype negative",
+         create([](desc &d, weights &) { d.x_dtype = static_cast<ss1_dtype>(-1); }),
+         invalid,
+         {"x_dtype=-1"}},
+        {"weight dtype f16",
          create([](desc &d, weights &) { d.weight_dtype = SS1_DTYPE_F16; }),
          SS1_ERROR_UNSUPPORTED,
          {"weight_dtype=f16", "f32, bf16, i8"}},
+        {"weight dtype u8",
+         create([](desc &d, weights &) { d.weight_dtype = SS1_DTYPE_U8; }),
+         SS1_ERROR_UNSUPPORTED,
+         {"weight_dtype=u8", "f32, bf16, i8"}},
+        {"y dtype f16",
+         create([](desc &d, weights &) { d.y_dtype = SS1_DTYPE_F16; }),
+         SS1_ERROR_UNSUPPORTED,
+         {"y_dtype=f16", "f32, bf16"}},
+        {"x dtype i8",
+         create([](desc &d, weights &) { d.x_dtype = SS1_DTYPE_I8; }),
+         SS1_ERROR_UNSUPPORTED,
+         {"x_dtype=i8", "f32, bf16, f16"}},
+        {"x dtype i64",
+         create([](desc &d, weights &) { d.x_dtype = SS1_DTYPE_I64; }),
+         SS1_ERROR_UNSUPPORTED,
+         {"x_dtype=i64", "f32, bf16, f16"}},
         {"weights size", create([](desc &, weights &w) { w.struct_size = 1; }), invalid, {"weights.struct_size=1"}},
         {"z", create([](desc &, weights &w) { w.z = nullptr; }), invalid, {"weights.z is NULL"}},
         {"ldz", create([](desc &, weights &w) { w.ldz = 100; }), invalid, {"ldz=100", "Kz=128"}},
@@ -285,6 +308,44 @@ TEST_CASE("bad layer descriptions and weights") {
     CHECK(layer == nullptr);
 }
 
+TEST_CASE("int8 takes as many stored columns as its sums in s32 do") {
+    const auto context = ss1::make_context();
+    const std::vector<float> z(131104, 1.0f);
+    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+    desc.N = 1;
+    desc.weight_dtype = SS1_DTYPE_I8;
+    ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
+    weights.z = z.data();
+    ss1_layer *layer = nullptr;
+    const auto create = [&](size_t K, uint32_t c) {
+        return [&, K, c] {
+            desc.K = K;
+            desc.c = c;
+            return ss1_layer_create(context.get(), &desc, &weights, &layer);
+        };
+    };
+    const auto resolve = [&] {
+        desc.c = 2;
+        desc.K = 2 * 131072 + 1;
+        return ss1_linear_resolve(&desc, nullptr);
+    };
+    check_all({
+        {"dense", create(131073, 1), SS1_ERROR_UNSUPPORTED, {"K=131073", "c=1", "stores 131073", "131072", "i8"}},
+        {"tied", create(2 * 131072 + 1, 2), SS1_ERROR_UNSUPPORTED, {"K=262145", "c=2", "stores 131136", "131072"}},
+        {"resolve", resolve, SS1_ERROR_UNSUPPORTED, {"ss1_linear_resolve", "K=262145"}},
+    });
+    CHECK(layer == nullptr);
+    // The most there may be, and a tied layer that must not be expanded: that sums stay exact is a test of
+    // linear_types.
+    for (const uint32_t c : {1u, 2u}) {
+        CHECK(create(size_t{131072} * c, c)() == SS1_OK);
+        ss1_layer_info info = SS1_LAYER_INFO_INIT;
+        REQUIRE(ss1_layer_describe(layer, &info) == SS1_OK);
+        CHECK(std::string(info.kernels).find("expanded") == std::string::npos);
+        ss1_layer_destroy(&layer);
+    }
+}
+
 TEST_CASE("bad run arguments leave the output alone") {
     layer_fixture f;
     const auto layer = ss1::make_layer(f.context, small_desc(), f.weights());
@@ -313,6 +374,42 @@ TEST_CASE("bad run arguments leave the output alone") {
         {"ldy", run([](args &a) { a.ldy = 63; }), invalid, {"args.ldy=63", "N=64"}},
         {"overlap", run([](args &a) { a.y = const_cast<void *>(a.x); }), invalid, {"overlaps"}},
         {"overflow", run([](args &a) { a.m = SIZE_MAX / 2; }), invalid, {"address space"}},
+        {"residual narrow",
+         run([&f](args &a) {
+             a.residual = f.r.data();
+             a.ldr = 63;
+         }),
+         invalid,
+         {"args.ldr=63", "N=64"}},
+        {"residual misaligned",
+         run([&f](args &a) { a.residual = reinterpret_cast<const char *>(f.r.data()) + 2; }),
+         invalid,
+         {"args.residual", "aligned to 4"}},
+        {"residual overflows",
+         run([&f](args &a) {
+             a.residual = f.r.data();
+             a.ldr = SIZE_MAX / 8;
+         }),
+         invalid,
+         {"args.residual", "address space"}},
+        {"residual overlaps y",
+         run([](args &a) { a.residual = static_cast<const float *>(a.y) + 1; }),
+         invalid,
+         {"args.y", "overlaps args.residual"}},
+        {"residual is y with other rows",
+         run([](args &a) {
+             a.residual = a.y;
+             a.ldr = 65;
+         }),
+         invalid,
+         {"args.y", "overlaps args.residual"}},
+        {"residual is y with padded rows",
+         run([](args &a) {
+             a.residual = a.y;
+             a.ldy = 65;
+         }),
+         invalid,
+         {"args.y", "overlaps args.residual"}},
         {"misaligned x", run([](args &a) { a.x = static_cast<const char *>(a.x) + 1; }), invalid, {"aligned"}},
         {"misaligned scratch",
          run([](args &a) { a.scratch = reinterpret_cast<void *>(uintptr_t{72}); }),
@@ -322,6 +419,75 @@ TEST_CASE("bad run arguments leave the output alone") {
     for (const float v : f.y) REQUIRE(v == -7.0f);
     ss1_linear_args nothing = SS1_LINEAR_ARGS_INIT;
     CHECK(ss1_layer_run(layer.get(), &nothing) == SS1_OK);
+}
+
+TEST_CASE("alignment and room are those of the element types") {
+    layer_fixture f;
+    ss1_linear_desc desc = small_desc();
+    desc.x_dtype = SS1_DTYPE_F16;
+    desc.y_dtype = SS1_DTYPE_BF16;
+    const auto layer = ss1::make_layer(f.context, desc, f.weights());
+    const auto moved = [](void *p, size_t bytes) { return static_cast<void *>(static_cast<char *>(p) + bytes); };
+    ss1_linear_args args = f.args();
+    args.x = moved(f.x.data(), 2);
+    args.y = moved(f.y.data(), 2);
+    args.residual = moved(f.r.data(), 2);
+    CHECK(ss1_layer_run(layer.get(), &args) == SS1_OK);
+    // y right behind x, residual right behind y.
+    args.y = moved(const_cast<void *>(args.x), 4 * 256 * 2);
+    args.residual = moved(args.y, 4 * 64 * 2);
+    CHECK(ss1_layer_run(layer.get(), &args) == SS1_OK);
+    const auto refused = [&](const char *word) {
+        CHECK(ss1_layer_run(layer.get(), &args) == SS1_ERROR_INVALID_ARGUMENT);
+        INFO(ss1_last_error());
+        CHECK(std::string(ss1_last_error()).find(word) != std::string::npos);
+    };
+    args.residual = moved(args.y, 4 * 64 * 2 - 2);
+    refused("args.residual");
+    args.residual = nullptr;
+    args.y = moved(const_cast<void *>(args.x), 4 * 256 * 2 - 2);
+    refused("overlaps args.x");
+    args.y = moved(f.y.data(), 1);
+    refused("args.y");
+    args.y = f.y.data();
+    args.x = moved(f.x.data(), 1);
+    refused("args.x");
+}
+
+TEST_CASE("a residual is added, may be y or x, and callers of the struct without it get none") {
+    layer_fixture f;
+    ss1_linear_desc desc = small_desc();
+    desc.N = 256;
+    const std::vector<float> z(256 * 128, 0.5f);
+    ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
+    weights.z = z.data();
+    const auto layer = ss1::make_layer(f.context, desc, weights);
+    for (size_t i = 0; i < f.x.size(); ++i) f.x[i] = static_cast<float>(i % 7) - 3;
+    ss1_linear_args args = f.args();
+    ss1::check(ss1_layer_run(layer.get(), &args));
+    const std::vector<float> plain = f.y;
+    const auto run = [&](const float *residual) {
+        args.residual = residual;
+        ss1::check(ss1_layer_run(layer.get(), &args));
+        size_t wrong = 0;
+        for (size_t i = 0; i < 4 * 256; ++i) wrong += f.y[i] != plain[i] + (residual == f.x.data() ? f.x[i] : f.r[i]);
+        return wrong;
+    };
+    CHECK(run(f.r.data()) == 0);
+    CHECK(run(f.x.data()) == 0);
+    std::copy_n(f.r.begin(), 4 * 256, f.y.begin());
+    CHECK(run(f.y.data()) == 0);
+
+    // 0.1's struct ended before the residual: what lies behind it is not the caller's to set.
+    args.struct_size = offsetof(ss1_linear_args, residual);
+    args.residual = f.r.data();
+    args.ldr = 1;
+    ss1::check(ss1_layer_run(layer.get(), &args));
+    CHECK((f.y == plain));
+    for (const size_t size : {offsetof(ss1_linear_args, residual) + 8, sizeof(ss1_linear_args) + 8, size_t{0}}) {
+        args.struct_size = static_cast<uint32_t>(size);
+        CHECK(ss1_layer_run(layer.get(), &args) == SS1_ERROR_INVALID_ARGUMENT);
+    }
 }
 
 TEST_CASE("bad arguments of the other functions") {

@@ -213,8 +213,8 @@ typedef enum ss1_activation SS1_ENUM_INT {
  *   .weight_dtype  How the weights are held and multiplied; they are given as f32. 0 = f32.
  *              bf16: weights and the sketch of x rounded to bf16, sums in f32.
  *              i8: weights round(z / s), one scale s for each output; the f32 sketch of each row of x is quantised
- *              the same way when it runs (dynamic, symmetric); exact sums in s32. A row with a NaN or an infinity
- *              gives NaN.
+ *              the same way when it runs (dynamic, symmetric); exact sums in s32, so Kz <= 131072. A row with a NaN
+ *              or an infinity gives NaN.
  *              Other values, and other backends than the CPU with other than f32, are SS1_ERROR_UNSUPPORTED.
  * A tied layer whose sketch would cost more than its products save (N of a few or a few dozen) is expanded to a dense
  * one when it is created; ss1_layer_info.kernels then says "expanded".
@@ -321,8 +321,8 @@ typedef struct ss1_linear_args {
  *              .scratch   ss1_layer_scratch_bytes(layer, m) BYTES at a multiple of 64, or NULL to use the context's,
  *                         which allocates only while it grows.
  *              .stream    CUDA stream; NULL on the CPU.
- *              .residual, .ldr  [m, N], desc.y_dtype; ldr >= N (0 = N); NULL for none. May be y itself (then ldr =
- * ldy). CPU only: another backend returns SS1_ERROR_UNSUPPORTED.
+ *              .residual, .ldr  [m, N], desc.y_dtype; ldr >= N (0 = N); NULL for none. May be y itself with ldr = ldy,
+ *                         else must not overlap y. CPU only: another backend returns SS1_ERROR_UNSUPPORTED.
  * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (NULL, ldx < K, ldy < N, overlap, misaligned, sizes that overflow);
  *         SS1_ERROR_OUT_OF_MEMORY (NULL scratch only).
  * @note Thread-safe: one layer may run on many threads, each with its own scratch or with NULL.

@@ -95,8 +95,12 @@ ss1_status linear_resolve(ss1_linear_desc &desc, size_t *stored_columns) noexcep
     SS1_TRY(check_dtype(resolved.y_dtype, "y_dtype", {SS1_DTYPE_F32, SS1_DTYPE_BF16}, "f32, bf16"));
     SS1_TRY(check_dtype(resolved.weight_dtype, "weight_dtype", {SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_I8},
                         "f32, bf16, i8"));
+    const size_t kz = mapping(resolved).stored_columns;
+    SS1_CHECK(resolved.weight_dtype != SS1_DTYPE_I8 || kz <= max_int8_columns, SS1_ERROR_UNSUPPORTED,
+              "K=%zu with c=%u stores %zu columns: with weight_dtype=i8 more than %zu could overflow the sums in s32",
+              resolved.K, resolved.c, kz, max_int8_columns);
     desc = resolved;
-    if (stored_columns) *stored_columns = mapping(desc).stored_columns;
+    if (stored_columns) *stored_columns = kz;
     return SS1_OK;
 }
 

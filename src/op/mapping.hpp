@@ -7,6 +7,9 @@
 
 namespace ss1 {
 
+// int8: 127 * 127 * columns fits an s32.
+constexpr size_t max_int8_columns = 131072;
+
 // Replaces the defaults of `desc` and checks every rule. @param stored_columns receives Kz; may be NULL.
 ss1_status linear_resolve(ss1_linear_desc &desc, size_t *stored_columns) noexcept;
 
