@@ -7,9 +7,13 @@
 #include <vector>
 
 #include "check.hpp"
+#include "layer_support.hpp"
 #include "ss1/ss1.hpp"
 
 namespace {
+
+using ss1_test::activate;
+using ss1_test::make_context;
 
 struct problem {
     ss1_linear_desc desc;
@@ -37,14 +41,6 @@ ss1::layer_ptr make_layer(const ss1::context_ptr &context, const problem &p) {
     return ss1::make_layer(context, p.desc, weights);
 }
 
-ss1::context_ptr make_context(const char *max_isa, uint32_t threads) {
-    ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
-    options.max_isa = max_isa;
-    options.num_threads = threads;
-    options.parallel_for = ss1_test::executor;
-    return ss1::make_context(options);
-}
-
 void run(const ss1::layer_ptr &layer, size_t m, const float *x, size_t ldx, float *y, size_t ldy) {
     ss1_linear_args args = SS1_LINEAR_ARGS_INIT;
     args.m = m;
@@ -53,26 +49,6 @@ void run(const ss1::layer_ptr &layer, size_t m, const float *x, size_t ldx, floa
     args.y = y;
     args.ldy = ldy;
     ss1::check(ss1_layer_run(layer.get(), &args));
-}
-
-double activate(ss1_activation what, double v) {
-    switch (what) {
-        case SS1_ACTIVATION_NONE:
-            return v;
-        case SS1_ACTIVATION_RELU:
-            return v > 0 ? v : 0;
-        case SS1_ACTIVATION_GELU:
-            return 0.5 * v * (1 + std::erf(v / std::sqrt(2.0)));
-        case SS1_ACTIVATION_GELU_TANH:
-            return 0.5 * v * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
-        case SS1_ACTIVATION_TANH:
-            return std::tanh(v);
-        case SS1_ACTIVATION_SIGMOID:
-            return 1 / (1 + std::exp(-v));
-        case SS1_ACTIVATION_SILU:
-            return v / (1 + std::exp(-v));
-    }
-    return NAN;
 }
 
 // |got - exact| <= (K/c + c + 8) eps (sum |x||w| + |b|): one rounding per multiply, add and sketch addition. The

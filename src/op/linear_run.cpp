@@ -39,8 +39,8 @@ layout make_layout(const linear &l, size_t rows) noexcept {
     p.scale = l.sketch ? round_up(rows * l.row_bytes_of_a(), line) : 0;
     p.sums = p.scale + (l.quantize ? round_up(rows * l.n_sketches * sizeof(float), line) : 0);
     p.c = p.sums + (l.quantize ? std::min(rows, l.sums_rows) * l.n_sketches * l.lda * sizeof(float) : 0);
-    // Only y of another type needs f32 sums apart; a residual alone is added in y unless it is y.
-    p.total = p.c + (l.gemm->fused ? 0 : rows * l.tile_block * l.gemm->nt * sizeof(float));
+    // f32 sums apart from y, where y is of another type or a residual is added.
+    p.total = p.c + (l.gemm->fused ? 0 : round_up(rows * l.tile_block * l.gemm->nt * sizeof(float), line));
     return p;
 }
 

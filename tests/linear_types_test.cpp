@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: Apache-2.0
+// Layers of every element type: against double arithmetic on the rounded operands, on guarded buffers, at every
+// instruction-set level of this machine; what bf16 and int8 cost in accuracy; bits, NaN, floating-point modes.
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <vector>
+
+#include "check.hpp"
+#include "layer_support.hpp"
+#include "op/mapping.hpp"
+#include "ss1/ss1.hpp"
+
+namespace {
+
+using ss1_test::guard;
+using ss1_test::make_context;
+using ss1_test::matrix;
+using ss1_test::name_of;
+
+constexpr ss1_dtype x_types[] = {SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_F16};
+constexpr ss1_dtype weight_types[] = {SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_I8};
+constexpr ss1_dtype y_types[] = {SS1_DTYPE_F32, SS1_DTYPE_BF16};
+enum class residual { none, apart, in_place };
+
+struct problem {
+    ss1_linear_desc desc;
+    size_t kz = 0;
+    std::vector<float> z, bias;
+};
+
+problem make_problem(ss1_linear_desc desc, ss1_test::seeded &random, bool with_bias = true) {
+    problem p;
+    ss1::check(ss1_linear_resolve(&desc, &p.kz));
+    p.desc = desc;
+    p.z.resize(desc.N * p.kz);
+    for (float &v : p.z) v = random.uniform();
+    if (with_bias) p.bias.resize(desc.N);
+    for (float &v : p.bias) v = random.uniform();
+    return p;
+}
+
+ss1::layer_ptr make_layer(const ss1::context_ptr &context, const problem &p) {
+    ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
+    weights.z = p.z.data();
+    weights.bias = p.bias.empty() ? nullptr : p.bias.data();
+    return ss1::make_layer(context, p.desc, weights);
+}
+
+std::string kernels_of(const ss1::layer_ptr &layer) {
+    ss1_layer_info info = SS1_LAYER_INFO_INIT;
+    ss1::check(ss1_layer_describe(layer.get(), &info));
+    return info.kernels;
+}
+
+bool expanded(const ss1::layer_ptr &layer) {
+    return kernels_of(layer).find("expanded") != std::string::npos;
+}
+
+void run(const ss1::layer_ptr &layer, size_t m, const void *x, void *y, const void *add = nullptr) {
+    ss1_linear_args args = SS1_LINEAR_ARGS_INIT;
+    args.m = m;
+    args.x = x;
+    args.y = y;
+    args.residual = add;
+    ss1::check(ss1_layer_run(layer.get(), &args));
+}
+
+std::string text_of(const ss1_linear_desc &d) {
+    return "x " + std::string(name_of(d.x_dtype)) + " weights " + name_of(d.weight_dtype) + " y " + name_of(d.y_dtype) +
+           " K " + std::to_string(d.K) + " N " + std::to_string(d.N) + " c " + std::to_string(d.c) + " scheme " +
+           std::to_string(d.scheme) + " B_K " + std::to_string(d.block_k) + " B_N " + std::to_string(d.block_n) +
+           " V " + std::to_string(d.step) + " activation " + std::to_string(d.activation);
+}
+
+// ---------------------------------------------------------------- the oracle
+
+constexpr double f32_eps = std::numeric_limits<float>::epsilon();
+constexpr double bf16_half_ulp = 0x1p-8;  // of 8 bits
+
+// What meets what: the sketches of x, in f32 as kernels.hpp defines them (their bits are defined), and the stored
+// weights. Of a layer that runs dense: x itself and the expanded weights.
+struct operands {
+    operands(const problem &p, size_t m, matrix &x, bool dense) : desc(p.desc), map(desc) {
+        if (dense && desc.c > 1) {
+            w.resize(desc.N * desc.K);
+            ss1::check(ss1_expand(&p.desc, p.z.data(), 0, w.data(), 0));
+            desc.c = 1;
+            map = ss1::mapping(desc);
+        } else {
+            w = p.z;
+            for (size_t n = 0; n < desc.N; ++n)
+                for (size_t k = map.live_columns; k < map.stored_columns; ++k) w[n * map.stored_columns + k] = 0;
+        }
+        columns = map.stored_columns;
+        blocks = desc.c == 1 ? 1 : map.output_blocks();
+        s.resize(m * blocks * columns);
+        for (size_t i = 0; i < m; ++i)
+            for (size_t j = 0; j < blocks; ++j) sketch(x, i, j, &s[(i * blocks + j) * columns]);
+    }
+
+    void sketch(matrix &x, size_t i, size_t j, float *to) const {
+        const size_t bk = desc.c == 1 ? columns : desc.block_k;
+        for (size_t g = 0; g * bk < columns; ++g)
+            for (size_t u = 0; u < bk; ++u) {
+                float sum = 0;
+                for (size_t q = 0; q < desc.c; ++q) {
+                    const ss1::sketch_entry e = map.entry(j, g, q);
+                    const size_t k = (g * desc.c + q) * bk + (u + e.rotation) % bk;
+                    if (k < desc.K) sum += e.negative ? -x.get(i, k) : x.get(i, k);
+                }
+                to[g * bk + u] = sum;
+            }
+    }
+    const float *s_of(size_t i, size_t n) const {
+        return &s[(i * blocks + (blocks == 1 ? 0 : n / desc.block_n)) * columns];
+    }
+    const float *w_of(size_t n) const { return &w[n * columns]; }
+
+    ss1_linear_desc desc;
+    ss1::mapping map;
+    size_t columns = 0, blocks = 0;
+    std::vector<float> s, w;
+};
+
+struct value {
+    double exact, error;
+};
+using values = std::vector<value>;  // [m, N], before the activation
+
+double round_bf16(float v) {
+    return ss1::bf16_to_f32(ss1::bf16_from_f32(v));
+}
+
+// (columns + 8) eps (sum |s||w| + |b|): one rounding for each product and addition.
+values products(const operands &o, size_t m, const std::vector<float> &bias, bool round_w, bool round_s) {
+    std::vector<double> w(o.w.begin(), o.w.end()), s(o.s.begin(), o.s.end());
+    if (round_w) std::transform(o.w.begin(), o.w.end(), w.begin(), round_bf16);
+    if (round_s) std::transform(o.s.begin(), o.s.end(), s.begin(), round_bf16);
+    values result;
+    for (size_t i = 0; i < m; ++i)
+        for (size_t n = 0; n < o.desc.N; ++n) {
+            double sum = bias.empty() ? 0 : bias[n], magnitude = std::abs(sum);
+            const double *a = s.data() + (o.s_of(i, n) - o.s.data()), *b = w.data() + n * o.columns;
+            for (size_t k = 0; k < o.columns; ++k) {
+                sum += a[k] * b[k];
+                magnitude += std::abs(a[k] * b[k]);
+            }
+            result.push_back({sum, static_cast<double>(o.columns + 8) * f32_eps * magnitude});
+        }
+    return result;
+}
+
+// round(v / scale), scale = max |v| / 127. Where the quotient is a few f32 roundings from a tie either neighbour is
+// right: `loose` is then 1.
+struct quantized {
+    std::vector<double> q, loose;
+    double scale = 0;
+};
+
+quantized quantize(const float *v, size_t n) {
+    quantized result;
+    double max = 0;
+    for (size_t k = 0; k < n; ++k) max = std::max<double>(max, std::abs(v[k]));
+    result.scale = max / 127;
+    for (size_t k = 0; k < n; ++k) {
+        const double quotient = max > 0 ? v[k] / result.scale : 0, q = std::nearbyint(quotient);
+        result.q.push_back(q);
+        result.loose.push_back(0.5 - std::abs(quotient - q) < 4 * 127 * f32_eps ? 1 : 0);
+    }
+    return result;
+}
+
+// 8 roundings of the scaled sum and the bias, and what the ties may change.
+values integer_products(const operands &o, size_t m, const std::vector<float> &bias) {
+    std::vector<quantized> w, s;
+    for (size_t n = 0; n < o.desc.N; ++n) w.push_back(quantize(o.w_of(n), o.columns));
+    for (size_t r = 0; r < m * o.blocks; ++r) s.push_back(quantize(&o.s[r * o.columns], o.columns));
+    values result;
+    for (size_t i = 0; i < m; ++i)
+        for (size_t n = 0; n < o.desc.N; ++n) {
+            const quantized &a = s[static_cast<size_t>(o.s_of(i, n) - o.s.data()) / o.columns], &b = w[n];
+            double sum = 0, ties = 0;
+            for (size_t k = 0; k < o.columns; ++k) {
+                sum += a.q[k] * b.q[k];
+                ties += a.loose[k] * (std::abs(b.q[k]) + 1) + b.loose[k] * (std::abs(a.q[k]) + 1);
+            }
+            const double scale = a.scale * b.scale, add = bias.empty() ? 0 : bias[n];
+            result.push_back({sum * scale + add, ties * scale + 8 * f32_eps * (std::abs(sum * scale) + std::abs(add))});
+        }
+    return result;
+}
+
+// All that a layer may give: bf16 kernels may or may not round the sketch, but always the same way.
+std::vector<values> expectations(const problem &p, size_t m, matrix &x, bool dense) {
+    const operands o(p, m, x, dense);
+    switch (p.desc.weight_dtype) {
+        case SS1_DTYPE_BF16:
+            return {products(o, m, p.bias, true, true), products(o, m, p.bias, true, false)};
+        case SS1_DTYPE_I8:
+            return {integer_products(o, m, p.bias)};
+        default:
+            return {products(o, m, p.bias, false, false)};
+    }
+}
+
+// The slope of an activation is at most 1.13 (GELU), its own error a few eps; the residual is one more rounding, y in
+// bf16 another.
+void check_result(const std::string &what, const ss1_linear_desc &desc, size_t m, const std::vector<values> &allowed,
+                  matrix *add, matrix &y) {
+    const auto want = [&](const values &v, size_t i, size_t j) {
+        return ss1_test::activate(desc.activation, v[i * desc.N + j].exact) +
+               (add ? static_cast<double>(add->get(i, j)) : 0);
+    };
+    const auto bound = [&](const values &v, size_t i, size_t j) {
+        const value &at = v[i * desc.N + j];
+        const double active = std::abs(ss1_test::activate(desc.activation, at.exact));
+        double b = 1.2 * at.error + 8 * f32_eps * active + 1e-35;
+        if (add) b += f32_eps * (active + std::abs(add->get(i, j)));
+        if (desc.y_dtype == SS1_DTYPE_BF16) b += bf16_half_ulp * (std::abs(want(v, i, j)) + b);
+        return b;
+    };
+    const values *best = nullptr;
+    size_t least = SIZE_MAX;
+    for (const values &v : allowed) {
+        size_t bad = 0;
+        for (size_t i = 0; i < m; ++i)
+            for (size_t j = 0; j < desc.N; ++j) bad += !(std::abs(y.get(i, j) - want(v, i, j)) <= bound(v, i, j));
+        if (bad < least) least = bad, best = &v;
+    }
+    if (least == 0) return;
+    ss1_test::check_close(
+        what, text_of(desc) + " m " + std::to_string(m), m, desc.N, [&](size_t i, size_t j) { return y.get(i, j); },
+        [&](size_t i, size_t j) { return want(*best, i, j); }, [&](size_t i, size_t j) { return bound(*best, i, j); });
+}
+
+// ---------------------------------------------------------------- problems
+
+ss1_linear_desc random_desc(ss1_test::seeded &random) {
+    const auto pick = [&](std::initializer_list<size_t> choice) {
+        return choice.begin()[random.index(0, choice.size() - 1)];
+    };
+    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+    desc.scheme = random.index(0, 1) ? SS1_SCHEME_MIXED : SS1_SCHEME_REFERENCE;
+    desc.c = static_cast<uint32_t>(pick({1, 2, 3, 4, 8}));
+    desc.block_k = static_cast<uint32_t>(pick({16, 32, 64, 128, 256}));
+    desc.step = desc.scheme == SS1_SCHEME_REFERENCE ? 8 : static_cast<uint32_t>(pick({1, 2, 4, 8, 16}));
+    desc.K = desc.c == 1 ? random.index(1, 700) : desc.c * desc.block_k + random.index(0, 299);
+    desc.N = random.index(0, 1) ? random.index(1, 40) : random.index(100, 330);  // expanded or not, in tiles
+    desc.block_n = static_cast<uint32_t>(pick({16, 48, 64, 128, SS1_BLOCK_N_ALL, SS1_BLOCK_N_ALL}));
+    desc.seed = static_cast<uint32_t>(random.index(0, UINT32_MAX));
+    desc.activation = static_cast<ss1_activation>(random.index(0, 6));
+    return desc;
+}
+
+struct level_context {
+    const char *level;
+    ss1::context_ptr one, three;
+};
+
+const std::vector<level_context> &contexts() {
+    static const std::vector<level_context> all = [] {
+        std::vector<level_context> made;
+        for (const char *level : ss1_test::levels_here())
+            made.push_back({level, make_context(level, 1), make_context(level, 3)});
+        return made;
+    }();
+    return all;
+}
+
+// One problem at every level, on guarded buffers, with scratch of just the bytes that are asked for.
+void check_problem(const problem &p, size_t m, residual how, ss1_test::seeded &random) {
+    const ss1_linear_desc &d = p.desc;
+    const guard where = random.index(0, 1) ? guard::after : guard::before;
+    const size_t ldy = d.N + random.index(0, 4);
+    matrix x(d.x_dtype, m, d.K, d.K + random.index(0, 4), where);
+    matrix r(d.y_dtype, m, d.N, how == residual::in_place ? ldy : d.N + random.index(0, 4), where);
+    x.fill([&] { return random.uniform(); });
+    r.fill([&] { return random.uniform(); });
+    std::map<bool, std::vector<values>> expected;
+    for (const level_context &c : contexts()) {
+        const auto layer = make_layer(random.index(0, 1) ? c.one : c.three, p);
+        const bool dense = expanded(layer);
+        if (!expected.count(dense)) expected[dense] = expectations(p, m, x, dense);
+        matrix y(d.y_dtype, m, d.N, ldy, where);
+        for (size_t i = 0; i < m; ++i)
+            for (size_t j = 0; j < d.N; ++j) y.set(i, j, how == residual::in_place ? r.get(i, j) : NAN);
+        const size_t bytes = ss1_layer_scratch_bytes(layer.get(), m);
+        ss1_test::guarded<unsigned char> scratch(1, bytes, bytes, guard::after, 64);
+        scratch.fill([] { return 0xff; });
+        ss1_linear_args args = SS1_LINEAR_ARGS_INIT;
+        args.m = m;
+        args.x = x.data();
+        args.ldx = x.ld();
+        args.y = y.data();
+        args.ldy = y.ld();
+        args.scratch = bytes ? scratch.data() : nullptr;
+        args.residual = how == residual::none ? nullptr : how == residual::in_place ? y.data() : r.data();
+        args.ldr = r.ld();
+        const std::string what = std::string(c.level) + " " + kernels_of(layer);
+        INFO(what << " " << text_of(d) << " m " << m << " residual " << static_cast<int>(how));
+        REQUIRE(bytes % 64 == 0);
+        REQUIRE(ss1_layer_run(layer.get(), &args) == SS1_OK);
+        check_result(what, d, m, expected[dense], how == residual::none ? nullptr : &r, y);
+        CHECK((x.intact() && y.intact() && r.intact() && scratch.intact()));
+    }
+}
+
+}  // namespace
+
+TEST_CASE("random layers of every combination of types equal double arithmetic on the rounded operands") {
+    ss1_test::seeded random;
+    for (int round = 0; round < 3; ++round)
+        for (const ss1_dtype x : x_types)
+            for (const ss1_dtype w : weight_types)
+                for (const ss1_dtype y : y_types)
+                    for (const residual how : {residual::none, residual::apart, residual::in_place}) {
+                        ss1_linear_desc desc = random_desc(random);
+                        desc.x_dtype = x;
+                        desc.weight_dtype = w;
+                        desc.y_dtype = y;
+                        const problem p = make_problem(desc, random, random.index(0, 3) != 0);
+                        check_problem(p, random.index(0, 3) ? random.index(1, 70) : random.index(1, 4), how, random);
+                    }
+}
+
+TEST_CASE("many rows and K in several blocks, of every weight type") {
+    struct shape {
+        size_t m, K, N;
+        uint32_t c, block_n;
+    };
+    ss1_test::seeded random;
+    for (const shape s : {shape{301, 250, 120, 1, 0}, shape{301, 333, 300, 2, 128}, shape{37, 1100, 130, 1, 0},
+                          shape{33, 2304, 300, 2, 0}})
+        for (const ss1_dtype w : weight_types) {
+            ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+            desc.K = s.K;
+            desc.N = s.N;
+            desc.c = s.c;
+            desc.block_n = s.block_n;
+            desc.weight_dtype = w;
+            desc.activation = SS1_ACTIVATION_GELU;
+            desc.x_dtype = x_types[random.index(0, 2)];
+            desc.y_dtype = y_types[random.index(0, 1)];
+            check_problem(make_problem(desc, random), s.m, residual::in_place, random);
+        }
+}
+
+TEST_CASE("the largest sums of int8 are exact") {
+    constexpr size_t K = 131072, N = 3;
+    std::vector<float> z(N * K, 1.0f), x(2 * K, 1.0f);
+    for (size_t k = 0; k < K; ++k) z[2 * K + k] = x[K + k] = k % 2 ? -1.0f : 1.0f;
+    std::fill_n(z.begin() + K, K, -1.0f);
+    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+    desc.K = K;
+    desc.N = N;
+    desc.weight_dtype = SS1_DTYPE_I8;
+    ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
+    weights.z = z.data();
+    for (const level_context &c : contexts()) {
+        float y[2 * N];
+        run(ss1::make_layer(c.one, desc, weights), 2, x.data(), y);
+        const float k = static_cast<float>(K), want[2 * N] = {k, -k, 0, 0, 0, k};
+        for (size_t i = 0; i < 2 * N; ++i) {
+            INFO(c.level << " output " << i << ": " << y[i]);
+            CHECK(std::abs(y[i] - want[i]) <= 8 * f32_eps * std::abs(want[i]));
+        }
+    }
+}
