@@ -16,9 +16,7 @@ class float_mode {
     float_mode() noexcept : found_(read()) {
         if (found_ != wanted) write(wanted);
     }
-    ~float_mode() {
-        if (found_ != wanted) write(found_);
-    }
+    ~float_mode() { write(found_); }
     float_mode(const float_mode &) = delete;
     float_mode &operator=(const float_mode &) = delete;
 

@@ -447,3 +447,248 @@ TEST_CASE("what bf16 and int8 weights lose against f32") {
                     CHECK(loss > 1e-3);  // it is what was asked for
                 }
 }
+
+// ---------------------------------------------------------------- bits
+
+TEST_CASE("of every type, a row has the same bits for any thread count, batch size and position") {
+    for (const level_context &at : contexts()) {
+        ss1_test::seeded random;
+        for (const ss1_dtype w : {SS1_DTYPE_BF16, SS1_DTYPE_I8})
+            for (const ss1_dtype y_type : y_types)
+                for (const uint32_t c : {1u, 2u, 8u}) {
+                    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+                    desc.K = 300;
+                    desc.N = 330;
+                    desc.block_k = 32;
+                    desc.block_n = 128;
+                    desc.c = c;
+                    desc.scheme = c == 8 ? SS1_SCHEME_REFERENCE : SS1_SCHEME_MIXED;
+                    desc.activation = SS1_ACTIVATION_GELU;
+                    desc.weight_dtype = w;
+                    desc.y_dtype = y_type;
+                    desc.x_dtype = x_types[random.index(0, 2)];
+                    // Kernels in tiles get a second thread only from 8 MFLOP on; the scalar reference would take long.
+                    const std::string kernels = kernels_of(make_layer(at.one, make_problem(desc, random)));
+                    const bool fast = kernels.find("gemm_bf16_ref") == std::string::npos &&
+                                      kernels.find("gemm_s8_ref") == std::string::npos;
+                    if (fast) desc.N = 1930;
+                    const problem p = make_problem(desc, random);
+                    const size_t m = fast ? 90 : 37, x_row = desc.K * (desc.x_dtype == SS1_DTYPE_F32 ? 4 : 2),
+                                 y_row = desc.N * (y_type == SS1_DTYPE_F32 ? 4 : 2);
+                    matrix x(desc.x_dtype, m, desc.K, desc.K), r(y_type, m, desc.N, desc.N);
+                    x.fill([&] { return random.uniform(); });
+                    r.fill([&] { return random.uniform(); });
+                    std::vector<char> all(m * y_row), parts(m * y_row);
+                    run(make_layer(at.one, p), m, x.data(), all.data(), r.data());
+                    const auto check_parts = [&](uint32_t threads, size_t rows) {
+                        const auto layer = make_layer(make_context(at.level, threads), p);
+                        std::fill(parts.begin(), parts.end(), '\xff');
+                        for (size_t i = 0; i < m; i += rows)
+                            run(layer, std::min(rows, m - i), static_cast<char *>(x.data()) + i * x_row,
+                                &parts[i * y_row], static_cast<char *>(r.data()) + i * y_row);
+                        INFO(at.level << " threads " << threads << " rows at once " << rows << " " << text_of(desc));
+                        CHECK((all == parts));
+                    };
+                    for (const uint32_t threads : {1u, 2u, 3u, 7u, 16u}) check_parts(threads, m);
+                    for (const size_t rows : {1, 5, 16, 33}) check_parts(rows == 5 ? 7 : rows == 33 ? 3 : 1, rows);
+                }
+    }
+}
+
+// ---------------------------------------------------------------- NaN and infinities
+
+TEST_CASE("of every type, a NaN or an infinity in any input reaches all outputs of its row and no other") {
+    // Bits that f32, bf16 and f16 each take for what they are.
+    struct special {
+        const char *name;
+        uint32_t f32, bf16, f16;
+    };
+    constexpr special nans[] = {{"NaN", 0x7fc00000, 0x7fc0, 0x7e00},
+                                {"-NaN", 0xffc00000, 0xffc0, 0xfe00},
+                                {"signalling NaN", 0x7f800001, 0x7f81, 0x7c01}};
+    constexpr special infinities[] = {{"Inf", 0x7f800000, 0x7f80, 0x7c00}, {"-Inf", 0xff800000, 0xff80, 0xfc00}};
+    constexpr size_t K = 150;
+    const auto non_finite_but = [](bool nan, float v) { return nan ? std::isnan(v) : !std::isfinite(v); };
+    for (const level_context &at : contexts()) {
+        ss1_test::seeded random;
+        size_t nth = 0;
+        for (const ss1_dtype x_type : x_types)
+            for (const ss1_dtype w : weight_types)
+                for (const uint32_t c : {1u, 2u, 3u}) {
+                    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+                    desc.K = K;
+                    desc.N = nth % 2 ? 37 : 130;
+                    desc.c = c;
+                    desc.block_k = 32;
+                    desc.block_n = nth % 4 < 2 ? SS1_BLOCK_N_ALL : 64;
+                    desc.scheme = nth % 3 ? SS1_SCHEME_MIXED : SS1_SCHEME_REFERENCE;
+                    desc.activation = static_cast<ss1_activation>(nth % 7);
+                    desc.x_dtype = x_type;
+                    desc.weight_dtype = w;
+                    desc.y_dtype = y_types[nth++ % 2];
+                    problem p = make_problem(desc, random);
+                    const auto active = make_layer(at.one, p);
+                    p.desc.activation = SS1_ACTIVATION_NONE;  // others make numbers of infinities
+                    const auto plain = make_layer(at.one, p);
+                    size_t missed = 0, strayed = 0, first_k = K;
+                    const auto check_one = [&](const special &what, bool nan, const ss1::layer_ptr &layer, size_t k) {
+                        const size_t m = k % 29 ? 3 : 35, row = (k + 1) % m;
+                        matrix x(x_type, m, K, K), y(desc.y_dtype, m, desc.N, desc.N);
+                        x.fill([] { return 1.0f; });
+                        x.set_bits(row, k,
+                                   x_type == SS1_DTYPE_F32    ? what.f32
+                                   : x_type == SS1_DTYPE_BF16 ? what.bf16
+                                                              : what.f16);
+                        run(layer, m, x.data(), y.data());
+                        for (size_t i = 0; i < m; ++i)
+                            for (size_t n = 0; n < desc.N; ++n) {
+                                const bool good =
+                                    i == row ? non_finite_but(nan, y.get(i, n)) : std::isfinite(y.get(i, n));
+                                if (!good) ++(i == row ? missed : strayed), first_k = std::min(first_k, k);
+                            }
+                    };
+                    for (size_t k = 0; k < K; ++k) {
+                        check_one(nans[k % 3], true, active, k);
+                        check_one(infinities[k % 2], w == SS1_DTYPE_I8, plain, k);
+                    }
+                    INFO(at.level << " " << kernels_of(active) << " " << text_of(desc) << ": first at k " << first_k);
+                    CHECK(missed == 0);
+                    CHECK(strayed == 0);
+                }
+    }
+}
+
+// ---------------------------------------------------------------- floating-point mode
+
+#if defined(__x86_64__) || defined(__aarch64__)
+namespace {
+
+#if defined(__x86_64__)
+using control_word = uint32_t;  // MXCSR
+control_word read_mode() {
+    control_word w;
+    asm volatile("stmxcsr %0" : "=m"(w));
+    return w;
+}
+void write_mode(control_word w) {
+    asm volatile("ldmxcsr %0" ::"m"(w));
+}
+// Default; rounding down, up, to zero; FTZ; DAZ; both, and so as the library itself likes it; flags raised before;
+// invalid, zero division and overflow trap; underflow does, too.
+constexpr control_word modes[] = {0x1f80, 0x3f80, 0x5f80, 0x7f80, 0x9f80, 0x1fc0, 0x9fc0,
+                                  0xffc0, 0x1fbf, 0x9fe0, 0x1900, 0x7120, 0x1100};
+// All but the flags of inexact results (a layer's plan reckons in floating point) and of denormals (weights are checked
+// to be finite).
+constexpr control_word compared = ~control_word{0x22};
+#else
+using control_word = uint64_t;  // FPCR
+control_word read_mode() {
+    control_word w;
+    asm volatile("mrs %0, fpcr" : "=r"(w));
+    return w;
+}
+void write_mode(control_word w) {
+    asm volatile("msr fpcr, %0" ::"r"(w));
+}
+// Default; rounding up, down, to zero; flush to zero, also with a rounding; default NaN.
+constexpr control_word modes[] = {0, 1u << 22, 2u << 22, 3u << 22, 1u << 24, 5u << 22, 1u << 25};
+constexpr control_word compared = ~control_word{0};
+#endif
+
+}  // namespace
+
+TEST_CASE("the caller's floating-point mode is kept, and changes neither packed weights nor results") {
+    const control_word usual = read_mode();
+    for (const level_context &at : contexts())
+        for (const ss1_dtype w : weight_types)
+            for (const bool threaded : {false, true}) {
+                ss1_test::seeded random;
+                ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+                desc.K = 256;
+                desc.N = threaded ? 512 : 50;
+                desc.c = 2;
+                desc.weight_dtype = w;
+                desc.y_dtype = y_types[random.index(0, 1)];
+                desc.activation = SS1_ACTIVATION_SILU;
+                problem p = make_problem(desc, random);
+                std::fill_n(p.z.begin(), p.kz, 0.0f);           // an output without a scale
+                std::fill_n(p.z.begin() + p.kz, p.kz, 1e-42f);  // 127 / max overflows
+                const size_t m = threaded && w != SS1_DTYPE_F32 ? 97 : 17;
+                matrix x(SS1_DTYPE_F32, m, desc.K, desc.K);
+                x.fill([&] { return random.uniform(); });
+                x.set(3, 5, NAN);
+                x.set(4, 6, INFINITY);
+                x.set(5, 7, 3e38f), x.set(5, 8, 3e38f), x.set(5, 7 + 64, -3e38f);
+                for (size_t k = 0; k < desc.K; ++k) x.set(6, k, 1e-40f);
+                const ss1::context_ptr &context = threaded ? at.three : at.one;
+                std::vector<char> wanted(m * desc.N * 4), y(wanted.size());
+                run(make_layer(context, p), m, x.data(), wanted.data());
+                for (const control_word mode : modes) {
+                    write_mode(mode);
+                    ss1::layer_ptr layer;
+                    ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
+                    weights.z = p.z.data();
+                    weights.bias = p.bias.data();
+                    ss1_layer *made = nullptr;
+                    const ss1_status created = ss1_layer_create(context.get(), &p.desc, &weights, &made);
+                    const control_word after_create = read_mode();
+                    ss1_linear_args args = SS1_LINEAR_ARGS_INIT;
+                    args.m = m;
+                    args.x = x.data();
+                    args.y = y.data();
+                    write_mode(mode);
+                    const ss1_status ran = ss1_layer_run(made, &args);
+                    const control_word after_run = read_mode();
+                    write_mode(usual);
+                    ss1_layer_destroy(&made);
+                    INFO(at.level << " weights " << name_of(w) << " threads " << (threaded ? 3 : 1) << " mode "
+                                  << std::hex << mode << ", after create " << after_create << ", after run "
+                                  << after_run);
+                    CHECK(created == SS1_OK);
+                    CHECK(ran == SS1_OK);
+                    CHECK((after_create & compared) == (mode & compared));
+                    CHECK((after_run & compared) == (mode & compared));
+                    CHECK((y == wanted));
+                }
+            }
+}
+
+TEST_CASE("denormals of f32 and bf16 count as zero in a run, those of f16 as numbers") {
+    struct operand {
+        ss1_dtype x_type;
+        float x, w, want;
+    };
+    // Without flushing 1e-40 * 1e30 were 1e-10, and 1e-20 * 1e-20 1e-40.
+    constexpr operand cases[] = {{SS1_DTYPE_F32, 1e-40f, 1e30f, 0},   {SS1_DTYPE_BF16, 1e-39f, 1e30f, 0},
+                                 {SS1_DTYPE_F32, 1e30f, 1e-40f, 0},   {SS1_DTYPE_F32, 1e-20f, 1e-20f, 0},
+                                 {SS1_DTYPE_BF16, 1e-20f, 1e-20f, 0}, {SS1_DTYPE_F16, 0x1p-24f, 2, 0x1p-23f}};
+    for (const level_context &at : contexts())
+        for (const ss1_dtype w : weight_types)
+            for (const ss1_dtype y_type : y_types)
+                for (const operand &o : cases)
+                    for (const bool add : {false, true}) {
+                        constexpr size_t K = 64, N = 20, m = 3;
+                        ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+                        desc.K = K;
+                        desc.N = N;
+                        desc.x_dtype = o.x_type;
+                        desc.weight_dtype = w;
+                        desc.y_dtype = y_type;
+                        std::vector<float> z(N * K);
+                        for (size_t n = 0; n < N; ++n) z[n * K + n] = o.w;
+                        ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
+                        weights.z = z.data();
+                        matrix x(o.x_type, m, K, K), y(y_type, m, N, N), r(y_type, m, N, N);
+                        x.fill([&] { return o.x; });
+                        r.fill([] { return -1e-39f; });
+                        const auto layer = ss1::make_layer(at.one, desc, weights);
+                        run(layer, m, x.data(), y.data(), add ? r.data() : nullptr);
+                        size_t wrong = 0;
+                        for (size_t i = 0; i < m * N; ++i)
+                            wrong += !(std::abs(y.get(i / N, i % N) - o.want) <= 1e-6 * o.want);
+                        INFO(at.level << " " << text_of(desc) << " x " << o.x << " w " << o.w << " residual " << add
+                                      << ": " << y.get(0, 0));
+                        CHECK(wrong == 0);
+                    }
+}
+#endif

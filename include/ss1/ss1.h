@@ -17,7 +17,8 @@
  *  - Strings are UTF-8, zero terminated. Unless said otherwise, pointers passed in need to live only during the call.
  *  - Lengths and leading dimensions are in elements unless the name ends in _bytes. Matrices are row-major.
  *  - Threads: contexts, layers and models may be used by many threads at once; a session by one thread at a time.
- *  - Denormals are taken as zero and become zero inside of a run; the caller's floating-point mode is restored.
+ *  - Denormals are taken as zero and become zero inside of a run (those of f16 are ordinary numbers in f32 and count);
+ *    the caller's floating-point mode changes nothing and is restored.
  *  - Bits: on one machine and instruction-set level a row of the output has the same bits for any thread count, batch
  *    size and position in the batch.
  */

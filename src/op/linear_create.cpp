@@ -139,6 +139,7 @@ ss1_status pack_weights(linear &l, const float *z, size_t ldz, const float *bias
 
 ss1_status linear_create(const ss1_context *context, const ss1_linear_desc *desc, const ss1_linear_weights *weights,
                          void **state) {
+    const float_mode mode;  // the caller's rounding must not reach int8 weights, nor its traps outputs of zeros
     const gemm_kernel &gemm = select_gemm(static_cast<dtype>(desc->weight_dtype), context->usable);
     const mapping tied(*desc);
     ss1_linear_desc as_run = *desc;
