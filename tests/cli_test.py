@@ -4,6 +4,8 @@
     SS1_EXE=build/src/cli/ss1 SS1_TEST_DATA=tests/data python3 tests/cli_test.py
 """
 import csv
+import ctypes
+import errno
 import io
 import json
 import math
@@ -132,6 +134,32 @@ class Info(Case):
         self.assertFalse(any(item["used"] for item in info["isas"] if item["name"] != "none"))
         self.assertIn("none", self.ok("info", SS1_MAX_ISA="none"))
         self.assertIn("quantum", self.refused("info", SS1_MAX_ISA="quantum"))
+
+    def test_tiles_denied(self):
+        """Where arch_prctl(ARCH_REQ_XCOMP_PERM) fails, info tells why tiles are not used."""
+        reasons = {item["name"]: item["reason"] for item in json.loads(self.ok("info", "-o", "json"))["isas"]}
+        if not reasons.get("amx_bf16", "not found").startswith("found"):
+            self.skipTest("no AMX to be denied")
+
+        def deny():
+            def step(code, k, yes=0, no=0):
+                return struct.pack("=HBBI", code, yes, no, k)
+            load, equal, give = 0x20, 0x15, 0x06  # arch, nr and args[0] of struct seccomp_data; x86-64's arch_prctl
+            program = b"".join([step(load, 4), step(equal, 0xC000003E, 0, 5), step(load, 0), step(equal, 158, 0, 3),
+                                step(load, 16), step(equal, 0x1023, 0, 1), step(give, 0x00050000 | errno.EPERM),
+                                step(give, 0x7FFF0000)])
+            steps = ctypes.create_string_buffer(program, len(program))
+            prctl = ctypes.CDLL(None, use_errno=True).prctl
+            head = struct.pack("@HP", len(program) // 8, ctypes.addressof(steps))
+            if prctl(38, 1, 0, 0, 0) or prctl(22, 2, head):  # PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP
+                raise OSError(ctypes.get_errno(), "no seccomp filter here")
+
+        try:
+            process = subprocess.run([EXE, "info"], capture_output=True, timeout=60, preexec_fn=deny)
+        except subprocess.SubprocessError:
+            self.skipTest("no seccomp filter can be installed here")
+        self.assertEqual(process.returncode, 0, process.stderr)
+        self.assertIn("the system denies tile data to this process (arch_prctl: EPERM)", process.stdout.decode())
 
     def test_text(self):
         text = self.ok("info")

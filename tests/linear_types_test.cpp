@@ -1,16 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 // Layers of every element type: against double arithmetic on the rounded operands, on guarded buffers, at every
 // instruction-set level of this machine; what bf16 and int8 cost in accuracy; bits, NaN, floating-point modes.
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
+#include <cerrno>
 #include <cmath>
+#include <cstddef>
+#include <cstdlib>
 #include <limits>
 #include <map>
+#include <sstream>
 #include <vector>
 
 #include "check.hpp"
+#include "cpu.hpp"
 #include "layer_support.hpp"
 #include "op/mapping.hpp"
 #include "ss1/ss1.hpp"
+
+#if defined(__x86_64__) && defined(__linux__)
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#endif
 
 namespace {
 
@@ -531,15 +547,18 @@ TEST_CASE("of every type, a NaN or an infinity in any input reaches all outputs 
                     p.desc.activation = SS1_ACTIVATION_NONE;  // others make numbers of infinities
                     const auto plain = make_layer(at.one, p);
                     size_t missed = 0, strayed = 0, first_k = K;
+                    matrix few(x_type, 3, K, K), many(x_type, 35, K, K), y(desc.y_dtype, 35, desc.N, desc.N);
+                    few.fill([] { return 1.0f; });
+                    many.fill([] { return 1.0f; });
                     const auto check_one = [&](const special &what, bool nan, const ss1::layer_ptr &layer, size_t k) {
                         const size_t m = k % 29 ? 3 : 35, row = (k + 1) % m;
-                        matrix x(x_type, m, K, K), y(desc.y_dtype, m, desc.N, desc.N);
-                        x.fill([] { return 1.0f; });
+                        matrix &x = m == 3 ? few : many;
                         x.set_bits(row, k,
                                    x_type == SS1_DTYPE_F32    ? what.f32
                                    : x_type == SS1_DTYPE_BF16 ? what.bf16
                                                               : what.f16);
                         run(layer, m, x.data(), y.data());
+                        x.set(row, k, 1);
                         for (size_t i = 0; i < m; ++i)
                             for (size_t n = 0; n < desc.N; ++n) {
                                 const bool good =
@@ -690,5 +709,185 @@ TEST_CASE("denormals of f32 and bf16 count as zero in a run, those of f16 as num
                                       << ": " << y.get(0, 0));
                         CHECK(wrong == 0);
                     }
+}
+#endif
+
+// ---------------------------------------------------------------- levels
+
+namespace {
+
+// What each kernel of this build needs, by name.
+std::map<std::string, ss1::isa::mask> kernel_needs() {
+    std::map<std::string, ss1::isa::mask> needs;
+    const auto add = [&needs](const auto &rows) {
+        for (const auto &row : rows) needs[row.name] = row.needs;
+    };
+    add(ss1::gemm_kernels());
+    add(ss1::sketch_kernels());
+    add(ss1::quantize_kernels());
+    add(ss1::store_kernels());
+    add(ss1::activation_kernels());
+    return needs;
+}
+
+// The kernels of layers of all types are within `allowed`.
+void check_kernels(const ss1::context_ptr &context, ss1::isa::mask allowed) {
+    static const std::map<std::string, ss1::isa::mask> needs = kernel_needs();
+    ss1_test::seeded random;
+    for (const ss1_dtype x : x_types)
+        for (const ss1_dtype w : weight_types)
+            for (const ss1_dtype y : y_types) {
+                ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+                desc.K = 256;
+                desc.N = 600;
+                desc.c = 2;
+                desc.x_dtype = x;
+                desc.weight_dtype = w;
+                desc.y_dtype = y;
+                desc.activation = SS1_ACTIVATION_GELU;
+                std::istringstream names(kernels_of(make_layer(context, make_problem(desc, random))));
+                for (std::string name; names >> name;) {
+                    if (name == "cpu" || name == "expanded") continue;
+                    INFO(name);
+                    REQUIRE(needs.count(name) == 1);
+                    CHECK((needs.at(name) & ~allowed) == 0);
+                }
+            }
+}
+
+// Sets an environment variable as long as it lives.
+class variable {
+  public:
+    variable(const char *name, const char *value) : name_(name) {
+        if (const char *before = std::getenv(name)) before_ = before;
+        value ? setenv(name, value, 1) : unsetenv(name);
+    }
+    variable(const variable &) = delete;
+    variable &operator=(const variable &) = delete;
+    ~variable() { before_ ? setenv(name_, before_->c_str(), 1) : unsetenv(name_); }
+
+  private:
+    const char *name_;
+    std::optional<std::string> before_;
+};
+
+}  // namespace
+
+TEST_CASE("SS1_MAX_ISA at each level: kernels at or below it, or an error that names it") {
+    ss1::isa::mask allowed = 0;
+    for (const ss1::isa_level &level : ss1::isa_levels()) {
+        allowed |= level.bit;
+        const variable max_isa("SS1_MAX_ISA", level.name);
+        ss1_context *made = nullptr;
+        const ss1_status status = ss1_context_create(nullptr, &made);
+        INFO(level.name << ": " << ss1_last_error());
+        if ((ss1::cpu_detect_isas() & level.bit) != level.bit) {
+            CHECK(status == SS1_ERROR_UNSUPPORTED);
+            CHECK(std::string(ss1_last_error()).find("SS1_MAX_ISA=" + std::string(level.name) + " is above") !=
+                  std::string::npos);
+            CHECK(made == nullptr);
+            continue;
+        }
+        REQUIRE(status == SS1_OK);
+        const ss1::context_ptr context(made);
+        check_kernels(context, allowed & ss1::cpu_detect_isas());
+        ss1_info info = SS1_INFO_INIT;
+        ss1::check(ss1_get_info(made, &info));
+        bool above = false;
+        for (size_t i = 0; i < info.n_isas; ++i) {
+            if (above) CHECK(info.isas[i].used == 0);
+            above |= std::string(info.isas[i].name) == level.name;
+        }
+    }
+    const variable max_isa("SS1_MAX_ISA", "pentium");
+    ss1_context *made = nullptr;
+    CHECK(ss1_context_create(nullptr, &made) == SS1_ERROR_INVALID_ARGUMENT);
+    CHECK(std::string(ss1_last_error()).find("SS1_MAX_ISA=pentium is not one of none") != std::string::npos);
+}
+
+// ---------------------------------------------------------------- tiles denied
+
+#if defined(__x86_64__) && defined(__linux__)
+namespace {
+
+// From now on and in every program that this process becomes, arch_prctl(ARCH_REQ_XCOMP_PERM) fails.
+bool deny_tiles(int error) {
+    constexpr uint32_t arch_req_xcomp_perm = 0x1023;
+    sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 5),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_arch_prctl, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[0])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, arch_req_xcomp_perm, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<uint32_t>(error)),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const sock_fprog program = {std::size(filter), filter};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+}  // namespace
+
+TEST_CASE("tiles denied: the child", "[.denied]") {
+    const std::string error = std::getenv("SS1_TEST_DENIED") ? std::getenv("SS1_TEST_DENIED") : "";
+    const auto context = ss1::make_context();
+    ss1_info info = SS1_INFO_INIT;
+    ss1::check(ss1_get_info(context.get(), &info));
+    size_t tiles = 0;
+    for (size_t i = 0; i < info.n_isas; ++i) {
+        if (std::string(info.isas[i].name).rfind("amx", 0) != 0) continue;
+        INFO(info.isas[i].name << ": " << info.isas[i].reason);
+        CHECK(info.isas[i].used == 0);
+        const std::string reason = info.isas[i].reason;
+        CHECK(reason.find("found, but the system denies tile data to this process") == 0);
+        CHECK(reason.find(error) != std::string::npos);
+        ++tiles;
+    }
+    CHECK(tiles == 2);
+    for (size_t i = 0; i < info.n_kernels; ++i)
+        if (std::string(info.kernels[i].name).find("amx") != std::string::npos) CHECK(info.kernels[i].used == 0);
+    const ss1::isa::mask no_tiles = ss1::cpu_detect_isas() & ~(ss1::isa::amx_bf16 | ss1::isa::amx_int8);
+    check_kernels(context, no_tiles);
+    // Asked for by name they are a level of this machine, so no error, and still not used.
+    check_kernels(make_context("amx_int8", 1), no_tiles);
+    // contexts() has the levels that are left.
+    ss1_test::seeded random;
+    for (const ss1_dtype w : weight_types) {
+        ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+        desc.K = 300;
+        desc.N = 120;
+        desc.c = 2;
+        desc.weight_dtype = w;
+        check_problem(make_problem(desc, random), 33, residual::none, random);
+    }
+}
+
+TEST_CASE("where the system denies tiles the library does without and tells why") {
+    if (!(ss1::cpu_detect_isas() & ss1::isa::amx_bf16)) {
+        WARN("skipped: this CPU has no AMX");
+        return;
+    }
+    const std::map<std::string, int> errors = {{"EPERM", EPERM}, {"ENOSYS", ENOSYS}};
+    for (const auto &[name, error] : errors) {
+        const pid_t child = fork();
+        REQUIRE(child >= 0);
+        if (child == 0) {
+            setenv("SS1_TEST_DENIED", name.c_str(), 1);
+            unsetenv("SS1_MAX_ISA");
+            // The library in this process may have its permission already: only a fresh program asks again.
+            if (!deny_tiles(error)) _exit(77);
+            execl("/proc/self/exe", "linear_types_test", "[.denied]", static_cast<char *>(nullptr));
+            _exit(127);
+        }
+        int status = 0;
+        REQUIRE(waitpid(child, &status, 0) == child);
+        INFO(name << ": the child's status is " << status << "; its own report is above");
+        if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+            WARN("skipped: no seccomp filter can be installed here");
+        } else {
+            CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));
+        }
+    }
 }
 #endif
