@@ -672,6 +672,33 @@ TEST_CASE("the caller's floating-point mode is kept, and changes neither packed 
             }
 }
 
+TEST_CASE("threads of the caller's pool keep their floating-point mode") {
+    static std::vector<control_word> after;
+    after.clear();
+    const control_word usual = read_mode();
+    ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
+    options.num_threads = 4;
+    options.parallel_for = [](void *, size_t n, void (*task)(void *, size_t), void *arg) {
+        for (size_t i = 0; i < n; ++i) {
+            write_mode(modes[i % 4]);
+            task(arg, i);
+            after.push_back(read_mode());
+        }
+    };
+    ss1_test::seeded random;
+    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+    desc.K = 256;
+    desc.N = 512;
+    desc.weight_dtype = SS1_DTYPE_I8;
+    const problem p = make_problem(desc, random);
+    const std::vector<float> x(97 * desc.K, 1.0f);
+    std::vector<float> y(97 * desc.N);
+    run(make_layer(ss1::make_context(options), p), 97, x.data(), y.data());
+    write_mode(usual);
+    REQUIRE(after.size() == 4);
+    for (size_t i = 0; i < 4; ++i) CHECK((after[i] & compared) == modes[i]);
+}
+
 TEST_CASE("denormals of f32 and bf16 count as zero in a run, those of f16 as numbers") {
     struct operand {
         ss1_dtype x_type;
