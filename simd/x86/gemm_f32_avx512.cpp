@@ -13,62 +13,52 @@ namespace {
 constexpr size_t nt = 32;
 constexpr size_t prefetch_distance = 512;  // floats, 2 KB: a prototype ran at 96 % of the FMA ceiling, 84-96 % without
 
-struct columns {
-    __mmask16 low, high;  // of a tile: columns 0..15 and 16..31 that exist
-};
-
-inline columns columns_of(size_t count) noexcept {
-    const uint32_t mask = count >= nt ? ~0u : (1u << count) - 1;
-    return {static_cast<__mmask16>(mask), static_cast<__mmask16>(mask >> 16)};
+// 64 bytes of B, to stay in a register: GCC 12 would load them anew for every row where there are 2 or 3.
+inline __m512 load(const float *b) noexcept {
+    __m512 v;
+    asm("vmovaps %1, %0" : "=v"(v) : "m"(*reinterpret_cast<const __m512 *>(b)));
+    return v;
 }
 
-// `rows` x `tiles` tiles of C from column j on. `last` masks the last tile; those before it are full.
-template <size_t rows, size_t tiles>
-inline void block(const gemm_args &g, size_t j, columns last) noexcept {
+// `rows` x `vectors` vectors of 16 columns of y from column j on, which begins a tile. `last` masks the last vector.
+template <size_t rows, size_t vectors>
+inline void block(const gemm_args &g, size_t j, __mmask16 last) noexcept {
     const float *a = static_cast<const float *>(g.a), *b = static_cast<const float *>(g.b) + j / nt * g.ldb;
-    float *y = static_cast<float *>(g.y);
-    __m512 acc[rows][2 * tiles];
-#pragma GCC unroll 4
-    for (size_t t = 0; t < tiles; t++) {
-        const columns mask = t + 1 < tiles ? columns{0xffff, 0xffff} : last;
-        const float *bias = g.bias ? g.bias + j + t * nt : nullptr;
+    float *y = static_cast<float *>(g.y) + j;
+    __m512 acc[rows][vectors];
+#pragma GCC unroll 8
+    for (size_t v = 0; v < vectors; v++) {
+        const __mmask16 mask = v + 1 < vectors ? __mmask16{0xffff} : last;
+        const float *bias = g.bias ? g.bias + j + 16 * v : nullptr;
 #pragma GCC unroll 14
         for (size_t i = 0; i < rows; i++) {
-            const float *init = g.accumulate ? y + i * g.ldy + j + t * nt : bias;
-            acc[i][2 * t] = init ? _mm512_maskz_loadu_ps(mask.low, init) : _mm512_setzero_ps();
-            acc[i][2 * t + 1] = init ? _mm512_maskz_loadu_ps(mask.high, init + 16) : _mm512_setzero_ps();
+            const float *start = g.accumulate ? y + i * g.ldy + 16 * v : bias;
+            acc[i][v] = start ? _mm512_maskz_loadu_ps(mask, start) : _mm512_setzero_ps();
         }
     }
     for (size_t k = 0; k < g.k; k++, b += nt) {
-        __m512 bk[2 * tiles];
-#pragma GCC unroll 4
-        for (size_t t = 0; t < tiles; t++) {
-            const float *tile = b + t * g.ldb;
-            bk[2 * t] = _mm512_load_ps(tile);
-            bk[2 * t + 1] = _mm512_load_ps(tile + 16);
-            _mm_prefetch(reinterpret_cast<const char *>(tile + prefetch_distance), _MM_HINT_T0);
-            _mm_prefetch(reinterpret_cast<const char *>(tile + prefetch_distance + 16), _MM_HINT_T0);
+        __m512 bk[vectors];
+#pragma GCC unroll 8
+        for (size_t v = 0; v < vectors; v++) {
+            const float *vector = b + v / 2 * g.ldb + v % 2 * 16;
+            bk[v] = load(vector);
+            _mm_prefetch(reinterpret_cast<const char *>(vector + prefetch_distance), _MM_HINT_T0);
         }
 #pragma GCC unroll 14
         for (size_t i = 0; i < rows; i++) {
             const __m512 ak = _mm512_set1_ps(a[i * g.lda + k]);
 #pragma GCC unroll 8
-            for (size_t v = 0; v < 2 * tiles; v++) acc[i][v] = _mm512_fmadd_ps(ak, bk[v], acc[i][v]);
+            for (size_t v = 0; v < vectors; v++) acc[i][v] = _mm512_fmadd_ps(ak, bk[v], acc[i][v]);
         }
     }
-#pragma GCC unroll 4
-    for (size_t t = 0; t < tiles; t++) {
-        const columns mask = t + 1 < tiles ? columns{0xffff, 0xffff} : last;
+#pragma GCC unroll 8
+    for (size_t v = 0; v < vectors; v++) {
+        const __mmask16 mask = v + 1 < vectors ? __mmask16{0xffff} : last;
 #pragma GCC unroll 14
         for (size_t i = 0; i < rows; i++) {
-            float *c = y + i * g.ldy + j + t * nt;
-            __m512 low = acc[i][2 * t], high = acc[i][2 * t + 1];
-            if (g.relu) {  // maxps gives its second operand if either is NaN
-                low = _mm512_maskz_max_ps(mask.low, _mm512_setzero_ps(), low);
-                high = _mm512_maskz_max_ps(mask.high, _mm512_setzero_ps(), high);
-            }
-            _mm512_mask_storeu_ps(c, mask.low, low);
-            _mm512_mask_storeu_ps(c + 16, mask.high, high);
+            // maxps gives its second operand if either is NaN.
+            const __m512 sum = g.relu ? _mm512_maskz_max_ps(mask, _mm512_setzero_ps(), acc[i][v]) : acc[i][v];
+            _mm512_mask_storeu_ps(y + i * g.ldy + 16 * v, mask, sum);
         }
     }
 }
@@ -77,11 +67,18 @@ inline void block(const gemm_args &g, size_t j, columns last) noexcept {
 // for every two FMAs: walk more tiles at once. 2 tiles: +6 to +20 % at 4..6 rows; 7 rows would need 33 registers.
 template <size_t rows>
 void all_columns(const gemm_args &g) noexcept {
-    constexpr size_t tiles = rows == 1 ? 4 : rows <= 6 ? 2 : 1;
+    constexpr size_t tiles = rows <= 2 ? 4 : rows <= 6 ? 2 : 1;
     size_t j = 0;
+    for (; j + tiles * nt <= g.n; j += tiles * nt) block<rows, 2 * tiles>(g, j, 0xffff);
     if constexpr (tiles > 1)
-        for (; j + tiles * nt <= g.n; j += tiles * nt) block<rows, tiles>(g, j, columns{0xffff, 0xffff});
-    for (; j < g.n; j += nt) block<rows, 1>(g, j, columns_of(g.n - j));
+        for (; j + nt <= g.n; j += nt) block<rows, 2>(g, j, 0xffff);
+    if (j == g.n) return;
+    const size_t left = g.n - j;
+    if (left > 16) {
+        block<rows, 2>(g, j, static_cast<__mmask16>((1u << (left - 16)) - 1));
+    } else {
+        block<rows, 1>(g, j, static_cast<__mmask16>((1u << left) - 1));
+    }
 }
 
 constexpr void (*by_rows[])(const gemm_args &) noexcept = {
