@@ -17,6 +17,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 using floats = hn::ScalableTag<float>;
 using vec = hn::Vec<floats>;
 constexpr floats d;
+using words = hn::RebindToUnsigned<floats>;  // the bits of floats
 constexpr size_t lanes = hn::MaxLanes(d);
 
 // p[0..count), the other lanes 0. Where MaskedLoad is emulated (SSE4, NEON) it reads the whole vector, so go through

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// GEMM through Highway: a in f32, b in f32, or in bf16 and widened. SSE4 has no FMA: its rows multiply, then add; bits
+// are promised per row of the table only. bf16 takes a row or two less than f32: with as many, GCC keeps sums on the
+// stack (AVX2: 68 GFLOP/s with 6 rows, 75 with 5, where f32 has 79).
+#include "hwy/targets.hpp"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "hwy/gemm_hwy.cpp"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#include "hwy/lanes-inl.h"
+#include "kernels.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace ss1 {
+namespace HWY_NAMESPACE {
+
+// A vector of b at the k that is `odd` or not. A bf16 is the upper half of a float, and those of two neighbours in k
+// lie together: a shift or a mask widens one of them for all columns.
+HWY_INLINE vec widen(const float *b, bool) {
+    return hn::Load(d, b);
+}
+
+HWY_INLINE vec widen(const uint16_t *b, bool odd) {
+    const words dw;
+    const auto pairs = hn::Load(dw, reinterpret_cast<const uint32_t *>(b));
+    return hn::BitCast(d, odd ? hn::And(pairs, hn::Set(dw, 0xffff0000u)) : hn::ShiftLeft<16>(pairs));
+}
+
+// `rows` rows of the packed tile at b, which holds columns j .. j + vectors*lanes - 1.
+template <size_t rows, size_t vectors, class T>
+HWY_INLINE void tile(const gemm_args &g, const T *b, size_t j) {
+    constexpr size_t kr = sizeof(float) / sizeof(T);
+    const float *a = static_cast<const float *>(g.a);
+    float *y = static_cast<float *>(g.y);
+    const size_t lda = g.lda, end = g.k;
+    vec acc[rows][vectors];
+#pragma GCC unroll 8
+    for (size_t i = 0; i < rows; i++) {
+#pragma GCC unroll 4
+        for (size_t v = 0; v < vectors; v++) {
+            const float *init = g.accumulate ? y + i * g.ldy : g.bias;
+            const size_t column = j + v * lanes;
+            acc[i][v] = init && column < g.n ? load_at(init, column, g.n) : hn::Zero(d);
+        }
+    }
+    for (size_t k = 0; k < end; k += kr, b += vectors * lanes * kr) {
+#pragma GCC unroll 2
+        for (size_t r = 0; r < kr; r++) {
+            asm("" : "+r"(b));  // the odd k loads again: pairs kept from the even one would take registers of the sums
+            vec bk[vectors];
+#pragma GCC unroll 4
+            for (size_t v = 0; v < vectors; v++) bk[v] = widen(b + v * lanes * kr, r == 1);
+#pragma GCC unroll 8
+            for (size_t i = 0; i < rows; i++) {
+                const vec ak = hn::Set(d, a[i * lda + k + r]);
+#pragma GCC unroll 4
+                for (size_t v = 0; v < vectors; v++) acc[i][v] = hn::MulAdd(ak, bk[v], acc[i][v]);
+                // GCC moves the loads of all rows to the front and, for want of registers, sums to the stack.
+                if (HWY_ARCH_ARM && i % 2) asm volatile("");
+            }
+        }
+    }
+#pragma GCC unroll 8
+    for (size_t i = 0; i < rows; i++) {
+#pragma GCC unroll 4
+        for (size_t v = 0; v < vectors; v++) {
+            const size_t column = j + v * lanes;
+            const vec zero = hn::Zero(d);
+            // Not Max: it drops a NaN in one of its operands, in which one depends on the target.
+            const vec c = g.relu ? hn::IfThenElse(hn::Lt(acc[i][v], zero), zero, acc[i][v]) : acc[i][v];
+            if (column < g.n) store_at(c, y + i * g.ldy, column, g.n);
+        }
+    }
+}
+
+// Rows are a template parameter of the tile: count down from `rows` to the number there is.
+template <size_t rows, size_t vectors, class T>
+HWY_NOINLINE void gemm(const gemm_args &g) noexcept {
+    if constexpr (rows > 1)
+        if (g.m < rows) return gemm<rows - 1, vectors, T>(g);
+    if (g.m == 0) return;
+    const T *b = static_cast<const T *>(g.b);
+    for (size_t j = 0; j < g.n; j += vectors * lanes, b += g.ldb) tile<rows, vectors>(g, b, j);
+}
+
+}  // namespace HWY_NAMESPACE
+
+#if HWY_TARGET == HWY_AVX2
+void gemm_f32_6x16_hwy_avx2(const gemm_args &g) noexcept {
+    HWY_NAMESPACE::gemm<6, 2, float>(g);
+}
+void gemm_bf16_5x16_hwy_avx2(const gemm_args &g) noexcept {
+    HWY_NAMESPACE::gemm<5, 2, uint16_t>(g);
+}
+#elif HWY_TARGET == HWY_SSE4
+void gemm_f32_4x8_hwy_sse4(const gemm_args &g) noexcept {
+    HWY_NAMESPACE::gemm<4, 2, float>(g);
+}
+void gemm_bf16_4x8_hwy_sse4(const gemm_args &g) noexcept {
+    HWY_NAMESPACE::gemm<4, 2, uint16_t>(g);
+}
+#elif HWY_TARGET == HWY_NEON
+void gemm_f32_6x16_hwy_neon(const gemm_args &g) noexcept {
+    HWY_NAMESPACE::gemm<6, 4, float>(g);
+}
+void gemm_bf16_4x16_hwy_neon(const gemm_args &g) noexcept {
+    HWY_NAMESPACE::gemm<4, 4, uint16_t>(g);
+}
+#endif
+
+}  // namespace ss1
+HWY_AFTER_NAMESPACE();
