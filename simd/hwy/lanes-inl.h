@@ -20,6 +20,8 @@ constexpr floats d;
 using words = hn::RebindToUnsigned<floats>;  // the bits of floats
 constexpr size_t lanes = hn::MaxLanes(d);
 
+using halves = hn::Rebind<uint16_t, floats>;  // as many values of 16 bits
+
 // p[0..count), the other lanes 0. Where MaskedLoad is emulated (SSE4, NEON) it reads the whole vector, so go through
 // memory.
 HWY_INLINE vec load_first(const float *p, size_t count) {
@@ -32,6 +34,12 @@ HWY_INLINE vec load_first(const float *p, size_t count) {
 #endif
 }
 
+HWY_INLINE hn::Vec<halves> load_first(const uint16_t *p, size_t count) {
+    HWY_ALIGN uint16_t copy[lanes] = {};
+    for (size_t i = 0; i < count; i++) copy[i] = p[i];
+    return hn::Load(halves(), copy);
+}
+
 HWY_INLINE void store_first(vec v, float *p, size_t count) {
 #if HWY_MEM_OPS_MIGHT_FAULT
     HWY_ALIGN float copy[lanes];
@@ -42,17 +50,60 @@ HWY_INLINE void store_first(vec v, float *p, size_t count) {
 #endif
 }
 
-// The vector at column j of a row of n columns; the last one may be partial.
-HWY_INLINE vec load_at(const float *p, size_t j, size_t n) {
-    return HWY_LIKELY(j + lanes <= n) ? hn::LoadU(d, p + j) : load_first(p + j, n - j);
+HWY_INLINE void store_first(hn::Vec<halves> v, uint16_t *p, size_t count) {
+    HWY_ALIGN uint16_t copy[lanes];
+    hn::Store(v, halves(), copy);
+    for (size_t i = 0; i < count; i++) p[i] = copy[i];
 }
 
-HWY_INLINE void store_at(vec v, float *p, size_t j, size_t n) {
+// The vector at column j of a row of n columns; the last one may be partial.
+template <class T>
+HWY_INLINE auto load_at(const T *p, size_t j, size_t n) {
+    return HWY_LIKELY(j + lanes <= n) ? hn::LoadU(hn::Rebind<T, floats>(), p + j) : load_first(p + j, n - j);
+}
+
+template <class T>
+HWY_INLINE void store_at(hn::Vec<hn::Rebind<T, floats>> v, T *p, size_t j, size_t n) {
     if (HWY_LIKELY(j + lanes <= n)) {
-        hn::StoreU(v, d, p + j);
+        hn::StoreU(v, hn::Rebind<T, floats>(), p + j);
     } else {
         store_first(v, p + j, n - j);
     }
+}
+
+HWY_INLINE vec from_bf16(hn::Vec<halves> v) {
+    return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(words(), v)));
+}
+
+// Rounds to nearest even; NaN stays NaN (made quiet).
+HWY_INLINE hn::Vec<halves> to_bf16(vec v) {
+    const words dw;
+    const auto bits = hn::BitCast(dw, v);
+    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(dw, 1));
+    const vec rounded = hn::BitCast(d, hn::Add(hn::Add(bits, hn::Set(dw, 0x7fff)), odd));
+    const vec quiet = hn::BitCast(d, hn::Or(bits, hn::Set(dw, 0x400000)));
+    const vec either = hn::IfThenElse(hn::Eq(v, v), rounded, quiet);
+    return hn::DemoteTo(halves(),
+                        hn::BitCast(hn::RebindToSigned<floats>(), hn::ShiftRight<16>(hn::BitCast(dw, either))));
+}
+
+HWY_INLINE vec from_f16(hn::Vec<halves> v) {
+#if HWY_TARGET == HWY_SSE4 || HWY_TARGET == HWY_SCALAR
+    // Highway's emulation makes infinities and NaN finite. Denormals must not be floats on the way: kernels run where
+    // those are zero.
+    const words dw;
+    const hn::RebindToSigned<floats> di;
+    const auto bits = hn::PromoteTo(dw, v);
+    const auto magnitude = hn::And(bits, hn::Set(dw, 0x7fff)), bias = hn::Set(dw, 112u << 23);
+    const auto normal = hn::Add(hn::ShiftLeft<13>(magnitude), bias);
+    const vec small = hn::Mul(hn::ConvertTo(d, hn::BitCast(di, magnitude)), hn::Set(d, 0x1p-24f));
+    const vec large = hn::IfThenElse(hn::Lt(hn::BitCast(d, normal), hn::Set(d, 65536.0f)), hn::BitCast(d, normal),
+                                     hn::BitCast(d, hn::Add(normal, bias)));
+    const auto sign = hn::ShiftLeft<16>(hn::And(bits, hn::Set(dw, 0x8000)));
+    return hn::Or(hn::IfThenElse(hn::Lt(small, hn::Set(d, 0x1p-14f)), small, large), hn::BitCast(d, sign));
+#else
+    return hn::PromoteTo(d, hn::BitCast(hn::Rebind<hwy::float16_t, floats>(), v));
+#endif
 }
 
 }  // namespace HWY_NAMESPACE

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sketch through Highway: a rotated block is two runs, each added to the sums in L1; no shuffles, any rotation.
+// Sketch through Highway, for every type of x and s. The blocks of a group are widened into L1, each twice in a row, so
+// that a rotated block is there without a wrap: no shuffles, any rotation, and one load and one FMA for a vector of it.
+// Sums stay in registers. All sketches share the widened group.
 #include "hwy/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -13,30 +15,107 @@ HWY_BEFORE_NAMESPACE();
 namespace ss1 {
 namespace HWY_NAMESPACE {
 
-// s[0..n) += sign * x[0..n). A product with +-1 is exact, so an FMA and a multiply-add give the same bits.
-HWY_INLINE void add_run(const float *x, float *s, size_t n, vec sign) {
-    for (size_t j = 0; j < n; j += lanes) store_at(hn::MulAdd(sign, load_at(x, j, n), load_at(s, j, n)), s, j, n);
+constexpr size_t widest_block = 256;
+constexpr size_t widest_group = 4096;  // floats of widened blocks: 16 KB of L1
+
+struct x_f32 {
+    using element = float;
+    static HWY_INLINE vec load(const float *x, size_t j, size_t n) { return load_at(x, j, n); }
+};
+struct x_bf16 {
+    using element = uint16_t;
+    static HWY_INLINE vec load(const uint16_t *x, size_t j, size_t n) { return from_bf16(load_at(x, j, n)); }
+};
+struct x_f16 {
+    using element = uint16_t;
+    static HWY_INLINE vec load(const uint16_t *x, size_t j, size_t n) { return from_f16(load_at(x, j, n)); }
+};
+
+// The blocks of one group, widened, each twice in a row. `exist` columns are left of x from the first one on.
+template <class X>
+HWY_INLINE void widen(const typename X::element *x, float *wide, size_t count, size_t block_k, size_t exist) {
+    for (size_t q = 0; q < count; q++, wide += 2 * block_k) {
+        for (size_t u = 0; u < block_k; u += lanes) {
+            const size_t column = q * block_k + u;
+            const vec v = column < exist ? X::load(x, column, exist) : hn::Zero(d);
+            hn::Store(v, d, wide + u);
+            hn::Store(v, d, wide + block_k + u);
+        }
+    }
 }
 
+// sums[0..vectors*lanes) of `count` blocks, onto what is there unless `fresh`.
+template <size_t vectors>
+HWY_INLINE void add_blocks(const float *wide, float *sums, const sketch_entry *entries, size_t count, size_t block_k,
+                           bool fresh) {
+    vec sum[vectors];
+#pragma GCC unroll 8
+    for (size_t v = 0; v < vectors; v++) sum[v] = fresh ? hn::Zero(d) : hn::LoadU(d, sums + v * lanes);
+    for (size_t q = 0; q < count; q++, wide += 2 * block_k) {
+        const float *x = wide + entries[q].rotation;
+        const vec sign = hn::Set(d, entries[q].negative ? -1.0f : 1.0f);  // a product with it is exact
+#pragma GCC unroll 8
+        for (size_t v = 0; v < vectors; v++) sum[v] = hn::MulAdd(sign, hn::LoadU(d, x + v * lanes), sum[v]);
+    }
+#pragma GCC unroll 8
+    for (size_t v = 0; v < vectors; v++) hn::StoreU(sum[v], d, sums + v * lanes);
+}
+
+HWY_INLINE void add_group(const float *wide, float *sums, const sketch_entry *entries, size_t count, size_t block_k,
+                          bool fresh) {
+    constexpr size_t strip = 8 * lanes;
+    if (block_k >= strip) {
+        for (size_t u = 0; u < block_k; u += strip) add_blocks<8>(wide + u, sums + u, entries, count, block_k, fresh);
+    } else if (block_k >= strip / 2) {
+        add_blocks<4>(wide, sums, entries, count, block_k, fresh);
+    } else {
+        add_blocks<2>(wide, sums, entries, count, block_k, fresh);
+    }
+}
+
+HWY_INLINE void put(vec v, float *s) {
+    hn::StoreU(v, d, s);
+}
+HWY_INLINE void put(vec v, uint16_t *s) {
+    hn::StoreU(to_bf16(v), halves(), s);
+}
+
+// A block as it is, without the detour.
+template <class X, class T>
+HWY_INLINE void convert(const typename X::element *x, T *s, size_t block_k, size_t exist) {
+    const vec zero = hn::Zero(d);
+    for (size_t u = 0; u < block_k; u += lanes) put(u < exist ? hn::Add(zero, X::load(x, u, exist)) : zero, s + u);
+}
+
+template <class X, class T>
 HWY_NOINLINE void sketch(const sketch_args &args) {
-    const size_t block_k = args.block_k;
-    const vec zero = hn::Zero(d), plus = hn::Set(d, 1.0f), minus = hn::Set(d, -1.0f);
+    HWY_ALIGN float wide[widest_group];
+    HWY_ALIGN float unrounded[widest_block];
+    const size_t block_k = args.block_k, c = args.c;
+    const size_t at_once = widest_group / (2 * block_k);  // blocks of a group
     for (size_t i = 0; i < args.m; i++) {
-        const float *row = static_cast<const float *>(args.x) + i * args.ldx;
-        const sketch_entry *entry = args.entries;
-        for (size_t j = 0; j < args.sketches; j++) {
-            float *s = static_cast<float *>(args.s) + j * args.sketch_stride + i * args.lds;
-            for (size_t g = 0; g < args.groups; g++, s += block_k) {
-                for (size_t u = 0; u < block_k; u += lanes) hn::StoreU(zero, d, s + u);
-                for (size_t q = 0; q < args.c; q++, entry++) {
-                    const size_t first = (g * args.c + q) * block_k;
-                    if (first >= args.k) continue;
-                    const size_t rotation = entry->rotation, exist = HWY_MIN(block_k, args.k - first);
-                    const vec sign = entry->negative ? minus : plus;
-                    const float *x = row + first;
-                    if (rotation < exist) add_run(x + rotation, s, exist - rotation, sign);
-                    add_run(x, s + (block_k - rotation), HWY_MIN(rotation, exist), sign);
+        const auto *x = static_cast<const typename X::element *>(args.x) + i * args.ldx;
+        for (size_t g = 0, exist = args.k; g < args.groups; g++, x += c * block_k, exist -= c * block_k) {
+            const size_t blocks = HWY_MIN(c, (exist + block_k - 1) / block_k);
+            bool is_wide = false;
+            for (size_t j = 0; j < args.sketches; j++) {
+                T *s = static_cast<T *>(args.s) + j * args.sketch_stride + i * args.lds + g * block_k;
+                const sketch_entry *entries = args.entries + (j * args.groups + g) * c;
+                if (c == 1 && entries->rotation == 0 && !entries->negative) {
+                    convert<X>(x, s, block_k, exist);
+                    continue;
                 }
+                float *sums = unrounded;
+                if constexpr (sizeof(T) == sizeof(float)) sums = s;
+                for (size_t q = 0; q < blocks; q += at_once) {
+                    const size_t count = HWY_MIN(at_once, blocks - q);
+                    if (!is_wide || blocks > at_once)
+                        widen<X>(x + q * block_k, wide, count, block_k, exist - q * block_k);
+                    is_wide = true;
+                    add_group(wide, sums, entries + q, count, block_k, q == 0);
+                }
+                if constexpr (sizeof(T) != sizeof(float))
+                    for (size_t u = 0; u < block_k; u += lanes) put(hn::Load(d, sums + u), s + u);
             }
         }
     }
@@ -46,15 +125,42 @@ HWY_NOINLINE void sketch(const sketch_args &args) {
 
 #if HWY_TARGET == HWY_AVX2
 void sketch_f32_f32_hwy_avx2(const sketch_args &args) noexcept {
-    HWY_NAMESPACE::sketch(args);
+    HWY_NAMESPACE::sketch<HWY_NAMESPACE::x_f32, float>(args);
+}
+void sketch_bf16_f32_hwy_avx2(const sketch_args &args) noexcept {
+    HWY_NAMESPACE::sketch<HWY_NAMESPACE::x_bf16, float>(args);
+}
+void sketch_f16_f32_hwy_avx2(const sketch_args &args) noexcept {
+    HWY_NAMESPACE::sketch<HWY_NAMESPACE::x_f16, float>(args);
 }
 #elif HWY_TARGET == HWY_SSE4
 void sketch_f32_f32_hwy_sse4(const sketch_args &args) noexcept {
-    HWY_NAMESPACE::sketch(args);
+    HWY_NAMESPACE::sketch<HWY_NAMESPACE::x_f32, float>(args);
+}
+void sketch_bf16_f32_hwy_sse4(const sketch_args &args) noexcept {
+    HWY_NAMESPACE::sketch<HWY_NAMESPACE::x_bf16, float>(args);
+}
+void sketch_f16_f32_hwy_sse4(const sketch_args &args) noexcept {
+    HWY_NAMESPACE::sketch<HWY_NAMESPACE::x_f16, float>(args);
 }
 #elif HWY_TARGET == HWY_NEON
 void sketch_f32_f32_hwy_neon(const sketch_args &args) noexcept {
-    HWY_NAMESPACE::sketch(args);
+    HWY_NAMESPACE::sketch<HWY_NAMESPACE::x_f32, float>(args);
+}
+void sketch_bf16_f32_hwy_neon(const sketch_args &args) noexcept {
+    HWY_NAMESPACE::sketch<HWY_NAMESPACE::x_bf16, float>(args);
+}
+void sketch_f16_f32_hwy_neon(const sketch_args &args) noexcept {
+    HWY_NAMESPACE::sketch<HWY_NAMESPACE::x_f16, float>(args);
+}
+void sketch_f32_bf16_hwy_neon(const sketch_args &args) noexcept {
+    HWY_NAMESPACE::sketch<HWY_NAMESPACE::x_f32, uint16_t>(args);
+}
+void sketch_bf16_bf16_hwy_neon(const sketch_args &args) noexcept {
+    HWY_NAMESPACE::sketch<HWY_NAMESPACE::x_bf16, uint16_t>(args);
+}
+void sketch_f16_bf16_hwy_neon(const sketch_args &args) noexcept {
+    HWY_NAMESPACE::sketch<HWY_NAMESPACE::x_f16, uint16_t>(args);
 }
 #endif
 
