@@ -71,11 +71,7 @@ HWY_INLINE void store_at(hn::Vec<hn::Rebind<T, floats>> v, T *p, size_t j, size_
     }
 }
 
-HWY_INLINE vec from_bf16(hn::Vec<halves> v) {
-    return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(words(), v)));
-}
-
-// Rounds to nearest even; NaN stays NaN (made quiet).
+// bf16: rounds to nearest even; NaN stays NaN (made quiet).
 HWY_INLINE hn::Vec<halves> to_bf16(vec v) {
     const words dw;
     const auto bits = hn::BitCast(dw, v);
@@ -85,6 +81,20 @@ HWY_INLINE hn::Vec<halves> to_bf16(vec v) {
     const vec either = hn::IfThenElse(hn::Eq(v, v), rounded, quiet);
     return hn::DemoteTo(halves(),
                         hn::BitCast(hn::RebindToSigned<floats>(), hn::ShiftRight<16>(hn::BitCast(dw, either))));
+}
+
+// load_at and store_at for floats and, as floats, for bf16.
+HWY_INLINE vec read_at(const float *p, size_t j, size_t n) {
+    return load_at(p, j, n);
+}
+HWY_INLINE vec read_at(const uint16_t *p, size_t j, size_t n) {
+    return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(words(), load_at(p, j, n))));
+}
+HWY_INLINE void write_at(vec v, float *p, size_t j, size_t n) {
+    store_at(v, p, j, n);
+}
+HWY_INLINE void write_at(vec v, uint16_t *p, size_t j, size_t n) {
+    store_at(to_bf16(v), p, j, n);
 }
 
 HWY_INLINE vec from_f16(hn::Vec<halves> v) {

@@ -20,11 +20,11 @@ constexpr size_t widest_group = 4096;  // floats of widened blocks: 16 KB of L1
 
 struct x_f32 {
     using element = float;
-    static HWY_INLINE vec load(const float *x, size_t j, size_t n) { return load_at(x, j, n); }
+    static HWY_INLINE vec load(const float *x, size_t j, size_t n) { return read_at(x, j, n); }
 };
 struct x_bf16 {
     using element = uint16_t;
-    static HWY_INLINE vec load(const uint16_t *x, size_t j, size_t n) { return from_bf16(load_at(x, j, n)); }
+    static HWY_INLINE vec load(const uint16_t *x, size_t j, size_t n) { return read_at(x, j, n); }
 };
 struct x_f16 {
     using element = uint16_t;
@@ -73,18 +73,12 @@ HWY_INLINE void add_group(const float *wide, float *sums, const sketch_entry *en
     }
 }
 
-HWY_INLINE void put(vec v, float *s) {
-    hn::StoreU(v, d, s);
-}
-HWY_INLINE void put(vec v, uint16_t *s) {
-    hn::StoreU(to_bf16(v), halves(), s);
-}
-
 // A block as it is, without the detour.
 template <class X, class T>
 HWY_INLINE void convert(const typename X::element *x, T *s, size_t block_k, size_t exist) {
     const vec zero = hn::Zero(d);
-    for (size_t u = 0; u < block_k; u += lanes) put(u < exist ? hn::Add(zero, X::load(x, u, exist)) : zero, s + u);
+    for (size_t u = 0; u < block_k; u += lanes)
+        write_at(u < exist ? hn::Add(zero, X::load(x, u, exist)) : zero, s, u, block_k);
 }
 
 template <class X, class T>
@@ -115,7 +109,7 @@ HWY_NOINLINE void sketch(const sketch_args &args) {
                     add_group(wide, sums, entries + q, count, block_k, q == 0);
                 }
                 if constexpr (sizeof(T) != sizeof(float))
-                    for (size_t u = 0; u < block_k; u += lanes) put(hn::Load(d, sums + u), s + u);
+                    for (size_t u = 0; u < block_k; u += lanes) write_at(hn::Load(d, sums + u), s, u, block_k);
             }
         }
     }
