@@ -100,6 +100,11 @@ table<interact_kernel> interact_kernels() noexcept {
     return table_of(interact_rows);
 }
 
+#if !SS1_HAVE_AMX
+void amx_configure() noexcept {}
+void amx_release() noexcept {}
+#endif
+
 const gemm_kernel &select_gemm(dtype b, isa::mask usable) noexcept {
     return *gemm_kernels().find(usable, [b](const gemm_kernel &k) { return k.b == b; });
 }
