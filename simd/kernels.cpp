@@ -19,8 +19,8 @@ namespace ss1 {
 
 namespace {
 
-#define SS1_GEMM(name, needs, a, b, fused, mr, nt, kr, k_multiple) \
-    {#name, name, needs, dtype::a, dtype::b, fused, mr, nt, kr, k_multiple},
+#define SS1_GEMM(name, needs, a, b, fused, mr, nt, kr, k_multiple, max_n) \
+    {#name, name, needs, dtype::a, dtype::b, fused, mr, nt, kr, k_multiple, max_n},
 constexpr gemm_kernel gemm_rows[] = {
 #include "kernels.inc"
 };
@@ -105,8 +105,9 @@ void amx_configure() noexcept {}
 void amx_release() noexcept {}
 #endif
 
-const gemm_kernel &select_gemm(dtype b, isa::mask usable) noexcept {
-    return *gemm_kernels().find(usable, [b](const gemm_kernel &k) { return k.b == b; });
+const gemm_kernel &select_gemm(dtype b, size_t n, isa::mask usable) noexcept {
+    return *gemm_kernels().find(usable,
+                                [b, n](const gemm_kernel &k) { return k.b == b && (k.max_n == 0 || n <= k.max_n); });
 }
 
 const sketch_kernel &select_sketch(dtype x, dtype to, isa::mask usable) noexcept {

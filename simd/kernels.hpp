@@ -65,7 +65,7 @@ struct activation_kernel {
 //          weights that will be wanted soon, from a slower level. NULL: none.
 // Each output is one chain in ascending k, whatever m, n and the position of the row: its bits depend on the row and
 // the weights only. f32: k fused multiply-adds (ref: multiply, then add). bf16: products of pairs or quads are added as
-// the instruction does it. NaN propagates, through ReLU too.
+// the instruction does it. Rows with max_n add what their lanes sum up instead. NaN propagates, through ReLU too.
 struct gemm_args {
     const void *a, *b;
     const float *bias;
@@ -86,6 +86,7 @@ struct gemm_kernel {
     bool fused;           // does the whole epilogue, takes any m
     uint32_t mr, nt, kr;  // rows of a panel (without `fused` m <= mr), columns of a packed tile, k's lying together
     uint32_t k_multiple;
+    uint32_t max_n;  // for layers of at most so many outputs (it is right for any); 0: for all
 };
 
 // Kernels that need isa::amx_* run between these two, on one thread: they load and release the tile configuration.
@@ -237,8 +238,8 @@ table<softmax_kernel> softmax_kernels() noexcept;
 table<bag_kernel> bag_kernels() noexcept;
 table<interact_kernel> interact_kernels() noexcept;
 
-// The first usable row that multiplies with packed weights of type b.
-const gemm_kernel &select_gemm(dtype b, isa::mask usable) noexcept;
+// The first usable row for layers of n outputs with packed weights of type b.
+const gemm_kernel &select_gemm(dtype b, size_t n, isa::mask usable) noexcept;
 const sketch_kernel &select_sketch(dtype x, dtype s, isa::mask usable) noexcept;
 const store_kernel &select_store(dtype y, isa::mask usable) noexcept;
 // ReLU has rows too, though gemm fuses it; `none` has no row (NULL).

@@ -118,7 +118,7 @@ ss1_status load(ss1_context &context, const model_directory &from, bert_model &o
     const size_t encoders = out.config.num_hidden_layers * per_encoder;
     out.has_pooler = out.layers.size() > encoders;
     out.has_classifier = out.layers.size() > encoders + 1;
-    out.attention = {&select_gemm(dtype::f32, context.usable), &softmax_kernels().select(context.usable)};
+    out.attention = {&select_gemm(dtype::f32, SIZE_MAX, context.usable), &softmax_kernels().select(context.usable)};
     out.norm = &norm_kernels().select(context.usable);
     out.qkv_stride = row_stride(out.config.hidden_size);
     out.intermediate_stride = row_stride(out.config.intermediate_size);

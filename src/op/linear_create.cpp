@@ -46,7 +46,7 @@ void choose_kernels(linear &l) {
     const auto what = static_cast<activation>(desc.activation);
     l.x_type = static_cast<dtype>(desc.x_dtype);
     l.y_type = static_cast<dtype>(desc.y_dtype);
-    l.gemm = &select_gemm(static_cast<dtype>(desc.weight_dtype), usable);
+    l.gemm = &select_gemm(static_cast<dtype>(desc.weight_dtype), desc.N, usable);
     const bool integers = l.gemm->b == dtype::s8;
     // A dense layer's kernel reads x itself where type and padding allow.
     const bool direct = desc.c == 1 && l.x_type == l.gemm->a && !l.gemm->fused && desc.K % l.gemm->k_multiple == 0;
@@ -140,7 +140,7 @@ ss1_status pack_weights(linear &l, const float *z, size_t ldz, const float *bias
 ss1_status linear_create(const ss1_context *context, const ss1_linear_desc *desc, const ss1_linear_weights *weights,
                          void **state) {
     const float_mode mode;  // the caller's rounding must not reach int8 weights, nor its traps outputs of zeros
-    const gemm_kernel &gemm = select_gemm(static_cast<dtype>(desc->weight_dtype), context->usable);
+    const gemm_kernel &gemm = select_gemm(static_cast<dtype>(desc->weight_dtype), desc->N, context->usable);
     const mapping tied(*desc);
     ss1_linear_desc as_run = *desc;
     const float *z = weights->z;
