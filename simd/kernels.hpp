@@ -61,8 +61,6 @@ struct activation_kernel {
 //          the other rows activate and residual are NULL and y is f32.
 //   bias, column_scale, column_start: of ceil(n/nt)*nt elements that may be read, but bias of n if a is f32
 //   y      [m, n] row-major, ldy elements; nothing outside [0,m) x [0,n) is written
-//   next   rows with `fused` prefetch next_lines cache lines from here on into L2 for every 2 KB of b that they stream:
-//          weights that will be wanted soon, from a slower level. NULL: none.
 // Each output is one chain in ascending k, whatever m, n and the position of the row: its bits depend on the row and
 // the weights only. f32: k fused multiply-adds (ref: multiply, then add). bf16: products of pairs or quads are added as
 // the instruction does it. Rows with max_n add what their lanes sum up instead. NaN propagates, through ReLU too.
@@ -74,8 +72,7 @@ struct gemm_args {
     void *y;
     const void *residual;
     void (*activate)(const activation_args &) noexcept;
-    const char *next;
-    size_t m, n, k, lda, ldb, ldy, ldr, next_lines;
+    size_t m, n, k, lda, ldb, ldy, ldr;
     bool accumulate, relu, y_bf16;
 };
 struct gemm_kernel {

@@ -48,8 +48,6 @@ struct ss1_context {
     int32_t device = 0;
     ss1::cache_sizes caches{};
     mutable ss1::scratch_pool scratch;
-    // Of all layers alive. More than L2 holds: a layer finds its weights in a slower level when it runs.
-    mutable std::atomic<size_t> packed_bytes{0};
 
     // What ss1_get_info() shows; the items point into the texts.
     std::string threads_reason, cpu_name;

@@ -20,9 +20,7 @@ void linear_describe(const void *state, ss1_layer_info *info) noexcept {
 }
 
 void linear_destroy(void *state) noexcept {
-    const linear *l = static_cast<const linear *>(state);
-    l->context.packed_bytes.fetch_sub(l->packed_bytes(), std::memory_order_relaxed);
-    delete l;
+    delete static_cast<linear *>(state);
 }
 
 int cpu_score(const char **) noexcept {

@@ -17,7 +17,7 @@ constexpr size_t usual_l2 = size_t{2} << 20;
 constexpr size_t max_k_block = 512;  // f32: a panel of 14 rows is 28 KB of L1
 constexpr size_t max_f32_row_block = 168;
 constexpr size_t max_fused_row_block = 256;
-constexpr size_t sums_bytes = size_t{64} << 10;  // f32 sketches on their way to int8
+constexpr size_t sums_bytes = size_t{16} << 10;  // f32 sketches on their way to int8
 
 size_t ceil_div(size_t a, size_t b) {
     return (a + b - 1) / b;
@@ -162,7 +162,6 @@ ss1_status linear_create(const ss1_context *context, const ss1_linear_desc *desc
     choose_blocking(*l);
     if (l->sketch) SS1_TRY(fill_entries(*l));
     SS1_TRY(pack_weights(*l, z, ldz, weights->bias));
-    context->packed_bytes.fetch_add(l->packed_bytes(), std::memory_order_relaxed);
     *state = l.release();
     return SS1_OK;
 }

@@ -156,39 +156,22 @@ struct rows_of_a {
     const float *scale;
 };
 
-// Rows with `fused`: all rows in one call, which does the rest, too. Weights that come from beyond L2 are prefetched:
-// while the first panel of the first block runs, its own, 16 KB ahead; else those of the next block, which all panels
-// of this one bring in together. (Prefetching b that is in L2 already costs 25-40 %.)
-void multiply_fused(const task_state &t, rows_of_a rows, size_t m0, size_t m1, size_t t0, size_t t1, bool first,
-                    bool last, bool cold) noexcept {
-    constexpr size_t ahead = size_t{16} << 10, lines_a_step = 32, panel = 32;
+// Rows with `fused`: all rows in one call, which does the rest, too.
+void multiply_fused(const task_state &t, rows_of_a rows, size_t m0, size_t m1, size_t t0, size_t t1) noexcept {
     const linear &l = t.l;
     gemm_args g = tile_args(t, t0, t1, 0, l.ka);
     const size_t n0 = l.tiles.first_column(t0), y_size = size_of(l.y_type);
     g.activate = l.activate ? l.activate->run : nullptr;
     g.y_bf16 = l.y_type == dtype::bf16;
+    g.a = rows.a;
     g.lda = rows.lda;
+    g.row_scale = rows.scale;
+    g.y = static_cast<char *>(t.args.y) + (m0 * t.args.ldy + n0) * y_size;
     g.ldy = t.args.ldy;
+    if (t.args.residual) g.residual = static_cast<const char *>(t.args.residual) + (m0 * t.args.ldr + n0) * y_size;
     g.ldr = t.args.ldr;
-    const auto run = [&](size_t from, size_t to, const char *next, size_t lines) {
-        g.a = rows.a + (from - m0) * rows.lda * size_of(l.gemm->a);
-        g.row_scale = rows.scale ? rows.scale + (from - m0) : nullptr;
-        g.y = static_cast<char *>(t.args.y) + (from * t.args.ldy + n0) * y_size;
-        if (t.args.residual)
-            g.residual = static_cast<const char *>(t.args.residual) + (from * t.args.ldr + n0) * y_size;
-        g.m = to - from;
-        g.next = next;
-        g.next_lines = lines;
-        l.gemm->run(g);
-    };
-    if (!cold) return run(m0, m1, nullptr, 0);
-    const char *b = static_cast<const char *>(g.b);
-    const char *after = b + (t1 - t0) * g.ldb * size_of(l.gemm->b);
-    const size_t panels = ceil_div(m1 - m0, panel);
-    if (panels == 1) return run(m0, m1, b + ahead, lines_a_step);
-    size_t from = m0;
-    if (first) run(m0, m0 + panel, b + ahead, lines_a_step), from += panel;
-    run(from, m1, last ? nullptr : after, ceil_div(lines_a_step, panels - (first ? 1 : 0)));
+    g.m = m1 - m0;
+    l.gemm->run(g);
 }
 
 // The other rows: panel by panel, k block by k block; the sums meet in y, or in scratch if y is of another type.
@@ -232,16 +215,15 @@ void run_block(const task_state &t, size_t m0, size_t m1, size_t t0, size_t t1) 
     const size_t per_segment = l.tiles.tiles_per_segment();
     const size_t s0 = l.tiles.segment_of(t0), s1 = l.tiles.segment_of(t1 - 1) + 1;
     const size_t stride = round_up(m1 - m0, l.gemm->fused ? 16 : 1);
-    const bool cold = l.gemm->fused && l.context.packed_bytes.load(std::memory_order_relaxed) > l.context.caches.l2;
     if (l.sketch) make_a(t, m0, m1, s0, s1, stride);
-    for (size_t t_first = t0; t0 < t1;) {
+    while (t0 < t1) {
         const size_t segment = l.tiles.segment_of(t0),
                      end = std::min({t1, (segment + 1) * per_segment, t0 + l.tile_block});
         rows_of_a rows = {t.x(m0), t.args.ldx, nullptr};
         if (l.sketch) rows = {t.a(segment - s0, 0, stride), l.lda, nullptr};
         if (l.quantize) rows.scale = reinterpret_cast<const float *>(t.scratch + t.at.scale) + (segment - s0) * stride;
         if (l.gemm->fused) {
-            multiply_fused(t, rows, m0, m1, t0, end, t0 == t_first, end == t1, cold);
+            multiply_fused(t, rows, m0, m1, t0, end);
         } else {
             multiply_panels(t, rows, m0, m1, t0, end);
         }
