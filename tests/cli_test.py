@@ -20,7 +20,8 @@ import unittest
 
 EXE = os.environ["SS1_EXE"]
 DATA = pathlib.Path(os.environ.get("SS1_TEST_DATA", pathlib.Path(__file__).resolve().parent / "data"))
-COMMANDS = [[], ["info"], ["inspect"], ["convert"], ["run"], ["bench"], ["bench", "linear"], ["bench", "model"]]
+COMMANDS = [[], ["info"], ["inspect"], ["convert"], ["run"], ["bench"], ["bench", "linear"], ["bench", "tower"],
+            ["bench", "model"]]
 LINEAR_FIELDS = ["m", "k", "n", "c", "scheme", "dtype", "threads", "ran_as", "kernel", "ns_median", "ns_p10", "ns_p90", "fastest_peer",
                  "peer_ns_median", "speedup", "composition_ns_median", "composition_ratio", "contenders", "not_measured",
                  "gflops_done", "gflops_dense_equiv", "ceiling", "ceiling_gflops", "percent_of_ceiling", "bytes",
@@ -270,6 +271,50 @@ class BenchLinear(Case):
         result = self.ok("bench", "linear", "-m", "1", "-k", "128", "-n", "16", "-c", "1,2,8", "--repetitions", "1", "--min-time", "0", "-o", "jsonl")
         rows = [json.loads(line) for line in result.splitlines()]
         self.assertEqual([(row["c"], row["ran_as"]) for row in rows], [(1, "dense"), (2, "ss1"), (8, "dense")])
+
+
+class BenchTower(Case):
+    ARGUMENTS = ["bench", "tower", "-m", "3,70", "-c", "1,2", "--repetitions", "2", "--min-time", "0"]
+
+    def check_rows(self, rows, dtype, threads):
+        self.assertEqual([(row["m"], row["c"], row["scheme"]) for row in rows],
+                         [(3, 1, "dense"), (3, 2, "mixed"), (70, 1, "dense"), (70, 2, "mixed")])
+        for row in rows:
+            self.assertEqual((row["dtype"], row["threads"]), (dtype, threads))
+            self.assertEqual(row["tied_layers"], row["c"] - 1)  # 64 inputs are too few for c = 2
+            self.assertEqual(len(row["kernels"]), 2)
+            for name in ("tower_ns", "layers_ns", "ratio"):
+                self.assertGreater(row[name + "_p10"], 0)
+                self.assertLessEqual(row[name + "_p10"], row[name + "_median"])
+                self.assertLessEqual(row[name + "_median"], row[name + "_p90"])
+            self.assertGreater(row["gflops_done"], 0)
+            self.assertGreater(row["tower_bytes"], 0)
+            # One by one, all rows of 128 values are between the layers.
+            self.assertGreaterEqual(row["layers_bytes"], row["m"] * 128 * (4 if dtype == "f32" else 2))
+            self.assertGreaterEqual(row["rounds"], 2)
+
+    def test_json(self):
+        for dtype in ("f32", "bf16", "int8"):
+            document = json.loads(self.ok(*self.ARGUMENTS, "--widths", "64,128,200", "--dtype", dtype, "--threads", "1,2", "-o", "json"))
+            self.assertEqual(document["widths"], "64,128,200")
+            self.check_rows(document["results"][:4], dtype, 1)
+            self.check_rows(document["results"][4:], dtype, 2)
+
+    def test_markdown(self):
+        lines = [line for line in self.ok(*self.ARGUMENTS, "--widths", "64,128,1").splitlines() if line.startswith("|")]
+        self.assertEqual(len(lines), 2 + 4)
+        self.assertEqual(len({line.count("|") for line in lines}), 1)
+
+    def test_schemes_of_one_layer(self):
+        rows = json.loads(self.ok(*self.ARGUMENTS, "--widths", "256,16", "--scheme", "reference,mixed", "-o", "json"))["results"]
+        self.assertEqual([row["scheme"] for row in rows[:3]], ["dense", "reference", "mixed"])
+
+    def test_mistakes(self):
+        self.assertIn("--widths: '5' is one width", self.refused(*self.ARGUMENTS, "--widths", "5"))
+        self.assertIn("--widths: '0'", self.refused(*self.ARGUMENTS, "--widths", "5,0"))
+        self.assertIn("'f23'", self.refused(*self.ARGUMENTS, "--dtype", "f32,f23"))
+        self.assertIn("'best'", self.refused(*self.ARGUMENTS, "--scheme", "best"))
+
 
 class Models(Case):
     def test_unknown_directory(self):

@@ -9,6 +9,7 @@
 #include "cli.hpp"
 #include "composition.hpp"
 #include "csv.hpp"
+#include "layers.hpp"
 #include "linear_data.hpp"
 #include "peers.hpp"
 #include "placement.hpp"
@@ -21,7 +22,6 @@
 namespace ss1::cli {
 namespace {
 
-constexpr size_t max_size = size_t{1} << 24;
 constexpr size_t cold_bytes = size_t{400} << 20;  // more than the last-level cache of one socket
 constexpr size_t max_copies = 65536;              // tiny layers: what a layer needs beside its weights adds up
 constexpr double disturbed_ratio = 1.4;           // of the control to the ceiling, see ceiling.hpp
@@ -37,7 +37,7 @@ struct bench_options {
     std::string m = "1,16,64", k = "1024", n = "1024,4096", c = "1,4,8", dtype = "f32", scheme = "mixed", threads = "1";
     std::string activation = "none", shapes, peers, rows = "bf16", format = "md";
     uint32_t block_n = 0;
-    sampling rule = {30, 0.2, 50e3, 0, 50e3, 10};
+    sampling rule = layer_sampling;
     bool cold = false, no_dense = false;
 };
 
@@ -77,7 +77,7 @@ std::vector<layer_group> groups_of(const bench_options &options) {
     return groups;
 }
 
-// A layer to measure. Where c times B_K is above K there is no tied layer: the dense one runs in its place.
+// A layer to measure.
 struct layer_spec {
     ss1_linear_desc desc;
     size_t stored_columns;
@@ -85,24 +85,16 @@ struct layer_spec {
     std::string scheme;
 };
 
-layer_spec resolve(const layer_group &group, const bench_options &options, size_t c, const std::string &scheme) {
-    layer_spec spec = {SS1_LINEAR_DESC_INIT, 0, static_cast<uint32_t>(c), c == 1 ? "dense" : scheme};
+layer_spec resolve(const layer_group &group, const bench_options &options, const compression &wanted) {
+    layer_spec spec = {SS1_LINEAR_DESC_INIT, 0, wanted.c, wanted.c == 1 ? "dense" : wanted.scheme};
     spec.desc.K = group.k;
     spec.desc.N = group.n;
-    spec.desc.c = spec.wanted_c;
-    spec.desc.scheme = parse_scheme(scheme);
     spec.desc.block_n = options.block_n;
     spec.desc.activation = activations.at(options.activation);
     spec.desc.x_dtype = group.type.x;
     spec.desc.y_dtype = group.type.y;
     spec.desc.weight_dtype = group.type.weight;
-    constexpr size_t block_k = 64;
-    if (c * block_k > group.k) spec.desc.c = 1;
-    const ss1_status status = ss1_linear_resolve(&spec.desc, &spec.stored_columns);
-    if (status == SS1_ERROR_UNSUPPORTED)
-        throw failure("--dtype " + group.type.name + ": this version of the library lacks it: " + ss1_last_error(),
-                      "measure --dtype f32");
-    check(status);
+    spec.stored_columns = resolve_layer(spec.desc, wanted, group.type.name);
     return spec;
 }
 
@@ -133,9 +125,10 @@ class own_layer {
             check(ss1_expand(&desc, z.get(), 0, expanded_.get(), 0));
         }
         expanded = desc.c > 1 ? expanded_.get() : data.weight.get();
-        add_copy(context, weights);
+        layers_.push_back(create_layer(context, desc, weights));
         check(ss1_layer_describe(layers_[0].get(), &info));
-        for (size_t i = 1, n = rotation(cold, info.weight_bytes, contenders); i < n; ++i) add_copy(context, weights);
+        for (size_t i = 1, n = rotation(cold, info.weight_bytes, contenders); i < n; ++i)
+            layers_.push_back(create_layer(context, desc, weights));
     }
 
     void run(const ss1_linear_args &args) {
@@ -150,16 +143,6 @@ class own_layer {
     const float *expanded;
 
   private:
-    void add_copy(const context_handle &context, const ss1_linear_weights &weights) {
-        ss1_layer *layer = nullptr;
-        const ss1_status status = ss1_layer_create(context.get(), &spec.desc, &weights, &layer);
-        if (status == SS1_ERROR_UNSUPPORTED)
-            throw failure(std::string("this version of the library lacks this layer: ") + ss1_last_error(),
-                          "measure --dtype f32");
-        check(status);
-        layers_.emplace_back(layer);
-    }
-
     std::vector<layer_handle> layers_;
     size_t next_ = 0;
     array<float> expanded_;
@@ -209,12 +192,8 @@ class group_bench {
 
 std::vector<layer_spec> specs_of(const bench_options &options, const layer_group &group) {
     std::vector<layer_spec> specs;
-    const std::vector<std::string> schemes = parse_names("--scheme", options.scheme);
-    for (const std::string &scheme : schemes) parse_scheme(scheme);
-    for (const size_t c : parse_ranges("-c", options.c, max_size))
-        for (const std::string &scheme : schemes)
-            if (c > 1 || scheme == schemes.front())  // dense: there is no scheme
-                specs.push_back(resolve(group, options, c, scheme));
+    for (const compression &wanted : parse_compressions(options.c, options.scheme))
+        specs.push_back(resolve(group, options, wanted));
     return specs;
 }
 
@@ -232,7 +211,7 @@ group_bench::group_bench(const bench_options &options, const layer_group &group,
         std::ranges::any_of(peers.found, [](const ss1_peer *peer) { return std::string_view(peer->name) == "oneDNN"; });
     for (const layer_spec &spec : specs)
         if (const uint32_t c = spec.desc.c; c > 1 && composes && !composed_.contains(c)) {
-            const layer_spec reference = resolve(group, options, c, "reference");
+            const layer_spec reference = resolve(group, options, {c, "reference"});
             composed_.try_emplace(c, reference.desc, reference.stored_columns, data_);
         }
     for (const layer_spec &spec : specs)
@@ -379,10 +358,9 @@ void group_bench::add_comparison(json &row, double ns, uint32_t c, const std::ve
         const entrant &e = entrants_[i];
         if (e.c != 0 && e.c != c) continue;
         const double its_ns = median(timings[i]);
-        all[e.name] = {{"ns_median", rounded(its_ns, 1)},
-                       {"ns_p10", rounded(percentile(timings[i].ns, 0.1), 1)},
-                       {"ns_p90", rounded(percentile(timings[i].ns, 0.9), 1)},
-                       {"copies", e.copies}};
+        json &its = all[e.name];
+        add_spread(its, "ns", timings[i].ns, 1);
+        its["copies"] = e.copies;
         if (e.c == 0 && (!fastest || its_ns < peer_ns)) {
             fastest = &e;
             peer_ns = its_ns;
@@ -419,9 +397,7 @@ json group_bench::make_row(const own_layer &layer, size_t m, const std::vector<t
     row["threads"] = group_.threads;
     row["ran_as"] = c == 1 ? "dense" : "ss1";
     row["kernel"] = info.kernels;
-    row["ns_median"] = rounded(ns, 1);
-    row["ns_p10"] = rounded(percentile(timings[index].ns, 0.1), 1);
-    row["ns_p90"] = rounded(percentile(timings[index].ns, 0.9), 1);
+    add_spread(row, "ns", timings[index].ns, 1);
     add_comparison(row, ns, c, timings);
     row["gflops_done"] = rounded(rows * info.flops_per_row / ns, 2);
     row["gflops_dense_equiv"] = rounded(rows * info.flops_per_row_dense / ns, 2);
@@ -537,22 +513,13 @@ void add_layer_options(CLI::App &command, bench_options &o) {
 
 void add_measuring_options(CLI::App &command, bench_options &o) {
     command.add_option("--threads", o.threads, "Threads of every contender")->capture_default_str();
-    command.add_option("--repetitions", o.rule.samples, "Least samples of each contender")
-        ->check(CLI::PositiveNumber)
-        ->capture_default_str();
-    command.add_option("--min-time", o.rule.seconds, "Least seconds for the layers of one shape and m")
-        ->check(CLI::NonNegativeNumber)
-        ->capture_default_str();
-    command.add_option("--max-time", o.rule.most_seconds, "Seconds for them beyond which 5 samples are enough")
-        ->check(CLI::NonNegativeNumber)
-        ->capture_default_str();
+    add_sampling(command, o.rule, "samples of each contender", "the layers of one shape and m");
+    add_most_time(command, o.rule);
     command.add_flag("--cold", o.cold,
                      "Let each call find its weights in memory, as a deep net does: 400 MiB of copies go round");
     command.add_option("--peers", o.peers, "Folder with the peers' modules, libpeer-*.so; default: the build's");
     command.add_flag("--no-dense", o.no_dense, "Measure ss1 alone (its results are checked all the same)");
-    command.add_option("-o,--output-format", o.format, "md, csv, json or jsonl")
-        ->check(CLI::IsMember({"md", "csv", "json", "jsonl"}))
-        ->capture_default_str();
+    add_output_format(command, o.format);
 }
 
 }  // namespace

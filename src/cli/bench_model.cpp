@@ -183,15 +183,8 @@ void add_bench_model(CLI::App &bench) {
     command.add_option("--threads", o.threads, "Threads; default: all this process may use");
     add_random_weights(command, o.source);
     command.add_option("--input", o.input, "DLRM: CSV file with the rows to run, as for ss1 run; default: random rows");
-    command.add_option("--repetitions", o.rule.samples, "Least runs of each model")
-        ->check(CLI::PositiveNumber)
-        ->capture_default_str();
-    command.add_option("--min-time", o.rule.seconds, "Least seconds for a batch size")
-        ->check(CLI::NonNegativeNumber)
-        ->capture_default_str();
-    command.add_option("-o,--output-format", o.format, "md, csv, json or jsonl")
-        ->check(CLI::IsMember({"md", "csv", "json", "jsonl"}))
-        ->capture_default_str();
+    add_sampling(command, o.rule, "runs of each model", "a batch size");
+    add_output_format(command, o.format);
     command.footer(
         "Batch sizes and threads are lists or ranges: 1,64 or 1-8 or 1-1024*4. rows/s and speedup come from the "
         "medians.\n"

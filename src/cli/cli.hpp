@@ -34,6 +34,7 @@ struct destroy_with {
 };
 using context_handle = std::unique_ptr<ss1_context, destroy_with<ss1_context_destroy>>;
 using layer_handle = std::unique_ptr<ss1_layer, destroy_with<ss1_layer_destroy>>;
+using tower_handle = std::unique_ptr<ss1_tower, destroy_with<ss1_tower_destroy>>;
 using model_handle = std::unique_ptr<ss1_model, destroy_with<ss1_model_destroy>>;
 using session_handle = std::unique_ptr<ss1_session, destroy_with<ss1_session_destroy>>;
 
@@ -67,5 +68,6 @@ void add_convert(CLI::App &app);
 void add_run(CLI::App &app);
 void add_bench_linear(CLI::App &bench);
 void add_bench_model(CLI::App &bench);
+void add_bench_tower(CLI::App &bench);
 
 }  // namespace ss1::cli

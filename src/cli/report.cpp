@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "report.hpp"
 
+#include <CLI/CLI.hpp>
 #include <cmath>
 
 #include "cli.hpp"
 #include "csv.hpp"
+#include "stats.hpp"
 #include "table.hpp"
 
 namespace ss1::cli {
@@ -88,6 +90,12 @@ void report::finish() {
     out_.close();
 }
 
+void add_output_format(CLI::App &command, std::string &format) {
+    command.add_option("-o,--output-format", format, "md, csv, json or jsonl")
+        ->check(CLI::IsMember({"md", "csv", "json", "jsonl"}))
+        ->capture_default_str();
+}
+
 json machine_info(const ss1_info &info) {
 #if defined(__clang__)
     const std::string compiler = std::string("clang ") + __clang_version__;
@@ -100,6 +108,12 @@ json machine_info(const ss1_info &info) {
 double rounded(double value, int decimals) {
     const double scale = std::pow(10.0, decimals);
     return std::round(value * scale) / scale;
+}
+
+void add_spread(json &row, const std::string &name, std::span<const double> sorted, int decimals) {
+    row[name + "_median"] = rounded(percentile(sorted, 0.5), decimals);
+    row[name + "_p10"] = rounded(percentile(sorted, 0.1), decimals);
+    row[name + "_p90"] = rounded(percentile(sorted, 0.9), decimals);
 }
 
 }  // namespace ss1::cli

@@ -2,11 +2,16 @@
 // Rows of measurements, written one by one as they come: a Markdown table, CSV, one JSON document, or JSON lines.
 #pragma once
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "output.hpp"
 #include "ss1/ss1.h"
+
+namespace CLI {
+class App;
+}
 
 namespace ss1::cli {
 
@@ -39,10 +44,16 @@ class report {
     bool first_ = true;
 };
 
+// -o: what a report takes as its format.
+void add_output_format(CLI::App &command, std::string &format);
+
 // CPU, compiler and version: what a measurement depends on besides its own options.
 json machine_info(const ss1_info &info);
 
 // To so many decimals, so that files are not full of digits that mean nothing.
 double rounded(double value, int decimals);
+
+// NAME_median, NAME_p10 and NAME_p90 of sorted values.
+void add_spread(json &row, const std::string &name, std::span<const double> sorted, int decimals);
 
 }  // namespace ss1::cli

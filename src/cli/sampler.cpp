@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <CLI/CLI.hpp>
 #include <thread>
 
 namespace ss1::cli {
@@ -37,6 +38,21 @@ void prepare(const std::function<void()> &call, const sampling &rule) {
 }
 
 }  // namespace
+
+void add_sampling(CLI::App &command, sampling &rule, const std::string &samples_of_each, const std::string &for_what) {
+    command.add_option("--repetitions", rule.samples, "Least " + samples_of_each)
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
+    command.add_option("--min-time", rule.seconds, "Least seconds for " + for_what)
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+}
+
+void add_most_time(CLI::App &command, sampling &rule) {
+    command.add_option("--max-time", rule.most_seconds, "Seconds for them beyond which 5 samples are enough")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+}
 
 std::vector<double> sorted(std::vector<double> values) {
     std::ranges::sort(values);

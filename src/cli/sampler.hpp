@@ -5,7 +5,12 @@
 #include <cstddef>
 #include <functional>
 #include <span>
+#include <string>
 #include <vector>
+
+namespace CLI {
+class App;
+}
 
 namespace ss1::cli {
 
@@ -20,6 +25,14 @@ struct sampling {
     double pause_ns = 0, warm_ns = 0;
     double most_seconds = 1e9;  // beyond which 5 samples are enough
 };
+
+// For calls as short as a small layer's.
+constexpr sampling layer_sampling = {30, 0.2, 50e3, 0, 50e3, 10};
+
+// --repetitions and --min-time: the least `samples_of_each`, the least seconds `for_what`.
+void add_sampling(CLI::App &command, sampling &rule, const std::string &samples_of_each, const std::string &for_what);
+// --max-time, behind them.
+void add_most_time(CLI::App &command, sampling &rule);
 
 struct timing {
     double first_ns;         // of the very first call
