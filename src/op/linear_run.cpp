@@ -60,10 +60,7 @@ double task_cost(const linear &l, size_t m, size_t row_tasks, size_t tile_tasks)
 }
 
 size_t most_tasks(const linear &l, size_t m) {
-    // Compared as double: the quotient need not fit a size_t.
-    const double least = l.gemm->fused ? min_flops_per_fused_task : min_flops_per_task;
-    return static_cast<size_t>(
-        std::clamp<double>(l.flops_per_row * static_cast<double>(m) / least, 1, l.context.num_threads));
+    return linear_most_tasks(l, l.flops_per_row * static_cast<double>(m));
 }
 
 plan make_plan(const linear &l, size_t m) {
@@ -255,6 +252,12 @@ void run_task(const linear &l, const ss1_linear_args &args, void *scratch, size_
 
 void linear_run_rows(const linear &l, const ss1_linear_args &args, size_t m0, size_t m1, void *scratch) noexcept {
     run_task(l, args, scratch, m0, m1, 0, l.tiles.tiles());
+}
+
+size_t linear_most_tasks(const linear &l, double flops) noexcept {
+    // Compared as double: the quotient need not fit a size_t.
+    const double least = l.gemm->fused ? min_flops_per_fused_task : min_flops_per_task;
+    return static_cast<size_t>(std::clamp<double>(flops / least, 1, l.context.num_threads));
 }
 
 size_t linear_task_bytes(const linear &l, size_t rows) noexcept {

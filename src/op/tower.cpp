@@ -9,6 +9,7 @@
 namespace ss1 {
 namespace {
 
+constexpr size_t group = 16;       // rows that tile kernels read together
 constexpr size_t panel = 32;       // rows; the tallest of the CPU's gemm kernels
 constexpr size_t most_rows = 256;  // of a block: beyond, a row of weights from L3 is shared by enough rows
 constexpr size_t chunk = 4096;     // rows at a time, layer by layer
@@ -28,8 +29,20 @@ size_t y_size(const ss1_layer &layer) noexcept {
 
 // Tasks that split the rows; 0: too few rows for all threads, which split the outputs of a layer, too.
 size_t row_tasks(const ss1_tower &tower, size_t m) noexcept {
-    const size_t threads = tower.context->num_threads;
-    return tower.on_cpu && m >= threads * panel ? threads : threads == 1 && tower.on_cpu;
+    if (!tower.on_cpu) return 0;
+    double flops_per_row = 0;
+    for (const ss1_layer *layer : tower.layers) flops_per_row += state_of(*layer).flops_per_row;
+    const size_t wanted = linear_most_tasks(state_of(*tower.layers[0]), flops_per_row * static_cast<double>(m));
+    return wanted == 1 || m / panel >= wanted ? wanted : 0;
+}
+
+// Rows of the longest of n parts into which m rows are cut, in groups that no kernel takes apart.
+size_t longest_part(size_t m, size_t n) noexcept {
+    return m ? ((m - 1) / group / n + 1) * group : 0;
+}
+
+size_t part_begin(size_t m, size_t n, size_t i) noexcept {
+    return std::min(m, (m + group - 1) / group * i / n * group);
 }
 
 size_t task_bytes(const ss1_tower &tower, size_t rows) noexcept {
@@ -101,30 +114,34 @@ ss1_status tower_run(const ss1_tower &tower, const ss1_linear_args &args) noexce
                                [](const ss1_layer &layer, const ss1_linear_args &a) { return layer_run(layer, a); }));
         return SS1_OK;
     }
-    const size_t share = round_up((args.m + tasks - 1) / tasks, tasks > 1 ? panel : 1);
-    const size_t bytes = task_bytes(tower, share);
-    const size_t hidden = bytes - 2 * std::min(share, tower.row_block) * tower.hidden_row_bytes;
+    const size_t bytes = task_bytes(tower, longest_part(args.m, tasks));
     parallel(*tower.context, tasks, [&](size_t task) {
         char *memory = scratch + task * bytes;
-        const size_t end = std::min(args.m, (task + 1) * share);
-        for (size_t m = std::min(args.m, task * share); m < end; m += tower.row_block)
-            run_layers(tower, args, m, std::min(tower.row_block, end - m), memory + hidden, memory,
+        const size_t begin = part_begin(args.m, tasks, task), rows = part_begin(args.m, tasks, task + 1) - begin;
+        // Blocks of like height: the weights are read once for each.
+        const size_t blocks = (rows + tower.row_block - 1) / tower.row_block;
+        for (size_t i = 0; i < blocks; ++i) {
+            const size_t m0 = part_begin(rows, blocks, i), n = part_begin(rows, blocks, i + 1) - m0;
+            run_layers(tower, args, begin + m0, n, memory + bytes - 2 * n * tower.hidden_row_bytes, memory,
                        [](const ss1_layer &layer, const ss1_linear_args &a) {
                            linear_run_rows(state_of(layer), a, 0, a.m, a.scratch);
                            return SS1_OK;
                        });
+        }
     });
     return SS1_OK;
 }
 
 size_t tower_scratch(const ss1_tower &tower, size_t m) noexcept {
     if (m == 0) return 0;
-    // The most that any number of rows up to m takes: those too few for the threads go layer by layer.
-    const size_t threads = tower.context->num_threads, tasks = row_tasks(tower, m);
-    const size_t together = tower.on_cpu ? std::min(m, threads * panel) : std::min(m, chunk);
-    const size_t share = tasks ? std::min(m / tasks, tower.row_block) + panel : 0;  // or more
-    const size_t blocks = tasks ? tasks * task_bytes(tower, share) : 0;
-    return std::max(blocks, tasks == 1 && threads == 1 ? 0 : chunk_bytes(tower, together));
+    // The most that any number of rows up to m takes: fewer rows may be split among fewer tasks or go layer by layer.
+    const size_t threads = tower.context->num_threads;
+    m = std::min(m, std::max(threads * most_rows, chunk));  // beyond, every task has a whole block
+    size_t most = 0;
+    if (!tower.on_cpu || threads > 1) most = chunk_bytes(tower, std::min(m, tower.on_cpu ? threads * panel : chunk));
+    for (size_t tasks = 1; tower.on_cpu && tasks <= threads; ++tasks)
+        most = std::max(most, tasks * task_bytes(tower, longest_part(m, tasks)));
+    return most;
 }
 
 }  // namespace ss1
