@@ -68,6 +68,8 @@ def parse_arguments():
                         metavar="LIST", help="instead of the grid's, e.g. 1024x4096,13x512 (K x N)")
     parser.add_argument("--repetitions", type=int, default=15, help="least samples (default: %(default)s)")
     parser.add_argument("--min-time", type=float, default=0.2, help="least seconds a shape and m (default: %(default)s)")
+    parser.add_argument("--max-time", type=float, default=10,
+                        help="seconds for a shape and m beyond which 5 samples are enough (default: %(default)s)")
     parser.add_argument("--peers", help="folder of the peers' modules (default: ss1's own)")
     parser.add_argument("--note", help="kept in the file, e.g. what else the machine was doing")
     return parser.parse_args()
@@ -98,7 +100,8 @@ def command_of(options, axes, chunk):
     k, n = chunk["shape"]
     command = [options.ss1, "bench", "linear", "-m", ",".join(map(str, axes["m"])), "-k", str(k), "-n", str(n), "-c",
                ",".join(map(str, axes["c"])), "--scheme", ",".join(axes["scheme"]), "--dtype", chunk["dtype"], "--threads",
-               str(chunk["threads"]), "--repetitions", str(options.repetitions), "--min-time", str(options.min_time)]
+               str(chunk["threads"]), "--repetitions", str(options.repetitions), "--min-time", str(options.min_time),
+               "--max-time", str(options.max_time)]
     command += ["--cold"] if chunk["weights"] == "cold" else []
     command += ["--peers", options.peers] if options.peers else []
     return command + ["-o", "jsonl"]
