@@ -128,7 +128,7 @@ def run(command, limit_seconds):
 def split_head(rows):
     """Every line repeats what is the same for all: kept once."""
     names = ("cpu", "compiler", "ss1", "peers", "peers_missing", "weights", "rotation_bytes", "activation",
-             "main_thread_pinned", "environment")
+             "environment")
     head = {name: rows[0][name] for name in names if name in rows[0]} if rows else {}
     return head, [{key: value for key, value in row.items() if key not in head} for row in rows]
 

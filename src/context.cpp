@@ -23,9 +23,13 @@ namespace {
 constexpr uint32_t max_threads = 4096;
 
 #ifdef _OPENMP
-void openmp_parallel_for(void *, size_t n, void (*task)(void *, size_t), void *arg) {
+// The team always has all of the context's threads: GCC's run time ends those that a smaller team leaves over, and
+// makes new ones for the next larger team, which took 2 ms a layer where a model's layers had different numbers of
+// tasks.
+void openmp_parallel_for(void *user, size_t n, void (*task)(void *, size_t), void *arg) {
     const auto count = static_cast<long>(n);
-#pragma omp parallel for num_threads(static_cast <int>(n)) schedule(static, 1)
+    [[maybe_unused]] const auto team = static_cast<int>(static_cast<const ss1_context *>(user)->num_threads);
+#pragma omp parallel for num_threads(team) schedule(static, 1)
     for (long i = 0; i < count; ++i) task(arg, static_cast<size_t>(i));
 }
 #else
@@ -72,6 +76,7 @@ ss1_status choose_threads(const ss1_context_options &options, ss1_context &conte
     if (context.parallel_for) return SS1_OK;
 #ifdef _OPENMP
     context.parallel_for = openmp_parallel_for;
+    context.parallel_for_user = &context;
 #else
     context.parallel_for = serial_parallel_for;
     if (context.num_threads > 1) context.threads_reason = "built without OpenMP and no parallel_for given";

@@ -336,7 +336,7 @@ std::vector<timing> group_bench::time_all() {
     if (ceiling_.control) calls.push_back(ceiling_.control);
     sampling rule = options_.rule;
     if (group_.threads > 1) rule.pause_ns = 2.5e6;
-    const pinned one_core;
+    const pinned one_core(group_.threads);
     std::vector<timing> timings = interleave(calls, rule);
     rounds_ = timings[0].ns.size();
     dropped_ = 0;
@@ -461,7 +461,6 @@ json document_head(const bench_options &options, const peer_list &peers) {
     head["weights"] = options.cold ? "cold" : "warm";
     head["rotation_bytes"] = options.cold ? json(cold_bytes) : json(nullptr);
     head["activation"] = options.activation;
-    head["main_thread_pinned"] = true;
     head["environment"] = pool_settings();
     return head;
 }
@@ -533,7 +532,8 @@ void add_bench_linear(CLI::App &bench) {
     command.footer(
         "Lists and ranges: 1,8 or 1-8 or 16-64+16 or 1-8*2; all combinations are measured. All layers of one shape "
         "and\n"
-        "m, the peers and the machine's ceiling take turns in one process; the calling thread is pinned, weights are\n"
+        "m, the peers and the machine's ceiling take turns in one process, on one core if it is one thread; weights "
+        "are\n"
         "packed beforehand. A sample repeats calls shorter than 50 us. speedup: fastest peer over ss1; composed:\n"
         "'sketch, then oneDNN' over ss1.\n"
         "Example: ss1 bench linear -m 1-256*4 -k 1024 -n 4096 -c 4,8 --scheme reference,mixed -o jsonl");

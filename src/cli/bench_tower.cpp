@@ -207,7 +207,7 @@ std::vector<json> group_bench::measure(size_t m) {
         calls.emplace_back([this, &c] { c.run_tower(args_); });
         calls.emplace_back([this, &c] { c.run_layers(args_, memory_); });
     }
-    const pinned one_core;
+    const pinned one_core(threads_);
     const std::vector<timing> timings = interleave(calls, all_.rule);
     std::vector<json> rows;
     for (size_t i = 0; i < chains_.size(); ++i)
@@ -243,7 +243,6 @@ plan parse(const bench_options &options) {
 json document_head(const bench_options &options) {
     json head = machine_info(context_info(make_context()));
     head["widths"] = options.widths;
-    head["main_thread_pinned"] = true;
     head["environment"] = pool_settings();
     return head;
 }
@@ -305,8 +304,8 @@ void add_bench_tower(CLI::App &bench) {
     command.footer(
         "Lists and ranges: 1,8 or 1-8 or 16-64+16 or 1-8*2; all combinations are measured. ReLU between the layers, a\n"
         "sigmoid at the end; x and y are f32. One by one, layers use two buffers of all rows by turns. All contenders\n"
-        "of one m take turns in one process, after a check that both ways give the same bits; the calling thread is\n"
-        "pinned. ratio: layers over tower in the same round. KiB: scratch, for the layers with their buffers.\n"
+        "of one m take turns in one process, after a check that both ways give the same bits; one thread stays\n"
+        "on one core. ratio: layers over tower in the same round. KiB: scratch, for the layers with their buffers.\n"
         "Example: ss1 bench tower -m 256,2048 --widths 479,1024,1024,512,256,1 -c 1,4 --dtype f32,bf16");
     command.callback([options] { run_bench(*options); });
 }

@@ -50,7 +50,8 @@ nlohmann::ordered_json pool_settings() {
     return values;
 }
 
-pinned::pinned() {
+pinned::pinned(size_t threads) : on_(threads == 1) {
+    if (!on_) return;
     sched_getaffinity(0, sizeof before_, &before_);
     cpu_set_t one;
     CPU_ZERO(&one);
@@ -63,7 +64,7 @@ pinned::pinned() {
 }
 
 pinned::~pinned() {
-    sched_setaffinity(0, sizeof before_, &before_);
+    if (on_) sched_setaffinity(0, sizeof before_, &before_);
 }
 
 }  // namespace ss1::cli

@@ -14,16 +14,17 @@ void restart_with_pool_settings();
 // Those settings as they are, for the record.
 nlohmann::ordered_json pool_settings();
 
-// Keeps the calling thread on one core while this object lives. Threads made meanwhile would inherit that: make all
-// pools before.
+// Keeps the calling thread on one core while this object lives, if it is all that measures: pools of threads must not,
+// as a library's new threads would inherit the one core and share it.
 class pinned {
   public:
-    pinned();
+    explicit pinned(size_t threads);
     ~pinned();
     pinned(const pinned &) = delete;
     pinned &operator=(const pinned &) = delete;
 
   private:
+    bool on_;
     cpu_set_t before_;
 };
 
