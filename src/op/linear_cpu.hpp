@@ -48,8 +48,9 @@ void linear_run_rows(const linear &l, const ss1_linear_args &args, size_t m0, si
 // Scratch of one task for at most `rows` rows: grows with them up to a bound.
 size_t linear_task_bytes(const linear &l, size_t rows) noexcept;
 
-// Tasks that so much work of this layer's kind is worth: no more than the context's threads.
-size_t linear_most_tasks(const linear &l, double flops) noexcept;
+// About how long m rows take on one thread, and into how many tasks work of so many seconds is cut at most.
+double linear_seconds(const linear &l, size_t m) noexcept;
+size_t linear_most_tasks(const ss1_context &context, double seconds) noexcept;
 
 ss1_status linear_create(const ss1_context *context, const ss1_linear_desc *desc, const ss1_linear_weights *weights,
                          void **state);

@@ -10,11 +10,9 @@
 namespace ss1 {
 namespace {
 
-// Below this much work a further thread costs more than it brings: an OpenMP region costs 2-5 us, in which a core does
-// 0.5 MFLOP in f32 and up to 10 MFLOP in tiles.
-constexpr double min_flops_per_task = 1e6;
-constexpr double min_flops_per_fused_task = 4e6;
-constexpr size_t line = 64;  // bytes
+// Waking a team costs 5-10 us, whatever its size: shorter runs stay on the calling thread.
+constexpr double worth_a_team = 8e-6, worth_a_task = 1e-6;  // s
+constexpr size_t line = 64;                                 // bytes
 
 size_t ceil_div(size_t a, size_t b) {
     return (a + b - 1) / b;
@@ -60,7 +58,7 @@ double task_cost(const linear &l, size_t m, size_t row_tasks, size_t tile_tasks)
 }
 
 size_t most_tasks(const linear &l, size_t m) {
-    return linear_most_tasks(l, l.flops_per_row * static_cast<double>(m));
+    return linear_most_tasks(l.context, linear_seconds(l, m));
 }
 
 plan make_plan(const linear &l, size_t m) {
@@ -254,10 +252,17 @@ void linear_run_rows(const linear &l, const ss1_linear_args &args, size_t m0, si
     run_task(l, args, scratch, m0, m1, 0, l.tiles.tiles());
 }
 
-size_t linear_most_tasks(const linear &l, double flops) noexcept {
+double linear_seconds(const linear &l, size_t m) noexcept {
+    const double flops_a_second = l.gemm->fused ? 1e12 : l.gemm->b == dtype::s8 ? 3e11 : 1e11;
+    const double bytes_a_second = 3e10;  // from L3: with few rows the weights are all that costs
+    return l.flops_per_row * static_cast<double>(m) / flops_a_second +
+           static_cast<double>(l.packed.bytes()) / bytes_a_second;
+}
+
+size_t linear_most_tasks(const ss1_context &context, double seconds) noexcept {
+    if (seconds < worth_a_team) return 1;
     // Compared as double: the quotient need not fit a size_t.
-    const double least = l.gemm->fused ? min_flops_per_fused_task : min_flops_per_task;
-    return static_cast<size_t>(std::clamp<double>(flops / least, 1, l.context.num_threads));
+    return static_cast<size_t>(std::clamp<double>(seconds / worth_a_task, 1, context.num_threads));
 }
 
 size_t linear_task_bytes(const linear &l, size_t rows) noexcept {

@@ -30,9 +30,9 @@ size_t y_size(const ss1_layer &layer) noexcept {
 // Tasks that split the rows; 0: too few rows for all threads, which split the outputs of a layer, too.
 size_t row_tasks(const ss1_tower &tower, size_t m) noexcept {
     if (!tower.on_cpu) return 0;
-    double flops_per_row = 0;
-    for (const ss1_layer *layer : tower.layers) flops_per_row += state_of(*layer).flops_per_row;
-    const size_t wanted = linear_most_tasks(state_of(*tower.layers[0]), flops_per_row * static_cast<double>(m));
+    double seconds = 0;
+    for (const ss1_layer *layer : tower.layers) seconds += linear_seconds(state_of(*layer), m);
+    const size_t wanted = linear_most_tasks(*tower.context, seconds);
     return wanted == 1 || m / panel >= wanted ? wanted : 0;
 }
 
