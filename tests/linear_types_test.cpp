@@ -208,14 +208,35 @@ values integer_products(const operands &o, size_t m, const std::vector<float> &b
     return result;
 }
 
-// All that a layer may give: bf16 kernels may or may not round the sketch, but always the same way.
+// Kernels for few outputs leave the sketch in f32: f32 sums of int8 weights.
+values widened_products(const operands &o, size_t m, const std::vector<float> &bias) {
+    values result;
+    std::vector<quantized> w;
+    for (size_t n = 0; n < o.desc.N; ++n) w.push_back(quantize(o.w_of(n), o.columns));
+    for (size_t i = 0; i < m; ++i)
+        for (size_t n = 0; n < o.desc.N; ++n) {
+            const float *a = o.s_of(i, n);
+            double sum = 0, magnitude = 0, ties = 0;
+            for (size_t k = 0; k < o.columns; ++k) {
+                sum += a[k] * w[n].q[k];
+                magnitude += std::abs(a[k] * w[n].q[k]);
+                ties += std::abs(a[k]) * w[n].loose[k];
+            }
+            const double add = bias.empty() ? 0 : bias[n], eps = static_cast<double>(o.columns + 8) * f32_eps;
+            result.push_back(
+                {sum * w[n].scale + add, w[n].scale * (ties + eps * magnitude) + 8 * f32_eps * std::abs(add)});
+        }
+    return result;
+}
+
+// All that a layer may give: kernels may or may not round the sketch, but always the same way.
 std::vector<values> expectations(const problem &p, size_t m, matrix &x, bool dense) {
     const operands o(p, m, x, dense);
     switch (p.desc.weight_dtype) {
         case SS1_DTYPE_BF16:
             return {products(o, m, p.bias, true, true), products(o, m, p.bias, true, false)};
         case SS1_DTYPE_I8:
-            return {integer_products(o, m, p.bias)};
+            return {integer_products(o, m, p.bias), widened_products(o, m, p.bias)};
         default:
             return {products(o, m, p.bias, false, false)};
     }

@@ -212,10 +212,10 @@ typedef enum ss1_activation SS1_ENUM_INT {
  *   .step     V, a power of two that divides B_K; 0 = 16 for mixed; reference always has 8.
  *   .x_dtype  f32, bf16 or f16.   .y_dtype  f32 or bf16.   0 = f32.
  *   .weight_dtype  How the weights are held and multiplied; they are given as f32. 0 = f32.
- *              bf16: weights and the sketch of x rounded to bf16, sums in f32.
+ *              bf16: weights and, by some kernels, the sketch of x rounded to bf16; sums in f32.
  *              i8: weights round(z / s), one scale s for each output; the f32 sketch of each row of x is quantised
  *              the same way when it runs (dynamic, symmetric); exact sums in s32, so Kz <= 131072. A row with a NaN
- *              or an infinity gives NaN.
+ *              or an infinity gives NaN. Kernels for a few outputs keep the sketch in f32.
  *              Other values, and other backends than the CPU with other than f32, are SS1_ERROR_UNSUPPORTED.
  * A tied layer whose sketch would cost more than its products save (N of a few or a few dozen) is expanded to a dense
  * one when it is created; ss1_layer_info.kernels then says "expanded".

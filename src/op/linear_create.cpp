@@ -47,7 +47,7 @@ void choose_kernels(linear &l) {
     l.x_type = static_cast<dtype>(desc.x_dtype);
     l.y_type = static_cast<dtype>(desc.y_dtype);
     l.gemm = &select_gemm(static_cast<dtype>(desc.weight_dtype), desc.N, usable);
-    const bool integers = l.gemm->b == dtype::s8;
+    const bool integers = l.gemm->a == dtype::s8 || l.gemm->a == dtype::u8;
     // A dense layer's kernel reads x itself where type and padding allow.
     const bool direct = desc.c == 1 && l.x_type == l.gemm->a && !l.gemm->fused && desc.K % l.gemm->k_multiple == 0;
     if (!direct) l.sketch = &select_sketch(l.x_type, integers ? dtype::f32 : l.gemm->a, usable);
@@ -122,7 +122,7 @@ ss1_status fill_entries(linear &l) {
 ss1_status pack_weights(linear &l, const float *z, size_t ldz, const float *bias) {
     const size_t columns = l.tiles.tiles() * l.gemm->nt;
     SS1_TRY(l.packed.allocate(l.context, columns * l.ka * size_of(l.gemm->b)));
-    if (l.quantize) SS1_TRY(l.column_scale.allocate(l.context, columns * sizeof(float)));
+    if (l.gemm->b == dtype::s8) SS1_TRY(l.column_scale.allocate(l.context, columns * sizeof(float)));
     if (l.gemm->a == dtype::u8) SS1_TRY(l.column_start.allocate(l.context, columns * sizeof(int32_t)));
     pack_stored(l.map, z, ldz, l.tiles, *l.gemm, l.ka,
                 {l.packed.data(), l.column_scale.as<float>(), l.column_start.as<int32_t>()});
