@@ -27,7 +27,8 @@ __all__ = ["Context", "Error", "Layer", "Model", "Session", "Status", "expand", 
 _SCHEMES = {None: 0, "reference": 1, "mixed": 2}
 _ACTIVATIONS = {None: 0, "none": 0, "relu": 1, "gelu": 2, "gelu_tanh": 3, "tanh": 4, "sigmoid": 5, "silu": 6}
 _LOG_LEVELS = {None: 0, "error": 1, "warning": 2, "info": 3, "debug": 4}
-_NAMES = {"scheme": _SCHEMES, "activation": _ACTIVATIONS}
+_WEIGHT_DTYPES = {None: 0, "f32": 1, "bf16": 2, "i8": 4}
+_NAMES = {"scheme": _SCHEMES, "activation": _ACTIVATIONS, "weight_dtype": _WEIGHT_DTYPES}
 _DTYPES = {1: numpy.dtype(numpy.float32), 7: numpy.dtype(numpy.int64)}  # those that models take and give
 _DTYPE_NUMBERS = {dtype: number for number, dtype in _DTYPES.items()}
 _BLOCK_N_ALL = 2**32 - 1
@@ -117,13 +118,14 @@ def _matrix(name, array, shape, written=False):
     return array.ctypes.data, leading
 
 
-def _desc(K, N, c, scheme, seed, block_k, block_n, step, activation=None):
+def _desc(K, N, c, scheme, seed, block_k, block_n, step, activation=None, weight_dtype=None):
     """A resolved ss1_linear_desc and its number of stored columns."""
     desc = _capi.LinearDesc(
         K=_unsigned("K", K, 64), N=_unsigned("N", N, 64), c=_unsigned("c", c),
         scheme=_name_of("scheme", scheme, _SCHEMES), seed=_unsigned("seed", seed), block_k=_unsigned("block_k", block_k),
         block_n=_BLOCK_N_ALL if block_n == "all" else _unsigned("block_n", block_n), step=_unsigned("step", step),
-        activation=_name_of("activation", activation, _ACTIVATIONS))
+        activation=_name_of("activation", activation, _ACTIVATIONS),
+        weight_dtype=_name_of("weight_dtype", weight_dtype, _WEIGHT_DTYPES))
     stored_columns = ctypes.c_size_t()
     _check(_lib.ss1_linear_resolve(desc, stored_columns))
     return desc, stored_columns.value
@@ -218,16 +220,18 @@ class Layer(_Handle):
         layer(x[:, :1024], out=y)       # rows may lie apart, in x as in out
 
     For c = 1, z is the dense weight [N, K] and K may be left out. 0 and None stand for the library's defaults, which
-    layer.info shows resolved, with the kernels that were chosen. block_n may be "all". The weights are copied.
+    layer.info shows resolved, with the kernels that were chosen. block_n may be "all". The weights are copied;
+    weight_dtype "bf16" or "i8" rounds them, x and y stay float32.
     """
 
     def __init__(self, context, z, bias=None, *, K=None, c=1, scheme=None, seed=0, block_k=0, block_n=0, step=0,
-                 activation=None):
+                 activation=None, weight_dtype=None):
         _array("z", z, numpy.float32, 2)
         _require(K is not None or c == 1, "K: must be given for c > 1, the shape of z does not tell it")
         self._context = context
         self.K, self.N = z.shape[1] if K is None else K, z.shape[0]
-        desc, stored_columns = _desc(self.K, self.N, c, scheme, seed, block_k, block_n, step, activation)
+        desc, stored_columns = _desc(self.K, self.N, c, scheme, seed, block_k, block_n, step, activation,
+                                     weight_dtype)
         pointer, leading = _matrix("z", z, (self.N, stored_columns))
         weights = _capi.LinearWeights(z=pointer, ldz=leading)
         if bias is not None:

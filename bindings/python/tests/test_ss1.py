@@ -171,6 +171,16 @@ class Layer(TestCase):
         both = uniform(4, 256)
         self.refused("overlap", layer, both, out=both[:, :32])
 
+    def test_rounded_weights(self):
+        x, z = uniform(20, 300, seed=1), ss1.project(uniform(100, 300, seed=2), c=2)
+        exact = ss1.Layer(self.context, z, K=300, c=2)(x)
+        for weight_dtype, bound in (("bf16", 0.005), ("i8", 0.02)):
+            layer = ss1.Layer(self.context, z, K=300, c=2, weight_dtype=weight_dtype)
+            error = numpy.linalg.norm(layer(x) - exact) / numpy.linalg.norm(exact)
+            self.assertTrue(1e-4 < error < bound, (weight_dtype, error))
+            self.assertEqual(layer.info["desc"]["weight_dtype"], weight_dtype)
+        self.refused("weight_dtype='f64'", ss1.Layer, self.context, z, K=300, c=2, weight_dtype="f64")
+
     def test_many_threads_share_a_layer(self):
         layer, _, _ = self.layer(MAPPINGS[2])
         inputs = [uniform(20, layer.K, seed=seed) for seed in range(4)]
