@@ -8,9 +8,10 @@
 //   - the tiles of a block are stored one by one among the first products of the next block (+7 to +9 points), and
 //     converted a block later, a few rows in each step (73 -> 83 at k = 256): two blocks of sums wait in L1.
 //   - no software prefetch of b: into L2 it costs 3 to 70 % where b is there, and 15 % where it is not (M <= 16).
-// Measured here, M = 256, N = 1024, bf16 to bf16: 67, 61 and 44 % of the ceiling at k = 512, 256 and 128; the goal is 85.
-// Without the writing of y it is 91, 88 and 79: 15 points are the conversion, which shares a port with the products, 8
-// stores to L1, 7 y's misses. Beside a busy hyperthread the bare loop itself reaches 50 %, this 43, 43 and 35.
+// Measured here, M = 256, N = 1024, bf16 to bf16: 67, 61 and 44 % of the ceiling at k = 512, 256 and 128; the goal
+// is 85. Without the writing of y it is 91, 88 and 79: 15 points are the conversion, which shares a port with the
+// products, 8 stores to L1, 7 y's misses. Beside a busy hyperthread the bare loop itself reaches 50 %, this 43, 43
+// and 35.
 #include <immintrin.h>
 
 #include <cstddef>

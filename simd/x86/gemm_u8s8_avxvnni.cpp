@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "kernels.hpp"
+#include "x86/sums_avx2.hpp"
 
 namespace ss1 {
 namespace {
@@ -23,26 +24,6 @@ inline __m256i broadcast(const uint8_t *a) noexcept {
 
 inline __m256i load(const void *p) noexcept {
     return _mm256_loadu_si256(static_cast<const __m256i *>(p));
-}
-
-// The lanes of 8 columns that exist.
-inline __m256i mask_of(size_t count) noexcept {
-    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32(count < 8 ? static_cast<int>(count) : 8), lanes);
-}
-
-// 8 sums of one row to y. maxps gives its second operand if either is NaN.
-inline void finish(const int32_t *sum, __m256 row_scale, __m256 column_scale, __m256 bias, bool relu, float *y,
-                   size_t count) noexcept {
-    const __m256i values = load(sum);
-    const __m256 scaled = _mm256_mul_ps(_mm256_mul_ps(row_scale, column_scale), _mm256_cvtepi32_ps(values));
-    __m256 value = _mm256_add_ps(scaled, bias);
-    if (relu) value = _mm256_max_ps(_mm256_setzero_ps(), value);
-    if (count >= 8) {
-        _mm256_storeu_ps(y, value);
-    } else {
-        _mm256_maskstore_ps(y, mask_of(count), value);
-    }
 }
 
 // `rows` x `tiles` tiles of y from column j on.
@@ -85,7 +66,7 @@ inline void block(const gemm_args &g, size_t j) noexcept {
         const __m256 bias = g.bias ? _mm256_loadu_ps(g.bias + column) : _mm256_setzero_ps();
         float *y = static_cast<float *>(g.y) + column;
         for (size_t i = 0; i < rows; i++)
-            finish(sums[i][v], _mm256_set1_ps(g.row_scale[i]), scale, bias, g.relu, y + i * g.ldy, g.n - column);
+            finish(load(sums[i][v]), _mm256_set1_ps(g.row_scale[i]), scale, bias, g.relu, y + i * g.ldy, g.n - column);
     }
 }
 
