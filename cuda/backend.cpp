@@ -118,7 +118,7 @@ ss1_status layer_create_checked(const ss1_context *context, const ss1_linear_des
     l->tiles = {desc.N, width, width};
     std::vector<float> packed(l->tiles.tiles() * map.stored_columns * width);
     const gemm_kernel columns = {
-        nullptr, nullptr, isa::none, dtype::f32, dtype::f32, false, 1, static_cast<uint32_t>(width), 1, 1};
+        nullptr, nullptr, isa::none, dtype::f32, dtype::f32, false, 1, static_cast<uint32_t>(width), 1, 1, 0};
     pack_stored(map, weights.z, weights.ldz, l->tiles, columns, map.stored_columns, {packed.data(), nullptr, nullptr});
     std::vector<sketch_entry> entries;
     for (size_t j = 0; j < l->n_sketches; ++j)
@@ -166,9 +166,9 @@ ss1_status multiply(const layer &l, const float *x, size_t ldx, float *y, size_t
         size_t lda = ldx;
         if (l.n_sketches) {
             const sketch_entry *entries = l.entries.as<sketch_entry>() + tile * groups * map.desc.c;
-            SS1_CUDA(
-                sketch({x, sketched.as<float>(), entries, m, map.desc.K, ldx, kz, map.desc.block_k, map.desc.c, groups},
-                       stream));
+            SS1_CUDA(sketch(
+                {x, sketched.as<float>(), entries, m, map.desc.K, ldx, kz, map.desc.block_k, map.desc.c, groups, 1, 0},
+                stream));
             a = sketched.as<float>();
             lda = kz;
         }

@@ -12,15 +12,17 @@ __global__ void sketch_kernel_f32(sketch_args a) {
     const size_t column = size_t{blockIdx.x} * blockDim.x + threadIdx.x;
     if (column >= a.groups * a.block_k) return;
     const size_t g = column / a.block_k, u = column % a.block_k;
+    const float *from = static_cast<const float *>(a.x);
+    float *to = static_cast<float *>(a.s);
     for (size_t i = blockIdx.y; i < a.m; i += gridDim.y) {
         float sum = 0;
         for (size_t q = 0; q < a.c; ++q) {
             const sketch_entry e = a.entries[g * a.c + q];
             const size_t k = (g * a.c + q) * a.block_k + (u + e.rotation) % a.block_k;
-            const float x = k < a.k ? a.x[i * a.ldx + k] : 0.0f;
+            const float x = k < a.k ? from[i * a.ldx + k] : 0.0f;
             sum += e.negative ? -x : x;
         }
-        a.s[i * a.lds + column] = sum;
+        to[i * a.lds + column] = sum;
     }
 }
 
