@@ -158,8 +158,10 @@ struct epilogue {
         const place &p = places[which];
         const float *row = sums[which] + from * columns;
         auto *y = static_cast<typename Y::element *>(g.y) + (p.i + from) * g.ldy + p.j;
-        auto *r = static_cast<const typename Y::element *>(g.residual) + (p.i + from) * g.ldr + p.j;
-        for (size_t i = from; i < to; i++, row += columns, y += g.ldy, r += g.ldr) {
+        // Without a residual r is never read, but must not be computed from NULL.
+        const size_t ldr = g.residual ? g.ldr : g.ldy;
+        auto *r = static_cast<const typename Y::element *>(g.residual ? g.residual : g.y) + (p.i + from) * ldr + p.j;
+        for (size_t i = from; i < to; i++, row += columns, y += g.ldy, r += ldr) {
 #pragma GCC unroll 2
             for (size_t v = 0; v < columns; v += 32) {
                 if (wide && !whole && !p.mask[v / 32]) break;

@@ -54,9 +54,9 @@ inline void block(const gemm_args &g, size_t j, widened &wide) noexcept {
     __m256i acc[rows][2 * tiles];
 #pragma GCC unroll 8
     for (size_t v = 0; v < 2 * tiles; v++) {
-        const int32_t *from = g.column_start + j + 8 * v;
-        const __m256i start =
-            g.column_start ? _mm256_loadu_si256(reinterpret_cast<const __m256i *>(from)) : _mm256_setzero_si256();
+        const __m256i start = g.column_start
+                                  ? _mm256_loadu_si256(reinterpret_cast<const __m256i *>(g.column_start + j + 8 * v))
+                                  : _mm256_setzero_si256();
 #pragma GCC unroll 6
         for (size_t i = 0; i < rows; i++) acc[i][v] = start;
     }
