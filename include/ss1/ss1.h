@@ -335,7 +335,7 @@ typedef struct ss1_tower ss1_tower;
 /**
  * Create a tower: layers that run one behind the other, such as an MLP. Rows go through all of them block by block, so
  * that what is between two layers stays in the core's cache; with few rows on many threads, and on other backends than
- * the CPU, layer by layer. Every row's bits are those of the layers run one by one. Immutable, may be run by many threads.
+ * the CPU, layer by layer. Every row's bits are those of the layers run one by one. Immutable; many threads may run it.
  * @param layers  [n] of one context; N and y_dtype of each are K and x_dtype of the next. Not owned: they must outlive
  *                the tower. One layer may occur more than once.
  * @param n       At least 1.
@@ -344,7 +344,7 @@ typedef struct ss1_tower ss1_tower;
  */
 SS1_API ss1_status ss1_tower_create(const ss1_layer *const *layers, size_t n, ss1_tower **tower);
 
-/** Destroy a tower, not its layers, and set *tower to NULL; accepts NULL and pointers to NULL. No run may be under way. */
+/** Destroy a tower, not its layers, and set *tower to NULL; accepts NULL and pointers to NULL. No run may be active. */
 SS1_API void ss1_tower_destroy(ss1_tower **tower);
 
 /** BYTES of scratch that a run of up to m rows needs; 0 for a NULL tower. Grows with m only up to a bound. */
