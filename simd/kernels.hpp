@@ -60,6 +60,7 @@ struct activation_kernel {
 //   act    ReLU if relu, else nothing. Rows with `fused` also call `activate` on blocks of the sums unless it is NULL,
 //          add `residual` (type of y, ldr elements; may be y itself) unless it is NULL, and write bf16 if y_bf16. For
 //          the other rows activate and residual are NULL and y is f32.
+//   b_beyond_l2  a hint to rows with `fused`: b comes from L3 or memory
 //   bias, column_scale, column_start: of ceil(n/nt)*nt elements that may be read, but bias of n if a is f32
 //   y      [m, n] row-major, ldy elements; nothing outside [0,m) x [0,n) is written
 // Each output is one chain in ascending k, whatever m, n and the position of the row: its bits depend on the row and
@@ -74,7 +75,7 @@ struct gemm_args {
     const void *residual;
     void (*activate)(const activation_args &) noexcept;
     size_t m, n, k, lda, ldb, ldy, ldr;
-    bool accumulate, relu, y_bf16;
+    bool accumulate, relu, y_bf16, b_beyond_l2;
 };
 struct gemm_kernel {
     const char *name;

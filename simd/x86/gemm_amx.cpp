@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // GEMM on AMX tiles, bf16 and int8: the same bytes, another dot product. 32 rows x 32 columns in 2x2 tiles; 16 rows and
-// fewer take 64 columns in 1x4 tiles. One step is 64 bytes of k: 32 bf16 or 64 int8.
+// fewer take 64 columns in 1x4 tiles. One step is 64 bytes of k: 32 bf16 or 64 int8. b is packed by 16 columns, so that
+// a step of them is one tile, 1 KB in a row: lines that alternate between two tiles load 15 to 20 % slower in M <= 16.
 //
 // What a prototype measured, in % of the tile ceiling at 512 bf16 of k with b streaming from L2:
 //   - load B0 B1 A0 A1, then four products: 97; loads among the products: 76.
 //   - b by tileloaddt1, a by tileloadd. A panel of at most 32 KB and a block of b of at most 1 MB are up to the caller.
 //   - the tiles of a block are stored one by one among the first products of the next block (+7 to +9 points), and
 //     converted a block later, a few rows in each step (73 -> 83 at k = 256): two blocks of sums wait in L1.
-//   - no software prefetch of b: into L2 it costs 3 to 70 % where b is there, and 15 % where it is not (M <= 16).
+// The rate of tiles has two states, 7.5 and 18 ns a product (a hyperthread beside this one). GB/s of b read in them:
+//                                    1 MB, in L2: 2x2   1x4      3 MB, in L3: 2x2   1x4   plain loads
+//   as it is                                  70/16    110/26             21/10   21/13   22/18
+//   prefetched to L1, 1 KB ahead              46/20     67/35             20/14   21/17
+// So b is prefetched where it is known to be beyond L2, by the rows that meet it first.
 // Measured here, M = 256, N = 1024, bf16 to bf16: 67, 61 and 44 % of the ceiling at k = 512, 256 and 128; the goal
 // is 85. Without the writing of y it is 91, 88 and 79: 15 points are the conversion, which shares a port with the
 // products, 8 stores to L1, 7 y's misses. Beside a busy hyperthread the bare loop itself reaches 50 %, this 43, 43
@@ -22,9 +27,9 @@
 namespace ss1 {
 namespace {
 
-constexpr size_t step_bytes = 64;         // of one row of a
-constexpr size_t tile_b_stride = 128;     // 32 columns of 4 bytes
-constexpr size_t step_b_bytes = 2048;     // of a packed tile of 32 columns
+constexpr size_t step_bytes = 64;  // of one row of a
+constexpr size_t tile_columns = 16;
+constexpr size_t tile_bytes = 1024;       // of b: one step of 16 columns
 constexpr size_t block_floats = 32 * 32;  // = 16 * 64
 
 // Tiles: 0-3 sums, 4-5 a, 6-7 b (1x4: 4 is a, 5-7 are b in turn).
@@ -119,12 +124,16 @@ struct epilogue {
         places[which] = {i, j, rows, {below(left), left > 32 ? below(left - 32) : 0}};
     }
 
-    // What 16 sums stand for, before an activation.
-    __m512 value(__m512 sum, size_t j, __m512 row_scale) const noexcept {
+    // What 16 sums stand for, before an activation. A block may reach 16 columns beyond the last packed tile.
+    template <bool whole>
+    __m512 value(__m512 sum, size_t j, __mmask16 mask, __m512 row_scale) const noexcept {
+        const auto read = [mask](const float *p) {
+            return whole ? _mm512_loadu_ps(p) : _mm512_maskz_loadu_ps(mask, p);
+        };
         if constexpr (integers)
-            sum = _mm512_mul_ps(_mm512_mul_ps(row_scale, _mm512_loadu_ps(g.column_scale + j)),
+            sum = _mm512_mul_ps(_mm512_mul_ps(row_scale, read(g.column_scale + j)),
                                 _mm512_cvtepi32_ps(_mm512_castps_si512(sum)));
-        return g.bias ? _mm512_add_ps(sum, _mm512_loadu_ps(g.bias + j)) : sum;
+        return g.bias ? _mm512_add_ps(sum, read(g.bias + j)) : sum;
     }
     __m512 row_scale(size_t i) const noexcept {
         return integers ? _mm512_set1_ps(g.row_scale[i]) : _mm512_setzero_ps();
@@ -136,7 +145,8 @@ struct epilogue {
         for (size_t i = 0; i < p.rows; i++)
             for (size_t v = 0; v < columns && p.mask[v / 32]; v += 16) {
                 float *at = sums[which] + i * columns + v;
-                _mm512_store_ps(at, value(_mm512_load_ps(at), p.j + v, row_scale(p.i + i)));
+                const auto mask = static_cast<__mmask16>(p.mask[v / 32] >> v % 32);
+                _mm512_store_ps(at, value<false>(_mm512_load_ps(at), p.j + v, mask, row_scale(p.i + i)));
             }
         g.activate({sums[which], p.rows, columns, columns});
     }
@@ -167,8 +177,10 @@ struct epilogue {
                 if (wide && !whole && !p.mask[v / 32]) break;
                 __m512 low = _mm512_load_ps(row + v), high = _mm512_load_ps(row + v + 16);
                 if (!g.activate) {
-                    low = value(low, p.j + v, row_scale(p.i + i));
-                    high = value(high, p.j + v + 16, row_scale(p.i + i));
+                    const auto mask_low = static_cast<__mmask16>(p.mask[v / 32]);
+                    const auto mask_high = static_cast<__mmask16>(p.mask[v / 32] >> 16);
+                    low = value<whole>(low, p.j + v, mask_low, row_scale(p.i + i));
+                    high = value<whole>(high, p.j + v + 16, mask_high, row_scale(p.i + i));
                 }
                 if (g.relu) {  // maxps gives its second operand if either is NaN
                     low = _mm512_max_ps(_mm512_setzero_ps(), low);
@@ -180,15 +192,24 @@ struct epilogue {
     }
 };
 
+// A tile of b, where it lies and, if wanted, the one behind it on its way to L1.
+template <bool prefetch, int t>
+inline void stream_b(const char *b) noexcept {
+    stream<t>(b, step_bytes);
+    if constexpr (prefetch)
+        for (size_t line = 0; line < tile_bytes; line += 64) _mm_prefetch(b + tile_bytes + line, _MM_HINT_T0);
+}
+
 // All sums of the 32 (wide: 16) rows at a for the 32 (64) columns of one block, through `steps` steps. The sums of the
-// block before are stored in the first step to `previous` (NULL: there is none); `during` runs in each step.
-template <bool integers, class F>
-inline void block_2x2(const gemm_args &g, const char *a, const char *b, size_t steps, float *previous,
+// block before are stored in the first step to `previous` (NULL: there is none); `during` runs in each step. b[i] are
+// the packed tiles: those of columns that do not exist are the first once more.
+template <bool integers, bool prefetch, class F>
+inline void block_2x2(const gemm_args &g, const char *a, const char *const (&b)[4], size_t steps, float *previous,
                       F &&during) noexcept {
     const size_t lda = g.lda * (integers ? 1 : 2);
-    const char *a1 = a + 16 * lda;
-    stream<6>(b, tile_b_stride);
-    stream<7>(b + 64, tile_b_stride);
+    const char *a1 = a + 16 * lda, *b0 = b[0], *b1 = b[1];
+    stream_b<prefetch, 6>(b0);
+    stream_b<prefetch, 7>(b1);
     load<4>(a, lda);
     load<5>(a1, lda);
     if (previous) store<0>(previous, 128);
@@ -205,11 +226,12 @@ inline void block_2x2(const gemm_args &g, const char *a, const char *b, size_t s
     product<integers, 3, 5, 7>();
     during(0);
     for (size_t s = 1; s < steps; s++) {
-        b += step_b_bytes;
+        b0 += tile_bytes;
+        b1 += tile_bytes;
         a += step_bytes;
         a1 += step_bytes;
-        stream<6>(b, tile_b_stride);
-        stream<7>(b + 64, tile_b_stride);
+        stream_b<prefetch, 6>(b0);
+        stream_b<prefetch, 7>(b1);
         load<4>(a, lda);
         load<5>(a1, lda);
         product<integers, 0, 4, 6>();
@@ -220,11 +242,12 @@ inline void block_2x2(const gemm_args &g, const char *a, const char *b, size_t s
     }
 }
 
-// b1 is NULL where only 32 columns are left.
-template <bool integers, class F>
-inline void block_1x4(const gemm_args &g, const char *a, const char *b, const char *b1, size_t steps, float *previous,
+template <bool integers, bool prefetch, class F>
+inline void block_1x4(const gemm_args &g, const char *a, const char *const (&b)[4], size_t steps, float *previous,
                       F &&during) noexcept {
     const size_t lda = g.lda * (integers ? 1 : 2);
+    const char *b0 = b[0], *b1 = b[1], *b2 = b[2], *b3 = b[3];
+    const bool whole = b2 != b0;  // else two tiles at most are left
     if (previous) {
         store<0>(previous, 256);
         store<1>(previous + 16, 256);
@@ -236,19 +259,21 @@ inline void block_1x4(const gemm_args &g, const char *a, const char *b, const ch
     zero<2>();
     zero<3>();
     for (size_t s = 0; s < steps; s++) {
-        stream<6>(b, tile_b_stride);
-        stream<7>(b + 64, tile_b_stride);
+        stream_b<prefetch, 6>(b0);
+        stream_b<prefetch, 7>(b1);
         load<4>(a, lda);
-        if (b1) stream<5>(b1, tile_b_stride);
+        if (whole) stream_b<prefetch, 5>(b2);
         product<integers, 0, 4, 6>();
         product<integers, 1, 4, 7>();
-        if (b1) {
-            stream<6>(b1 + 64, tile_b_stride);
+        if (whole) {
+            stream_b<prefetch, 6>(b3);
             product<integers, 2, 4, 5>();
             product<integers, 3, 4, 6>();
-            b1 += step_b_bytes;
         }
-        b += step_b_bytes;
+        b0 += tile_bytes;
+        b1 += tile_bytes;
+        b2 += tile_bytes;
+        b3 += tile_bytes;
         a += step_bytes;
         during(s);
     }
@@ -265,12 +290,13 @@ struct walker {
     explicit walker(const gemm_args &g) noexcept : out(g) {}
 
     // Rows [i0, i0 + rows).
+    template <bool prefetch>
     void rows(size_t i0, size_t rows) noexcept {
         const gemm_args &g = out.g;
         const size_t steps = g.k * size / step_bytes, rows_a_step = (block_rows + steps - 1) / steps;
         const char *a = static_cast<const char *>(g.a) + i0 * g.lda * size;
         const char *b = static_cast<const char *>(g.b);
-        for (size_t j = 0; j < g.n; j += columns) {
+        for (size_t j = 0; j < g.n; j += columns, b += columns / tile_columns * g.ldb * size) {
             const size_t parity = blocks & 1;
             // Block blocks - 2 waits in sums[parity], block blocks - 1 in the tiles.
             float *previous = blocks > 0 ? out.sums[!parity] : nullptr;
@@ -279,14 +305,14 @@ struct walker {
             const auto during = [&](size_t s) {
                 if (pending) out.write(parity, s * rows_a_step, (s + 1) * rows_a_step);
             };
+            const char *tiles[4];
+            for (size_t t = 0; t < 4; t++) tiles[t] = j + t * tile_columns < g.n ? b + t * g.ldb * size : b;
             if constexpr (wide) {
-                const char *b1 = j + 32 < g.n ? b + g.ldb * size : nullptr;
-                block_1x4<integers>(g, a, b, b1, steps, previous, during);
+                block_1x4<integers, prefetch>(g, a, tiles, steps, previous, during);
             } else {
-                block_2x2<integers>(g, a, b, steps, previous, during);
+                block_2x2<integers, prefetch>(g, a, tiles, steps, previous, during);
             }
             out.note(parity, i0, j, rows);
-            b += (columns / 32) * g.ldb * size;
             blocks++;
         }
     }
@@ -314,12 +340,15 @@ void gemm_to(const gemm_args &g) noexcept {
     const size_t tail = g.m % 32, narrow = tail <= 16 ? tail : 0, tall = g.m - narrow;
     if (tall > 0) {
         walker<integers, false, Y> walk(g);
-        for (size_t i = 0; i < tall; i += 32) walk.rows(i, tall - i < 32 ? tall - i : 32);
+        const size_t first = tall < 32 ? tall : 32;
+        g.b_beyond_l2 ? walk.template rows<true>(0, first) : walk.template rows<false>(0, first);
+        for (size_t i = 32; i < tall; i += 32) walk.template rows<false>(i, tall - i < 32 ? tall - i : 32);
         walk.finish();
     }
     if (narrow > 0) {
         walker<integers, true, Y> walk(g);
-        walk.rows(tall, narrow);
+        const bool first = tall == 0;
+        first &&g.b_beyond_l2 ? walk.template rows<true>(tall, narrow) : walk.template rows<false>(tall, narrow);
         walk.finish();
     }
 }

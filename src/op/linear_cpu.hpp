@@ -32,6 +32,8 @@ struct linear {
 
     tiling tiles{};
     size_t k_block = 0, tile_block = 0, row_block = 0;
+    size_t tiles_at_once = 1;  // that the kernel multiplies with a panel: blocks and tasks hold whole groups
+    bool beyond_l2 = false;    // the packed weights: no run finds them there
 
     buffer entries, packed, bias, column_scale, column_start;
     std::string kernels;

@@ -90,7 +90,10 @@ void choose_blocking(linear &l) {
     l.tiles = {map.desc.N, l.n_sketches > 1 ? map.desc.block_n : map.desc.N, nt};
     l.k_block = whole_k ? l.ka : round_up(ceil_div(l.ka, ceil_div(l.ka, max_k_block)), l.gemm->kr);
     const size_t weight_block = l.gemm->fused ? l2 / 2 : l2 / 8 * 3;
-    l.tile_block = std::clamp<size_t>(weight_block / (l.k_block * nt * size_of(l.gemm->b)), 1, l.tiles.tiles());
+    l.beyond_l2 = l.tiles.tiles() * nt * l.ka * size_of(l.gemm->b) > l2;
+    l.tiles_at_once = l.gemm->fused ? 2 : 1;
+    const size_t group_bytes = l.tiles_at_once * nt * l.k_block * size_of(l.gemm->b);
+    l.tile_block = std::min(std::max<size_t>(weight_block / group_bytes, 1) * l.tiles_at_once, l.tiles.tiles());
     const size_t sums_row = l.n_sketches * l.lda * sizeof(float);
     l.sums_rows = std::clamp<size_t>(sums_bytes / sums_row, 1, 32);
     if (l.gemm->fused) {

@@ -49,7 +49,8 @@ double task_cost(const linear &l, size_t m, size_t row_tasks, size_t tile_tasks)
     // One byte from L3 at 25 GB/s, against an FMA at 50-90 a ns (f32) or 1000 a ns (tiles).
     const double read_cost = l.gemm->fused ? 40 : 2;
     const double rows = static_cast<double>(ceil_div(m, row_tasks));
-    const double tiles = static_cast<double>(ceil_div(l.tiles.tiles(), tile_tasks));
+    const size_t steps = ceil_div(ceil_div(l.tiles.tiles(), l.tiles_at_once), tile_tasks);
+    const double tiles = static_cast<double>(std::min(l.tiles.tiles(), steps * l.tiles_at_once));
     const double sketches = std::ceil(tiles / static_cast<double>(l.tiles.tiles_per_segment()));
     const double columns = tiles * static_cast<double>(l.gemm->nt), ka = static_cast<double>(l.ka);
     const double x_bytes = static_cast<double>(l.map.desc.K * size_of(l.x_type));
@@ -67,7 +68,7 @@ plan make_plan(const linear &l, size_t m) {
     plan p = {1, 1, m};
     double best = task_cost(l, m, 1, 1);
     for (size_t row_tasks = 1; row_tasks <= std::min(wanted, ceil_div(m, l.gemm->mr)); ++row_tasks) {
-        const size_t tile_tasks = std::min(wanted / row_tasks, l.tiles.tiles());
+        const size_t tile_tasks = std::min(wanted / row_tasks, ceil_div(l.tiles.tiles(), l.tiles_at_once));
         const double cost = task_cost(l, m, row_tasks, tile_tasks);
         if (cost < best) {
             best = cost;
@@ -157,6 +158,7 @@ void multiply_fused(const task_state &t, rows_of_a rows, size_t m0, size_t m1, s
     gemm_args g = tile_args(t, t0, t1, 0, l.ka);
     const size_t n0 = l.tiles.first_column(t0), y_size = size_of(l.y_type);
     g.activate = l.activate ? l.activate->run : nullptr;
+    g.b_beyond_l2 = l.beyond_l2;
     g.y_bf16 = l.y_type == dtype::bf16;
     g.a = rows.a;
     g.lda = rows.lda;
@@ -273,9 +275,12 @@ ss1_status linear_run(const void *state, const ss1_linear_args *args) noexcept {
     const linear &l = *static_cast<const linear *>(state);
     const plan p = make_plan(l, args->m);
     const size_t tiles = l.tiles.tiles(), bytes = linear_task_bytes(l, p.rows);
+    const auto first_tile = [&](size_t task) {
+        return std::min(tiles, ceil_div(tiles, l.tiles_at_once) * task / p.tile_tasks * l.tiles_at_once);
+    };
     parallel(l.context, p.row_tasks * p.tile_tasks, [&](size_t task) {
         const size_t row_task = task / p.tile_tasks, tile_task = task % p.tile_tasks;
-        const size_t t0 = tiles * tile_task / p.tile_tasks, t1 = tiles * (tile_task + 1) / p.tile_tasks;
+        const size_t t0 = first_tile(tile_task), t1 = first_tile(tile_task + 1);
         const size_t m0 = std::min(args->m, row_task * p.rows), m1 = std::min(args->m, m0 + p.rows);
         if (m0 < m1) run_task(l, *args, static_cast<char *>(args->scratch) + task * bytes, m0, m1, t0, t1);
     });
