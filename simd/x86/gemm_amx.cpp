@@ -21,6 +21,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "kernels.hpp"
 
@@ -335,8 +336,46 @@ struct walker {
     }
 };
 
+// One row for 64 columns, exact as the tiles' sums are. The instruction wants a without sign: a + 128, and 128 times
+// the sum of b is taken off again.
+inline void sum_row(const int8_t *a, const char *const (&b)[4], size_t steps, float *sums) noexcept {
+    const __m512i offset = _mm512_set1_epi8(static_cast<char>(128));
+    __m512i sum[4] = {}, excess[4] = {};
+    for (size_t quad = 0; quad < steps * 16; quad++) {
+        int four;
+        std::memcpy(&four, a + quad * 4, sizeof four);
+        const __m512i k = _mm512_xor_si512(_mm512_set1_epi32(four), offset);
+#pragma GCC unroll 4
+        for (size_t t = 0; t < 4; t++) {
+            const __m512i v = _mm512_load_si512(b[t] + quad * 64);
+            sum[t] = _mm512_dpbusd_epi32(sum[t], k, v);
+            excess[t] = _mm512_dpbusd_epi32(excess[t], offset, v);
+        }
+    }
+    for (size_t t = 0; t < 4; t++) _mm512_store_si512(sums + t * 16, _mm512_sub_epi32(sum[t], excess[t]));
+}
+
+// One row of integers without tiles: 93 or 53 GB/s of b from L2, tiles 110 or 26. (bf16 widened in registers would read
+// 70 or 54.)
+template <class Y>
+void gemm_row(const gemm_args &g) noexcept {
+    epilogue<true, true, Y> out(g);
+    const size_t steps = g.k / step_bytes;
+    const auto *b = static_cast<const char *>(g.b);
+    for (size_t j = 0; j < g.n; j += 64, b += 4 * g.ldb) {
+        const char *tiles[4];
+        for (size_t t = 0; t < 4; t++) tiles[t] = j + t * tile_columns < g.n ? b + t * g.ldb : b;
+        sum_row(static_cast<const int8_t *>(g.a), tiles, steps, out.sums[0]);
+        out.note(0, 0, j, 1);
+        if (g.activate) out.open(0);
+        out.write(0, 0, 1);
+    }
+}
+
 template <bool integers, class Y>
 void gemm_to(const gemm_args &g) noexcept {
+    if constexpr (integers)
+        if (g.m == 1) return gemm_row<Y>(g);
     const size_t tail = g.m % 32, narrow = tail <= 16 ? tail : 0, tall = g.m - narrow;
     if (tall > 0) {
         walker<integers, false, Y> walk(g);
