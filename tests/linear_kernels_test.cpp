@@ -416,7 +416,10 @@ TEST_CASE("sketch: any rotation, every block length and tail, one or several") {
                     check_sketch(kernel, {3, k, block_k, c}, random);
             }
         check_sketch(kernel, {2, 479, 64, 4, 8}, random);
-        check_sketch(kernel, {2, 3000, 256, 16, 2}, random);  // a group beyond what kernels buffer
+        // Beyond what kernels buffer: of a group for several sketches; of many groups; of one group.
+        check_sketch(kernel, {2, 3000, 256, 16, 2}, random);
+        check_sketch(kernel, {2, 19195, 16, 2}, random);
+        check_sketch(kernel, {2, 35833, 256, 70}, random);
     });
 }
 

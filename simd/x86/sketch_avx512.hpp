@@ -3,7 +3,9 @@
 // by. Rows are the outer loop, so x is read from front to back; the entries of all groups stay in L1.
 //
 // One sketch: sums are made of pairs of 16 lanes from the 32 neighbours of a block. bf16 pairs are the even and the odd
-// elements, so that widening is one shift and one mask for 32 elements; 4 arithmetic instructions for 32 in all.
+// elements, so that widening is one shift and one mask for 32 elements; 4 arithmetic instructions for 32 in all. Where
+// they lie, wraps and the end of x included, is found once for all rows: masks made anew for each row were more work
+// than the sums.
 // Several sketches: each group of x is widened once into L1, every block twice in a row, so that a rotated block is
 // there without a wrap; a sketch then is one load and one FMA for 16 elements.
 #pragma once
@@ -26,8 +28,15 @@ struct pair {
     __m512 first, second;
 };
 
-// Loads of 32 elements of which those outside of `mask` are zero and not touched; how they fall into the two halves is
-// the type's own business, and join() undoes it.
+// 32 elements as they lie in memory: lanes of `front` from one place, lanes of `back` from another; others are zero.
+// Nothing else is touched.
+struct piece {
+    ptrdiff_t front, back;  // of lane 0, in elements from the row's start; the latter may be negative
+    __mmask32 front_lanes, back_lanes;
+};
+
+// Loads of 32 elements: all, those in `mask` (the others are zero and not touched), or a piece. How they fall into the
+// two halves is the type's own business, and a store undoes it.
 struct load_f32 {
     using element = float;
     static constexpr bool interleaved = false;
@@ -36,7 +45,23 @@ struct load_f32 {
         return {_mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), x),
                 _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> 16), x + 16)};
     }
+    static pair gathered(const element *x, const piece &p) noexcept {
+        return {half(x + p.front, x + p.back, p.front_lanes, p.back_lanes),
+                half(x + p.front + 16, x + p.back + 16, p.front_lanes >> 16, p.back_lanes >> 16)};
+    }
+    static __m512 half(const element *front, const element *back, __mmask32 front_lanes,
+                       __mmask32 back_lanes) noexcept {
+        const auto first = static_cast<__mmask16>(front_lanes), second = static_cast<__mmask16>(back_lanes);
+        if (first == 0xffff) return _mm512_loadu_ps(front);
+        if (second == 0xffff) return _mm512_loadu_ps(back);
+        return _mm512_mask_loadu_ps(_mm512_maskz_loadu_ps(first, front), second, back);
+    }
 };
+
+// Both parts of a piece of 2-byte elements.
+inline __m512i gather_words(const uint16_t *x, const piece &p) noexcept {
+    return _mm512_mask_loadu_epi16(_mm512_maskz_loadu_epi16(p.front_lanes, x + p.front), p.back_lanes, x + p.back);
+}
 
 struct load_bf16 {
     using element = uint16_t;
@@ -47,6 +72,7 @@ struct load_bf16 {
     }
     static pair whole(const element *x) noexcept { return widen(_mm512_loadu_si512(x)); }
     static pair masked(const element *x, __mmask32 mask) noexcept { return widen(_mm512_maskz_loadu_epi16(mask, x)); }
+    static pair gathered(const element *x, const piece &p) noexcept { return widen(gather_words(x, p)); }
 };
 
 struct load_f16 {
@@ -57,6 +83,7 @@ struct load_f16 {
     }
     static pair whole(const element *x) noexcept { return widen(_mm512_loadu_si512(x)); }
     static pair masked(const element *x, __mmask32 mask) noexcept { return widen(_mm512_maskz_loadu_epi16(mask, x)); }
+    static pair gathered(const element *x, const piece &p) noexcept { return widen(gather_words(x, p)); }
 };
 
 // Stores of the lanes in `mask` of 32 sums in the order of memory.
@@ -79,54 +106,95 @@ struct store_bf16 {
     using element = uint16_t;
     template <bool interleaved>
     static void run(element *s, pair v, __mmask32 mask) noexcept {
-        __m512i h;
-        if constexpr (interleaved) {  // each half as 16 words; the odd ones move up
-            const __m256i even = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v.first));
-            const __m256i odd = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v.second));
-            h = _mm512_or_si512(_mm512_cvtepu16_epi32(even), _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16));
-        } else {
-            h = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(v.second, v.first));
+        __m512i h = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(v.second, v.first));
+        if constexpr (interleaved) {
+            alignas(64) static constexpr uint16_t order[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                                               21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                                               11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+            h = _mm512_permutexvar_epi16(_mm512_load_si512(order), h);
         }
         _mm512_mask_storeu_epi16(s, mask, h);
     }
 };
 #endif
 
-// x[(first + lane) mod block_k] for 32 lanes, zero where that is `exist` or more. What wraps is loaded in parts by
-// masked loads: no shuffle, any rotation. A block of 16 fills the low lanes only.
-template <class X, size_t block_k>
-inline pair load_rotated(const typename X::element *x, size_t first, size_t exist) noexcept {
-    if (block_k >= 32 && first + 32 <= block_k && first + 32 <= exist) return X::whole(x + first);
-    constexpr size_t lanes = block_k < 32 ? block_k : 32;
-    const size_t end = block_k - first;  // lanes before the wrap
-    pair front = X::masked(x + first, first < exist ? below(exist - first) & below(end) & below(lanes) : 0);
-    if (end >= lanes) return front;
-    const pair back = X::masked(x - end, below(end + exist) & ~below(end) & below(lanes));
-    return {_mm512_or_ps(front.first, back.first), _mm512_or_ps(front.second, back.second)};
+// Lane l is column (first + l) mod block_k of the block that begins at `begin`, of which `exist` columns are there. A
+// block of 16 fills the low lanes only.
+inline piece find_piece(size_t begin, size_t first, size_t block_k, size_t exist) noexcept {
+    const __mmask32 lanes = below(block_k), front = below(block_k - first);
+    const ptrdiff_t at = static_cast<ptrdiff_t>(begin + first);
+    return {at, at - static_cast<ptrdiff_t>(block_k), lanes & front & below(exist > first ? exist - first : 0),
+            lanes & ~front & below(block_k - first + exist)};
 }
 
-// One group of one sketch. `exist` columns are left of x from the group's first block on.
-template <class X, class S, size_t block_k>
-inline void group(const typename X::element *x, typename S::element *s, const sketch_entry *entries, size_t c,
-                  size_t exist) noexcept {
+// One group of one sketch from row x: block q has sign(q) and piece(q, v).
+template <class X, class S, size_t block_k, class P, class N>
+inline void group(const typename X::element *x, typename S::element *s, size_t c, P &&piece_at, N &&sign_at) noexcept {
     constexpr size_t pairs = block_k < 32 ? 1 : block_k / 32;
     pair sum[pairs];
 #pragma GCC unroll 8
     for (size_t v = 0; v < pairs; v++) sum[v] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
-    for (size_t q = 0; q < c && exist > 0; q++) {
-        const size_t rotation = entries[q].rotation, here = exist < block_k ? exist : block_k;
-        const __m512 sign = _mm512_set1_ps(entries[q].negative ? -1.0f : 1.0f);  // a product with it is exact
+    for (size_t q = 0; q < c; q++) {
+        const __m512 sign = _mm512_set1_ps(sign_at(q));  // a product with it is exact
 #pragma GCC unroll 8
         for (size_t v = 0; v < pairs; v++) {
-            const pair t = load_rotated<X, block_k>(x, (32 * v + rotation) % block_k, here);
+            const piece &p = piece_at(q, v);
+            const pair t = ~p.front_lanes == 0 ? X::whole(x + p.front) : X::gathered(x, p);
             sum[v] = {_mm512_fmadd_ps(sign, t.first, sum[v].first), _mm512_fmadd_ps(sign, t.second, sum[v].second)};
         }
-        x += here;
-        exist -= here;
     }
 #pragma GCC unroll 8
     for (size_t v = 0; v < pairs; v++)
         S::template run<X::interleaved>(s + 32 * v, sum[v], block_k < 32 ? __mmask32{0xffff} : ~__mmask32{0});
+}
+
+// Where block `block` of a row, its v-th 32 lanes, lies under one entry.
+template <size_t block_k>
+inline piece piece_of(const sketch_args &args, const sketch_entry &entry, size_t block, size_t v) noexcept {
+    const size_t begin = block * block_k;
+    return find_piece(begin, (32 * v + entry.rotation) % block_k, block_k, args.k > begin ? args.k - begin : 0);
+}
+
+inline float sign_of(const sketch_entry &entry) noexcept {
+    return entry.negative ? -1.0f : 1.0f;
+}
+
+constexpr size_t most_pieces = 512;  // 14 KB of stack
+
+// The groups [g0, g1) of sketch j, all rows.
+template <class X, class S, size_t block_k>
+void sketch_groups(const sketch_args &args, size_t j, size_t g0, size_t g1) noexcept {
+    constexpr size_t pairs = block_k < 32 ? 1 : block_k / 32;
+    const sketch_entry *entries = args.entries + j * args.groups * args.c;
+    const size_t first = g0 * args.c, blocks = (g1 - g0) * args.c;
+    const bool found = blocks * pairs <= most_pieces;  // else one group of a very large c
+    piece pieces[most_pieces];
+    float signs[most_pieces];
+    for (size_t q = 0; found && q < blocks; q++) {
+        signs[q] = sign_of(entries[first + q]);
+        for (size_t v = 0; v < pairs; v++)
+            pieces[q * pairs + v] = piece_of<block_k>(args, entries[first + q], first + q, v);
+    }
+    for (size_t i = 0; i < args.m; i++) {
+        const auto *x = static_cast<const typename X::element *>(args.x) + i * args.ldx;
+        auto *s = static_cast<typename S::element *>(args.s) + i * args.lds + j * args.sketch_stride;
+        for (size_t g = g0; g < g1; g++) {
+            const size_t block = g * args.c;
+            if (found) {
+                const piece *here = pieces + (block - first) * pairs;
+                const float *sign = signs + (block - first);
+                group<X, S, block_k>(
+                    x, s + g * block_k, args.c,
+                    [here](size_t q, size_t v) -> const piece & { return here[q * pairs + v]; },
+                    [sign](size_t q) { return sign[q]; });
+            } else {
+                group<X, S, block_k>(
+                    x, s + g * block_k, args.c,
+                    [&](size_t q, size_t v) { return piece_of<block_k>(args, entries[block + q], block + q, v); },
+                    [&](size_t q) { return sign_of(entries[block + q]); });
+            }
+        }
+    }
 }
 
 constexpr size_t widest_group = 4096;  // floats of a widened group with its copies: 16 KB of L1
@@ -167,27 +235,29 @@ inline void group_of_wide(const float *wide, typename S::element *s, const sketc
 }
 
 template <class X, class S, size_t block_k>
-void sketch_rows(const sketch_args &args) noexcept {
+void several_sketches(const sketch_args &args) noexcept {
     alignas(64) float wide[widest_group];
     const size_t columns = args.c * block_k, entries = args.groups * args.c;
-    const bool share = args.sketches > 1 && 2 * columns <= widest_group;
     for (size_t i = 0; i < args.m; i++) {
         const auto *x = static_cast<const typename X::element *>(args.x) + i * args.ldx;
         auto *s = static_cast<typename S::element *>(args.s) + i * args.lds;
         for (size_t g = 0; g < args.groups; g++) {
-            const size_t exist = args.k - g * columns;
-            if (share) widen<X, block_k>(x + g * columns, wide, args.c, exist);
-            for (size_t j = 0; j < args.sketches; j++) {
-                auto *to = s + j * args.sketch_stride + g * block_k;
-                const sketch_entry *entry = args.entries + j * entries + g * args.c;
-                if (share) {
-                    group_of_wide<S, block_k>(wide, to, entry, args.c);
-                } else {
-                    group<X, S, block_k>(x + g * columns, to, entry, args.c, exist);
-                }
-            }
+            widen<X, block_k>(x + g * columns, wide, args.c, args.k - g * columns);
+            for (size_t j = 0; j < args.sketches; j++)
+                group_of_wide<S, block_k>(wide, s + j * args.sketch_stride + g * block_k,
+                                          args.entries + j * entries + g * args.c, args.c);
         }
     }
+}
+
+template <class X, class S, size_t block_k>
+void sketch_rows(const sketch_args &args) noexcept {
+    if (args.sketches > 1 && 2 * args.c * block_k <= widest_group) return several_sketches<X, S, block_k>(args);
+    const size_t group_pieces = args.c * (block_k < 32 ? 1 : block_k / 32);
+    const size_t step = group_pieces < most_pieces ? most_pieces / group_pieces : 1;
+    for (size_t j = 0; j < args.sketches; j++)
+        for (size_t g = 0; g < args.groups; g += step)
+            sketch_groups<X, S, block_k>(args, j, g, args.groups - g < step ? args.groups : g + step);
 }
 
 template <class X, class S>
