@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every gemm and sketch kernel that this CPU has, on the shapes of the models, single threaded and warm.
+// Every gemm, sketch and interact kernel that this CPU has, on the shapes of the models, single threaded and warm.
 // One benchmark per row and shape: --benchmark_filter=gemm_f32_14x32_avx512/252
 #include <benchmark/benchmark.h>
 
@@ -113,6 +113,20 @@ void run_sketch(benchmark::State &state, const sketch_kernel &kernel, size_t m, 
     state.counters["x_GB/s"] = rate(static_cast<double>(m * k * size_of(kernel.x)));
 }
 
+// 32 samples, as a row block of a DLRM has them; only the products that are kept count.
+void run_interact(benchmark::State &state, const interact_kernel &kernel, size_t f, size_t d) {
+    constexpr size_t batch = 32;
+    const size_t pairs = f * (f - 1) / 2, ldz = d + pairs;
+    const bytes t = random_values(dtype::f32, batch * f * d), z = random_values(dtype::f32, batch * ldz);
+    for (auto _ : state) {
+        kernel.run(
+            {static_cast<const float *>(t.get()), static_cast<float *>(z.get()) + d, batch, f, d, f * d, ldz, false});
+        benchmark::ClobberMemory();
+    }
+    state.counters["GFLOP/s"] = rate(2.0 * static_cast<double>(batch * pairs * d));
+    state.counters["samples/ns"] = rate(batch);
+}
+
 struct shape {
     size_t m, n, k;
 };
@@ -142,6 +156,14 @@ void register_all() {
                      "/sketches:" + std::to_string(sketches))
                         .c_str(),
                     [=, &kernel](benchmark::State &state) { run_sketch(state, kernel, 64, 1024, 64, c, sketches); });
+    }
+    for (const interact_kernel &kernel : interact_kernels()) {
+        if (kernel.needs & ~here) continue;
+        for (const size_t f : {8, 27, 200})
+            for (const size_t d : {16, 32, 64, 128})
+                benchmark::RegisterBenchmark(
+                    (std::string(kernel.name) + "/f:" + std::to_string(f) + "/d:" + std::to_string(d)).c_str(),
+                    [=, &kernel](benchmark::State &state) { run_interact(state, kernel, f, d); });
     }
 }
 

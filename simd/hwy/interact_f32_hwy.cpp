@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Dot products of all pairs of feature vectors through Highway: one vector against four at a time.
+// Dot products of all pairs of feature vectors through Highway: blocks of up to 4 rows x 4 columns of the triangle, the
+// lanes along d. The sums of a block are transposed while they are added up, 3 instructions a product instead of 9.
 #include "hwy/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -9,36 +10,113 @@
 #include "hwy/lanes-inl.h"
 #include "kernels.hpp"
 
+#if HWY_TARGET != HWY_SCALAR  // Highway's fallback has no row of the table, and no vectors to interleave
 HWY_BEFORE_NAMESPACE();
 namespace ss1 {
 namespace HWY_NAMESPACE {
 
-// z[v] = <t, others + v*n> for v < count.
-template <size_t count>
-HWY_INLINE void dots(const float *t, const float *others, size_t n, float *z) {
-    vec sum[count];
+constexpr size_t columns = 4;
+// 16 registers hold 8 sums and their operands, 32 hold 16.
+constexpr size_t most_rows = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_SSE4 ? 2 : 4;
+
+// [a, b, c, e] in each block of 128 bits: what is left of each is the sum over the blocks.
+HWY_INLINE vec sum_in_blocks(vec a, vec b, vec c, vec e) {
+    const hn::Repartition<uint64_t, floats> pairs;
+    const auto ab = hn::BitCast(pairs, hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b)));
+    const auto ce = hn::BitCast(pairs, hn::Add(hn::InterleaveLower(d, c, e), hn::InterleaveUpper(d, c, e)));
+    return hn::Add(hn::BitCast(d, hn::InterleaveLower(pairs, ab, ce)),
+                   hn::BitCast(d, hn::InterleaveUpper(pairs, ab, ce)));
+}
+
+// z[4 * i + j] = sum of the lanes of sum[i][j]. Every product is added up in the same order.
+template <size_t rows>
+HWY_INLINE void reduce(const vec (&sum)[rows][columns], float *z) {
+    vec row[most_rows];
 #pragma GCC unroll 4
-    for (size_t v = 0; v < count; v++) sum[v] = hn::Zero(d);
-    for (size_t k = 0; k < n; k += lanes) {
-        const vec a = load_at(t, k, n);
-#pragma GCC unroll 4
-        for (size_t v = 0; v < count; v++) sum[v] = hn::MulAdd(a, load_at(others + v * n, k, n), sum[v]);
+    for (size_t i = 0; i < most_rows; i++) {
+        const vec(&s)[columns] = sum[i < rows ? i : 0];
+        row[i] = sum_in_blocks(s[0], s[1], s[2], s[3]);
     }
+#if HWY_TARGET == HWY_AVX3
+    const vec a = hn::Add(hn::ConcatLowerLower(d, row[1], row[0]), hn::ConcatUpperUpper(d, row[1], row[0]));
+    const vec b = hn::Add(hn::ConcatLowerLower(d, row[3], row[2]), hn::ConcatUpperUpper(d, row[3], row[2]));
+    // a = [r0, r0', r1, r1'], b = [r2, r2', r3, r3']
+    const vec both = hn::Add(hn::OddEvenBlocks(hn::SwapAdjacentBlocks(b), a),
+                             hn::OddEvenBlocks(b, hn::SwapAdjacentBlocks(a)));  // [r0, r2, r1, r3]
+    hn::Store(both, d, z);
+#elif HWY_TARGET == HWY_AVX2
+    hn::Store(hn::Add(hn::ConcatLowerLower(d, row[1], row[0]), hn::ConcatUpperUpper(d, row[1], row[0])), d, z);
+#else
+    for (size_t i = 0; i < rows; i++) hn::Store(row[i], d, z + i * columns);
+#endif
+}
+
+// Where reduce() puts row i.
+constexpr size_t place(size_t i) {
+    return HWY_TARGET == HWY_AVX3 && (i == 1 || i == 2) ? 3 - i : i;
+}
+
+template <size_t rows>
+HWY_INLINE void multiply(const float *t, const float *const (&column)[columns], size_t n, size_t k, size_t end,
+                         vec (&sum)[rows][columns]) {
+    vec a[rows];
 #pragma GCC unroll 4
-    for (size_t v = 0; v < count; v++) z[v] = hn::GetLane(hn::SumOfLanes(d, sum[v]));
+    for (size_t i = 0; i < rows; i++) a[i] = load_at(t + i * n, k, end);
+#pragma GCC unroll 4
+    for (size_t j = 0; j < columns; j++) {
+        const vec b = load_at(column[j], k, end);
+#pragma GCC unroll 4
+        for (size_t i = 0; i < rows; i++) sum[i][j] = hn::MulAdd(a[i], b, sum[i][j]);
+    }
+}
+
+// The products of the rows i .. i + rows - 1 with those in front of them (itself: and with themselves).
+template <size_t rows>
+HWY_INLINE void strip(const interact_args &args, const float *t, float *z, size_t i) {
+    const size_t n = args.d, pairs = i + args.itself;  // of the first row, each row has one more
+    z += i * (pairs + args.itself - 1) / 2;
+    for (size_t j = 0; j < pairs + rows - 1; j += columns) {
+        const float *column[columns];
+        for (size_t v = 0; v < columns; v++) column[v] = t + (j + v < args.f ? j + v : args.f - 1) * n;
+        vec sum[rows][columns];
+#pragma GCC unroll 4
+        for (size_t r = 0; r < rows; r++)
+#pragma GCC unroll 4
+            for (size_t v = 0; v < columns; v++) sum[r][v] = hn::Zero(d);
+        size_t k = 0;
+        for (; k + lanes <= n; k += lanes) multiply<rows>(t + i * n, column, n, k, k + lanes, sum);
+        if (k < n) multiply<rows>(t + i * n, column, n, k, n, sum);
+        HWY_ALIGN float block[most_rows * columns];
+        reduce<rows>(sum, block);
+        float *to = z + j;
+#pragma GCC unroll 4
+        for (size_t r = 0; r < rows; to += pairs + r, r++) {
+            const float *from = block + place(r) * columns;
+            if (j + columns <= pairs + r) {
+                const hn::FixedTag<float, columns> four;
+                hn::StoreU(hn::Load(four, from), four, to);
+            } else {
+                for (size_t v = 0; j + v < pairs + r; v++) to[v] = from[v];
+            }
+        }
+    }
+}
+
+// Rows are a template parameter: count down from `rows` to the number that is left.
+template <size_t rows>
+HWY_INLINE void last_strip(const interact_args &args, const float *t, float *z, size_t i) {
+    if constexpr (rows > 1)
+        if (i + rows > args.f) return last_strip<rows - 1>(args, t, z, i);
+    if (i < args.f) strip<rows>(args, t, z, i);
 }
 
 HWY_NOINLINE void interact(const interact_args &args) {
     for (size_t b = 0; b < args.batch; b++) {
         const float *t = args.t + b * args.ldt;
         float *z = args.z + b * args.ldz;
-        for (size_t i = 0; i < args.f; i++) {
-            const size_t pairs = i + args.itself;
-            size_t j = 0;
-            for (; j + 4 <= pairs; j += 4) dots<4>(t + i * args.d, t + j * args.d, args.d, z + j);
-            for (; j < pairs; j++) dots<1>(t + i * args.d, t + j * args.d, args.d, z + j);
-            z += pairs;
-        }
+        size_t i = args.itself ? 0 : 1;  // row 0 has no row in front of it
+        for (; i + most_rows <= args.f; i += most_rows) strip<most_rows>(args, t, z, i);
+        last_strip<most_rows - 1>(args, t, z, i);
     }
 }
 
@@ -64,3 +142,4 @@ void interact_f32_hwy_neon(const interact_args &args) noexcept {
 
 }  // namespace ss1
 HWY_AFTER_NAMESPACE();
+#endif
