@@ -15,6 +15,7 @@ namespace ss1 {
 #define SS1_NORM(name, ...) void name(const norm_args &) noexcept;
 #define SS1_BAG(name, ...) void name(const bag_args &) noexcept;
 #define SS1_INTERACT(name, ...) void name(const interact_args &) noexcept;
+#define SS1_CROSS(name, ...) void name(const cross_args &) noexcept;
 #include "kernels.inc"
 
 namespace {
@@ -65,6 +66,11 @@ constexpr interact_kernel interact_rows[] = {
 #include "kernels.inc"
 };
 
+#define SS1_CROSS(name, needs) {#name, name, needs},
+constexpr cross_kernel cross_rows[] = {
+#include "kernels.inc"
+};
+
 template <class K, size_t count>
 constexpr table<K> table_of(const K (&rows)[count]) {
     return {rows, count};
@@ -98,6 +104,9 @@ table<bag_kernel> bag_kernels() noexcept {
 }
 table<interact_kernel> interact_kernels() noexcept {
     return table_of(interact_rows);
+}
+table<cross_kernel> cross_kernels() noexcept {
+    return table_of(cross_rows);
 }
 
 #if !SS1_HAVE_AMX

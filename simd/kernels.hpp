@@ -196,6 +196,7 @@ struct bag_kernel {
 // interact:  z[b,p] = <t_i, t_j> for the p-th pair (i, j) with j < i (itself: j <= i), i ascending, then j
 //   t_i is row i of the [f, d] row-major matrix at t + b*ldt, b < batch
 //   z row b starts at z + b*ldz: f(f-1)/2 or f(f+1)/2 pairs
+// The bits of a product depend on its two vectors and d only.
 struct interact_args {
     const float *t;
     float *z;
@@ -205,6 +206,19 @@ struct interact_args {
 struct interact_kernel {
     const char *name;
     void (*run)(const interact_args &) noexcept;
+    isa::mask needs;
+};
+
+// cross:  y[i,j] = x0[i,j] * y[i,j] + x[i,j]: a layer of DCNv2's cross network behind its products, in place
+//   [m, n] row-major f32, each with its leading dimension. x may be x0.
+struct cross_args {
+    float *y;
+    const float *x0, *x;
+    size_t m, n, ldy, ldx0, ldx;
+};
+struct cross_kernel {
+    const char *name;
+    void (*run)(const cross_args &) noexcept;
     isa::mask needs;
 };
 
@@ -236,6 +250,7 @@ table<norm_kernel> norm_kernels() noexcept;
 table<softmax_kernel> softmax_kernels() noexcept;
 table<bag_kernel> bag_kernels() noexcept;
 table<interact_kernel> interact_kernels() noexcept;
+table<cross_kernel> cross_kernels() noexcept;
 
 // The first usable row for layers of n outputs with packed weights of type b.
 const gemm_kernel &select_gemm(dtype b, size_t n, isa::mask usable) noexcept;

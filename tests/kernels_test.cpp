@@ -278,7 +278,7 @@ TEST_CASE("interact: all pairs, with and without the vectors themselves") {
         DYNAMIC_SECTION(kernel.name) {
             if (!usable(kernel.name, kernel.needs)) continue;
             seeded random;
-            for (size_t f : {1, 2, 5, 27})
+            for (size_t f : {1, 2, 3, 4, 5, 6, 7, 8, 9, 27, 70})
                 for (size_t d : {1, 3, 4, 16, 19, 64, 128, 130})
                     for (bool itself : {false, true}) {
                         const size_t batch = 2, pairs = itself ? f * (f + 1) / 2 : f * (f - 1) / 2;
@@ -307,6 +307,63 @@ TEST_CASE("interact: all pairs, with and without the vectors themselves") {
                             });
                         CHECK((t.intact() && z.intact()));
                     }
+        }
+    }
+}
+
+TEST_CASE("interact: a product's bits depend neither on its pair's place nor on the batch") {
+    for (const interact_kernel &kernel : interact_kernels()) {
+        DYNAMIC_SECTION(kernel.name) {
+            if (!usable(kernel.name, kernel.needs)) continue;
+            seeded random;
+            for (size_t d : {5, 16, 37, 128}) {
+                const size_t f = 15, batch = 3;
+                guarded<float> vectors(2, d, d), t(batch, f * d, f * d);
+                vectors.fill([&] { return random.uniform(); });
+                for (size_t b = 0; b < batch; b++)  // even vectors are the first one, odd ones the second
+                    for (size_t j = 0; j < f * d; j++) t.at(b, j) = vectors.at(j / d % 2, j % d);
+                for (bool itself : {false, true}) {
+                    const size_t pairs = itself ? f * (f + 1) / 2 : f * (f - 1) / 2;
+                    guarded<float> z(batch, pairs, pairs);
+                    kernel.run({t.data(), z.data(), batch, f, d, f * d, pairs, itself});
+                    std::set<float> equal[2], unequal;
+                    for (size_t b = 0; b < batch; b++)
+                        for (size_t i = 0, p = 0; i < f; i++)
+                            for (size_t j = 0; j < i + itself; j++)
+                                (i % 2 == j % 2 ? equal[i % 2] : unequal).insert(z.at(b, p++));
+                    CHECK((equal[0].size() == 1 && equal[1].size() == 1 && unequal.size() == 1));
+                }
+            }
+        }
+    }
+}
+
+// --------------------------------------------------------------------------------------------------------------- cross
+
+TEST_CASE("cross: any width, x0 and x the same or not") {
+    for (const cross_kernel &kernel : cross_kernels()) {
+        DYNAMIC_SECTION(kernel.name) {
+            if (!usable(kernel.name, kernel.needs)) continue;
+            seeded random;
+            for (size_t n = 1; n <= 70; n++)
+                for (bool same : {false, true}) {
+                    const size_t m = 3;
+                    guarded<float> x0(m, n, n + random.index(0, 3)), x(m, n, n), y(m, n, n + random.index(0, 3));
+                    for (guarded<float> *operand : {&x0, &x, &y}) operand->fill([&] { return random.uniform(-4, 4); });
+                    std::vector<double> before(m * n);
+                    for (size_t i = 0; i < m * n; i++) before[i] = double{y.at(i / n, i % n)};
+                    guarded<float> &last = same ? x0 : x;
+                    kernel.run({y.data(), x0.data(), last.data(), m, n, y.ld(), x0.ld(), last.ld()});
+                    const auto product = [&](size_t i, size_t j) { return double{x0.at(i, j)} * before[i * n + j]; };
+                    // A multiplication and an addition, or both rounded once.
+                    check_close(
+                        kernel.name, "n=" + std::to_string(n), m, n, [&](size_t i, size_t j) { return y.at(i, j); },
+                        [&](size_t i, size_t j) { return product(i, j) + double{last.at(i, j)}; },
+                        [&](size_t i, size_t j) {
+                            return 2 * unit * (2 * std::abs(product(i, j)) + std::abs(double{last.at(i, j)}));
+                        });
+                    CHECK((x0.intact() && x.intact() && y.intact()));
+                }
         }
     }
 }
@@ -344,6 +401,7 @@ TEST_CASE("tables: unique names, the reference last, the best first") {
     check_table(softmax_kernels(), names);
     check_table(bag_kernels(), names);
     check_table(interact_kernels(), names);
+    check_table(cross_kernels(), names);
     CHECK(select_activation(activation::none, ~isa::none) == nullptr);
     for (activation what : {activation::relu, activation::gelu, activation::gelu_tanh, activation::tanh,
                             activation::sigmoid, activation::silu}) {
