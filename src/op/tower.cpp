@@ -5,12 +5,11 @@
 
 #include "backend.hpp"
 #include "op/linear_cpu.hpp"
+#include "op/split.hpp"
 
 namespace ss1 {
 namespace {
 
-constexpr size_t group = 16;       // rows that tile kernels read together
-constexpr size_t panel = 32;       // rows; the tallest of the CPU's gemm kernels
 constexpr size_t most_rows = 256;  // of a block: beyond, a row of weights from L3 is shared by enough rows
 constexpr size_t chunk = 4096;     // rows at a time, layer by layer
 constexpr size_t usual_l2 = size_t{2} << 20;
@@ -28,29 +27,9 @@ size_t y_size(const ss1_layer &layer) noexcept {
 }
 
 // Tasks that split the rows; 0: too few rows for all threads, which split the outputs of a layer, too.
-size_t row_tasks(const ss1_tower &tower, size_t m) noexcept {
+size_t tower_tasks(const ss1_tower &tower, size_t m) noexcept {
     if (!tower.on_cpu) return 0;
-    double seconds = 0;
-    for (const ss1_layer *layer : tower.layers) seconds += linear_seconds(state_of(*layer), m);
-    const size_t wanted = linear_most_tasks(*tower.context, seconds);
-    return wanted == 1 || m / panel >= wanted ? wanted : 0;
-}
-
-// Rows of the longest of n parts into which m rows are cut, in groups that no kernel takes apart.
-size_t longest_part(size_t m, size_t n) noexcept {
-    return m ? ((m - 1) / group / n + 1) * group : 0;
-}
-
-size_t part_begin(size_t m, size_t n, size_t i) noexcept {
-    return std::min(m, (m + group - 1) / group * i / n * group);
-}
-
-size_t task_bytes(const ss1_tower &tower, size_t rows) noexcept {
-    rows = std::min(rows, tower.row_block);
-    size_t layer_bytes = 0;
-    for (const ss1_layer *layer : tower.layers)
-        layer_bytes = std::max(layer_bytes, linear_task_bytes(state_of(*layer), rows));
-    return round_up(layer_bytes, 64) + 2 * rows * tower.hidden_row_bytes;
+    return row_tasks(*tower.context, m, tower_seconds(tower, m));
 }
 
 // Up to `m` rows at once, layer by layer.
@@ -99,12 +78,44 @@ ss1_status tower_create(const ss1_layer *const *layers, size_t n, ss1_tower &tow
     // Inputs and outputs of a layer in half of L2; weights and the sketch want the rest.
     const size_t l2 = tower.context->caches.l2 ? tower.context->caches.l2 : usual_l2;
     const size_t rows = tower.hidden_row_bytes ? l2 / 2 / (2 * tower.hidden_row_bytes) : most_rows;
-    tower.row_block = std::clamp<size_t>(rows / panel * panel, panel, most_rows);
+    tower.row_block = std::clamp<size_t>(rows / row_panel * row_panel, row_panel, most_rows);
     return SS1_OK;
 }
 
+double tower_seconds(const ss1_tower &tower, size_t m) noexcept {
+    double seconds = 0;
+    for (const ss1_layer *layer : tower.layers) seconds += linear_seconds(state_of(*layer), m);
+    return seconds;
+}
+
+size_t row_tasks(const ss1_context &context, size_t m, double seconds) noexcept {
+    const size_t wanted = linear_most_tasks(context, seconds);
+    return wanted == 1 || m / row_panel >= wanted ? wanted : 0;
+}
+
+size_t tower_task_bytes(const ss1_tower &tower, size_t rows) noexcept {
+    rows = std::min(rows, tower.row_block);
+    size_t layer_bytes = 0;
+    for (const ss1_layer *layer : tower.layers)
+        layer_bytes = std::max(layer_bytes, linear_task_bytes(state_of(*layer), rows));
+    return round_up(layer_bytes, 64) + 2 * rows * tower.hidden_row_bytes;
+}
+
+void tower_run_rows(const ss1_tower &tower, const ss1_linear_args &args, size_t m0, size_t m1, size_t bytes) noexcept {
+    char *scratch = static_cast<char *>(args.scratch);
+    // The weights are read once for each block.
+    for_parts(m1 - m0, tower.row_block, [&](size_t begin, size_t end) {
+        const size_t rows = end - begin;
+        run_layers(tower, args, m0 + begin, rows, scratch + bytes - 2 * rows * tower.hidden_row_bytes, scratch,
+                   [](const ss1_layer &layer, const ss1_linear_args &a) {
+                       linear_run_rows(state_of(layer), a, 0, a.m, a.scratch);
+                       return SS1_OK;
+                   });
+    });
+}
+
 ss1_status tower_run(const ss1_tower &tower, const ss1_linear_args &args) noexcept {
-    const size_t tasks = row_tasks(tower, args.m);
+    const size_t tasks = tower_tasks(tower, args.m);
     char *scratch = static_cast<char *>(args.scratch);
     if (tasks == 0) {
         const size_t rows = std::min(args.m, chunk);
@@ -114,20 +125,11 @@ ss1_status tower_run(const ss1_tower &tower, const ss1_linear_args &args) noexce
                                [](const ss1_layer &layer, const ss1_linear_args &a) { return layer_run(layer, a); }));
         return SS1_OK;
     }
-    const size_t bytes = task_bytes(tower, longest_part(args.m, tasks));
+    const size_t bytes = tower_task_bytes(tower, longest_part(args.m, tasks));
     parallel(*tower.context, tasks, [&](size_t task) {
-        char *memory = scratch + task * bytes;
-        const size_t begin = part_begin(args.m, tasks, task), rows = part_begin(args.m, tasks, task + 1) - begin;
-        // Blocks of like height: the weights are read once for each.
-        const size_t blocks = (rows + tower.row_block - 1) / tower.row_block;
-        for (size_t i = 0; i < blocks; ++i) {
-            const size_t m0 = part_begin(rows, blocks, i), n = part_begin(rows, blocks, i + 1) - m0;
-            run_layers(tower, args, begin + m0, n, memory + bytes - 2 * n * tower.hidden_row_bytes, memory,
-                       [](const ss1_layer &layer, const ss1_linear_args &a) {
-                           linear_run_rows(state_of(layer), a, 0, a.m, a.scratch);
-                           return SS1_OK;
-                       });
-        }
+        ss1_linear_args a = args;
+        a.scratch = scratch + task * bytes;
+        tower_run_rows(tower, a, part_begin(args.m, tasks, task), part_begin(args.m, tasks, task + 1), bytes);
     });
     return SS1_OK;
 }
@@ -138,9 +140,10 @@ size_t tower_scratch(const ss1_tower &tower, size_t m) noexcept {
     const size_t threads = tower.context->num_threads;
     m = std::min(m, std::max(threads * most_rows, chunk));  // beyond, every task has a whole block
     size_t most = 0;
-    if (!tower.on_cpu || threads > 1) most = chunk_bytes(tower, std::min(m, tower.on_cpu ? threads * panel : chunk));
+    if (!tower.on_cpu || threads > 1)
+        most = chunk_bytes(tower, std::min(m, tower.on_cpu ? threads * row_panel : chunk));
     for (size_t tasks = 1; tower.on_cpu && tasks <= threads; ++tasks)
-        most = std::max(most, tasks * task_bytes(tower, longest_part(m, tasks)));
+        most = std::max(most, tasks * tower_task_bytes(tower, longest_part(m, tasks)));
     return most;
 }
 

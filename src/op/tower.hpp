@@ -23,4 +23,14 @@ ss1_status tower_create(const ss1_layer *const *layers, size_t n, ss1_tower &tow
 ss1_status tower_run(const ss1_tower &tower, const ss1_linear_args &args) noexcept;
 size_t tower_scratch(const ss1_tower &tower, size_t m) noexcept;  // for up to m rows
 
+// For graphs that cut their rows themselves; on_cpu only. Rows [m0, m1) on the calling thread with `bytes` of scratch,
+// at least tower_task_bytes() of as many rows, which grows with them up to a bound.
+void tower_run_rows(const ss1_tower &tower, const ss1_linear_args &args, size_t m0, size_t m1, size_t bytes) noexcept;
+size_t tower_task_bytes(const ss1_tower &tower, size_t rows) noexcept;
+double tower_seconds(const ss1_tower &tower, size_t m) noexcept;  // about, on one thread
+
+// Tasks that split m rows which take so long on one thread; 0: too few rows for all threads, which better split the
+// outputs of a layer, too.
+size_t row_tasks(const ss1_context &context, size_t m, double seconds) noexcept;
+
 }  // namespace ss1
