@@ -400,6 +400,13 @@ ss1_status ss1_session_run(ss1_session *session, const ss1_tensor *inputs, size_
     });
 }
 
+ss1_status ss1_session_time_stages(ss1_session *session, double *seconds, size_t n) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(session);
+        return ss1::session_time_stages(*session, seconds, n);
+    });
+}
+
 ss1_status ss1_model_convert(ss1_context *context, const char *directory, const char *output,
                              const ss1_convert_options *options) {
     return guarded(__func__, [&] {

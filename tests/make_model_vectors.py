@@ -55,10 +55,14 @@ DLRM_CASES = {
     # Some rows meet the lower limit, some the upper one, some neither.
     "loss_threshold": (dlrm_config(4, 8, [30, 10], [16], [32], loss_threshold=0.4), 16, (1, 2)),
 }
+# Behind the others, whose seeds stay.
+CROSS_CASES = {
+    "dcn": (dlrm_config(5, 12, [40, 7, 19], [32], [32, 16], interaction="dcn", cross_layers=3, cross_rank=10), 6, (1, 3)),
+}
 
 
 def make_dlrm(name, random):
-    config, batch, (least, most) = DLRM_CASES[name]
+    config, batch, (least, most) = {**DLRM_CASES, **CROSS_CASES}[name]
     model = DLRM(config)
     with torch.no_grad():
         # Wide enough that the probabilities spread: a wrong interaction must not hide behind a bias.
@@ -68,6 +72,10 @@ def make_dlrm(name, random):
             weight, K = (layer.ss1_weight, layer.K) if isinstance(layer, SS1Linear) else (layer.weight, layer.in_features)
             weight.normal_(0, math.sqrt(1.5 / K))
             layer.bias.normal_(0, 0.2)
+        for layer in getattr(model, "cross_net", []):
+            layer.v.weight.normal_(0, 1 / math.sqrt(layer.v.in_features))
+            layer.w.weight.normal_(0, 1 / math.sqrt(layer.w.in_features))
+            layer.w.bias.normal_(0, 0.2)
     lengths = random.integers(least, most + 1, (len(config["tables"]), batch))
     ends = numpy.cumsum(lengths.reshape(-1)).reshape(lengths.shape)
     indices = numpy.concatenate([random.integers(0, table["rows"], count.sum())
@@ -78,6 +86,8 @@ def make_dlrm(name, random):
     dense_x, indices, offsets = (torch.from_numpy(value) for value in vectors.values())
     with torch.no_grad():
         vectors["probability"] = model.double()(dense_x.double(), indices, offsets).numpy()
+        if name in CROSS_CASES:
+            vectors["logits"] = model.logits(dense_x.double(), indices, offsets).numpy()
     return config, tensors, vectors
 
 
@@ -291,6 +301,7 @@ def main():
                         help=f"assert that the transformers package gives the same BERT outputs within {TOLERANCE}")
     options = parser.parse_args()
     cases = [("dlrm", name) for name in DLRM_CASES] + [("bert", name) for name in BERT_CASES]
+    cases += [("dlrm", name) for name in CROSS_CASES]
     for seed, (family, name) in enumerate(cases, 1):
         random = numpy.random.default_rng(seed)
         torch.manual_seed(seed)

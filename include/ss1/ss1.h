@@ -421,7 +421,11 @@ typedef struct ss1_tensor {
  * Describe the i-th input or output; data is NULL, bytes 0, shape -1 where it varies. Names are owned by the model.
  *   DLRM  in:  dense_x f32 [B, D]; indices i64 [total]; offsets i64 [tables, B]: bag (t, b) is
  *              indices[offsets[t,b] .. next offset in row-major order), the last one ends at total.
- *         out: probability f32 [B].
+ *              Tables on the user's side ("side": "user" in config.json) are not among these `tables`: their bags are
+ *              user_indices i64 [user_total], user_offsets i64 [user_tables, B].
+ *              One user, many items: dense_x may be [1, D] and user_offsets [user_tables, 1], each by itself. They then
+ *              stand for all B rows and are computed once, to the same bits as if they were repeated.
+ *         out: probability f32 [B] = 1 / (1 + exp(-logits)), kept in [t, 1 - t] by loss_threshold t; logits f32 [B].
  *   BERT  in:  input_ids i64 [B, T]; optional attention_mask i64 [B, T] (1 = token, 0 = padding; missing: all 1),
  *              token_type_ids i64 [B, T] (missing: all 0).
  *         out: last_hidden_state f32 [B, T, H]; pooled f32 [B, H]; logits f32 [B, labels], as far as the model has
@@ -497,6 +501,18 @@ SS1_API void ss1_session_destroy(ss1_session **session);
  */
 SS1_API ss1_status ss1_session_run(ss1_session *session, const ss1_tensor *inputs, size_t n_inputs, ss1_tensor *outputs,
                                    size_t n_outputs);
+
+/**
+ * Measure where the time of runs goes: from now on each run adds the SECONDS of its stages to
+ * seconds[0..n). DLRM has n = 4: lookup (embedding bags), bottom MLP, interaction (with the cross network), top MLP
+ * (with the probabilities); together they are the run but for checks, copies of outputs and the threads' start and end.
+ * Where threads take rows through all stages at their own pace, the times are those of the thread that took longest.
+ * A session that is not measured pays nothing.
+ * @param seconds  Of the caller, who keeps it until the session is destroyed or the next call of this function; NULL
+ *                 with n = 0: no longer measure.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (n is not the number of stages); SS1_ERROR_UNSUPPORTED (BERT).
+ */
+SS1_API ss1_status ss1_session_time_stages(ss1_session *session, double *seconds, size_t n);
 
 /* ---------------------------------------------------------------- conversion */
 

@@ -37,6 +37,15 @@ ss1_status parse_names(const json &config, const std::string &label, const char 
     return SS1_OK;
 }
 
+ss1_status parse_side(const json &table, const std::string &where, bool &user_side) {
+    std::string side = "item";
+    SS1_TRY(json_string(table, where, "side", key::optional, side));
+    SS1_CHECK(side == "item" || side == "user", SS1_ERROR_FORMAT, "%s: side '%s' is neither 'user' nor 'item'",
+              where.c_str(), printable(side).c_str());
+    user_side = side == "user";
+    return SS1_OK;
+}
+
 ss1_status parse_tables(const json &config, const std::string &label, std::vector<dlrm_table> &out) {
     const json *list;
     SS1_TRY(json_member(config, label, "tables", key::required, list));
@@ -47,9 +56,10 @@ ss1_status parse_tables(const json &config, const std::string &label, std::vecto
         const std::string where = label + ": tables[" + std::to_string(out.size()) + "]";
         dlrm_table &table = out.emplace_back();
         SS1_TRY(json_is_object(value, where));
-        SS1_TRY(json_only_keys(value, where, {"name", "rows"}));
+        SS1_TRY(json_only_keys(value, where, {"name", "rows", "side"}));
         SS1_TRY(json_string(value, where, "name", key::required, table.name));
         SS1_TRY(json_size(value, where, "rows", key::required, 1, max_rows, table.rows));
+        SS1_TRY(parse_side(value, where, table.user_side));
         SS1_CHECK(is_name(table.name), SS1_ERROR_FORMAT, "%s: name: must have 1 to 512 bytes and no control characters",
                   where.c_str());
         SS1_CHECK(seen.insert(table.name).second, SS1_ERROR_FORMAT, "%s: name '%s' is used twice", where.c_str(),
@@ -85,27 +95,44 @@ ss1_status check_dlrm(const dlrm_config &dlrm, const char *label) {
     SS1_CHECK(dlrm.interaction_width() <= max_width, SS1_ERROR_FORMAT,
               "%s: the interaction of %zu tables has %zu outputs, the limit is %zu", label, dlrm.tables.size(),
               dlrm.interaction_width(), max_width);
+    SS1_CHECK(!std::ranges::all_of(dlrm.tables, &dlrm_table::user_side), SS1_ERROR_FORMAT,
+              "%s: tables: all are on the user's side, at least one must be on the items'", label);
     SS1_CHECK(dlrm.loss_threshold >= 0 && dlrm.loss_threshold < 0.5, SS1_ERROR_FORMAT,
               "%s: loss_threshold is %g, must be in [0, 0.5)", label, dlrm.loss_threshold);
     return SS1_OK;
 }
 
+ss1_status parse_interaction(const json &config, const std::string &label, dlrm_config &out) {
+    std::string name = "dot";
+    SS1_TRY(json_string(config, label, "interaction", key::optional, name));
+    SS1_CHECK(name == "dot" || name == "cat" || name == "dcn", SS1_ERROR_UNSUPPORTED,
+              "%s: interaction '%s' is not supported, 'dot', 'cat' and 'dcn' are", label.c_str(),
+              printable(name).c_str());
+    out.interaction = name == "dot"   ? dlrm_interaction::dot
+                      : name == "cat" ? dlrm_interaction::cat
+                                      : dlrm_interaction::dcn;
+    SS1_TRY(json_bool(config, label, "interaction_itself", key::optional, out.interaction_itself));
+    if (out.interaction == dlrm_interaction::dcn) {
+        SS1_TRY(json_size(config, label, "cross_layers", key::required, 1, max_layers, out.cross_layers));
+        return json_size(config, label, "cross_rank", key::required, 1, max_width, out.cross_rank);
+    }
+    for (const char *key : {"cross_layers", "cross_rank"})
+        SS1_CHECK(!config.contains(key), SS1_ERROR_FORMAT, "%s: %s: only interaction 'dcn' has it, this one is '%s'",
+                  label.c_str(), key, name.c_str());
+    return SS1_OK;
+}
+
 ss1_status parse_dlrm(const json &config, const std::string &label, dlrm_config &out) {
-    SS1_TRY(json_only_keys(config, label,
-                           {"model_type", "dense_features", "embedding_dim", "tables", "bottom_mlp", "top_mlp",
-                            "interaction", "interaction_itself", "loss_threshold", "ss1"}));
+    SS1_TRY(
+        json_only_keys(config, label,
+                       {"model_type", "dense_features", "embedding_dim", "tables", "bottom_mlp", "top_mlp",
+                        "interaction", "interaction_itself", "cross_layers", "cross_rank", "loss_threshold", "ss1"}));
     SS1_TRY(parse_names(config, label, "dense_features", max_features, out.dense_features));
     SS1_TRY(json_size(config, label, "embedding_dim", key::required, 1, max_embedding_dim, out.embedding_dim));
     SS1_TRY(parse_tables(config, label, out.tables));
     SS1_TRY(parse_mlp(config, label, "bottom_mlp", 2, out.bottom_mlp));
     SS1_TRY(parse_mlp(config, label, "top_mlp", 1, out.top_mlp));
-    std::string interaction = "dot";
-    SS1_TRY(json_string(config, label, "interaction", key::optional, interaction));
-    SS1_CHECK(interaction == "dot" || interaction == "cat", SS1_ERROR_UNSUPPORTED,
-              "%s: interaction '%s' is not supported, 'dot' and 'cat' are", label.c_str(),
-              printable(interaction).c_str());
-    out.interaction = interaction == "dot" ? dlrm_interaction::dot : dlrm_interaction::cat;
-    SS1_TRY(json_bool(config, label, "interaction_itself", key::optional, out.interaction_itself));
+    SS1_TRY(parse_interaction(config, label, out));
     SS1_TRY(json_number(config, label, "loss_threshold", key::optional, out.loss_threshold));
     return check_dlrm(out, label.c_str());
 }
@@ -252,6 +279,15 @@ void add_mlp(std::vector<linear_shape> &layers, const std::string &prefix, size_
     }
 }
 
+// Low rank: W_l (V_l x), V_l without a bias.
+void add_cross_net(std::vector<linear_shape> &layers, size_t width, const dlrm_config &dlrm) {
+    for (size_t l = 0; l < dlrm.cross_layers; ++l) {
+        const std::string prefix = "cross_net." + std::to_string(l);
+        layers.push_back({prefix + ".v", width, dlrm.cross_rank, false, false});
+        layers.push_back({prefix + ".w", dlrm.cross_rank, width, true, false});
+    }
+}
+
 void add_norm(std::vector<tensor_spec> &tensors, const std::string &name, size_t width) {
     tensors.push_back({name + ".weight", {width}, "", false});
     tensors.push_back({name + ".bias", {width}, "", false});
@@ -261,7 +297,7 @@ void add_norm(std::vector<tensor_spec> &tensors, const std::string &name, size_t
 
 size_t dlrm_config::interaction_width() const noexcept {
     const size_t vectors = tables.size() + 1;
-    if (interaction == dlrm_interaction::cat) return vectors * embedding_dim;
+    if (interaction != dlrm_interaction::dot) return vectors * embedding_dim;
     return embedding_dim + (interaction_itself ? vectors * (vectors + 1) / 2 : vectors * (vectors - 1) / 2);
 }
 
@@ -297,6 +333,7 @@ std::vector<linear_shape> linear_layers(const model_config &config) {
     if (config.family == model_family::dlrm) {
         const dlrm_config &dlrm = config.dlrm;
         add_mlp(layers, "bot_l.", dlrm.bottom_mlp.front(), std::span(dlrm.bottom_mlp).subspan(1));
+        add_cross_net(layers, dlrm.interaction_width(), dlrm);
         add_mlp(layers, "top_l.", dlrm.interaction_width(), dlrm.top_mlp);
         return layers;
     }

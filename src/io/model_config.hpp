@@ -13,11 +13,12 @@
 namespace ss1 {
 
 enum class model_family { dlrm, bert };
-enum class dlrm_interaction { dot, cat };
+enum class dlrm_interaction { dot, cat, dcn };
 
 struct dlrm_table {
     std::string name;
     size_t rows = 0;
+    bool user_side = false;  // its bags may be given once for all rows of a run
 };
 
 struct dlrm_config {
@@ -28,6 +29,7 @@ struct dlrm_config {
     std::vector<size_t> top_mlp;     // outputs only
     dlrm_interaction interaction = dlrm_interaction::dot;
     bool interaction_itself = false;
+    size_t cross_layers = 0, cross_rank = 0;  // of `dcn`
     double loss_threshold = 0;
 
     size_t interaction_width() const noexcept;  // inputs of the top MLP

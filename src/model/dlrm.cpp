@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/dlrm.hpp"
 
-#include "op/interaction.hpp"
+#include "op/split.hpp"
 
 namespace ss1 {
 namespace {
 
-enum input { dense_x, indices, offsets };
-
-size_t vectors_width(const dlrm_config &config) noexcept {
-    return (config.tables.size() + 1) * config.embedding_dim;
-}
+constexpr size_t usual_l2 = size_t{2} << 20;
+constexpr size_t most_rows = 256;  // of a block, as in a tower
 
 ss1_status make_tower(std::span<const named_layer> layers, ss1_tower &tower) {
     std::vector<const ss1_layer *> chain;
@@ -18,35 +15,45 @@ ss1_status make_tower(std::span<const named_layer> layers, ss1_tower &tower) {
     return tower_create(chain.data(), chain.size(), tower);
 }
 
-ss1_status run_tower(const ss1_tower &tower, size_t m, const float *x, size_t ldx, float *y, size_t ldy,
-                     void *scratch) noexcept {
-    ss1_linear_args args = SS1_LINEAR_ARGS_INIT;
-    args.m = m;
-    args.x = x;
-    args.ldx = ldx;
-    args.y = y;
-    args.ldy = ldy;
-    args.scratch = scratch;
-    return tower_run(tower, args);
-}
-
-void clamp(float *values, size_t n, double threshold) noexcept {
-    if (!(threshold > 0)) return;
-    const auto low = static_cast<float>(threshold), high = static_cast<float>(1 - threshold);
-    for (size_t i = 0; i < n; ++i)
-        values[i] = values[i] < low ? low : values[i] > high ? high : values[i];  // NaN stays
+ss1_status load_layers(ss1_context &context, const model_directory &from, dlrm_model &out) {
+    const std::vector<linear_shape> shapes = linear_layers(from.config);
+    const size_t top = shapes.size() - out.config.top_mlp.size();
+    for (size_t i = 0; i < shapes.size(); ++i) {
+        const bool linear = (i >= out.n_bottom && i < top) || i + 1 == shapes.size();
+        SS1_TRY(load_layer(context, from, shapes[i], linear ? SS1_ACTIVATION_NONE : SS1_ACTIVATION_RELU,
+                           out.layers.emplace_back()));
+    }
+    const std::span<const named_layer> layers = out.layers;
+    SS1_TRY(make_tower(layers.first(out.n_bottom), out.bottom));
+    for (size_t i = out.n_bottom; i < top; i += 2) SS1_TRY(make_tower(layers.subspan(i, 2), out.cross.emplace_back()));
+    return make_tower(layers.subspan(top), out.top);
 }
 
 ss1_status load_tables(const ss1_context &context, const model_directory &from, dlrm_model &out) {
     for (size_t k = 0; k < out.config.tables.size(); ++k) {
         const dlrm_table &table = out.config.tables[k];
         const size_t shape[] = {table.rows, out.config.embedding_dim};
-        embedding_table &loaded = out.tables.emplace_back();
+        embedding_table &loaded = (table.user_side ? out.user_tables : out.item_tables).emplace_back();
         loaded.name = table.name;
+        loaded.number = k;
         loaded.rows = table.rows;
         SS1_TRY(tensor_f32(context, from, "emb_l." + std::to_string(k) + ".weight", shape, loaded.weights));
     }
     return SS1_OK;
+}
+
+void choose_blocks(const ss1_context &context, dlrm_model &out) {
+    const dlrm_config &config = out.config;
+    const size_t width = (config.tables.size() + 1) * config.embedding_dim;
+    out.vectors_ld = row_stride(width);
+    out.top_ld = out.is_dot() ? row_stride(config.interaction_width()) : out.vectors_ld;
+    // Inputs and hidden outputs of the top MLP in half of L2; the vectors in front of a dot interaction are gone before
+    // it starts. A cross network reads its input, its last x and writes the next.
+    const size_t floats = out.is_dot() ? out.top_ld : (out.cross.empty() ? 1 : 3) * out.vectors_ld;
+    const size_t l2 = context.caches.l2 ? context.caches.l2 : usual_l2;
+    const size_t rows = l2 / 2 / (floats * sizeof(float) + 2 * out.top.hidden_row_bytes);
+    out.row_block = std::clamp<size_t>(rows / row_panel * row_panel, row_panel, most_rows);
+    out.front_rows = out.is_dot() ? row_panel : out.row_block;
 }
 
 }  // namespace
@@ -54,35 +61,35 @@ ss1_status load_tables(const ss1_context &context, const model_directory &from, 
 ss1_status load(ss1_context &context, const model_directory &from, dlrm_model &out) {
     out.config = from.config.dlrm;
     out.n_bottom = out.config.bottom_mlp.size() - 1;
-    const std::vector<linear_shape> shapes = linear_layers(from.config);
-    for (size_t i = 0; i < shapes.size(); ++i) {
-        const bool last = i + 1 == shapes.size();
-        SS1_TRY(load_layer(context, from, shapes[i], last ? SS1_ACTIVATION_SIGMOID : SS1_ACTIVATION_RELU,
-                           out.layers.emplace_back()));
-    }
-    SS1_TRY(make_tower(std::span(out.layers).first(out.n_bottom), out.bottom));
-    SS1_TRY(make_tower(std::span(out.layers).subspan(out.n_bottom), out.top));
-    out.interaction_stride = out.config.interaction == dlrm_interaction::dot
-                                 ? row_stride(out.config.interaction_width())
-                                 : vectors_width(out.config);
+    SS1_TRY(load_layers(context, from, out));
+    choose_blocks(context, out);
     out.bag = &bag_kernels().select(context.usable);
     out.interact = &interact_kernels().select(context.usable);
+    out.cross_step = &cross_kernels().select(context.usable);
+    out.sigmoid = select_activation(activation::sigmoid, context.usable);
     return load_tables(context, from, out);
 }
 
 std::vector<tensor_slot> input_slots(const dlrm_model &model) {
-    return {make_slot("dense_x", SS1_DTYPE_F32, {varies, model.config.dense_features.size()}, true),
-            make_slot("indices", SS1_DTYPE_I64, {varies}, true),
-            make_slot("offsets", SS1_DTYPE_I64, {model.config.tables.size(), varies}, true)};
+    std::vector<tensor_slot> slots = {
+        make_slot("dense_x", SS1_DTYPE_F32, {varies, model.config.dense_features.size()}, true),
+        make_slot("indices", SS1_DTYPE_I64, {varies}, true),
+        make_slot("offsets", SS1_DTYPE_I64, {model.item_tables.size(), varies}, true)};
+    if (model.user_tables.empty()) return slots;
+    slots.push_back(make_slot("user_indices", SS1_DTYPE_I64, {varies}, true));
+    slots.push_back(make_slot("user_offsets", SS1_DTYPE_I64, {model.user_tables.size(), varies}, true));
+    return slots;
 }
 
 std::vector<tensor_slot> output_slots(const dlrm_model &) {
-    return {make_slot("probability", SS1_DTYPE_F32, {varies}, false)};
+    return {make_slot("probability", SS1_DTYPE_F32, {varies}, false),
+            make_slot("logits", SS1_DTYPE_F32, {varies}, false)};
 }
 
 size_t table_bytes(const dlrm_model &model) noexcept {
     size_t bytes = 0;
-    for (const embedding_table &table : model.tables) bytes += table.weights.bytes();
+    for (const auto *tables : {&model.item_tables, &model.user_tables})
+        for (const embedding_table &table : *tables) bytes += table.weights.bytes();
     return bytes;
 }
 
@@ -91,49 +98,21 @@ ss1_status resolve_bounds(const dlrm_model &, session_bounds &bounds) noexcept {
     return SS1_OK;
 }
 
-dlrm_activations carve(const ss1_context &, const dlrm_model &model, const session_bounds &bounds,
-                       carver &memory) noexcept {
-    const size_t B = bounds.max_batch;
-    dlrm_activations a;
-    a.vectors = memory.take<float>(B, vectors_width(model.config));
-    a.interaction =
-        model.config.interaction == dlrm_interaction::dot ? memory.take<float>(B, model.interaction_stride) : a.vectors;
-    a.probability = memory.take<float>(B, 1);
-    a.scratch = memory.take<char>(std::max(tower_scratch(model.bottom, B), tower_scratch(model.top, B)), 1);
-    return a;
-}
-
-ss1_status check_inputs(const dlrm_model &, const session_bounds &bounds, const tensor_list<const ss1_tensor> &inputs,
-                        run_size &size) {
-    const int64_t batch = inputs[dense_x]->shape[0];
+ss1_status check_inputs(const dlrm_model &model, const session_bounds &bounds,
+                        const tensor_list<const ss1_tensor> &inputs, run_size &size) {
+    const int64_t batch = inputs[offsets]->shape[1];
     size = {static_cast<size_t>(batch), 1};
     SS1_CHECK(size.batch <= bounds.max_batch, SS1_ERROR_INVALID_ARGUMENT,
-              "input 'dense_x': shape[0]=%zu is above the session's max_batch=%zu", size.batch, bounds.max_batch);
-    SS1_CHECK(inputs[offsets]->shape[1] == batch, SS1_ERROR_INVALID_ARGUMENT,
-              "input 'offsets': shape[1]=%lld is not shape[0]=%zu of 'dense_x'",
-              static_cast<long long>(inputs[offsets]->shape[1]), size.batch);
-    return SS1_OK;
-}
-
-ss1_status run(const ss1_context &context, const dlrm_model &model, const dlrm_activations &memory,
-               const tensor_list<const ss1_tensor> &inputs, const run_size &size, tensor_list<const float> &results) {
-    const dlrm_config &config = model.config;
-    const size_t B = size.batch, d = config.embedding_dim, width = vectors_width(config);
-    SS1_TRY(sum_bags(context, *model.bag,
-                     {model.tables, static_cast<const int64_t *>(inputs[indices]->data),
-                      static_cast<const int64_t *>(inputs[offsets]->data),
-                      static_cast<size_t>(inputs[indices]->shape[0]), B, d, memory.vectors + d, width}));
-    SS1_TRY(run_tower(model.bottom, B, static_cast<const float *>(inputs[dense_x]->data), config.dense_features.size(),
-                      memory.vectors, width, memory.scratch));
-    if (config.interaction == dlrm_interaction::dot)
-        interact(context, *model.interact,
-                 {memory.vectors, memory.interaction + d, B, config.tables.size() + 1, d, width,
-                  model.interaction_stride, config.interaction_itself});
-    SS1_TRY(
-        run_tower(model.top, B, memory.interaction, model.interaction_stride, memory.probability, 1, memory.scratch));
-    clamp(memory.probability, B, config.loss_threshold);
-    results = {memory.probability};
-    return SS1_OK;
+              "input 'offsets': shape[1]=%zu is above the session's max_batch=%zu", size.batch, bounds.max_batch);
+    const auto given = [&](const char *name, int axis, int64_t rows) {
+        SS1_CHECK(rows == batch || rows == 1, SS1_ERROR_INVALID_ARGUMENT,
+                  "input '%s': shape[%d]=%lld is neither shape[1]=%zu of 'offsets' nor 1", name, axis,
+                  static_cast<long long>(rows), size.batch);
+        return SS1_OK;
+    };
+    SS1_TRY(given("dense_x", 0, inputs[dense_x]->shape[0]));
+    if (model.user_tables.empty()) return SS1_OK;
+    return given("user_offsets", 1, inputs[user_offsets]->shape[1]);
 }
 
 }  // namespace ss1

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// DLRM (facebookresearch/dlrm): bottom MLP, embedding bags, interaction, top MLP.
+// DLRM (facebookresearch/dlrm): bottom MLP, embedding bags, interaction, top MLP. Rows go through all of them block by
+// block, so that what is between them stays in L2.
 #pragma once
+#include <vector>
+
 #include "model/layers.hpp"
 #include "model/session.hpp"
 #include "op/embedding.hpp"
@@ -8,25 +11,40 @@
 
 namespace ss1 {
 
-// Activations of up to max_batch rows, all in the session's memory.
+// Where the time of a run goes. `interaction` includes the cross network.
+enum class dlrm_stage { lookup, bottom, interaction, top };
+inline constexpr size_t n_dlrm_stages = 4;
+
+// The last two where a table is on the user's side.
+enum dlrm_input { dense_x, indices, offsets, user_indices, user_offsets };
+
+// Of up to max_batch rows, all in the session's memory.
 struct dlrm_activations {
-    float *vectors;      // [B, (tables + 1) d]: the bottom MLP's output, then the bags
-    float *interaction;  // [B, interaction_stride]: input of the top MLP; with `cat` the vectors themselves
-    float *probability;  // [B]
-    void *scratch;
+    float *logits, *probability;  // [B]
+    float *shared;                // [vectors_ld]: the vectors that all rows of a run have in common
+    double *task_seconds;         // [threads, stages]
+    char *memory;                 // of the tasks
+    double *stage_seconds;        // [stages], the caller's: what runs add their time to; NULL: nobody asks
 };
 
 struct dlrm_model {
     using activations = dlrm_activations;
 
     dlrm_config config;
-    std::vector<named_layer> layers;  // those of the bottom MLP first
+    std::vector<named_layer> layers;  // those of the bottom MLP first, then the cross network's
     size_t n_bottom = 0;
     ss1_tower bottom, top;
-    size_t interaction_stride = 0;
-    std::vector<embedding_table> tables;
+    std::vector<ss1_tower> cross;  // V_l, W_l
+    std::vector<embedding_table> item_tables, user_tables;
+    size_t vectors_ld = 0;                 // [(tables + 1) d]: the bottom MLP's output, then the bags
+    size_t top_ld = 0;                     // of the top MLP's input
+    size_t row_block = 0, front_rows = 0;  // rows from lookup to top at a time; from lookup to interaction
     const bag_kernel *bag = nullptr;
     const interact_kernel *interact = nullptr;
+    const cross_kernel *cross_step = nullptr;
+    const activation_kernel *sigmoid = nullptr;
+
+    bool is_dot() const noexcept { return config.interaction == dlrm_interaction::dot; }
 };
 
 ss1_status load(ss1_context &context, const model_directory &from, dlrm_model &out);

@@ -27,7 +27,7 @@ ss1_status load_layer(ss1_context &context, const model_directory &from, const l
     weights.bias = bias.as<float>();
     ss1_layer *layer = nullptr;
     SS1_TRY(layer_create(context, desc, weights, &layer));
-    out = {shape.name, std::unique_ptr<ss1_layer>(layer)};
+    out = {shape.name, std::unique_ptr<ss1_layer>(layer), shape.has_bias};
     return SS1_OK;
 }
 

@@ -14,6 +14,7 @@ namespace ss1 {
 struct named_layer {
     std::string name;
     std::unique_ptr<ss1_layer> layer;
+    bool has_bias;
 };
 
 // Loads one layer, tied or dense as the configuration says, with `activation` fused.

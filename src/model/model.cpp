@@ -94,7 +94,7 @@ void model_describe(const ss1_model &model, ss1_model_info &info) noexcept {
     info.parameters = tables / sizeof(float);
     for (const named_layer &l : layers) {
         info.weight_bytes += l.layer->info.weight_bytes;
-        info.parameters += l.layer->desc.N * (l.layer->info.stored_columns + 1);  // every layer has a bias
+        info.parameters += l.layer->desc.N * (l.layer->info.stored_columns + l.has_bias);
     }
 }
 
@@ -146,6 +146,15 @@ ss1_status session_run(ss1_session &session, const ss1_tensor *inputs, size_t n_
             return SS1_OK;
         },
         model.graph);
+}
+
+ss1_status session_time_stages(ss1_session &session, double *seconds, size_t n) {
+    auto *dlrm = std::get_if<dlrm_activations>(&session.activations);
+    SS1_CHECK(dlrm, SS1_ERROR_UNSUPPORTED, "only the stages of DLRMs are measured, this model is a BERT");
+    SS1_CHECK(n == (seconds ? n_dlrm_stages : 0), SS1_ERROR_INVALID_ARGUMENT,
+              "n=%zu: a DLRM has %zu stages (and NULL for seconds 0)", n, n_dlrm_stages);
+    dlrm->stage_seconds = seconds;
+    return SS1_OK;
 }
 
 }  // namespace ss1

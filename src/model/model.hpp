@@ -46,5 +46,6 @@ ss1_status session_create(ss1_model &model, const ss1_session_options &options, 
 void session_destroy(ss1_session *session) noexcept;
 ss1_status session_run(ss1_session &session, const ss1_tensor *inputs, size_t n_inputs, ss1_tensor *outputs,
                        size_t n_outputs);
+ss1_status session_time_stages(ss1_session &session, double *seconds, size_t n);
 
 }  // namespace ss1

@@ -390,8 +390,9 @@ class Session(_Handle):
         return tensors
 
     def _empty(self, names, inputs):
-        """Arrays for the outputs: their varying sizes are those of the model's first input, in order."""
-        first, (_, shape) = next(iter(self._inputs.items()))
+        """Arrays for the outputs: their varying sizes are those of `offsets` (DLRM) or of the first input, in order."""
+        first = "offsets" if "offsets" in self._inputs else next(iter(self._inputs))
+        _, shape = self._inputs[first]
         varying = [got for got, want in zip(inputs[first].shape, shape) if want < 0] if first in inputs else []
         result = {}
         for name in names:

@@ -257,7 +257,7 @@ class Models(TestCase):
         with ss1.Model(self.context, DATA / "dlrm_ss1") as model:
             self.assertEqual(model.inputs, {"dense_x": (numpy.float32, (-1, 5)), "indices": (numpy.int64, (-1,)),
                                             "offsets": (numpy.int64, (6, -1))})
-            self.assertEqual(model.outputs, {"probability": (numpy.float32, (-1,))})
+            self.assertEqual(model.outputs, {name: (numpy.float32, (-1,)) for name in ("probability", "logits")})
             self.assertEqual([(layer["name"], layer["layer"]["desc"]["c"]) for layer in model.layers],
                              [("bot_l.0", 1), ("bot_l.2", 2), ("top_l.0", 2), ("top_l.2", 2), ("top_l.4", 1)])
             info = model.info

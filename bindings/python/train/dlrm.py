@@ -17,9 +17,20 @@ from ss1_torch import SS1Linear
 def interaction_width(config):
     """Inputs of the top MLP."""
     d, vectors = config["embedding_dim"], len(config["tables"]) + 1
-    if config.get("interaction", "dot") == "cat":
+    if config.get("interaction", "dot") in ("cat", "dcn"):
         return vectors * d
     return d + vectors * (vectors + (1 if config.get("interaction_itself", False) else -1)) // 2
+
+
+class CrossLayer(torch.nn.Module):
+    """x_0 * (W (V x) + b) + x with W [N, rank], V [rank, N]: DCN-V2's low-rank layer (Wang et al., WWW 2021, eq. 2)."""
+
+    def __init__(self, N, rank):
+        super().__init__()
+        self.v, self.w = torch.nn.Linear(N, rank, bias=False), torch.nn.Linear(rank, N)
+
+    def forward(self, x_0, x):
+        return x_0 * self.w(self.v(x)) + x
 
 
 class DLRM(torch.nn.Module):
@@ -33,6 +44,9 @@ class DLRM(torch.nn.Module):
         self.emb_l = torch.nn.ModuleList(torch.nn.EmbeddingBag(table["rows"], d, mode="sum") for table in config["tables"])
         self.bot_l = self._mlp("bot_l", config["bottom_mlp"])
         self.top_l = self._mlp("top_l", [interaction_width(config), *config["top_mlp"]])
+        if config.get("interaction") == "dcn":
+            self.cross_net = torch.nn.ModuleList(CrossLayer(interaction_width(config), config["cross_rank"])
+                                                 for _ in range(config["cross_layers"]))
 
     def _mlp(self, name, widths):
         layers, tied = [], self.config.get("ss1", {}).get("layers", {})
@@ -45,6 +59,11 @@ class DLRM(torch.nn.Module):
     def interact(self, x, bags):
         if self.config.get("interaction", "dot") == "cat":
             return torch.cat([x, *bags], 1)
+        if self.config.get("interaction") == "dcn":
+            x_0 = crossed = torch.cat([x, *bags], 1)
+            for layer in self.cross_net:
+                crossed = layer(x_0, crossed)
+            return crossed
         vectors = torch.stack([x, *bags], 1)
         products = vectors @ vectors.transpose(1, 2)
         # The lower triangle row by row: (1,0), (2,0), (2,1), ..., with the diagonal if vectors interact with themselves.
