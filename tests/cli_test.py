@@ -375,6 +375,20 @@ class Models(Case):
         self.assertGreater(json.loads(self.ok(*bert))["tokens"], 0)
         self.assertEqual(json.loads(self.ok(*bert, "--tokens", 3))["tokens"], 3)
         self.assertIn("family", self.refused("bench", "model", DATA / "dlrm_dot", DATA / "bert_classifier"))
+        self.assertIn("--stages and --one-user are for DLRM", self.refused(*bert, "--stages"))
+
+    def test_bench_stages_of_one_user(self):
+        config = json.loads((DATA / "dlrm_dot/config.json").read_text())
+        config["tables"][1]["side"] = "user"
+        (self.directory / "config.json").write_text(json.dumps(config))
+        arguments = ["bench", "model", self.directory, "--random-weights", 1, "--batch", "70", "--repetitions", "3",
+                     "--min-time", "0", "--stages"]
+        for more in ([], ["--one-user"]):
+            row = json.loads(self.ok(*arguments, *more, "-o", "json"))["results"][0]
+            stages = [row[f"ns_{stage}"] for stage in ("lookup", "bottom", "interaction", "top")]
+            self.assertGreater(min(stages), 0)
+            self.assertTrue(0 < row["stages_of_run"] <= 1, row)
+        self.assertIn("top us", self.ok(*arguments))
 
 
 class Run(Case):

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // ss1 bench model: latency of whole models; several models take turns in one process.
+#include <array>
+#include <chrono>
 #include <CLI/CLI.hpp>
 #include <random>
 
@@ -23,8 +25,11 @@ struct bench_options {
     model_source source;
     std::string batch, threads, input, format = "md";
     size_t tokens = 0;
+    bool stages = false, one_user = false;
     sampling rule = {10, 1, 0};
 };
+
+constexpr std::array stage_keys = {"ns_lookup", "ns_bottom", "ns_interaction", "ns_top"};
 
 // One model with the rows and the session of one batch size.
 template <class Rows>
@@ -44,6 +49,9 @@ struct contender {
         bounds.max_tokens = n_tokens;
         check(ss1_session_bytes(model.get(), &bounds, &session_bytes));
         session = make_session(model, bounds);
+        if constexpr (requires { rows.share_user(); })
+            if (options.one_user) rows.share_user();
+        if (options.stages) check(ss1_session_time_stages(session.get(), stage_seconds.data(), stage_seconds.size()));
         run = rows.runs().front();
         tokens = run.inputs[0].rank == 2 && std::string_view(run.inputs[0].name) == "input_ids" ? json(n_tokens)
                                                                                                 : json(nullptr);
@@ -62,7 +70,22 @@ struct contender {
 
     void call() {
         ss1_tensor tensor = output.tensor(values.data(), rows.size());
+        const auto start = std::chrono::steady_clock::now();
         check(ss1_session_run(session.get(), run.inputs.data(), run.inputs.size(), &tensor, 1));
+        seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        if (calls++ > 0) return;
+        stage_seconds.fill(0);  // the first call is no measurement
+        seconds = 0;
+    }
+
+    // Means, and how much of the run they are together.
+    void add_stages(json &row) const {
+        double sum = 0;
+        for (size_t i = 0; i < stage_seconds.size(); ++i) {
+            row[stage_keys[i]] = rounded(stage_seconds[i] * 1e9 / static_cast<double>(calls - 1), 1);
+            sum += stage_seconds[i];
+        }
+        row["stages_of_run"] = rounded(sum / seconds, 4);
     }
 
     Rows rows;
@@ -70,7 +93,9 @@ struct contender {
     row_output output;
     std::vector<float> values;
     json tokens;  // null for DLRM
-    size_t session_bytes = 0;
+    size_t session_bytes = 0, calls = 0;
+    double seconds = 0;
+    std::array<double, stage_keys.size()> stage_seconds{};
     session_handle session;
 };
 
@@ -103,6 +128,7 @@ void measure(const bench_options &options, const std::vector<model_handle> &mode
         row["speedup"] = rounded(first_p50 / p50, 3);
         row["session_bytes"] = contenders[i]->session_bytes;
         row["weight_bytes"] = describe(models[i]).weight_bytes;
+        if (options.stages) contenders[i]->add_stages(row);
         table.add(row);
     }
 }
@@ -120,6 +146,12 @@ const std::vector<column> columns = {{"batch", "batch"},
                                      {"session_bytes", "session MiB", 1.0 / (1 << 20), 1},
                                      {"weight_bytes", "weights MiB", 1.0 / (1 << 20), 1},
                                      {"model", "model"}};
+
+const std::vector<column> stage_columns = {{"ns_lookup", "lookup us", 1e-3, 1, 9},
+                                           {"ns_bottom", "bottom us", 1e-3, 1, 9},
+                                           {"ns_interaction", "inter. us", 1e-3, 1, 9},
+                                           {"ns_top", "top us", 1e-3, 1, 9},
+                                           {"stages_of_run", "of run", 1, 3}};
 
 std::vector<model_handle> load_all(const bench_options &options, const context_handle &context) {
     std::vector<model_handle> models;
@@ -145,7 +177,9 @@ void run_bench(const bench_options &options) {
         options.batch.empty() ? std::vector<size_t>() : parse_ranges("--batch", options.batch, max_batch);
     const std::vector<size_t> thread_counts =
         options.threads.empty() ? std::vector<size_t>{0} : parse_ranges("--threads", options.threads, 4096);
-    report table(options.format, columns, document_head(options));
+    std::vector<column> shown = columns;
+    if (options.stages) shown.insert(shown.end() - 1, stage_columns.begin(), stage_columns.end());
+    report table(options.format, shown, document_head(options));
     progress line;
     for (const size_t threads : thread_counts) {
         const context_handle context = make_context(static_cast<uint32_t>(threads));
@@ -156,6 +190,8 @@ void run_bench(const bench_options &options) {
             throw failure("--input -: the rows are read anew for each model and batch size", "give a file");
         if (!is_dlrm && !options.input.empty())
             throw failure("--input is for DLRM; these models are BERT", "leave --input out");
+        if (!is_dlrm && (options.stages || options.one_user))
+            throw failure("--stages and --one-user are for DLRM; these models are BERT", "leave them out");
         const uint32_t n_threads = context_info(context).num_threads;
         const std::vector<size_t> usual = is_dlrm ? std::vector<size_t>{1, 64, 1024} : std::vector<size_t>{1, 8};
         for (const size_t batch : chosen.empty() ? usual : chosen) {
@@ -183,6 +219,11 @@ void add_bench_model(CLI::App &bench) {
     command.add_option("--threads", o.threads, "Threads; default: all this process may use");
     add_random_weights(command, o.source);
     command.add_option("--input", o.input, "DLRM: CSV file with the rows to run, as for ss1 run; default: random rows");
+    command.add_flag("--one-user", o.one_user,
+                     "DLRM: the first row's dense features and user's tables stand for all rows, and are given once");
+    command.add_flag(
+        "--stages", o.stages,
+        "DLRM: also mean times of lookup, bottom MLP, interaction and top MLP, and their share of the run");
     add_sampling(command, o.rule, "runs of each model", "a batch size");
     add_output_format(command, o.format);
     command.footer(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dlrm_rows.hpp"
 
+#include <algorithm>
 #include <numeric>
 
 namespace ss1::cli {
@@ -8,7 +9,7 @@ namespace ss1::cli {
 dlrm_rows::dlrm_rows(const nlohmann::json &config)
     : features_(config.at("dense_features").get<std::vector<std::string>>()) {
     for (const nlohmann::json &entry : config.at("tables"))
-        tables_.push_back({entry.at("name"), entry.at("rows"), 0, {}, {}});
+        tables_.push_back({entry.at("name"), entry.at("rows"), entry.value("side", "item") == "user", 0, {}, {}});
 }
 
 void dlrm_rows::bind(const csv_reader &reader) {
@@ -63,20 +64,32 @@ void dlrm_rows::clear() {
     rows_ = 0;
 }
 
-const std::vector<model_run> &dlrm_rows::runs() {
-    indices_.clear();
-    offsets_.clear();
+void dlrm_rows::collect(bool user_side, size_t rows, bags &out) const {
+    out = {};
     for (const table &t : tables_) {
-        const int64_t first = static_cast<int64_t>(indices_.size());
-        for (const int64_t begin : t.begins) offsets_.push_back(first + begin);
-        indices_.insert(indices_.end(), t.indices.begin(), t.indices.end());
+        if (t.user_side != user_side) continue;
+        const int64_t first = static_cast<int64_t>(out.indices.size());
+        for (size_t i = 0; i < rows; ++i) out.offsets.push_back(first + t.begins[i]);
+        const auto end = rows < t.begins.size() ? t.indices.begin() + t.begins[rows] : t.indices.end();
+        out.indices.insert(out.indices.end(), t.indices.begin(), end);
     }
+}
+
+const std::vector<model_run> &dlrm_rows::runs() {
+    const size_t user_rows = one_user_ ? std::min<size_t>(rows_, 1) : rows_;
+    const auto user_tables = static_cast<size_t>(std::ranges::count(tables_, true, &table::user_side));
+    collect(false, rows_, item_bags_);
+    collect(true, user_rows, user_bags_);
     runs_.resize(1);
     runs_[0].rows.resize(rows_);
     std::iota(runs_[0].rows.begin(), runs_[0].rows.end(), size_t{0});
-    runs_[0].inputs = {input_tensor("dense_x", dense_, {rows_, features_.size()}),
-                       input_tensor("indices", indices_, {indices_.size()}),
-                       input_tensor("offsets", offsets_, {tables_.size(), rows_})};
+    dense_.resize(user_rows * features_.size());
+    runs_[0].inputs = {input_tensor("dense_x", dense_, {user_rows, features_.size()}),
+                       input_tensor("indices", item_bags_.indices, {item_bags_.indices.size()}),
+                       input_tensor("offsets", item_bags_.offsets, {tables_.size() - user_tables, rows_})};
+    if (user_tables == 0) return runs_;
+    runs_[0].inputs.push_back(input_tensor("user_indices", user_bags_.indices, {user_bags_.indices.size()}));
+    runs_[0].inputs.push_back(input_tensor("user_offsets", user_bags_.offsets, {user_tables, user_rows}));
     return runs_;
 }
 

@@ -24,6 +24,8 @@ class dlrm_rows {
     void clear();
     size_t size() const { return rows_; }
     size_t max_tokens() const { return 1; }
+    // From now on the first row's dense features and user's tables stand for all rows, and are given once.
+    void share_user() { one_user_ = true; }
     // The session runs that give the rows' outputs; they point into this object.
     const std::vector<model_run> &runs();
 
@@ -31,19 +33,27 @@ class dlrm_rows {
     struct table {
         std::string name;
         int64_t rows;
+        bool user_side;
         size_t column = 0;
         std::vector<int64_t> indices, begins;  // of this batch
     };
 
+    // The first rows' bags of the tables of one side, as the model takes them.
+    struct bags {
+        std::vector<int64_t> indices, offsets;
+    };
+
     void add_bag(const csv_reader &reader, table &bag);
+    void collect(bool user_side, size_t rows, bags &out) const;
 
     std::vector<std::string> features_;
     std::vector<size_t> feature_columns_;
     std::vector<table> tables_;
     std::vector<float> dense_;
-    std::vector<int64_t> indices_, offsets_;  // all tables', as the model takes them
+    bags item_bags_, user_bags_;
     std::vector<model_run> runs_;
     size_t rows_ = 0;
+    bool one_user_ = false;
 };
 
 }  // namespace ss1::cli
