@@ -227,7 +227,7 @@ class Models(TestCase):
         for directory in MODELS:
             with self.subTest(directory.name), ss1.Model(self.context, directory) as model:
                 inputs, want = read(directory)
-                self.assertEqual(set(model.outputs), set(want))
+                self.assertLessEqual(set(want), set(model.outputs))  # older cases of DLRMs lack logits
                 batch = len(inputs["dense_x" if "dense_x" in inputs else "input_ids"])
                 got = ss1.Session(model, max_batch=batch).run(inputs)
                 for name, array in want.items():
