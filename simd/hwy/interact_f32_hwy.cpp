@@ -5,6 +5,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "hwy/interact_f32_hwy.cpp"
+#include "hwy/cache_control.h"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 #include "hwy/lanes-inl.h"
@@ -70,35 +71,49 @@ HWY_INLINE void multiply(const float *t, const float *const (&column)[columns], 
     }
 }
 
+// The products of the rows at t with four columns, where reduce() puts them.
+template <size_t rows>
+HWY_INLINE void products(const float *t, const float *const (&column)[columns], size_t n, float *block) {
+    vec sum[rows][columns];
+#pragma GCC unroll 4
+    for (size_t r = 0; r < rows; r++)
+#pragma GCC unroll 4
+        for (size_t v = 0; v < columns; v++) sum[r][v] = hn::Zero(d);
+    size_t k = 0;
+    for (; k + lanes <= n; k += lanes) multiply<rows>(t, column, n, k, k + lanes, sum);
+    if (k < n) multiply<rows>(t, column, n, k, n, sum);
+    reduce<rows>(sum, block);
+}
+
 // The products of the rows i .. i + rows - 1 with those in front of them (itself: and with themselves).
 template <size_t rows>
 HWY_INLINE void strip(const interact_args &args, const float *t, float *z, size_t i) {
-    const size_t n = args.d, pairs = i + args.itself;  // of the first row, each row has one more
+    const size_t n = args.d,
+                 pairs = i + args.itself;  // of the first row; each row has one more
+    const float *row = t + i * n;
+    // The next strip's rows come from L2, as does the next sample behind the last one: +7 to +35 % together with the
+    // separate diagonal.
+    constexpr size_t line = 64 / sizeof(float);
+    for (size_t k = 0; k < rows * n; k += line) hwy::Prefetch(row + rows * n + k);
     z += i * (pairs + args.itself - 1) / 2;
-    for (size_t j = 0; j < pairs + rows - 1; j += columns) {
-        const float *column[columns];
-        for (size_t v = 0; v < columns; v++) column[v] = t + (j + v < args.f ? j + v : args.f - 1) * n;
-        vec sum[rows][columns];
-#pragma GCC unroll 4
-        for (size_t r = 0; r < rows; r++)
-#pragma GCC unroll 4
-            for (size_t v = 0; v < columns; v++) sum[r][v] = hn::Zero(d);
-        size_t k = 0;
-        for (; k + lanes <= n; k += lanes) multiply<rows>(t + i * n, column, n, k, k + lanes, sum);
-        if (k < n) multiply<rows>(t + i * n, column, n, k, n, sum);
-        HWY_ALIGN float block[most_rows * columns];
-        reduce<rows>(sum, block);
+    HWY_ALIGN float block[most_rows * columns];
+    size_t j = 0;
+    for (; j + columns <= pairs; j += columns) {
+        const float *first = t + j * n;
+        products<rows>(row, {first, first + n, first + 2 * n, first + 3 * n}, n, block);
+        const hn::FixedTag<float, columns> four;
         float *to = z + j;
 #pragma GCC unroll 4
-        for (size_t r = 0; r < rows; to += pairs + r, r++) {
-            const float *from = block + place(r) * columns;
-            if (j + columns <= pairs + r) {
-                const hn::FixedTag<float, columns> four;
-                hn::StoreU(hn::Load(four, from), four, to);
-            } else {
-                for (size_t v = 0; j + v < pairs + r; v++) to[v] = from[v];
-            }
-        }
+        for (size_t r = 0; r < rows; to += pairs + r, r++)
+            hn::StoreU(hn::Load(four, block + place(r) * columns), four, to);
+    }
+    for (; j < pairs + rows - 1; j += columns) {  // the diagonal
+        const float *column[columns];
+        for (size_t v = 0; v < columns; v++) column[v] = t + (j + v < args.f ? j + v : args.f - 1) * n;
+        products<rows>(row, column, n, block);
+        float *to = z + j;
+        for (size_t r = 0; r < rows; to += pairs + r, r++)
+            for (size_t v = 0; v < columns && j + v < pairs + r; v++) to[v] = block[place(r) * columns + v];
     }
 }
 
