@@ -161,7 +161,9 @@ ss1_status run_tower(worker &w, const ss1_tower &tower, size_t m, const float *x
     return SS1_OK;
 }
 
-bool look_up(const worker &w, const bag_batch &bags, size_t b0, size_t b1, float *y) {
+// The bags of rows [b0, b1) go behind the bottom MLP's output.
+bool look_up(const worker &w, const bag_batch &bags, size_t b0, size_t b1, float *vectors) {
+    float *y = vectors + w.model.config.embedding_dim;
     return w.alone ? sum_bags_here(*w.model.bag, bags, b0, b1, y, w.model.vectors_ld)
                    : sum_bags(w.context, *w.model.bag, bags, b0, b1, y, w.model.vectors_ld);
 }
@@ -256,8 +258,7 @@ ss1_status run_block(worker &w, size_t m0, size_t m1) {
 
 // The vectors of a user's side that is given once.
 ss1_status run_shared(worker &w) {
-    if (w.r.user_once && !sum_bags(w.context, *w.model.bag, w.r.user, 0, 1, w.memory.shared, w.model.vectors_ld))
-        return find_bad_bag(w.r.user);
+    if (w.r.user_once && !look_up(w, w.r.user, 0, 1, w.memory.shared)) return find_bad_bag(w.r.user);
     w.clock.lap(dlrm_stage::lookup);
     if (w.r.dense_once) {
         const size_t D = w.model.config.dense_features.size();
