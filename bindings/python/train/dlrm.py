@@ -6,11 +6,15 @@
     model_dir.save("model", config, model.state_dict())
 
 The graph and the tensor names are those of facebookresearch/dlrm, so its state_dicts load unchanged: a bottom MLP over
-the dense features, one embedding bag per table, the pairwise dot products (or the concatenation) of all these vectors,
-a top MLP over them, ReLU between layers and a sigmoid at the end. Layers named in config["ss1"]["layers"] are SS1Linear.
+the dense features, one embedding bag per table, the pairwise dot products (or the concatenation, or a low-rank cross net
+over it) of all these vectors, a top MLP over them, ReLU between layers and a sigmoid at the end. Layers named in
+config["ss1"]["layers"] are SS1Linear; with config["robe"] the tables share one array (robe.py).
 """
+import functools
+
 import torch
 
+from robe import RobeEmbeddingBags
 from ss1_torch import SS1Linear
 
 
@@ -23,7 +27,7 @@ def interaction_width(config):
 
 
 class CrossLayer(torch.nn.Module):
-    """x_0 * (W (V x) + b) + x with W [N, rank], V [rank, N]: DCN-V2's low-rank layer (Wang et al., WWW 2021, eq. 2)."""
+    """x_0 * (W (V x) + b) + x with W [N, rank], V [rank, N]: DCN-V2's low-rank layer (Wang et al., WWW 2021)."""
 
     def __init__(self, N, rank):
         super().__init__()
@@ -41,7 +45,11 @@ class DLRM(torch.nn.Module):
         self.config = config
         self.embedding_dropout = 0.0
         d = config["embedding_dim"]
-        self.emb_l = torch.nn.ModuleList(torch.nn.EmbeddingBag(table["rows"], d, mode="sum") for table in config["tables"])
+        rows = [table["rows"] for table in config["tables"]]
+        if "robe" in config:
+            self.robe = RobeEmbeddingBags(rows, d, **config["robe"])
+        else:
+            self.emb_l = torch.nn.ModuleList(torch.nn.EmbeddingBag(n, d, mode="sum") for n in rows)
         self.bot_l = self._mlp("bot_l", config["bottom_mlp"])
         self.top_l = self._mlp("top_l", [interaction_width(config), *config["top_mlp"]])
         if config.get("interaction") == "dcn":
@@ -55,6 +63,10 @@ class DLRM(torch.nn.Module):
             linear = SS1Linear(K, N, **options) if options.pop("kind") == "ss1" else torch.nn.Linear(K, N)
             layers += [linear, torch.nn.ReLU()]
         return torch.nn.Sequential(*layers)
+
+    def tables(self):
+        """The parameters that hold the embeddings."""
+        return [self.robe.weight] if "robe" in self.config else list(self.emb_l.parameters())
 
     def interact(self, x, bags):
         if self.config.get("interaction", "dot") == "cat":
@@ -72,13 +84,13 @@ class DLRM(torch.nn.Module):
 
     def logits(self, dense_x, indices, offsets):
         """[B] before the sigmoid; bag (t, b) is indices[offsets[t, b] .. the next offset in row-major order)."""
-        bounds = torch.cat([offsets.reshape(-1), offsets.new_tensor([len(indices)])])
+        bounds = [*offsets[:, 0].tolist(), len(indices)]
         batch, bags = offsets.shape[1], []
-        for t, table in enumerate(self.emb_l):
-            begin, end = int(bounds[t * batch]), int(bounds[(t + 1) * batch])
+        for t, (begin, end) in enumerate(zip(bounds, bounds[1:])):
+            table = functools.partial(self.robe, t) if "robe" in self.config else self.emb_l[t]
             bag = table(indices[begin:end], offsets[t] - begin)
             if self.training and self.embedding_dropout:
-                kept = torch.rand(batch, 1) >= self.embedding_dropout
+                kept = torch.rand(batch, 1, device=bag.device) >= self.embedding_dropout
                 bag = bag * kept / (1 - self.embedding_dropout)
             bags.append(bag)
         # The ReLU after the last top layer gives way to the sigmoid.

@@ -19,7 +19,7 @@ import torch
 
 import dlrm
 import model_dir
-from ss1_torch import default_block_n
+from ss1_torch import REFERENCE_STEP, default_block_n
 
 HERE = pathlib.Path(__file__).resolve().parent
 DENSE = ["studage", "lectage", "service"]
@@ -45,9 +45,16 @@ def split(count, seed):
     return numpy.split(order, [count * 8 // 10, count * 9 // 10])
 
 
-def config(columns, kind, c, seed):
-    """config.json of the model."""
-    result = {
+def tied_layers(scheme, c, seed):
+    """The key "ss1" of config.json: the wide layers tied c-fold."""
+    step = REFERENCE_STEP if scheme == "reference" else 16
+    return {"layers": {name: {"kind": "ss1", "c": c, "scheme": scheme, "seed": seed, "block_k": 64,
+                              "block_n": default_block_n(N), "step": step} for name, N in TIED_LAYERS.items()}}
+
+
+def config(columns, **more):
+    """config.json of the model; `more` are keys that replace its own or are added."""
+    return {
         "model_type": "dlrm",
         "dense_features": DENSE,
         "embedding_dim": BOTTOM[-1],
@@ -57,19 +64,15 @@ def config(columns, kind, c, seed):
         "interaction": "dot",
         "interaction_itself": False,
         "loss_threshold": 0.0,
+        **more,
     }
-    if kind == "ss1":
-        mapping = {"kind": "ss1", "c": c, "scheme": "mixed", "seed": seed, "block_k": 64}
-        result["ss1"] = {"layers": {name: {**mapping, "block_n": default_block_n(N), "step": 16}
-                                    for name, N in TIED_LAYERS.items()}}
-    return result
 
 
 def inputs(columns):
     """The model's inputs for these rows: the raw numbers, and bags of one id each."""
     dense = columns[:, [TABLES.index(name) for name in DENSE]].float()
     batch, tables = columns.shape
-    return dense, columns.T.reshape(-1), torch.arange(tables * batch).reshape(tables, batch)
+    return dense, columns.T.reshape(-1), torch.arange(tables * batch, device=columns.device).reshape(tables, batch)
 
 
 def log_loss(probability, label):
@@ -88,7 +91,7 @@ def auc(probability, label):
 def predict(model, columns, batch=4096):
     model.eval()
     with torch.no_grad():
-        return torch.cat([model(*inputs(part)) for part in columns.split(batch)]).numpy()
+        return torch.cat([model(*inputs(part)) for part in columns.split(batch)]).cpu().numpy()
 
 
 class Normalised(torch.nn.Module):
@@ -111,15 +114,16 @@ class Normalised(torch.nn.Module):
 
 
 def train(model, columns, label, parts, options, log):
-    """Train by Adam on the log loss; returns (model, epoch) of the best validation log loss.
+    """Train by Adam on the log loss; returns (model, epoch) of the best validation log loss. The model takes raw numbers.
 
     What is validated and kept is the running average of the weights over about 1 / (1 - options.average) steps: with so
     few rows of each id, single epochs differ by more than the settings do.
     """
     training, validation, _ = parts
     model.embedding_dropout = options.embedding_dropout
-    tables = list(model.emb_l.parameters())
-    rest = [p for name, p in model.named_parameters() if not name.startswith("emb_l.")]
+    model.bot_l[0] = Normalised(model.bot_l[0], inputs(columns[training])[0])
+    tables = model.tables()
+    rest = [p for p in model.parameters() if all(p is not table for table in tables)]
     with torch.no_grad():
         for table in tables:
             table.normal_(0, options.embedding_deviation)
@@ -145,7 +149,7 @@ def train(model, columns, label, parts, options, log):
             if sys.stderr.isatty() and (step % 20 == 0 or step == steps):
                 print(f"\repoch {epoch}: step {step}/{steps}", end="\r", file=sys.stderr, flush=True)
         got = predict(average, columns[validation])
-        want = label[validation].numpy()
+        want = label[validation].cpu().numpy()
         value = log_loss(got, want)
         log(f"epoch {epoch:2}  training log loss {total / len(training):.4f}  validation log loss {value:.4f}  "
             f"AUC {auc(got, want):.4f}  {time.monotonic() - begun:.1f} s")
@@ -153,7 +157,9 @@ def train(model, columns, label, parts, options, log):
             best = (value, copy.deepcopy(average), epoch)
         elif epoch - best[2] >= options.patience:
             break
-    return best[1:]
+    model, epoch = best[1:]
+    model.bot_l[0] = model.bot_l[0].fold()
+    return model, epoch
 
 
 def write_rows(path, columns, label):
@@ -165,22 +171,10 @@ def write_rows(path, columns, label):
         writer.writerows([*row, int(positive)] for row, positive in zip(columns.tolist(), label.tolist()))
 
 
-def arguments():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example:\n  python3 train_insteval.py --kind ss1 --out ../../../examples/models/insteval-ss1\n\n"
-               "The same command, seed, versions and processor give the same model. An epoch takes a quarter to half a minute\n"
-               "on one core with OpenBLAS (Debian: libopenblas0) under PyTorch, ten times that with the reference BLAS.")
+def training_options(parser):
+    """Add the options of train()."""
     def option(name, default, text):
         parser.add_argument(name, type=type(default), default=default, help=f"{text} (default: %(default)s)")
-    parser.add_argument("--kind", choices=["dense", "ss1"], required=True, help="dense layers, or the wide ones as SS1")
-    parser.add_argument("--out", type=pathlib.Path, required=True,
-                        help="model directory to write: config.json, model.safetensors, train.log")
-    parser.add_argument("--data", type=pathlib.Path, default=HERE.parents[2] / "examples/data/insteval.csv.gz",
-                        help="the data set (default: examples/data/insteval.csv.gz of this project)")
-    parser.add_argument("--test-rows", type=pathlib.Path, help="also write the held-out test rows to this CSV file")
-    option("--c", 4, "compression of the SS1 layers")
-    option("--seed", 1, "seed of the split, the training and the SS1 mapping")
     option("--epochs", 20, "most epochs")
     option("--patience", 2, "epochs without a better validation log loss before training stops")
     option("--batch", 512, "rows of one step")
@@ -192,6 +186,24 @@ def arguments():
     option("--average", 0.99, "decay of the running average of the weights")
     option("--embedding-deviation", 0.1, "standard deviation of the tables' first values")
     option("--threads", 1, "PyTorch's threads; another number may change the last bits")
+    parser.add_argument("--data", type=pathlib.Path, default=HERE.parents[2] / "examples/data/insteval.csv.gz",
+                        help="the data set (default: examples/data/insteval.csv.gz of this project)")
+
+
+def arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example:\n  python3 train_insteval.py --kind ss1 --out ../../../examples/models/insteval-ss1\n\n"
+               "The same command, seed, versions and processor give the same model. An epoch takes a quarter to half a minute\n"
+               "on one core with OpenBLAS (Debian: libopenblas0) under PyTorch, ten times that with the reference BLAS.")
+    parser.add_argument("--kind", choices=["dense", "ss1"], required=True, help="dense layers, or the wide ones as SS1")
+    parser.add_argument("--out", type=pathlib.Path, required=True,
+                        help="model directory to write: config.json, model.safetensors, train.log")
+    parser.add_argument("--test-rows", type=pathlib.Path, help="also write the held-out test rows to this CSV file")
+    parser.add_argument("--c", type=int, default=4, help="compression of the SS1 layers (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1,
+                        help="seed of the split, the training and the SS1 mapping (default: %(default)s)")
+    training_options(parser)
     return parser.parse_args()
 
 
@@ -217,12 +229,11 @@ def main():
         log(f"{len(label)} rows, {label.mean():.1%} positive: {' / '.join(str(len(p)) for p in parts)} "
             "for training / validation / test")
 
-        model = dlrm.DLRM(config(columns, options.kind, options.c, options.seed))
+        tied = {"ss1": tied_layers("mixed", options.c, options.seed)} if options.kind == "ss1" else {}
+        model = dlrm.DLRM(config(columns, **tied))
         log(f"{sum(p.numel() for p in model.parameters())} stored values, "
-            f"{sum(p.numel() for p in model.emb_l.parameters())} of them in tables")
-        model.bot_l[0] = Normalised(model.bot_l[0], inputs(columns[parts[0]])[0])
+            f"{sum(p.numel() for p in model.tables())} of them in tables")
         model, epoch = train(model, columns, label, parts, options, log)
-        model.bot_l[0] = model.bot_l[0].fold()
         model_dir.save(options.out, model.config, model.state_dict())
 
         log(f"kept epoch {epoch}; the model that was written, with the raw numbers as its inputs:")

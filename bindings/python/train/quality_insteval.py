@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measure what smaller layers and tables cost in quality: train DLRMs on InstEval, some seeds each, and write a table.
+
+Models, all trained alike (train_insteval.py; a seed decides the split, the training and the hashes):
+
+    dense           the network of examples/models/insteval-dense
+    reference-C     its three wide layers as SS1 with c = C, the authors' scheme
+    mixed-C         the same, scheme mixed
+    lowrank-C       the same layers as W = U V, as many stored values in each as SS1 has with c = C
+    narrow-C        a dense network with narrower hidden layers, as many stored values in all its MLPs as SS1 with c = C
+    robe-R          dense layers, the tables as ROBE-Z in an array R times smaller
+
+Each is tested in f32, and with its layers rounded to bf16 and to int8, run by ss1's kernels ($SS1_LIBRARY must be set or
+ss1 be installed); tables stay f32. A finished run is a file in --out and is not repeated: a stopped command continues where
+it was, and commands with other --seeds or --models may work beside it.
+"""
+import argparse
+import copy
+import json
+import os
+import pathlib
+import platform
+import statistics
+import sys
+import time
+
+import numpy
+import torch
+
+import dlrm
+import train_insteval
+from ss1_torch import SS1Linear, stored_columns
+from train_insteval import BOTTOM, DENSE, TIED_LAYERS, TOP, auc, config, log_loss, predict, tied_layers
+
+HERE = pathlib.Path(__file__).resolve().parent
+COMPRESSIONS = (2, 4, 8)
+ROBE_BLOCK = 16
+MODELS = ["dense", *(f"{kind}-{c}" for kind in ("reference", "mixed", "lowrank", "narrow") for c in COMPRESSIONS),
+          "robe-10", "robe-100"]
+DTYPES = {"f32": "f32", "bf16": "bf16", "i8": "int8"}  # as the library calls them, as the table does
+NOT_SETTINGS = ("data", "out", "models", "seeds", "threads", "device", "report")
+
+
+def shapes(top_inputs):
+    """{name: (K, N)} of the linear layers."""
+    result = {}
+    for name, widths in (("bot_l", [len(DENSE), *BOTTOM]), ("top_l", [top_inputs, *TOP])):
+        result.update({f"{name}.{2 * i}": shape for i, shape in enumerate(zip(widths, widths[1:]))})
+    return result
+
+
+def mlp_values(widths):
+    return sum((K + 1) * N for K, N in zip(widths, widths[1:]))
+
+
+def narrower(top_inputs, c):
+    """(bottom, top) widths whose MLPs hold as many values as SS1's with this c."""
+    def scaled(share):
+        return ([max(1, round(share * N)) for N in BOTTOM[:-1]] + BOTTOM[-1:],
+                [max(1, round(share * N)) for N in TOP[:-1]] + TOP[-1:])
+
+    def values(share):
+        bottom, top = scaled(share)
+        return mlp_values([len(DENSE), *bottom]) + mlp_values([top_inputs, *top])
+
+    tied = [shapes(top_inputs)[name] for name in TIED_LAYERS]
+    target = values(1) - sum(N * (K - stored_columns(K, c, 64)) for K, N in tied)
+    return scaled(min(numpy.linspace(0.01, 1, 10000), key=lambda share: abs(values(share) - target)))
+
+
+def low_rank(K, N, c):
+    """W = U V without U V ever made; x V has about the variance of x, so that y begins with that of nn.Linear."""
+    rank = max(1, round(N * stored_columns(K, c, 64) / (K + N)))
+    v, u = torch.nn.Linear(K, rank, bias=False), torch.nn.Linear(rank, N)
+    torch.nn.init.uniform_(v.weight, -(3 / K) ** 0.5, (3 / K) ** 0.5)
+    return torch.nn.Sequential(v, u)
+
+
+def build(name, columns, seed):
+    """The untrained model."""
+    kind, _, number = name.partition("-")
+    plain = config(columns)
+    top_inputs = dlrm.interaction_width(plain)
+    if kind in ("reference", "mixed"):
+        return dlrm.DLRM({**plain, "ss1": tied_layers(kind, int(number), seed)})
+    if kind == "narrow":
+        bottom, top = narrower(top_inputs, int(number))
+        return dlrm.DLRM({**plain, "bottom_mlp": [len(DENSE), *bottom], "top_mlp": top})
+    if kind == "robe":
+        values = plain["embedding_dim"] * sum(table["rows"] for table in plain["tables"])
+        size = max(1, round(values / int(number) / ROBE_BLOCK)) * ROBE_BLOCK
+        return dlrm.DLRM({**plain, "robe": {"size": size, "block": ROBE_BLOCK, "seed": seed}})
+    model = dlrm.DLRM(plain)
+    if kind == "lowrank":
+        for layer in TIED_LAYERS:
+            mlp, i = layer.split(".")
+            getattr(model, mlp)[int(i)] = low_rank(*shapes(top_inputs)[layer], int(number))
+    return model
+
+
+class LibraryLinear(torch.nn.Module):
+    """A trained layer run by ss1 with rounded weights."""
+
+    def __init__(self, context, linear, weight_dtype):
+        super().__init__()
+        tied = isinstance(linear, SS1Linear)
+        mapping = linear.config() if tied else {"kind": "dense"}
+        del mapping["kind"]
+        weight, bias = linear.ss1_weight if tied else linear.weight, linear.bias
+        self.layer = ss1.Layer(context, weight.detach().numpy(), None if bias is None else bias.detach().numpy(),
+                               K=linear.K if tied else linear.in_features, weight_dtype=weight_dtype, **mapping)
+
+    def forward(self, x):
+        return torch.from_numpy(self.layer(x.contiguous().numpy()))
+
+
+def with_library_layers(module, context, weight_dtype):
+    """The module with each of its linear layers run by ss1, in place."""
+    for name, child in module.named_children():
+        linear = isinstance(child, (torch.nn.Linear, SS1Linear))
+        setattr(module, name, LibraryLinear(context, child, weight_dtype) if linear
+                else with_library_layers(child, context, weight_dtype))
+    return module
+
+
+def test(model, columns, label, dtypes, context):
+    """{dtype: {auc, log_loss}} of the trained model on these rows."""
+    result = {}
+    for dtype in dtypes:
+        rounded = model if dtype == "f32" else with_library_layers(copy.deepcopy(model), context, dtype)
+        probability = predict(rounded, columns)
+        result[dtype] = {"auc": auc(probability, label), "log_loss": log_loss(probability, label)}
+    return result
+
+
+def run(name, seed, columns, label, options, settings, context):
+    """Train and test one model; what is known of it as a dictionary."""
+    begun = time.monotonic()
+    torch.manual_seed(seed)
+    used = numpy.random.RandomState(seed).permutation(len(label))[:options.rows or None]
+    parts = [torch.from_numpy(used[part]) for part in train_insteval.split(len(used), seed)]
+
+    def log(line):
+        print(f"{name} seed {seed}: {line}", flush=True)
+
+    model = build(name, columns, seed).to(options.device)
+    tables = sum(p.numel() for p in model.tables())
+    values = {"tables": tables, "mlps": sum(p.numel() for p in model.parameters()) - tables}
+    log(f"{values['mlps']} stored values in MLPs, {tables} in tables")
+    model, epoch = train_insteval.train(model, columns.to(options.device), label.to(options.device), parts, options, log)
+    model = model.cpu()
+    tested = test(model, columns[parts[2]], label[parts[2]].numpy(), options.dtypes, context)
+    log("  ".join(f"{dtype} AUC {got['auc']:.4f} log loss {got['log_loss']:.4f}" for dtype, got in tested.items()))
+    return {"model": name, "seed": seed, "values": values, "kept_epoch": epoch, "test": tested, "settings": settings,
+            "seconds": round(time.monotonic() - begun, 1), "device": device_name(options.device), "torch": torch.__version__}
+
+
+def device_name(device):
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{platform.machine()} CPU"
+
+
+def stored(path, settings):
+    """The finished run in this file, None if there is none."""
+    if not path.exists():
+        return None
+    result = json.loads(path.read_text())
+    different = {key for key in settings if result["settings"].get(key) != settings[key]}
+    if different:
+        sys.exit(f"quality_insteval.py: {path} was made with another {', '.join(sorted(different))}: choose another --out")
+    return result
+
+
+def write(path, text):
+    """The file appears at once, complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def spread(values, sign=""):
+    """Mean and standard deviation of a sample."""
+    deviation = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):{sign}.4f}{deviation}"
+
+
+def report(runs, dtypes, command):
+    """The Markdown text on {model: [a run for each seed]}."""
+    first = next(iter(runs.values()))
+    seeds = [run["seed"] for run in first]
+    settings = ", ".join(f"{name} {value}" for name, value in first[0]["settings"].items() if name != "dtypes")
+    metrics = [(metric, title, dtype) for metric, title in (("auc", "AUC"), ("log_loss", "log loss")) for dtype in dtypes]
+    columns = ["model", "values in MLPs", "in tables", *(f"{title} {DTYPES[dtype]}" for _, title, dtype in metrics)]
+    if "dense" in runs:
+        columns.append(f"AUC {DTYPES[dtypes[0]]} less dense's")
+    lines = [
+        "# Quality on InstEval", "",
+        f"Made by `{command}` ({first[0]['device']}, PyTorch {first[0]['torch']}).", "",
+        "Will a student rate a lecture 4 or 5? 10 % of the ratings are held out for this test and 10 % choose the epoch; mean ±",
+        f"standard deviation over the seeds {', '.join(map(str, seeds))}. A seed is another split, too, so the last column, which",
+        "compares models on the same split, tells more than the spread of the others. `reference-C` and `mixed-C` are SS1 with",
+        "c = C in the three wide layers, `lowrank-C` has them as products U V and `narrow-C` has narrower hidden layers, both",
+        f"with as many values as SS1 with c = C. `robe-R` has its tables in an array R times smaller (ROBE-Z, Z = {ROBE_BLOCK}).",
+        "bf16 and int8 round the weights of all layers (int8: the inputs, too) and run by ss1; tables stay f32.", "",
+        f"Settings, the same for all models: {settings}.", "",
+        "| " + " | ".join(columns) + " |", "|---|" + "---:|" * (len(columns) - 1)]
+    for name, group in runs.items():
+        cells = [name, *(f"{group[0]['values'][part]:,}" for part in ("mlps", "tables"))]
+        cells += [spread([run["test"][dtype][metric] for run in group]) for metric, _, dtype in metrics]
+        if "dense" in runs:
+            pairs = zip(group, runs["dense"])
+            aucs = [[run["test"][dtypes[0]]["auc"] for run in pair] for pair in pairs]
+            cells.append(spread([auc - dense for auc, dense in aucs], "+"))
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def chosen(known):
+    """A parser of lists "a,b,..." of these names."""
+    def parse(text):
+        names = text.split(",")
+        for name in names:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+        return names
+    return parse
+
+
+def arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example:\n  SS1_LIBRARY=$PWD/build/test/src/libss1.so python3 bindings/python/train/quality_insteval.py "
+               "--out build/quality --report docs/quality.md")
+    parser.add_argument("--out", type=pathlib.Path, required=True, help="folder of the finished runs, a JSON file each")
+    parser.add_argument("--report", type=pathlib.Path, metavar="FILE.md",
+                        help="write the table here and all runs to FILE.json beside it")
+    parser.add_argument("--models", type=chosen(MODELS), default=MODELS, metavar="A,B,...", help="(default: all)")
+    parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[1, 2, 3, 4, 5],
+                        metavar="1,2,...", help="(default: 1,2,3,4,5)")
+    parser.add_argument("--dtypes", type=chosen(DTYPES), default=list(DTYPES), metavar="A,B,...",
+                        help="types of the weights to test (default: %(default)s); f32 alone needs no library")
+    parser.add_argument("--device", default="cpu", help="PyTorch's device for training (default: %(default)s)")
+    parser.add_argument("--rows", type=int, default=0, help="use so many random rows of the data set only (default: all)")
+    train_insteval.training_options(parser)
+    return parser.parse_args()
+
+
+def main():
+    options = arguments()
+    torch.set_num_threads(options.threads)
+    # CUDA's backward passes of look-ups add in any order.
+    torch.use_deterministic_algorithms(options.device == "cpu")
+    settings = {name: value for name, value in vars(options).items() if name not in NOT_SETTINGS}
+    context = None
+    if options.dtypes != ["f32"]:
+        sys.path.insert(0, str(HERE.parent))
+        global ss1
+        import ss1
+        context = ss1.Context(num_threads=options.threads)
+    columns, label = (torch.from_numpy(array) for array in train_insteval.read(options.data))
+    runs = {name: [] for name in options.models}
+    for seed in options.seeds:  # all models of a seed first: a part of the table is then a fair one
+        for name in options.models:
+            path = options.out / f"{name}-seed{seed}.json"
+            result = stored(path, settings)
+            if result is None:
+                result = run(name, seed, columns, label, options, settings, context)
+                write(path, json.dumps(result, indent=1) + "\n")
+            runs[name].append(result)
+    if options.report:
+        write(options.report, report(runs, options.dtypes, "python3 quality_insteval.py " + " ".join(sys.argv[1:])))
+        write(options.report.with_suffix(".json"), json.dumps(sum(runs.values(), []), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
