@@ -2,8 +2,8 @@
 """Import a DLRM that facebookresearch/dlrm or TorchRec trained: write it as an ss1 model directory.
 
 The checkpoint is what torch.save wrote: a state_dict, or a dictionary that holds one under "state_dict" (as
-`dlrm_s_pytorch.py --save-model` writes it); a .safetensors file of the same names will do, too. Only tensors and numbers
-are unpickled, never code. All sizes follow from the tensors. Understood are
+`dlrm_s_pytorch.py --save-model` writes it; that needs PyTorch 2.6); a .safetensors file of the same names will do, too.
+Only tensors and numbers are unpickled (weights_only), never code. All sizes follow from the tensors. Understood are
 
 - facebookresearch/dlrm: bot_l, top_l, emb_l, with the parts that PyTorch's DistributedDataParallel adds to names.
   Tables in parts become plain tables: row i of a quotient-remainder table (--qr-flag) is q[i div n] op r[i mod n] with
@@ -17,12 +17,11 @@ Each is the same function as before, with one exception: facebookresearch/dlrm p
 --qr-operation mult before it multiplies them, so there only bags of at most one index agree.
 """
 import argparse
-import collections
+import contextlib
 import pathlib
 import pickle
 import re
 import sys
-import types
 
 import numpy
 import torch
@@ -41,36 +40,30 @@ def require(holds, message):
         raise ValueError(message)
 
 
-class Unpickler(pickle.Unpickler):
-    """Tensors and plain values only, among them numpy's numbers, which stand beside the state_dict as metrics.
+def numpy_numbers():
+    """What pickled numbers of numpy 1 and 2 consist of: dlrm_s_pytorch.py stores such metrics beside the weights."""
+    scalar = numpy.float64(0).__reduce__()[0]
+    return [(scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar"), numpy.dtype,
+            *{type(numpy.dtype(code)) for code in ("f8", "f4", "i8", "i4")}]
 
-    As torch.load(weights_only=True), which in Debian 12's PyTorch 1.13 refuses any float and in later versions numpy's.
-    """
-    NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
-    ALLOWED = {("collections", "OrderedDict"): lambda: collections.OrderedDict,
-               ("torch._utils", "_rebuild_tensor_v2"): lambda: torch._utils._rebuild_tensor_v2,
-               ("torch._utils", "_rebuild_parameter"): lambda: torch._utils._rebuild_parameter,
-               ("numpy", "dtype"): lambda: numpy.dtype,
-               ("_codecs", "encode"): lambda: lambda text, encoding: text.encode("latin1"),  # how pickles write bytes
-               **{(module, "scalar"): lambda: numpy.float64(0).__reduce__()[0] for module in NUMPY}}
 
-    def find_class(self, module, name):
-        if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"holds {module}.{name}; only tensors and numbers are read")
-        return self.ALLOWED[module, name]()
+def load(path):
+    """torch.load() of tensors and numbers; whatever else is pickled is refused, not called."""
+    extended = [int(part) for part in torch.__version__.split(".")[:2]] >= [2, 6]
+    try:
+        with torch.serialization.safe_globals(numpy_numbers()) if extended else contextlib.nullcontext():
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).split("WeightsUnpickler error: ")[-1].split("\n")[0]
+        raise ValueError(
+            f"{path}: holds more than tensors and numbers, or is no checkpoint ({reason}). Use PyTorch 2.6 or later (this is "
+            f"{torch.__version__}; old ones refuse floats beside the weights) or, where you trust the file, save the weights "
+            "alone: torch.save(torch.load('old.pt', weights_only=False)['state_dict'], 'new.pt')") from error
 
 
 def read_checkpoint(path):
     """{name: f32 array} of a checkpoint; names without the wrappers `module` (DistributedDataParallel)."""
-    if pathlib.Path(path).suffix == ".safetensors":
-        state = safetensors_io.read(path)
-    else:
-        restricted = types.SimpleNamespace(__name__="restricted", Unpickler=Unpickler,
-                                           load=lambda file, **options: Unpickler(file, **options).load())
-        try:
-            state = torch.load(path, map_location="cpu", pickle_module=restricted, weights_only=False)
-        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-            raise ValueError(f"{path}: {error}") from error
+    state = safetensors_io.read(path) if pathlib.Path(path).suffix == ".safetensors" else load(path)
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     require(isinstance(state, dict) and state, f"{path}: holds no state_dict")
     tensors = {}
@@ -143,7 +136,8 @@ def from_facebook(tensors, qr_operation):
     moved = {f"emb_l.{k}.weight": expand_table(tensors, k, qr_operation) for k in range(len(tables))}
     widths = {}
     for name in ("bot_l", "top_l"):
-        layers, widths[name] = take_mlp(tensors, name, [f"{name}.{2 * i}" for i in range(numbered(tensors, f"{name}.N."))])
+        sources = [f"{name}.{2 * i}" for i in range(numbered(tensors, f"{name}.N."))]
+        layers, widths[name] = take_mlp(tensors, name, sources)
         moved.update(layers)
     return moved, tables, widths["bot_l"], widths["top_l"]
 
