@@ -137,7 +137,9 @@ def run(name, seed, columns, label, options, settings, context):
     """Train and test one model; what is known of it as a dictionary."""
     begun = time.monotonic()
     torch.manual_seed(seed)
-    used = numpy.random.RandomState(seed).permutation(len(label))[:options.rows or None]
+    used = numpy.arange(len(label))
+    if options.rows:
+        used = numpy.random.RandomState(seed).choice(used, options.rows, replace=False)
     parts = [torch.from_numpy(used[part]) for part in train_insteval.split(len(used), seed)]
 
     def log(line):
@@ -189,19 +191,21 @@ def report(runs, dtypes, command):
     first = next(iter(runs.values()))
     seeds = [run["seed"] for run in first]
     settings = ", ".join(f"{name} {value}" for name, value in first[0]["settings"].items() if name != "dtypes")
-    metrics = [(metric, title, dtype) for metric, title in (("auc", "AUC"), ("log_loss", "log loss")) for dtype in dtypes]
+    titles = {"auc": "AUC", "log_loss": "log loss"}
+    metrics = [(metric, titles[metric], dtype) for metric in titles for dtype in dtypes]
     columns = ["model", "values in MLPs", "in tables", *(f"{title} {DTYPES[dtype]}" for _, title, dtype in metrics)]
     if "dense" in runs:
         columns.append(f"AUC {DTYPES[dtypes[0]]} less dense's")
     lines = [
         "# Quality on InstEval", "",
         f"Made by `{command}` ({first[0]['device']}, PyTorch {first[0]['torch']}).", "",
-        "Will a student rate a lecture 4 or 5? 10 % of the ratings are held out for this test and 10 % choose the epoch; mean ±",
-        f"standard deviation over the seeds {', '.join(map(str, seeds))}. A seed is another split, too, so the last column, which",
-        "compares models on the same split, tells more than the spread of the others. `reference-C` and `mixed-C` are SS1 with",
-        "c = C in the three wide layers, `lowrank-C` has them as products U V and `narrow-C` has narrower hidden layers, both",
-        f"with as many values as SS1 with c = C. `robe-R` has its tables in an array R times smaller (ROBE-Z, Z = {ROBE_BLOCK}).",
-        "bf16 and int8 round the weights of all layers (int8: the inputs, too) and run by ss1; tables stay f32.", "",
+        "Will a student rate a lecture 4 or 5? 10 % of the ratings are held out for this test and 10 % choose the epoch;",
+        f"mean ± standard deviation over the seeds {', '.join(map(str, seeds))}. A seed is another split, too, so the last",
+        "column, which compares models on the same split, tells more than the spread of the others. `reference-C` and",
+        "`mixed-C` are SS1 with c = C in the three wide layers, `lowrank-C` has them as products U V and `narrow-C` has",
+        "narrower hidden layers, both with as many values as SS1 with c = C. `robe-R` has its tables in an array R times",
+        f"smaller (ROBE-Z, Z = {ROBE_BLOCK}). bf16 and int8 round the weights of all layers (int8: the inputs, too) and run",
+        "by ss1; tables stay f32.", "",
         f"Settings, the same for all models: {settings}.", "",
         "| " + " | ".join(columns) + " |", "|---|" + "---:|" * (len(columns) - 1)]
     for name, group in runs.items():
