@@ -63,7 +63,7 @@ class RobeEmbeddingBags(torch.nn.Module):
             (block >= 8 and block & (block - 1) == 0, f"block={block} is not a power of two of at least 8"),
             (embedding_dim % max(block, 1) == 0, f"block={block} does not divide embedding_dim={embedding_dim}"),
             (size >= 1 and size % max(block, 1) == 0, f"size={size} is not a multiple of block={block}"),
-            (0 <= seed < 2**32, f"seed={seed} is not in 0..2^32-1"),
+            (0 <= seed < 2**63, f"seed={seed} is not in 0..2^63-1"),
             (all(n >= 1 for n in rows), f"rows={rows}: every table must have at least one"),
         ]
         for holds, message in rules:
