@@ -190,7 +190,8 @@ def report(runs, dtypes, command):
     """The Markdown text on {model: [a run for each seed]}."""
     first = next(iter(runs.values()))
     seeds = [run["seed"] for run in first]
-    settings = ", ".join(f"{name} {value}" for name, value in first[0]["settings"].items() if name != "dtypes")
+    settings = ", ".join(f"{name} {value}" for name, value in first[0]["settings"].items()
+                         if name != "dtypes" and (name, value) != ("rows", 0))
     titles = {"auc": "AUC", "log_loss": "log loss"}
     metrics = [(metric, titles[metric], dtype) for metric in titles for dtype in dtypes]
     columns = ["model", "values in MLPs", "in tables", *(f"{title} {DTYPES[dtype]}" for _, title, dtype in metrics)]
