@@ -57,16 +57,30 @@ ss1_status check_run(const ss1_linear_desc &first, const ss1_linear_desc &last, 
     return SS1_OK;
 }
 
-// A caller's arguments, of this header's struct or of the one before it grew: 0.1's lacked the last two fields.
+// A caller's struct of this header or of an earlier one, when it had `first_size` bytes; what it lacks is 0.
+template <class T>
+ss1_status take_struct(const T &given, size_t first_size, const char *name, const char *init, T &taken) noexcept {
+    if (given.struct_size != first_size) SS1_TRY(check_struct(given, name, init));
+    taken = {};
+    std::memcpy(&taken, &given, given.struct_size);
+    taken.struct_size = sizeof taken;
+    return SS1_OK;
+}
+
+// 0.1's lacked the last two fields.
 ss1_status take_args(const ss1_linear_args *given, ss1_linear_args &args) noexcept {
     SS1_CHECK(given, SS1_ERROR_INVALID_ARGUMENT, "args is NULL");
-    constexpr size_t first_size = offsetof(ss1_linear_args, residual);
-    SS1_CHECK(given->struct_size == sizeof args || given->struct_size == first_size, SS1_ERROR_INVALID_ARGUMENT,
-              "args.struct_size=%u is not %zu: set it with SS1_LINEAR_ARGS_INIT", given->struct_size, sizeof args);
-    args = SS1_LINEAR_ARGS_INIT;
-    std::memcpy(&args, given, given->struct_size);
-    args.struct_size = sizeof args;
-    return SS1_OK;
+    return take_struct(*given, offsetof(ss1_linear_args, residual), "args", "SS1_LINEAR_ARGS_INIT", args);
+}
+
+// 0.1's ended before weight_dtype.
+constexpr size_t first_model_options = offsetof(ss1_model_options, weight_dtype);
+
+ss1_status take_options(const ss1_convert_options &given, ss1_convert_options &options) noexcept {
+    constexpr size_t first_size = offsetof(ss1_convert_options, load) + first_model_options;
+    SS1_TRY(take_struct(given, first_size, "options", "SS1_CONVERT_OPTIONS_INIT", options));
+    const ss1_model_options load = options.load;
+    return take_struct(load, first_model_options, "options.load", "SS1_MODEL_OPTIONS_INIT", options.load);
 }
 
 // Calls `run(args)` with scratch: the caller's, or a block of the context's pool, which allocates only where the block
@@ -307,16 +321,15 @@ ss1_status ss1_layer_describe(const ss1_layer *layer, ss1_layer_info *info) {
     });
 }
 
-ss1_status ss1_model_load(ss1_context *context, const char *directory, const ss1_model_options *options,
+ss1_status ss1_model_load(ss1_context *context, const char *directory, const ss1_model_options *given,
                           ss1_model **model) {
     return guarded(__func__, [&] {
         SS1_NOT_NULL(context);
         SS1_NOT_NULL(directory);
         SS1_NOT_NULL(model);
-        const ss1_model_options defaults = SS1_MODEL_OPTIONS_INIT;
-        if (!options) options = &defaults;
-        SS1_TRY(check_struct(*options, "options", "SS1_MODEL_OPTIONS_INIT"));
-        return ss1::model_load(*context, directory, *options, model);
+        ss1_model_options options = SS1_MODEL_OPTIONS_INIT;
+        if (given) SS1_TRY(take_struct(*given, first_model_options, "options", "SS1_MODEL_OPTIONS_INIT", options));
+        return ss1::model_load(*context, directory, options, model);
     });
 }
 
@@ -408,15 +421,15 @@ ss1_status ss1_session_time_stages(ss1_session *session, double *seconds, size_t
 }
 
 ss1_status ss1_model_convert(ss1_context *context, const char *directory, const char *output,
-                             const ss1_convert_options *options) {
+                             const ss1_convert_options *given) {
     return guarded(__func__, [&] {
         SS1_NOT_NULL(context);
         SS1_NOT_NULL(directory);
         SS1_NOT_NULL(output);
-        SS1_NOT_NULL(options);
-        SS1_TRY(check_struct(*options, "options", "SS1_CONVERT_OPTIONS_INIT"));
-        SS1_TRY(check_struct(options->load, "options.load", "SS1_MODEL_OPTIONS_INIT"));
-        return ss1::convert_model(*context, directory, output, *options);
+        SS1_CHECK(given, SS1_ERROR_INVALID_ARGUMENT, "options is NULL");
+        ss1_convert_options options;
+        SS1_TRY(take_options(*given, options));
+        return ss1::convert_model(*context, directory, output, options);
     });
 }
 

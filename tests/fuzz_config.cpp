@@ -19,11 +19,13 @@ void walk(const ss1::model_config &config) {
     for (const ss1::tensor_spec &tensor : ss1::model_tensors(config)) {
         for (const size_t n : tensor.shape) promise(n > 0);
     }
-    for (const auto &[name, desc] : config.layers) {
-        ss1_linear_desc again = desc;
+    for (const auto &[name, layer] : config.layers) {
+        ss1::layer_config again = layer;
         size_t stored_columns = 0;
-        promise(ss1::linear_resolve(again, &stored_columns) == SS1_OK && stored_columns > 0);
-        promise(ss1::layer_entry(again) == config.original["ss1"]["layers"][name]);
+        promise(ss1::linear_resolve(again.desc, &stored_columns) == SS1_OK && stored_columns > 0);
+        ss1::json entry = config.original["ss1"]["layers"][name];
+        if (entry.value("dtype", "") == "f32") entry.erase("dtype");  // the default is not written
+        promise(ss1::layer_entry(again) == entry);
     }
 }
 

@@ -277,7 +277,7 @@ TEST_CASE("conversion of dense layers", "[io]") {
         CHECK(tied.config.layers.size() == 2);
         CHECK(values_of(tied, "top_l.0.weight") == values_of(source, "top_l.0.weight"));
         CHECK(values_of(tied, "bot_l.2.bias") == values_of(source, "bot_l.2.bias"));
-        const ss1_linear_desc &desc = tied.config.layers.at("bot_l.2");
+        const ss1_linear_desc &desc = tied.config.layers.at("bot_l.2").desc;
         CHECK(desc.block_n == 256);
         CHECK(desc.step == 16);
         std::vector<float> z(16 * 32);
@@ -298,6 +298,39 @@ TEST_CASE("conversion of dense layers", "[io]") {
         ss1::model_directory tied;
         REQUIRE(open_model(folder / "twice", tied) == SS1_OK);
         CHECK(tied.config.layers.size() == 2);
+    }
+    SECTION("the type of the weights alone") {
+        const std::string twice = folder / "twice";
+        options.layers = "bot_l.2";
+        REQUIRE(ss1::convert_model(*ctx.handle, in.c_str(), out.c_str(), options) == SS1_OK);
+        options = SS1_CONVERT_OPTIONS_INIT;
+        options.desc.weight_dtype = SS1_DTYPE_I8;
+        options.layers = "bot_l.2,top_l.0";
+        REQUIRE(ss1::convert_model(*ctx.handle, out.c_str(), twice.c_str(), options) == SS1_OK);
+        ss1::model_directory before, after;
+        REQUIRE(open_model(out, before) == SS1_OK);
+        REQUIRE(open_model(twice, after) == SS1_OK);
+        CHECK(io_support::read_file(twice + "/model.safetensors") == io_support::read_file(out + "/model.safetensors"));
+        auto expected = before.config.original;
+        expected["ss1"]["layers"]["bot_l.2"]["dtype"] = "int8";
+        expected["ss1"]["layers"]["top_l.0"] = {{"kind", "dense"}, {"dtype", "int8"}};
+        CHECK(after.config.original == expected);
+
+        // Tying keeps the type that is there unless another is given, and f32 is no entry of its own.
+        options = tie_options(2, 16);
+        options.layers = "top_l.2";
+        options.desc.weight_dtype = SS1_DTYPE_BF16;
+        REQUIRE(ss1::convert_model(*ctx.handle, twice.c_str(), (folder / "3").c_str(), options) == SS1_OK);
+        options = SS1_CONVERT_OPTIONS_INIT;
+        options.desc.weight_dtype = SS1_DTYPE_F32;
+        options.layers = "bot_l.2";
+        REQUIRE(ss1::convert_model(*ctx.handle, (folder / "3").c_str(), (folder / "4").c_str(), options) == SS1_OK);
+        REQUIRE(open_model(folder / "4", after) == SS1_OK);
+        const auto &layers = after.config.layers;
+        CHECK((layers.at("top_l.2").tied && layers.at("top_l.2").desc.weight_dtype == SS1_DTYPE_BF16));
+        CHECK((layers.at("bot_l.2").tied && layers.at("bot_l.2").desc.weight_dtype == SS1_DTYPE_F32));
+        CHECK((!layers.at("top_l.0").tied && layers.at("top_l.0").desc.weight_dtype == SS1_DTYPE_I8));
+        CHECK(after.config.original["ss1"]["layers"]["bot_l.2"] == before.config.original["ss1"]["layers"]["bot_l.2"]);
     }
     SECTION("random weights") {
         std::filesystem::remove(in + "/model.safetensors");
@@ -345,7 +378,7 @@ TEST_CASE("conversion of the authors' checkpoints", "[io]") {
     const std::vector<float> stored = values_of(tied, "bot_l.2.ss1_weight");
     REQUIRE(stored.size() == z.size());
     for (size_t i = 0; i < z.size(); ++i) CHECK(stored[i] == (i % 32 < 21 ? z[i] : 0));
-    const ss1_linear_desc &desc = tied.config.layers.at("bot_l.2");
+    const ss1_linear_desc &desc = tied.config.layers.at("bot_l.2").desc;
     CHECK(desc.scheme == SS1_SCHEME_REFERENCE);
     CHECK(desc.seed == 7);
     CHECK(desc.step == 8);

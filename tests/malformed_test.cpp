@@ -423,7 +423,14 @@ void add_dlrm(table &cases) {
         {R"({"ss1":{"layers":{"top_l.0":1}}})", format, "'top_l.0': is of type number"},
         {R"({"ss1":{"layers":{"top_l.0":{}}}})", format, "key 'kind' is missing"},
         {R"({"ss1":{"layers":{"top_l.0":{"kind":"sparse"}}}})", unsupported, "kind 'sparse' is not supported"},
-        {R"({"ss1":{"layers":{"top_l.0":{"kind":"dense","c":2}}}})", format, "'top_l.0': unknown key 'c'"}};
+        {R"({"ss1":{"layers":{"top_l.0":{"kind":"dense","c":2}}}})", format, "'top_l.0': unknown key 'c'"},
+        {R"({"ss1":{"layers":{"top_l.0":{"kind":"dense","dtype":"f16"}}}})", unsupported,
+         "'top_l.0': dtype 'f16' is not supported, 'f32', 'bf16' and 'int8' are"},
+        {R"({"ss1":{"layers":{"top_l.0":{"kind":"dense","dtype":"i8"}}}})", unsupported, "dtype 'i8' is not supported"},
+        {R"({"ss1":{"layers":{"top_l.0":{"kind":"dense","dtype":8}}}})", format, "dtype: is of type number"},
+        {R"({"ss1":{"layers":{"top_l.0":{"dtype":"bf16"}}}})", format, "key 'kind' is missing"},
+        {R"({"top_mlp":[131073,1],"ss1":{"layers":{"top_l.2":{"kind":"dense","dtype":"int8"}}}})", unsupported,
+         "'top_l.2': K=131073 with c=1 stores 131073 columns"}};
     add_patches(cases, "dlrm: ", dlrm_json, rows);
 
     json many = json::parse(dlrm_json);
@@ -469,6 +476,7 @@ void add_tied(table &cases) {
         {R"({"block_n":4294967295})", format, "block_n: is 4294967295"},
         {R"({"block_n":"all"})", format, "block_n: is string"},
         {R"({"step":0})", format, "step: is 0"},
+        {R"({"dtype":"int4"})", unsupported, "'bot_l.2': dtype 'int4' is not supported"},
         {R"({"step":3})", format, "step=3 is not a power of two"},
         {R"({"step":32})", format, "step=32 is not a power of two that divides block_k=16"}};
     for (const patch_row &r : rows) {
@@ -831,7 +839,20 @@ void add_conversions(table &cases) {
     add_conversion(
         cases, "step", dlrm, {}, [](auto &o) { o.desc.step = 32; }, invalid, "options.desc: step=32");
     add_conversion(
-        cases, "dtype", dlrm, {}, [](auto &o) { o.desc.weight_dtype = SS1_DTYPE_BF16; }, unsupported, "weight_dtype=2");
+        cases, "x_dtype", dlrm, {}, [](auto &o) { o.desc.x_dtype = SS1_DTYPE_BF16; }, unsupported, "x_dtype=2");
+    add_conversion(
+        cases, "dtype", dlrm, {}, [](auto &o) { o.desc.weight_dtype = SS1_DTYPE_F16; }, unsupported,
+        "layer bot_l.2: weight_dtype=f16 is not one of f32, bf16, i8");
+    add_conversion(
+        cases, "no dtype", dlrm, {}, [](auto &o) { o.desc.weight_dtype = static_cast<ss1_dtype>(-1); }, invalid,
+        "weight_dtype=-1 is not a value of ss1_dtype");
+    add_conversion(
+        cases, "dtype to load with", dlrm, {}, [](auto &o) { o.load.weight_dtype = SS1_DTYPE_I8; }, invalid,
+        "options.load.weight_dtype=4: the type to write is options.desc.weight_dtype");
+    add_conversion(
+        cases, "dtype alone with a mapping", dlrm, {},
+        [](auto &o) { o.desc.weight_dtype = SS1_DTYPE_I8, o.desc.c = 1; }, invalid,
+        "options.desc.c=1 ties no layer: scheme, seed, block_k, block_n and step must be 0");
     add_conversion(cases, "no patterns", dlrm, {}, layers(""), invalid, "options.layers is empty");
     add_conversion(cases, "empty pattern", dlrm, {}, layers("bot_l.2,,top_l.2"), invalid, "empty pattern");
     add_conversion(cases, "empty exclusion", dlrm, {}, layers("bot_l.2,!"), invalid, "empty pattern");
@@ -862,6 +883,9 @@ void add_conversions(table &cases) {
     add_conversion(
         cases, "output below nothing", dlrm, {}, [](auto &) {}, io, "cannot create the folder", "a/b");
     add_conversion(cases, "SSL without c", dlrm, z({16, 32}), ssl_and([](auto &o) { o.desc.c = 0; }), invalid,
+                   "c must be given");
+    add_conversion(cases, "SSL of a type alone", dlrm, z({16, 32}),
+                   ssl_and([](auto &o) { o.desc.c = 1, o.desc.weight_dtype = SS1_DTYPE_I8; }), invalid,
                    "c must be given");
     add_conversion(cases, "SSL without seed", dlrm, z({16, 32}), ssl_and([](auto &o) { o.desc.seed = 0; }), invalid,
                    "seed is missing");

@@ -384,22 +384,28 @@ typedef struct ss1_session ss1_session;
  * Options of ss1_model_load().
  *   .random_weights  1: tensors are drawn from N(0, 0.02^2) by .seed instead of being read, model.safetensors need
  *                    not exist. For measuring a shape.
+ *   .weight_dtype    f32, bf16 or i8: hold the weights of every linear layer so, whatever config.json says of it; see
+ *                    ss1_linear_desc. 0 = as config.json says, f32 where it says nothing.
  */
 typedef struct ss1_model_options {
     uint32_t struct_size;
     uint32_t random_weights;
     uint64_t seed;
+    ss1_dtype weight_dtype;
 } ss1_model_options;
 #define SS1_MODEL_OPTIONS_INIT \
-    { sizeof(ss1_model_options), 0, 0 }
+    { sizeof(ss1_model_options), 0, 0, (ss1_dtype)0 }
 
 /**
  * Load a model directory: config.json and model.safetensors (or its sharded index). Families: "dlrm" and "bert"
  * (a Hugging Face BERT directory loads as it is). Files are copied, not mapped; the directory may vanish afterwards.
+ * Linear layers take and give f32, whatever the type of their weights; only inside an MLP of a DLRM a layer with bf16
+ * or i8 weights hands bf16 on to the next one if that has such weights, too.
  * @param directory  Path; @param options NULL for defaults.
  * @param model      Receives the model; the caller owns one reference. Not written on error.
  * @return SS1_OK; SS1_ERROR_IO (missing or unreadable file); SS1_ERROR_FORMAT (a file breaks a rule: file, tensor
- *         or key, value and rule are in the message); SS1_ERROR_UNSUPPORTED (by name); SS1_ERROR_OUT_OF_MEMORY.
+ *         or key, value and rule are in the message); SS1_ERROR_UNSUPPORTED (by name; also another weight_dtype);
+ *         SS1_ERROR_INVALID_ARGUMENT; SS1_ERROR_OUT_OF_MEMORY.
  */
 SS1_API ss1_status ss1_model_load(ss1_context *context, const char *directory, const ss1_model_options *options,
                                   ss1_model **model);
@@ -524,24 +530,29 @@ typedef enum ss1_convert_from SS1_ENUM_INT {
 
 /**
  * Options of ss1_model_convert().
- *   .desc    c, scheme, seed, block_k, block_n, step for the matched layers; K and N are taken from the model.
+ *   .desc    c, scheme, seed, block_k, block_n, step and weight_dtype for the matched layers; K and N are taken from the
+ *            model. c >= 2 ties them. c = 0 or 1 leaves them dense or tied as they are and writes weight_dtype alone,
+ *            which must then be given and the other fields be 0.
+ *            weight_dtype: f32, bf16 or i8; 0 keeps what the source says. It is written to config.json and applied
+ *            when the model is loaded: the file's tensors stay as they are.
  *            FROM_SSL: scheme reference; c, seed, block_k and block_n must be given (they are not in the file).
  *   .layers  Which linear layers, comma separated names with * for any run of characters, '!' in front excludes;
- *            NULL: every layer with c * block_k <= K. A pattern that matches no layer is an error.
+ *            NULL: every layer with c * block_k <= K (c < 2: every layer). A pattern that matches no layer is an error.
+ *   .load    How to read the source, see ss1_model_load(); its weight_dtype must be 0.
  */
 typedef struct ss1_convert_options {
     uint32_t struct_size;
     ss1_convert_from from;
     ss1_linear_desc desc;
     const char *layers;
-    ss1_model_options load; /**< how to read the source, see ss1_model_load() */
+    ss1_model_options load;
 } ss1_convert_options;
 #define SS1_CONVERT_OPTIONS_INIT \
     { sizeof(ss1_convert_options), (ss1_convert_from)0, SS1_LINEAR_DESC_INIT, 0, SS1_MODEL_OPTIONS_INIT }
 
 /**
- * Read a model directory and write another one with the matched layers as SS1. Files appear atomically (temporary
- * name, rename); `output` is created and must not hold a model yet.
+ * Read a model directory and write another one with the matched layers as SS1, with another type of weights, or both.
+ * Files appear atomically (temporary name, rename); `output` is created and must not hold a model yet.
  * The tokenizer goes along: vocab.txt, tokenizer_config.json and special_tokens_map.json are copied if they are there.
  * @return as ss1_model_load(); SS1_ERROR_INVALID_ARGUMENT (pattern without a match, c * B_K > K for a layer named by
  * `layers`); SS1_ERROR_IO (output exists or cannot be written).

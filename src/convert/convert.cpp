@@ -24,16 +24,29 @@ struct pattern {
     bool exclude;
 };
 
+// Otherwise only the type of the weights is written.
+bool ties(const ss1_convert_options &options) noexcept {
+    return options.desc.c >= 2;
+}
+
 ss1_status check_options(const ss1_convert_options &options) {
     const ss1_linear_desc &desc = options.desc;
     SS1_CHECK(options.from == SS1_CONVERT_FROM_DENSE || options.from == SS1_CONVERT_FROM_SSL,
               SS1_ERROR_INVALID_ARGUMENT, "options.from=%d is not a value of ss1_convert_from",
               static_cast<int>(options.from));
-    for (const auto &[type, field] :
-         {std::pair(desc.x_dtype, "x_dtype"), {desc.y_dtype, "y_dtype"}, {desc.weight_dtype, "weight_dtype"}})
+    for (const auto &[type, field] : {std::pair(desc.x_dtype, "x_dtype"), {desc.y_dtype, "y_dtype"}})
         SS1_CHECK(type == SS1_DTYPE_DEFAULT || type == SS1_DTYPE_F32, SS1_ERROR_UNSUPPORTED,
-                  "options.desc.%s=%d: model files hold f32 weights of f32 layers", field, static_cast<int>(type));
-    SS1_CHECK(desc.c >= 2, SS1_ERROR_INVALID_ARGUMENT, "options.desc.c=%u: c must be given and at least 2", desc.c);
+                  "options.desc.%s=%d: the model decides what its layers take and give", field, static_cast<int>(type));
+    SS1_CHECK(options.load.weight_dtype == SS1_DTYPE_DEFAULT, SS1_ERROR_INVALID_ARGUMENT,
+              "options.load.weight_dtype=%d: the type to write is options.desc.weight_dtype",
+              static_cast<int>(options.load.weight_dtype));
+    const bool dtype_alone = options.from == SS1_CONVERT_FROM_DENSE && desc.weight_dtype != SS1_DTYPE_DEFAULT;
+    SS1_CHECK(ties(options) || dtype_alone, SS1_ERROR_INVALID_ARGUMENT,
+              "options.desc.c=%u: c must be given and at least 2, or weight_dtype be given", desc.c);
+    if (!ties(options))
+        SS1_CHECK(!desc.scheme && !desc.seed && !desc.block_k && !desc.block_n && !desc.step,
+                  SS1_ERROR_INVALID_ARGUMENT,
+                  "options.desc.c=%u ties no layer: scheme, seed, block_k, block_n and step must be 0", desc.c);
     if (options.from == SS1_CONVERT_FROM_DENSE) return SS1_OK;
     SS1_CHECK(desc.scheme == SS1_SCHEME_REFERENCE, SS1_ERROR_INVALID_ARGUMENT,
               "options.desc.scheme=%d: SSL checkpoints are made with SS1_SCHEME_REFERENCE=%d",
@@ -80,8 +93,33 @@ std::vector<linear_shape> present_layers(const model_directory &directory) {
     return layers;
 }
 
-// Which layers `options` mean, with K, N and every default filled in.
-ss1_status select_layers(const model_directory &directory, const ss1_convert_options &options, tied_layers &out) {
+// What `options` make of a layer, with K, N and every default filled in.
+ss1_status convert_layer(const model_directory &directory, const ss1_convert_options &options,
+                         const linear_shape &shape, layer_config &out) {
+    const auto before = directory.config.layers.find(shape.name);
+    out = {false, SS1_LINEAR_DESC_INIT};
+    if (before != directory.config.layers.end()) out = before->second;
+    const ss1_dtype dtype = options.desc.weight_dtype ? options.desc.weight_dtype : out.desc.weight_dtype;
+    if (ties(options)) out = {true, options.desc};
+    out.desc.weight_dtype = dtype;
+    out.desc.K = shape.K;
+    out.desc.N = shape.N;
+    return resolve_for("layer " + shape.name, SS1_ERROR_INVALID_ARGUMENT, out.desc);
+}
+
+// Columns that a layer needs at least for the mapping of `options`, as far as they alone say; 0 without one.
+ss1_status needed_columns(const ss1_convert_options &options, size_t &out) {
+    ss1_linear_desc widest = options.desc;
+    widest.K = size_t{1} << 31;
+    widest.N = 1;
+    widest.weight_dtype = SS1_DTYPE_F32;
+    SS1_TRY(resolve_for("options.desc", SS1_ERROR_INVALID_ARGUMENT, widest));
+    out = ties(options) ? size_t{widest.c} * widest.block_k : 0;
+    return SS1_OK;
+}
+
+// Which layers `options` mean, and what they make of them.
+ss1_status select_layers(const model_directory &directory, const ss1_convert_options &options, layer_configs &out) {
     std::vector<pattern> patterns;
     SS1_TRY(parse_patterns(options.layers, patterns));
     const std::vector<linear_shape> layers = present_layers(directory);
@@ -92,22 +130,15 @@ ss1_status select_layers(const model_directory &directory, const ss1_convert_opt
                   printable(p.text).c_str(), directory.path.c_str());
     }
     const bool named = std::any_of(patterns.begin(), patterns.end(), [](const pattern &p) { return !p.exclude; });
-    ss1_linear_desc widest = options.desc;  // what the options alone say, for a layer of any width
-    widest.K = size_t{1} << 31;
-    widest.N = 1;
-    SS1_TRY(resolve_for("options.desc", SS1_ERROR_INVALID_ARGUMENT, widest));
-    const size_t needed = size_t{widest.c} * widest.block_k;
+    size_t needed = 0;
+    SS1_TRY(needed_columns(options, needed));
     for (const linear_shape &layer : layers) {
-        const bool tied = directory.config.layers.contains(layer.name);
+        const bool tied_again = ties(options) && directory.config.is_tied(layer.name);
         if (matches(patterns, true, layer.name)) continue;
-        if (named ? !matches(patterns, false, layer.name) : tied || layer.K < needed) continue;
-        SS1_CHECK(!tied, SS1_ERROR_INVALID_ARGUMENT, "options.layers: layer %s is tied (SS1) already",
+        if (named ? !matches(patterns, false, layer.name) : tied_again || layer.K < needed) continue;
+        SS1_CHECK(!tied_again, SS1_ERROR_INVALID_ARGUMENT, "options.layers: layer %s is tied (SS1) already",
                   layer.name.c_str());
-        ss1_linear_desc desc = options.desc;
-        desc.K = layer.K;
-        desc.N = layer.N;
-        SS1_TRY(resolve_for("layer " + layer.name, SS1_ERROR_INVALID_ARGUMENT, desc));
-        out.emplace(layer.name, desc);
+        SS1_TRY(convert_layer(directory, options, layer, out[layer.name]));
     }
     SS1_CHECK(!out.empty(), SS1_ERROR_INVALID_ARGUMENT,
               "no linear layer of %s is selected: none has c*block_k=%zu <= K", directory.path.c_str(), needed);
@@ -116,8 +147,9 @@ ss1_status select_layers(const model_directory &directory, const ss1_convert_opt
 
 // The authors' files call Z plainly `weight`. Their width may be padded to another multiple; what counts are live
 // columns. model_directory_check() has been: a layer that is not tied then has its `weight`.
-ss1_status check_ssl_shapes(const model_directory &directory, const tied_layers &layers) {
-    for (const auto &[name, desc] : layers) {
+ss1_status check_ssl_shapes(const model_directory &directory, const layer_configs &layers) {
+    for (const auto &[name, layer] : layers) {
+        const ss1_linear_desc &desc = layer.desc;
         const model_tensor &tensor = *directory.find(name + ".weight");
         const mapping map(desc);
         const size_t padded = (desc.K / desc.c + 31) / 32 * 32;  // their constructor rounds up to 32
@@ -164,9 +196,9 @@ ss1_status write_buffer(const buffer &data, output_file &file) {
     return file_write(file, {data.as<std::byte>(), data.bytes()});
 }
 
-// Tensors are read when their turn to be written comes: memory holds one at a time.
+// Tensors are read when their turn to be written comes: memory holds one at a time. `layers` are those to tie.
 std::vector<tensor_to_write> plan(const ss1_context &context, const model_directory &directory,
-                                  const tied_layers &layers, ss1_convert_from from) {
+                                  const layer_configs &layers, ss1_convert_from from) {
     std::vector<tensor_to_write> plan;
     for (const model_tensor &tensor : directory.tensors) {
         tensor_to_write &out = plan.emplace_back();
@@ -178,8 +210,8 @@ std::vector<tensor_to_write> plan(const ss1_context &context, const model_direct
         if (layer != layers.end() && tensor.name.ends_with(".weight")) {
             out.name = layer->first + ".ss1_weight";
             out.dtype = file_dtype::f32;
-            out.shape = {layer->second.N, mapping(layer->second).stored_columns};
-            out.write = [&, desc = layer->second, from](output_file &file) {
+            out.shape = {layer->second.desc.N, mapping(layer->second.desc).stored_columns};
+            out.write = [&, desc = layer->second.desc, from](output_file &file) {
                 buffer z;
                 SS1_TRY(tie(context, directory, tensor, desc, from, z));
                 return write_buffer(z, file);
@@ -232,7 +264,7 @@ ss1_status convert_model(ss1_context &context, const char *directory, const char
     SS1_TRY(model_write_possible(output));
     model_directory source;
     SS1_TRY(model_directory_open(directory, options.load, source));
-    tied_layers layers;
+    layer_configs layers;
     SS1_TRY(select_layers(source, options, layers));
     if (options.from == SS1_CONVERT_FROM_SSL) {
         SS1_TRY(model_directory_check(source, layers));
@@ -242,10 +274,11 @@ ss1_status convert_model(ss1_context &context, const char *directory, const char
     }
 
     json config = source.config.original;
-    for (const auto &[name, desc] : layers) config["ss1"]["layers"][name] = layer_entry(desc);
+    for (const auto &[name, layer] : layers) config["ss1"]["layers"][name] = layer_entry(layer);
     std::map<std::string, std::string> companions;
     SS1_TRY(read_companions(source.path, companions));
-    return model_write(output, config, plan(context, source, layers, options.from), companions);
+    const layer_configs to_tie = ties(options) ? layers : layer_configs();
+    return model_write(output, config, plan(context, source, to_tie, options.from), companions);
 }
 
 }  // namespace ss1

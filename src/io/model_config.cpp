@@ -216,9 +216,25 @@ ss1_status parse_bert(json config, const std::string &label, bert_config &out) {
     return SS1_OK;
 }
 
+constexpr std::array<std::pair<std::string_view, ss1_dtype>, 3> weight_dtypes{
+    {{"f32", SS1_DTYPE_F32}, {"bf16", SS1_DTYPE_BF16}, {"int8", SS1_DTYPE_I8}}};
+
+ss1_status parse_dtype(const json &entry, const std::string &where, ss1_dtype &out) {
+    std::string name = "f32";
+    SS1_TRY(json_string(entry, where, "dtype", key::optional, name));
+    for (const auto &[known, dtype] : weight_dtypes) {
+        if (known == name) {
+            out = dtype;
+            return SS1_OK;
+        }
+    }
+    return fail(SS1_ERROR_UNSUPPORTED, "%s: dtype '%s' is not supported, 'f32', 'bf16' and 'int8' are", where.c_str(),
+                printable(name).c_str());
+}
+
 // Every field of the mapping is required: a file must mean the same after a change of the defaults.
 ss1_status parse_mapping(const json &entry, const std::string &where, ss1_linear_desc &desc) {
-    SS1_TRY(json_only_keys(entry, where, {"kind", "c", "scheme", "seed", "block_k", "block_n", "step"}));
+    SS1_TRY(json_only_keys(entry, where, {"kind", "dtype", "c", "scheme", "seed", "block_k", "block_n", "step"}));
     size_t c, seed, block_k, block_n, step;
     std::string scheme;
     SS1_TRY(json_size(entry, where, "c", key::required, 1, max_width, c));
@@ -236,7 +252,19 @@ ss1_status parse_mapping(const json &entry, const std::string &where, ss1_linear
     desc.block_k = static_cast<uint32_t>(block_k);
     desc.block_n = static_cast<uint32_t>(block_n);
     desc.step = static_cast<uint32_t>(step);
-    return resolve_for(where, SS1_ERROR_FORMAT, desc);
+    return SS1_OK;
+}
+
+ss1_status parse_layer(const json &entry, const std::string &where, layer_config &out) {
+    std::string kind;
+    SS1_TRY(json_is_object(entry, where));
+    SS1_TRY(json_string(entry, where, "kind", key::required, kind));
+    SS1_CHECK(kind == "ss1" || kind == "dense", SS1_ERROR_UNSUPPORTED,
+              "%s: kind '%s' is not supported, 'ss1' and 'dense' are", where.c_str(), printable(kind).c_str());
+    out.tied = kind == "ss1";
+    SS1_TRY(out.tied ? parse_mapping(entry, where, out.desc) : json_only_keys(entry, where, {"kind", "dtype"}));
+    SS1_TRY(parse_dtype(entry, where, out.desc.weight_dtype));
+    return resolve_for(where, SS1_ERROR_FORMAT, out.desc);
 }
 
 ss1_status parse_layers(const json &config, const std::string &label, model_config &out) {
@@ -253,20 +281,11 @@ ss1_status parse_layers(const json &config, const std::string &label, model_conf
         const std::string where = label + ": ss1.layers '" + printable(name) + "'";
         const auto shape = known.find(name);
         SS1_CHECK(shape != known.end(), SS1_ERROR_FORMAT, "%s: is no linear layer of this model", where.c_str());
-        SS1_TRY(json_is_object(entry, where));
-        std::string kind;
-        SS1_TRY(json_string(entry, where, "kind", key::required, kind));
-        if (kind == "dense") {
-            SS1_TRY(json_only_keys(entry, where, {"kind"}));
-            continue;
-        }
-        SS1_CHECK(kind == "ss1", SS1_ERROR_UNSUPPORTED, "%s: kind '%s' is not supported, 'ss1' and 'dense' are",
-                  where.c_str(), printable(kind).c_str());
-        ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
-        desc.K = shape->second.K;
-        desc.N = shape->second.N;
-        SS1_TRY(parse_mapping(entry, where, desc));
-        out.layers.emplace(name, desc);
+        layer_config layer = {false, SS1_LINEAR_DESC_INIT};
+        layer.desc.K = shape->second.K;
+        layer.desc.N = shape->second.N;
+        SS1_TRY(parse_layer(entry, where, layer));
+        out.layers.emplace(name, layer);
     }
     return SS1_OK;
 }
@@ -299,6 +318,11 @@ size_t dlrm_config::interaction_width() const noexcept {
     const size_t vectors = tables.size() + 1;
     if (interaction != dlrm_interaction::dot) return vectors * embedding_dim;
     return embedding_dim + (interaction_itself ? vectors * (vectors + 1) / 2 : vectors * (vectors - 1) / 2);
+}
+
+bool model_config::is_tied(const std::string &layer) const noexcept {
+    const auto found = layers.find(layer);
+    return found != layers.end() && found->second.tied;
 }
 
 bool bert_config::is_classifier() const noexcept {
@@ -375,14 +399,13 @@ std::vector<tensor_spec> model_tensors(const model_config &config) {
         }
     }
     for (const linear_shape &layer : linear_layers(config)) {
-        const auto tied = config.layers.find(layer.name);
-        if (tied == config.layers.end()) {
-            tensors.push_back({layer.name + ".weight", {layer.N, layer.K}, layer.name, layer.optional});
-        } else {
-            const size_t stored_columns = mapping(tied->second).stored_columns;
+        const bool tied = config.is_tied(layer.name), optional = layer.optional && !tied;
+        if (tied) {
+            const size_t stored_columns = mapping(config.layers.at(layer.name).desc).stored_columns;
             tensors.push_back({layer.name + ".ss1_weight", {layer.N, stored_columns}, layer.name, false});
+        } else {
+            tensors.push_back({layer.name + ".weight", {layer.N, layer.K}, layer.name, optional});
         }
-        const bool optional = layer.optional && tied == config.layers.end();
         if (layer.has_bias) tensors.push_back({layer.name + ".bias", {layer.N}, layer.name, optional});
     }
     return tensors;
@@ -399,14 +422,21 @@ ss1_status resolve_for(const std::string &where, ss1_status broken, ss1_linear_d
     return SS1_OK;
 }
 
-json layer_entry(const ss1_linear_desc &desc) {
-    return {{"kind", "ss1"},
-            {"c", desc.c},
-            {"scheme", desc.scheme == SS1_SCHEME_REFERENCE ? "reference" : "mixed"},
-            {"seed", desc.seed},
-            {"block_k", desc.block_k},
-            {"block_n", desc.block_n},
-            {"step", desc.step}};
+json layer_entry(const layer_config &layer) {
+    const ss1_linear_desc &desc = layer.desc;
+    json entry = {{"kind", layer.tied ? "ss1" : "dense"}};
+    if (layer.tied) {
+        entry.update({{"c", desc.c},
+                      {"scheme", desc.scheme == SS1_SCHEME_REFERENCE ? "reference" : "mixed"},
+                      {"seed", desc.seed},
+                      {"block_k", desc.block_k},
+                      {"block_n", desc.block_n},
+                      {"step", desc.step}});
+    }
+    for (const auto &[name, dtype] : weight_dtypes) {
+        if (dtype == desc.weight_dtype && dtype != SS1_DTYPE_F32) entry["dtype"] = name;
+    }
+    return entry;
 }
 
 }  // namespace ss1

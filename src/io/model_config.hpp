@@ -52,15 +52,23 @@ struct bert_config {
     bool is_classifier() const noexcept;  // BertForSequenceClassification: pooler and classifier must be there
 };
 
-using tied_layers = std::map<std::string, ss1_linear_desc>;  // by name; K, N and the mapping set, all of it explicit
+// How a linear layer is stored (`tied`: as ss1_weight) and held in memory: K, N, weight_dtype and, if tied, the mapping
+// of `desc` are set, all of it explicit.
+struct layer_config {
+    bool tied;
+    ss1_linear_desc desc;
+};
+using layer_configs = std::map<std::string, layer_config>;  // by name
 
 struct model_config {
     model_family family = model_family::dlrm;
     dlrm_config dlrm;  // only the family's own struct means anything
     bert_config bert;
-    tied_layers layers;
-    std::string text;  // config.json as it was read
+    layer_configs layers;  // those that config.json names; the others are dense and f32
+    std::string text;      // config.json as it was read
     json original;
+
+    bool is_tied(const std::string &layer) const noexcept;
 };
 
 // One linear layer of the model, tied or not. `optional`: a checkpoint may leave it out.
@@ -88,7 +96,7 @@ std::vector<tensor_spec> model_tensors(const model_config &config);
 // linear_resolve() with `where` in front of the message and `broken` instead of SS1_ERROR_INVALID_ARGUMENT.
 ss1_status resolve_for(const std::string &where, ss1_status broken, ss1_linear_desc &desc);
 
-// The entry of "ss1".layers for a layer whose defaults are resolved.
-json layer_entry(const ss1_linear_desc &desc);
+// A layer's entry of "ss1".layers.
+json layer_entry(const layer_config &layer);
 
 }  // namespace ss1

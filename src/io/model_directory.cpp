@@ -224,6 +224,7 @@ ss1_status model_directory_open(const std::string &path, const ss1_model_options
     directory.path = path;
     directory.random = options.random_weights != 0;
     directory.seed = options.seed;
+    directory.weight_dtype = options.weight_dtype;
     const std::string config = path + "/config.json", single = path + "/" + single_file,
                       index = path + "/" + index_file;
     std::string text;
@@ -243,7 +244,7 @@ ss1_status model_directory_open(const std::string &path, const ss1_model_options
     return SS1_OK;
 }
 
-ss1_status model_directory_check(const model_directory &directory, const tied_layers &except) {
+ss1_status model_directory_check(const model_directory &directory, const layer_configs &except) {
     const std::vector<tensor_spec> specs = model_tensors(directory.config);
     std::set<std::string> present;  // layers of which at least one tensor is there
     for (const tensor_spec &spec : specs) {
@@ -255,15 +256,15 @@ ss1_status model_directory_check(const model_directory &directory, const tied_la
         if (except.contains(spec.layer) && spec.name.ends_with("weight")) continue;
         SS1_TRY(check_shape(directory, spec.name, spec.shape, tensor));
     }
-    for (const auto &[name, desc] : directory.config.layers) {
-        SS1_CHECK(!directory.find(name + ".weight"), SS1_ERROR_FORMAT,
+    for (const auto &[name, layer] : directory.config.layers) {
+        SS1_CHECK(!layer.tied || !directory.find(name + ".weight"), SS1_ERROR_FORMAT,
                   "%s: tensor '%s.weight' must be absent: config.json stores the layer as ss1_weight",
                   directory.path.c_str(), name.c_str());
     }
     for (const model_tensor &tensor : directory.tensors) {
         const std::string_view name = tensor.name;
         if (!name.ends_with(".ss1_weight")) continue;
-        SS1_CHECK(directory.config.layers.contains(std::string(name.substr(0, name.rfind('.')))), SS1_ERROR_FORMAT,
+        SS1_CHECK(directory.config.is_tied(std::string(name.substr(0, name.rfind('.')))), SS1_ERROR_FORMAT,
                   "%s: tensor '%s' has no entry in ss1.layers of config.json", directory.path.c_str(),
                   printable(tensor.name).c_str());
     }

@@ -30,6 +30,7 @@ struct model_directory {
     std::vector<model_tensor> tensors;    // sorted by name
     bool random = false;
     uint64_t seed = 0;
+    ss1_dtype weight_dtype = SS1_DTYPE_DEFAULT;  // of every linear layer, instead of what config.json says
 
     const model_tensor *find(std::string_view name) const noexcept;
     void sort();  // after a change of names
@@ -40,7 +41,7 @@ ss1_status model_directory_open(const std::string &path, const ss1_model_options
 
 // Checks that what the configuration asks for is there with the right shape, and that tied and dense layers are not
 // mixed up. The weights of the layers in `except` are not looked at.
-ss1_status model_directory_check(const model_directory &directory, const tied_layers &except = {});
+ss1_status model_directory_check(const model_directory &directory, const layer_configs &except = {});
 
 // Parses model.safetensors.index.json into tensor -> shard pairs; shards are plain file names.
 ss1_status model_index_parse(std::string_view text, const char *label, std::map<std::string, std::string> &out);

@@ -20,11 +20,11 @@ ss1_status make_tower(std::span<const named_layer> layers, ss1_tower &tower) {
 ss1_status load_layers(ss1_context &context, const model_directory &from, dlrm_model &out) {
     const std::vector<linear_shape> shapes = linear_layers(from.config);
     const size_t top = shapes.size() - out.config.top_mlp.size();
-    for (size_t i = 0; i < shapes.size(); ++i) {
-        const bool linear = (i >= out.n_bottom && i < top) || i + 1 == shapes.size();
-        SS1_TRY(load_layer(context, from, shapes[i], linear ? SS1_ACTIVATION_NONE : SS1_ACTIVATION_RELU,
-                           out.layers.emplace_back()));
-    }
+    const std::span<const linear_shape> all = shapes;
+    SS1_TRY(load_mlp(context, from, all.first(out.n_bottom), SS1_ACTIVATION_RELU, SS1_ACTIVATION_RELU, out.layers));
+    for (size_t i = out.n_bottom; i < top; ++i)
+        SS1_TRY(load_layer(context, from, shapes[i], SS1_ACTIVATION_NONE, out.layers.emplace_back()));
+    SS1_TRY(load_mlp(context, from, all.subspan(top), SS1_ACTIVATION_RELU, SS1_ACTIVATION_NONE, out.layers));
     const std::span<const named_layer> layers = out.layers;
     SS1_TRY(make_tower(layers.first(out.n_bottom), out.bottom));
     for (size_t i = out.n_bottom; i < top; i += 2) SS1_TRY(make_tower(layers.subspan(i, 2), out.cross.emplace_back()));

@@ -17,9 +17,15 @@ struct named_layer {
     bool has_bias;
 };
 
-// Loads one layer, tied or dense as the configuration says, with `activation` fused.
+// Loads one layer, tied or dense and in the type that the configuration says, with `activation` fused; f32 in and out.
 ss1_status load_layer(ss1_context &context, const model_directory &from, const linear_shape &shape,
                       ss1_activation activation, named_layer &out);
+
+// Appends the layers of an MLP to `out`: `hidden` is the activation between them, `last` that of the last. f32 in and
+// out; what one layer hands to the next is bf16 where both have weights below f32: half the bytes between them, and no
+// more rounding than the second layer's own (its sketch is rounded to bf16 or int8 anyway).
+ss1_status load_mlp(ss1_context &context, const model_directory &from, std::span<const linear_shape> shapes,
+                    ss1_activation hidden, ss1_activation last, std::vector<named_layer> &out);
 
 // BYTES of scratch that serve every layer for up to `rows` rows: a layer's need never falls with more rows.
 size_t layer_scratch(std::span<const named_layer> layers, size_t rows) noexcept;
