@@ -350,6 +350,32 @@ class Models(Case):
         self.assertIn("nothing*", self.refused("convert", DATA / "dlrm_dot", self.directory / "other", "--layers", "nothing*"))
         self.assertIn("--block-n", self.refused("convert", DATA / "dlrm_dot", self.directory / "other", "--block-n", "wide"))
 
+    def types_of(self, *arguments):
+        layers = json.loads(self.ok("inspect", *arguments, "-o", "json"))["layers"]
+        return {layer["name"]: (layer["c"], layer["dtype"], layer["x_dtype"], layer["y_dtype"]) for layer in layers}
+
+    def test_types(self):
+        out, twice = self.directory / "out", self.directory / "twice"
+        text = self.ok("convert", DATA / "dlrm_dot", out, "--dtype", "int8", "--layers", "bot_l.0,bot_l.2")
+        self.assertRegex(text, r"0 of \d+ layers are SS1, 2 in bf16 or int8")
+        types = self.types_of(out)
+        self.assertEqual((types["bot_l.0"], types["bot_l.2"], types["top_l.0"]),
+                         ((1, "int8", "f32", "bf16"), (1, "int8", "bf16", "f32"), (1, "f32", "f32", "f32")))
+        self.assertEqual({dtype for _, dtype, _, _ in self.types_of(out, "--dtype", "bf16").values()}, {"bf16"})
+        self.assertIn(" int8 ", self.ok("inspect", out))
+        self.ok("convert", out, twice, "-c", 2, "--block-k", 16, "--dtype", "bf16", "--layers", "top_l.2")
+        types = self.types_of(twice)
+        self.assertEqual((types["top_l.2"][:2], types["bot_l.2"][:2]), ((2, "bf16"), (1, "int8")))
+        rows, expected = dlrm_csv(DATA / "dlrm_dot")
+        as_stored, overridden = (self.ok("run", model, "--input", "-", *more, stdin=to_text(rows))
+                                 for model, more in ((out, []), (DATA / "dlrm_dot", ["--dtype", "int8"])))
+        self.assertNotEqual(as_stored, overridden)
+        for text in (as_stored, overridden):
+            for line, value in zip(text.splitlines()[1:], expected):
+                self.assertAlmostEqual(float(line), value, delta=0.02)
+        for command in (["inspect", out], ["run", out, "--input", "-"], ["bench", "model", out], ["convert", out, twice / "other"]):
+            self.assertIn("--dtype: 'f23' is none of f32, bf16, int8", self.refused(*command, "--dtype", "f23"))
+
     def test_random_weights(self):
         (self.directory / "config.json").write_text((DATA / "bert_classifier/config.json").read_text())
         arguments = ["run", self.directory, "--input", "-", "--random-weights"]
@@ -364,6 +390,9 @@ class Models(Case):
         rows = json.loads(self.ok(*arguments, "-o", "json"))["results"]
         self.assertEqual([row["batch"] for row in rows], [1, 1, 4, 4])
         self.assertEqual([row["speedup"] for row in rows[::2]], [1.0, 1.0])
+        typed = json.loads(self.ok(*arguments, "--dtype", "f32,int8", "-o", "json"))["results"]
+        self.assertEqual([row["dtype"] for row in typed], ["f32", "int8"] * 4)
+        self.assertLess(typed[1]["weight_bytes"], typed[0]["weight_bytes"])
         for row in rows:
             self.assertLessEqual(row["ns_p50"], row["ns_p99"])
             self.assertGreater(row["session_bytes"], 0)

@@ -23,13 +23,18 @@ constexpr size_t max_batch = size_t{1} << 20;
 struct bench_options {
     std::vector<std::string> directories;
     model_source source;
-    std::string batch, threads, input, format = "md";
+    std::string batch, threads, dtypes, input, format = "md";
     size_t tokens = 0;
     bool stages = false, one_user = false;
     sampling rule = {10, 1, 0};
 };
 
 constexpr std::array stage_keys = {"ns_lookup", "ns_bottom", "ns_interaction", "ns_top"};
+
+struct loaded_model {
+    std::string directory, dtype;  // as --dtype says it, empty if it does not
+    model_handle handle;
+};
 
 // One model with the rows and the session of one batch size.
 template <class Rows>
@@ -101,12 +106,12 @@ struct contender {
 
 // Measures the models against each other and adds a row for each; speedup is over the first.
 template <class Rows>
-void measure(const bench_options &options, const std::vector<model_handle> &models, size_t batch, uint32_t threads,
+void measure(const bench_options &options, const std::vector<loaded_model> &models, size_t batch, uint32_t threads,
              report &table, progress &line) {
     std::vector<std::unique_ptr<contender<Rows>>> contenders;
     std::vector<std::function<void()>> calls;
-    for (const model_handle &model : models) {
-        contenders.push_back(std::make_unique<contender<Rows>>(model, options, batch));
+    for (const loaded_model &model : models) {
+        contenders.push_back(std::make_unique<contender<Rows>>(model.handle, options, batch));
         calls.emplace_back([c = contenders.back().get()] { c->call(); });
     }
     const std::vector<timing> timings = interleave(calls, options.rule);
@@ -115,7 +120,9 @@ void measure(const bench_options &options, const std::vector<model_handle> &mode
     for (size_t i = 0; i < models.size(); ++i) {
         const std::vector<double> ns = sorted(timings[i].ns);
         const double p50 = percentile(ns, 0.5);
-        json row = {{"model", options.directories[i]}, {"family", describe(models[i]).family}, {"batch", batch}};
+        const ss1_model_info info = describe(models[i].handle);
+        json row = {{"model", models[i].directory}, {"family", info.family}, {"batch", batch}};
+        row["dtype"] = models[i].dtype.empty() ? json(nullptr) : json(models[i].dtype);
         row["tokens"] = contenders[i]->tokens;
         row["threads"] = threads;
         row["ns_first"] = rounded(timings[i].first_ns, 1);
@@ -127,7 +134,7 @@ void measure(const bench_options &options, const std::vector<model_handle> &mode
         row["rows_per_s"] = rounded(static_cast<double>(batch) / p50 * 1e9, 1);
         row["speedup"] = rounded(first_p50 / p50, 3);
         row["session_bytes"] = contenders[i]->session_bytes;
-        row["weight_bytes"] = describe(models[i]).weight_bytes;
+        row["weight_bytes"] = info.weight_bytes;
         if (options.stages) contenders[i]->add_stages(row);
         table.add(row);
     }
@@ -136,6 +143,7 @@ void measure(const bench_options &options, const std::vector<model_handle> &mode
 const std::vector<column> columns = {{"batch", "batch"},
                                      {"tokens", "tokens"},
                                      {"threads", "threads"},
+                                     {"dtype", "dtype"},
                                      {"ns_p50", "p50 us", 1e-3, 1, 9},
                                      {"ns_p90", "p90 us", 1e-3, 1, 9},
                                      {"ns_p99", "p99 us", 1e-3, 1, 9},
@@ -153,14 +161,19 @@ const std::vector<column> stage_columns = {{"ns_lookup", "lookup us", 1e-3, 1, 9
                                            {"ns_top", "top us", 1e-3, 1, 9},
                                            {"stages_of_run", "of run", 1, 3}};
 
-std::vector<model_handle> load_all(const bench_options &options, const context_handle &context) {
-    std::vector<model_handle> models;
-    for (const std::string &directory : options.directories) {
-        models.push_back(load_model(context, directory, options.source.options()));
-        if (std::string_view(describe(models.back()).family) != describe(models.front()).family)
-            throw failure(directory + " is of another family than " + options.directories.front(),
-                          "measure them in two commands");
-    }
+std::vector<loaded_model> load_all(const bench_options &options, const context_handle &context) {
+    std::vector<loaded_model> models;
+    const std::vector<std::string> dtypes =
+        options.dtypes.empty() ? std::vector<std::string>{""} : parse_names("--dtype", options.dtypes);
+    for (const std::string &directory : options.directories)
+        for (const std::string &dtype : dtypes) {
+            model_source source = options.source;
+            source.dtype = dtype;
+            models.push_back({directory, dtype, load_model(context, directory, source.options())});
+            if (std::string_view(describe(models.back().handle).family) != describe(models.front().handle).family)
+                throw failure(directory + " is of another family than " + options.directories.front(),
+                              "measure them in two commands");
+        }
     return models;
 }
 
@@ -184,8 +197,8 @@ void run_bench(const bench_options &options) {
     for (const size_t threads : thread_counts) {
         const context_handle context = make_context(static_cast<uint32_t>(threads));
         line.show("loading ...");
-        const std::vector<model_handle> models = load_all(options, context);
-        const bool is_dlrm = std::string_view(describe(models[0]).family) == "dlrm";
+        const std::vector<loaded_model> models = load_all(options, context);
+        const bool is_dlrm = std::string_view(describe(models[0].handle).family) == "dlrm";
         if (options.input == "-")
             throw failure("--input -: the rows are read anew for each model and batch size", "give a file");
         if (!is_dlrm && !options.input.empty())
@@ -218,6 +231,9 @@ void add_bench_model(CLI::App &bench) {
         ->check(CLI::PositiveNumber);
     command.add_option("--threads", o.threads, "Threads; default: all this process may use");
     add_random_weights(command, o.source);
+    command.add_option("--dtype", o.dtypes,
+                       "Types in which to hold the weights of every linear layer, a contender each: f32, bf16, int8; "
+                       "default: as config.json says");
     command.add_option("--input", o.input, "DLRM: CSV file with the rows to run, as for ss1 run; default: random rows");
     command.add_flag("--one-user", o.one_user,
                      "DLRM: the first row's dense features and user's tables stand for all rows, and are given once");
@@ -229,7 +245,9 @@ void add_bench_model(CLI::App &bench) {
     command.footer(
         "Batch sizes and threads are lists or ranges: 1,64 or 1-8 or 1-1024*4. rows/s and speedup come from the "
         "medians.\n"
-        "Example: ss1 bench model model model-c4 --batch 1,64 --threads 1");
+        "Examples:\n"
+        "  ss1 bench model model model-c4 --batch 1,64 --threads 1\n"
+        "  ss1 bench model model --dtype f32,bf16,int8");
     command.callback([options] { run_bench(*options); });
 }
 

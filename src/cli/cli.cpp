@@ -52,8 +52,17 @@ ss1_info context_info(const context_handle &context) {
     return info;
 }
 
+ss1_dtype model_source::weight_dtype() const {
+    if (dtype.empty()) return SS1_DTYPE_DEFAULT;
+    if (dtype == "f32") return SS1_DTYPE_F32;
+    if (dtype == "bf16") return SS1_DTYPE_BF16;
+    if (dtype == "int8") return SS1_DTYPE_I8;
+    throw failure("--dtype: '" + dtype + "' is none of f32, bf16, int8");
+}
+
 ss1_model_options model_source::options() const {
     ss1_model_options result = SS1_MODEL_OPTIONS_INIT;
+    result.weight_dtype = weight_dtype();
     result.random_weights = random_seed.has_value();
     result.seed = random_seed.value_or(0);
     return result;
@@ -62,6 +71,10 @@ ss1_model_options model_source::options() const {
 void add_random_weights(CLI::App &command, model_source &source) {
     command.add_option("--random-weights", source.random_seed,
                        "Draw the weights by this seed instead of reading them; only config.json is needed");
+}
+
+void add_dtype(CLI::App &command, model_source &source, const std::string &help) {
+    command.add_option("--dtype", source.dtype, help);
 }
 
 model_handle load_model(const context_handle &context, const std::string &directory, const ss1_model_options &options) {
@@ -80,6 +93,11 @@ ss1_model_layer_info describe_layer(const model_handle &model, size_t i) {
     ss1_model_layer_info info = SS1_MODEL_LAYER_INFO_INIT;
     check(ss1_model_layer(model.get(), i, &info));
     return info;
+}
+
+const char *dtype_name(ss1_dtype dtype) {
+    static constexpr const char *names[] = {"default", "f32", "bf16", "f16", "int8", "uint8", "i32", "i64"};
+    return names[dtype];
 }
 
 const char *scheme_name(const ss1_linear_desc &desc) {

@@ -42,18 +42,24 @@ using session_handle = std::unique_ptr<ss1_session, destroy_with<ss1_session_des
 context_handle make_context(uint32_t threads = 0);
 ss1_info context_info(const context_handle &context);
 
-// The model directory of a command line, and its --random-weights.
+// The model directory of a command line, its --random-weights and its --dtype.
 struct model_source {
-    std::string directory;
+    std::string directory, dtype;
     std::optional<uint64_t> random_seed;
 
+    ss1_dtype weight_dtype() const;  // SS1_DTYPE_DEFAULT if --dtype is not given
     ss1_model_options options() const;
 };
 void add_random_weights(CLI::App &command, model_source &source);
+void add_dtype(CLI::App &command, model_source &source,
+               const std::string &help =
+                   "Hold the weights of every linear layer as f32, bf16 or int8; default: as "
+                   "config.json says");
 model_handle load_model(const context_handle &context, const std::string &directory, const ss1_model_options &options);
 ss1_model_info describe(const model_handle &model);
 ss1_model_layer_info describe_layer(const model_handle &model, size_t i);
 
+const char *dtype_name(ss1_dtype dtype);  // "int8" for SS1_DTYPE_I8
 const char *scheme_name(const ss1_linear_desc &desc);
 ss1_scheme parse_scheme(const std::string &name);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// ss1 convert: write a model directory again with some linear layers as SS1.
+// ss1 convert: write a model directory again with some linear layers as SS1, in another type, or both.
 #include <CLI/CLI.hpp>
+#include <optional>
 
 #include "cli.hpp"
 #include "output.hpp"
@@ -13,9 +14,14 @@ namespace {
 
 struct convert_options {
     model_source model;
-    std::string output_directory, layers, scheme = "mixed", from = "dense", block_n;
-    uint32_t c = 4, seed = 0, block_k = 0, step = 0;
+    std::string output_directory, layers, scheme, from = "dense", block_n;
+    std::optional<uint32_t> c;
+    uint32_t seed = 0, block_k = 0, step = 0;
 };
+
+size_t bytes_of(ss1_dtype weight_dtype) {
+    return weight_dtype == SS1_DTYPE_I8 ? 1 : weight_dtype == SS1_DTYPE_BF16 ? 2 : 4;
+}
 
 uint32_t parse_block_n(const std::string &text) {
     if (text.empty()) return 0;
@@ -29,22 +35,24 @@ uint32_t parse_block_n(const std::string &text) {
 ss1_convert_options to_library(const convert_options &options) {
     ss1_convert_options result = SS1_CONVERT_OPTIONS_INIT;
     result.from = options.from == "ssl" ? SS1_CONVERT_FROM_SSL : SS1_CONVERT_FROM_DENSE;
-    result.desc.c = options.c;
-    result.desc.scheme = parse_scheme(options.scheme);
+    result.desc.weight_dtype = options.model.weight_dtype();
+    result.desc.c = options.c.value_or(result.desc.weight_dtype ? 1 : 4);
+    if (!options.scheme.empty()) result.desc.scheme = parse_scheme(options.scheme);
     result.desc.seed = options.seed;
     result.desc.block_k = options.block_k;
     result.desc.block_n = parse_block_n(options.block_n);
     result.desc.step = options.step;
     result.layers = options.layers.empty() ? nullptr : options.layers.c_str();
     result.load = options.model.options();
+    result.load.weight_dtype = SS1_DTYPE_DEFAULT;
     return result;
 }
 
-// The tied layers of the new model: their values as dense f32 and as stored.
+// The tied layers of the new model and those below f32: their weights as dense f32 and as they are held.
 std::string summary(const model_handle &model, const std::string &directory) {
     std::vector<table_row> rows = {
-        {"layer", "K", "N", "c", "scheme", "B_K", "B_N", "V", "dense bytes", "SS1 bytes", "ratio"}};
-    size_t before = 0, after = 0;
+        {"layer", "K", "N", "c", "scheme", "B_K", "B_N", "V", "dtype", "dense f32 bytes", "bytes", "ratio"}};
+    size_t before = 0, after = 0, tied = 0, below_f32 = 0;
     const ss1_model_info info = describe(model);
     const auto ratio = [](size_t a, size_t b) {
         return format("%.2f", static_cast<double>(a) / static_cast<double>(b));
@@ -52,23 +60,26 @@ std::string summary(const model_handle &model, const std::string &directory) {
     for (size_t i = 0; i < info.n_layers; ++i) {
         const ss1_model_layer_info layer = describe_layer(model, i);
         const ss1_linear_desc &desc = layer.layer.desc;
-        if (desc.c == 1) continue;
+        if (desc.c == 1 && desc.weight_dtype == SS1_DTYPE_F32) continue;
+        tied += desc.c > 1;
+        below_f32 += desc.weight_dtype != SS1_DTYPE_F32;
         const size_t dense = desc.K * desc.N * sizeof(float),
-                     tied = layer.layer.stored_columns * desc.N * sizeof(float);
+                     held = layer.layer.stored_columns * desc.N * bytes_of(desc.weight_dtype);
         before += dense;
-        after += tied;
+        after += held;
+        const auto mapping = [&desc](uint32_t value) { return desc.c > 1 ? std::to_string(value) : "-"; };
         rows.push_back({layer.name, std::to_string(desc.K), std::to_string(desc.N), std::to_string(desc.c),
-                        scheme_name(desc), std::to_string(desc.block_k),
-                        desc.block_n == SS1_BLOCK_N_ALL ? "all" : std::to_string(desc.block_n),
-                        std::to_string(desc.step), std::to_string(dense), std::to_string(tied), ratio(dense, tied)});
+                        scheme_name(desc), mapping(desc.block_k), mapping(desc.block_n), mapping(desc.step),
+                        dtype_name(desc.weight_dtype), std::to_string(dense), std::to_string(held),
+                        ratio(dense, held)});
     }
-    const size_t converted = rows.size() - 1;
-    if (converted)
-        rows.push_back(
-            {"total", "", "", "", "", "", "", "", std::to_string(before), std::to_string(after), ratio(before, after)});
-    return format_table(rows) + format("\n%s: %zu of %zu layers are SS1, %zu parameters, %s in memory\n",
-                                       directory.c_str(), converted, info.n_layers, info.parameters,
-                                       human_bytes(info.weight_bytes).c_str());
+    if (rows.size() > 1)
+        rows.push_back({"total", "", "", "", "", "", "", "", "", std::to_string(before), std::to_string(after),
+                        ratio(before, after)});
+    return format_table(rows) +
+           format("\n%s: %zu of %zu layers are SS1, %zu in bf16 or int8, %zu parameters, %s in memory\n",
+                  directory.c_str(), tied, info.n_layers, below_f32, info.parameters,
+                  human_bytes(info.weight_bytes).c_str());
 }
 
 void run_convert(const convert_options &options) {
@@ -89,18 +100,22 @@ void run_convert(const convert_options &options) {
 
 void add_convert(CLI::App &app) {
     const auto options = std::make_shared<convert_options>();
-    CLI::App &command = *app.add_subcommand("convert", "Write a model again with some linear layers as SS1");
+    CLI::App &command =
+        *app.add_subcommand("convert", "Write a model again with some linear layers as SS1, or in another type");
     command.add_option("MODEL", options->model.directory, "Model directory to read")->required();
     command.add_option("OUT", options->output_directory, "Model directory to write; must not hold a model")->required();
-    command.add_option("-c,--compression", options->c, "Compression of the layers' weights")
-        ->check(CLI::PositiveNumber)
-        ->capture_default_str();
-    command.add_option("--scheme", options->scheme, "mixed or reference")
-        ->check(CLI::IsMember({"mixed", "reference"}))
-        ->capture_default_str();
+    command
+        .add_option("-c,--compression", options->c,
+                    "Compression of the layers' weights; default 4, with --dtype 1: dense or tied as they are")
+        ->check(CLI::PositiveNumber);
+    add_dtype(command, options->model,
+              "Type in which the layers' weights are held when the model runs: f32, bf16 or int8; the file keeps its "
+              "values. Default: as the source says");
+    command.add_option("--scheme", options->scheme, "mixed (default) or reference")
+        ->check(CLI::IsMember({"mixed", "reference"}));
     command.add_option(
         "--layers", options->layers,
-        "Comma separated names, * for any characters, ! in front excludes; default: all that are large enough");
+        "Comma separated names, * for any characters, ! in front excludes; default: all that are large enough to tie");
     command
         .add_option("--from", options->from,
                     "dense: project dense weights; ssl: weights are those of the SS1 authors' code")
@@ -111,7 +126,10 @@ void add_convert(CLI::App &app) {
     command.add_option("--block-n", options->block_n, "B_N: a multiple of 16, or all; default by N");
     command.add_option("--step", options->step, "V: a power of two that divides B_K; default 16 (reference: 8)");
     add_random_weights(command, options->model);
-    command.footer("Example: ss1 convert model model-c4 -c 4 --layers 'top_l.*,!top_l.0'");
+    command.footer(
+        "Examples:\n"
+        "  ss1 convert model model-c4 -c 4 --layers 'top_l.*,!top_l.0'\n"
+        "  ss1 convert model-c4 model-c4-int8 --dtype int8 --layers '!bot_l.0'");
     command.callback([options] { run_convert(*options); });
 }
 

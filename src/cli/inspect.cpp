@@ -16,13 +16,12 @@ struct inspect_options {
 };
 
 json tensors_of(const model_handle &model, size_t count, ss1_status (*get)(const ss1_model *, size_t, ss1_tensor *)) {
-    static const char *const types[] = {"default", "f32", "bf16", "f16", "i8", "u8", "i32", "i64"};
     json list = json::array();
     for (size_t i = 0; i < count; ++i) {
         ss1_tensor tensor = {};
         check(get(model.get(), i, &tensor));
         list.push_back({{"name", tensor.name},
-                        {"dtype", types[tensor.dtype]},
+                        {"dtype", dtype_name(tensor.dtype)},
                         {"shape", std::vector<int64_t>(tensor.shape, tensor.shape + tensor.rank)}});
     }
     return list;
@@ -39,6 +38,9 @@ json layer_to_json(const ss1_model_layer_info &info) {
         row["block_n"] = desc.block_n == SS1_BLOCK_N_ALL ? json("all") : json(desc.block_n);
         row["step"] = desc.step;
     }
+    row["dtype"] = dtype_name(desc.weight_dtype);
+    row["x_dtype"] = dtype_name(desc.x_dtype);
+    row["y_dtype"] = dtype_name(desc.y_dtype);
     row["kernels"] = layer.kernels;
     row["weight_bytes"] = layer.weight_bytes;
     row["flops_per_row"] = layer.flops_per_row;
@@ -90,11 +92,12 @@ std::string model_to_text(const json &document) {
         format("family      %s\nparameters  %zu\nmemory      %s\n", document["family"].get<std::string>().c_str(),
                document["parameters"].get<size_t>(), human_bytes(document["weight_bytes"]).c_str());
     text += tensor_lines("inputs", document["inputs"]) + tensor_lines("outputs", document["outputs"]) + '\n';
-    std::vector<table_row> rows = {
-        {"layer", "K", "N", "c", "scheme", "seed", "B_K", "B_N", "V", "bytes", "FLOP/row", "dense", "kernels"}};
+    std::vector<table_row> rows = {{"layer", "K", "N", "c", "scheme", "seed", "B_K", "B_N", "V", "dtype", "bytes",
+                                    "FLOP/row", "dense", "kernels"}};
     for (const json &layer : document["layers"]) {
         table_row row;
-        for (const char *key : {"name", "k", "n", "c", "scheme", "seed", "block_k", "block_n", "step", "weight_bytes"})
+        for (const char *key :
+             {"name", "k", "n", "c", "scheme", "seed", "block_k", "block_n", "step", "dtype", "weight_bytes"})
             row.push_back(number_or_dash(layer[key]));
         row.push_back(format("%.0f", layer["flops_per_row"].get<double>()));
         row.push_back(format("%.0f", layer["flops_per_row_dense"].get<double>()));
@@ -102,7 +105,7 @@ std::string model_to_text(const json &document) {
         rows.push_back(row);
     }
     const double done = totals["flops_per_row"], dense = totals["flops_per_row_dense"];
-    rows.push_back({"total", "", "", "", "", "", "", "", "", totals["weight_bytes"].dump(), format("%.0f", done),
+    rows.push_back({"total", "", "", "", "", "", "", "", "", "", totals["weight_bytes"].dump(), format("%.0f", done),
                     format("%.0f", dense), format("%.2f times fewer FLOP than dense", done > 0 ? dense / done : 1)});
     return text + format_table(rows);
 }
@@ -123,6 +126,7 @@ void add_inspect(CLI::App &app) {
         *app.add_subcommand("inspect", "Show a model's inputs, outputs and layers, and what the layers cost");
     command.add_option("MODEL", options->model.directory, "Model directory")->required();
     add_random_weights(command, options->model);
+    add_dtype(command, options->model);
     command.add_option("-o,--output-format", options->format, "text or json")
         ->check(CLI::IsMember({"text", "json"}))
         ->capture_default_str();

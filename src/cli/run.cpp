@@ -213,6 +213,7 @@ void add_run(CLI::App &app) {
     command.add_option("--summary", options->summary,
                        "JSON file for n, rows_per_s and, with --label, auc and log_loss");
     add_random_weights(command, options->model);
+    add_dtype(command, options->model);
     command.footer(
         "DLRM reads a column for each dense feature and each table of config.json; a bag of several indices is 3|17|4, "
         "an\n"

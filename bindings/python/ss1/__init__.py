@@ -298,11 +298,13 @@ class Model(_Handle):
         model.info["family"], model.inputs, [layer["name"] for layer in model.layers]
 
     inputs and outputs are {name: (dtype, shape)} with -1 where a size varies. random_weights=True needs config.json only.
+    weight_dtype "f32", "bf16" or "i8" holds every linear layer's weights so; None: as config.json says.
     """
 
-    def __init__(self, context, directory, random_weights=False, seed=0):
+    def __init__(self, context, directory, random_weights=False, seed=0, weight_dtype=None):
         self._context = context
-        options = _capi.ModelOptions(random_weights=bool(random_weights), seed=_unsigned("seed", seed, 64))
+        options = _capi.ModelOptions(random_weights=bool(random_weights), seed=_unsigned("seed", seed, 64),
+                                     weight_dtype=_name_of("weight_dtype", weight_dtype, _WEIGHT_DTYPES))
         handle = ctypes.c_void_p()
         _check(_lib.ss1_model_load(context._pointer, os.fsencode(directory), options, handle))
         self._own(handle, _lib.ss1_model_destroy)

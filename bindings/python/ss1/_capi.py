@@ -68,7 +68,7 @@ class LayerInfo(Struct):
 
 
 class ModelOptions(Struct):
-    _fields_ = [("struct_size", c_uint32), ("random_weights", c_uint32), ("seed", c_uint64)]
+    _fields_ = [("struct_size", c_uint32), ("random_weights", c_uint32), ("seed", c_uint64), ("weight_dtype", c_int)]
 
 
 class Tensor(ctypes.Structure):
