@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The C API: checks arguments, catches what must not cross the boundary, calls the parts. No logic of its own.
+#include <cmath>
 #include <cstring>
 #include <memory>
 
@@ -163,6 +164,10 @@ const char *ss1_status_name(ss1_status status) {
             return "SS1_ERROR_IO";
         case SS1_ERROR_FORMAT:
             return "SS1_ERROR_FORMAT";
+        case SS1_ERROR_CANCELLED:
+            return "SS1_ERROR_CANCELLED";
+        case SS1_ERROR_DEADLINE:
+            return "SS1_ERROR_DEADLINE";
     }
     return "SS1_ERROR_UNKNOWN";
 }
@@ -417,6 +422,20 @@ ss1_status ss1_session_time_stages(ss1_session *session, double *seconds, size_t
     return guarded(__func__, [&] {
         SS1_NOT_NULL(session);
         return ss1::session_time_stages(*session, seconds, n);
+    });
+}
+
+void ss1_session_cancel(ss1_session *session) {
+    if (session) session->control.cancel();
+}
+
+ss1_status ss1_session_set_deadline(ss1_session *session, double seconds) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(session);
+        SS1_CHECK(std::isfinite(seconds) && seconds >= 0, SS1_ERROR_INVALID_ARGUMENT,
+                  "seconds=%g is not a finite number of at least 0", seconds);
+        session->control.set_deadline(seconds);
+        return SS1_OK;
     });
 }
 

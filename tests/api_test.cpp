@@ -76,6 +76,10 @@ TEST_CASE("statuses are pinned and named") {
     CHECK(SS1_ERROR_INTERNAL == 5);
     CHECK(SS1_ERROR_IO == 6);
     CHECK(SS1_ERROR_FORMAT == 7);
+    CHECK(SS1_ERROR_CANCELLED == 8);
+    CHECK(SS1_ERROR_DEADLINE == 9);
+    CHECK(std::string(ss1_status_name(SS1_ERROR_CANCELLED)) == "SS1_ERROR_CANCELLED");
+    CHECK(std::string(ss1_status_name(SS1_ERROR_DEADLINE)) == "SS1_ERROR_DEADLINE");
     CHECK(std::string(ss1_status_name(SS1_ERROR_FORMAT)) == "SS1_ERROR_FORMAT");
     CHECK(std::string(ss1_status_name(static_cast<ss1_status>(99))) == "SS1_ERROR_UNKNOWN");
     CHECK(std::string(ss1_version()) == SS1_VERSION_STRING);
@@ -571,6 +575,7 @@ TEST_CASE("bad arguments of the other functions") {
         {"session bytes", [&] { return ss1_session_bytes(nullptr, nullptr, &bytes); }, invalid, {"model is NULL"}},
         {"session", [&] { return ss1_session_create(nullptr, nullptr, &session); }, invalid, {"model is NULL"}},
         {"session run", [&] { return ss1_session_run(nullptr, nullptr, 0, nullptr, 0); }, invalid, {"session is NULL"}},
+        {"deadline", [&] { return ss1_session_set_deadline(nullptr, 1); }, invalid, {"session is NULL"}},
         {"convert",
          [&] { return ss1_model_convert(f.context.get(), "x", nullptr, &convert); },
          invalid,
@@ -589,6 +594,7 @@ TEST_CASE("destroy functions accept NULL and set NULL") {
     ss1_layer_destroy(nullptr);
     ss1_model_destroy(nullptr);
     ss1_session_destroy(nullptr);
+    ss1_session_cancel(nullptr);
     ss1_context *context = nullptr;
     ss1_layer *layer = nullptr;
     ss1_model *model = nullptr;

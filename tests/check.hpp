@@ -100,6 +100,15 @@ constexpr ss1_parallel_for_fn executor = nullptr;
 constexpr ss1_parallel_for_fn executor = run_on_threads;
 #endif
 
+// Memory checkers have page faults of their own.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool sanitized = true;
+#elif defined(__has_feature)
+constexpr bool sanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
+#else
+constexpr bool sanitized = false;
+#endif
+
 // The levels to test here, lowest first: those that a kernel needs, the machine has and SS1_MAX_ISA allows. The others
 // select the same kernels as the level below them.
 inline std::vector<const char *> levels_here() {

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Models through the C API: outputs against PyTorch's at every instruction-set level, bits for any thread count and
 // batch, every bad input, memory, threads, life times.
+#include <sys/mman.h>
+#include <sys/resource.h>
+
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <climits>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -1114,6 +1118,182 @@ TEST_CASE("8 threads share one model") {
         for (std::thread &thread : threads) thread.join();
         CHECK(same == 40);
     }
+}
+
+namespace {
+
+// An executor that calls `at_region` before each parallel region of a run, on the thread that runs the session.
+struct hooked_executor {
+    std::function<void()> at_region = [] {};
+
+    static void run(void *user, size_t n, void (*task)(void *, size_t), void *arg) {
+        static_cast<hooked_executor *>(user)->at_region();
+        ss1_test::run_on_threads(nullptr, n, task, arg);
+    }
+    ss1::context_ptr context() {
+        ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
+        options.num_threads = 3;
+        options.parallel_for = run;
+        options.parallel_for_user = this;
+        return ss1::make_context(options);
+    }
+};
+
+// A run that must give up with `status` and leave its outputs alone.
+void check_given_up(const ss1::model_ptr &model, const ss1::session_ptr &session, const arrays &inputs,
+                    ss1_status status, const char *message) {
+    arrays outputs = make_outputs(model, inputs);
+    const arrays untouched = outputs;
+    CHECK(run(session, inputs, outputs) == status);
+    CHECK_THAT(ss1_last_error(), Catch::StartsWith("ss1_session_run: ") && Catch::Contains(message));
+    CHECK(same_bits(outputs, untouched));
+}
+
+}  // namespace
+
+TEST_CASE("a run is cancelled at the stage where it is, and only this run") {
+    auto random = ss1_test::seeded();
+    hooked_executor executor;
+    const auto context = executor.context();
+    for (const bool is_dlrm : {true, false}) {
+        const auto model = random_model(context, is_dlrm ? wide_dlrm : wide_bert);
+        const arrays inputs = is_dlrm ? random_dlrm_inputs(random, 500) : random_bert_inputs(random, 4, 48);
+        const auto session = make_session(model, 500);
+        size_t regions = 0;
+        executor.at_region = [&] { ++regions; };
+        ss1_session_cancel(session.get());  // no run is under way
+        const arrays want = infer(model, session, inputs);
+        const size_t all = regions;
+        REQUIRE(all >= 3);
+        for (size_t n = 1; n <= all; ++n) {
+            INFO((is_dlrm ? "dlrm" : "bert") << ": cancelled in region " << n << " of " << all);
+            regions = 0;
+            executor.at_region = [&] {
+                if (++regions == n) std::thread(ss1_session_cancel, session.get()).join();
+            };
+            check_given_up(model, session, inputs, SS1_ERROR_CANCELLED, "ss1_session_cancel() was called");
+            CHECK(regions < n + 3);  // a DLRM's tower that goes layer by layer is one stage of up to 3 regions
+            executor.at_region = [] {};
+            CHECK(same_bits(infer(model, session, inputs), want));
+        }
+    }
+}
+
+TEST_CASE("a run that is late gives up, and a deadline far away changes nothing") {
+    auto random = ss1_test::seeded();
+    hooked_executor executor;
+    const auto context = executor.context();
+    for (const bool is_dlrm : {true, false}) {
+        const auto model = random_model(context, is_dlrm ? wide_dlrm : wide_bert);
+        const arrays inputs = is_dlrm ? random_dlrm_inputs(random, 500) : random_bert_inputs(random, 4, 48);
+        const auto session = make_session(model, 500);
+        const arrays want = infer(model, session, inputs);
+        size_t regions = 0;
+        executor.at_region = [&] { ++regions; };
+        ss1::check(ss1_session_set_deadline(session.get(), 1e-9));
+        check_given_up(model, session, inputs, SS1_ERROR_DEADLINE, "the deadline of 1e-09 s has passed");
+        CHECK(regions <= 1);  // no clock has run for less than 1 ns by the second stage
+        for (const double far : {1e6, 1e300, 0.0}) {
+            ss1::check(ss1_session_set_deadline(session.get(), far));
+            CHECK(same_bits(infer(model, session, inputs), want));
+        }
+        executor.at_region = [] {};
+        for (const double bad : {-1.0, double{NAN}, double{INFINITY}}) {
+            CHECK(ss1_session_set_deadline(session.get(), bad) == SS1_ERROR_INVALID_ARGUMENT);
+            CHECK_THAT(ss1_last_error(), Catch::Contains("is not a finite number of at least 0"));
+        }
+        CHECK(same_bits(infer(model, session, inputs), want));  // still without one
+    }
+}
+
+TEST_CASE("threads cancel each other's runs: a result is whole or not there") {
+    auto random = ss1_test::seeded();
+    const auto context = make_context(nullptr, 2);
+    const auto model = random_model(context, wide_bert);
+    const arrays inputs = random_bert_inputs(random, 3, 30);
+    const arrays want = infer(model, make_session(model, 3), inputs);
+    std::vector<ss1::session_ptr> sessions;
+    for (int t = 0; t < 4; ++t) sessions.push_back(make_session(model, 3));
+    std::atomic<int> good{0}, running{4};
+    std::vector<std::thread> threads;
+    for (const auto &session : sessions)
+        threads.emplace_back([&, session = session.get()] {
+            arrays outputs = want;
+            std::vector<ss1_tensor> in, out;
+            for (const auto &[name, a] : inputs) in.push_back(const_cast<array &>(a).tensor());
+            for (auto &[name, a] : outputs) out.push_back(a.tensor());
+            for (int round = 0; round < 20; ++round) {
+                for (auto &[name, a] : outputs) std::fill(a.data.begin(), a.data.end(), std::byte{0});
+                const arrays untouched = outputs;
+                const ss1_status status = ss1_session_run(session, in.data(), in.size(), out.data(), out.size());
+                good += status == SS1_OK ? same_bits(outputs, want)
+                                         : status == SS1_ERROR_CANCELLED && same_bits(outputs, untouched);
+            }
+            --running;
+        });
+    while (running > 0)
+        for (const auto &session : sessions) ss1_session_cancel(session.get());
+    for (std::thread &thread : threads) thread.join();
+    CHECK(good == 80);
+}
+
+namespace {
+
+// Memory straight from the kernel, so that a page is never there before it is touched.
+struct fresh_pages {
+    static void *alloc(void *, size_t bytes, size_t) {
+        void *p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        return p == MAP_FAILED ? nullptr : p;
+    }
+    static void free(void *, void *pointer, size_t bytes) { munmap(pointer, bytes); }
+};
+
+long page_faults() {
+    rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_minflt + usage.ru_majflt;
+}
+
+}  // namespace
+
+TEST_CASE("no page fault after the first run") {
+    if (ss1_test::sanitized) return;
+    auto random = ss1_test::seeded();
+    for (const uint32_t threads : {1u, 3u})
+        for (const bool is_dlrm : {true, false}) {
+            ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
+            options.num_threads = threads;
+            options.parallel_for = ss1_test::executor;
+            if (threads > 1 && options.parallel_for) continue;  // its threads are new in each run
+            options.alloc = fresh_pages::alloc;
+            options.free = fresh_pages::free;
+            const auto model = random_model(ss1::make_context(options), is_dlrm ? wide_dlrm : wide_bert);
+            // One thread: the first run is short, and later ones reach memory that it did not. Several: in the first
+            // run all of them start.
+            std::vector<arrays> runs;
+            for (const size_t batch : {threads == 1 ? 1 : 64, 64, 1, 33, 64})
+                runs.push_back(is_dlrm ? random_dlrm_inputs(random, batch) : random_bert_inputs(random, batch, 48));
+            // Another thread of the process or an emulator may fault: a session that never does is enough.
+            long fewest = LONG_MAX;
+            for (int attempt = 0; attempt < 5 && fewest > 0; ++attempt) {
+                const auto session = make_session(model, 64);
+                long faults = 0;
+                for (size_t i = 0; i < runs.size(); ++i) {
+                    arrays outputs = make_outputs(model, runs[i]);
+                    std::vector<ss1_tensor> in, out;
+                    for (auto &[name, a] : runs[i]) in.push_back(a.tensor());
+                    for (auto &[name, a] : outputs) out.push_back(a.tensor());
+                    const long before = page_faults();
+                    const ss1_status status =
+                        ss1_session_run(session.get(), in.data(), in.size(), out.data(), out.size());
+                    if (i > 0) faults += page_faults() - before;
+                    REQUIRE(status == SS1_OK);
+                }
+                fewest = std::min(fewest, faults);
+            }
+            INFO((is_dlrm ? "dlrm" : "bert") << " with " << threads << " threads");
+            CHECK(fewest == 0);
+        }
 }
 
 TEST_CASE("context and model may go before their session") {

@@ -16,7 +16,8 @@
  *    and the sizes of earlier versions stay valid: the fields that they lack are 0.
  *  - Strings are UTF-8, zero terminated. Unless said otherwise, pointers passed in need to live only during the call.
  *  - Lengths and leading dimensions are in elements unless the name ends in _bytes. Matrices are row-major.
- *  - Threads: contexts, layers and models may be used by many threads at once; a session by one thread at a time.
+ *  - Threads: contexts, layers and models may be used by many threads at once; a session by one thread at a time,
+ *    ss1_session_cancel() apart.
  *  - Denormals are taken as zero and become zero inside of a run (those of f16 are ordinary numbers in f32 and count);
  *    the caller's floating-point mode changes nothing and is restored.
  *  - Bits: on one machine and instruction-set level a row of the output has the same bits for any thread count, batch
@@ -55,8 +56,10 @@ typedef enum ss1_status SS1_ENUM_INT {
     SS1_ERROR_OUT_OF_MEMORY = 3,    /**< the allocator returned NULL */
     SS1_ERROR_BACKEND = 4,          /**< backend missing, of another ABI, not usable here, or its device failed */
     SS1_ERROR_INTERNAL = 5,         /**< a bug in ss1 */
-    SS1_ERROR_IO = 6,    /**< a file cannot be opened, read or written; the message has the system's reason */
-    SS1_ERROR_FORMAT = 7 /**< a file was read but breaks a rule of its format */
+    SS1_ERROR_IO = 6,        /**< a file cannot be opened, read or written; the message has the system's reason */
+    SS1_ERROR_FORMAT = 7,    /**< a file was read but breaks a rule of its format */
+    SS1_ERROR_CANCELLED = 8, /**< ss1_session_cancel() ended the run */
+    SS1_ERROR_DEADLINE = 9   /**< the run took longer than ss1_session_set_deadline() allows */
 } ss1_status;
 
 /** Name of a status, e.g. "SS1_ERROR_FORMAT"; "SS1_ERROR_UNKNOWN" for other values. Never NULL, static storage. */
@@ -488,8 +491,11 @@ typedef struct ss1_session_options {
 SS1_API ss1_status ss1_session_bytes(const ss1_model *model, const ss1_session_options *options, size_t *bytes);
 
 /**
- * Create a session: the activations of one caller. All memory is taken here, a run allocates nothing.
+ * Create a session: the activations of one caller. All memory is taken and written to here, by this thread (so on its
+ * NUMA node): a run allocates nothing, and after the first one, in which the pool's threads start, it causes no page
+ * fault.
  * @param options  NULL for defaults. @param session Receives the session; the caller owns it.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT as ss1_session_bytes(); SS1_ERROR_OUT_OF_MEMORY.
  */
 SS1_API ss1_status ss1_session_create(ss1_model *model, const ss1_session_options *options, ss1_session **session);
 
@@ -503,7 +509,8 @@ SS1_API void ss1_session_destroy(ss1_session **session);
  * @param outputs  Those wanted, by name: dtype, data and bytes (at least what is needed) are read; rank and shape
  *                 are written.
  * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (unknown, missing or twice-given name, dtype, rank, shape, bytes; batch
- * above max_batch; an index or offset out of range: the message names table, position, value and row count).
+ * above max_batch; an index or offset out of range: the message names table, position, value and row count);
+ * SS1_ERROR_CANCELLED; SS1_ERROR_DEADLINE. After an error the session is as good as before.
  */
 SS1_API ss1_status ss1_session_run(ss1_session *session, const ss1_tensor *inputs, size_t n_inputs, ss1_tensor *outputs,
                                    size_t n_outputs);
@@ -520,6 +527,26 @@ SS1_API ss1_status ss1_session_run(ss1_session *session, const ss1_tensor *input
  */
 SS1_API ss1_status ss1_session_time_stages(ss1_session *session, double *seconds, size_t n);
 
+/**
+ * End the run of this session that is under way, from any thread: it returns SS1_ERROR_CANCELLED when its present stage
+ * (a layer, the embedding bags, ...) is done, and writes no output; a run that was about to return may still be SS1_OK.
+ * Without a run under way nothing happens, later runs are not affected: a request that still waits for its run is the
+ * caller's to drop.
+ * @param session  Must live until this returns. NULL does nothing.
+ * @note Any thread, any time; lock free, also for use in a signal handler.
+ */
+SS1_API void ss1_session_cancel(ss1_session *session);
+
+/**
+ * Set the deadline of each later run of this session. It is looked at between the stages of a run and at its end; a run
+ * that is late writes no output and returns SS1_ERROR_DEADLINE. So what is SS1_OK was computed in time, and a late
+ * request gives its threads free at most one stage after its deadline.
+ * @param seconds  From the call of ss1_session_run(); at least 0, finite; 0 = none, as in a new session.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (NULL, seconds negative or not finite).
+ * @note Between runs, by the thread that uses the session.
+ */
+SS1_API ss1_status ss1_session_set_deadline(ss1_session *session, double seconds);
+
 /* ---------------------------------------------------------------- conversion */
 
 /** Where the weights of the matched layers come from. */
@@ -530,14 +557,14 @@ typedef enum ss1_convert_from SS1_ENUM_INT {
 
 /**
  * Options of ss1_model_convert().
- *   .desc    c, scheme, seed, block_k, block_n, step and weight_dtype for the matched layers; K and N are taken from the
- *            model. c >= 2 ties them. c = 0 or 1 leaves them dense or tied as they are and writes weight_dtype alone,
- *            which must then be given and the other fields be 0.
+ *   .desc    c, scheme, seed, block_k, block_n, step and weight_dtype of the matched layers; K and N are the model's.
+ *            c >= 2 ties them. c = 0 or 1 leaves them dense or tied as they are and writes weight_dtype alone, which
+ *            must then be given and the other fields be 0.
  *            weight_dtype: f32, bf16 or i8; 0 keeps what the source says. It is written to config.json and applied
  *            when the model is loaded: the file's tensors stay as they are.
  *            FROM_SSL: scheme reference; c, seed, block_k and block_n must be given (they are not in the file).
  *   .layers  Which linear layers, comma separated names with * for any run of characters, '!' in front excludes;
- *            NULL: every layer with c * block_k <= K (c < 2: every layer). A pattern that matches no layer is an error.
+ *            NULL: every layer with c * block_k <= K; for c < 2 all. A pattern that matches no layer is an error.
  *   .load    How to read the source, see ss1_model_load(); its weight_dtype must be 0.
  */
 typedef struct ss1_convert_options {

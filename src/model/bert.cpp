@@ -73,12 +73,13 @@ norm_args norm_of(const bert_model &model, const norm_weights &weights, const fl
 
 // One encoder layer, from memory.state to memory.state.
 ss1_status run_encoder(const ss1_context &context, const bert_model &model, const bert_activations &memory,
-                       const run_size &size, const float *mask, size_t i) {
+                       const run_control &control, const run_size &size, const float *mask, size_t i) {
     const bert_config &config = model.config;
     const named_layer *layers = &model.layers[i * per_encoder];
     const size_t rows = size.batch * size.tokens, H = config.hidden_size, heads = config.num_attention_heads;
     const size_t lda = model.qkv_stride, ldi = model.intermediate_stride;
     const auto linear = [&](encoder_layer which, const float *x, size_t ldx, float *y, size_t ldy) {
+        SS1_TRY(control.check());
         return layer_run(*layers[which].layer, rows, x, ldx, y, ldy, memory.scratch);
     };
     const auto add_and_norm = [&](const norm_weights &weights) {
@@ -87,6 +88,7 @@ ss1_status run_encoder(const ss1_context &context, const bert_model &model, cons
     SS1_TRY(linear(to_query, memory.state, H, memory.query, lda));
     SS1_TRY(linear(to_key, memory.state, H, memory.key, lda));
     SS1_TRY(linear(to_value, memory.state, H, memory.value, lda));
+    SS1_TRY(control.check());
     attend(
         context, model.attention,
         {memory.query, memory.key, memory.value, mask, size.batch, size.tokens, heads, H / heads, lda, memory.scratch});
@@ -202,7 +204,8 @@ ss1_status check_inputs(const bert_model &model, const session_bounds &bounds,
 }
 
 ss1_status run(const ss1_context &context, const bert_model &model, const bert_activations &memory,
-               const tensor_list<const ss1_tensor> &inputs, const run_size &size, tensor_list<const float> &results) {
+               const run_control &control, const tensor_list<const ss1_tensor> &inputs, const run_size &size,
+               tensor_list<const float> &results) {
     const bert_config &config = model.config;
     const size_t B = size.batch, T = size.tokens, H = config.hidden_size, labels = config.num_labels;
     const float *mask = make_mask(inputs[attention_mask], memory.mask, B * T);
@@ -210,7 +213,9 @@ ss1_status run(const ss1_context &context, const bert_model &model, const bert_a
                  {model.word.as<float>(), model.position.as<float>(), model.type.as<float>(), ids_of(inputs[input_ids]),
                   ids_of(inputs[token_type_ids]), B, T},
                  norm_of(model, model.embedding_norm, nullptr, nullptr, memory.state, B * T));
-    for (size_t i = 0; i < config.num_hidden_layers; ++i) SS1_TRY(run_encoder(context, model, memory, size, mask, i));
+    for (size_t i = 0; i < config.num_hidden_layers; ++i)
+        SS1_TRY(run_encoder(context, model, memory, control, size, mask, i));
+    SS1_TRY(control.check());
     // The pooler reads the first token of each sequence where it stands.
     const named_layer *head = model.layers.data() + config.num_hidden_layers * per_encoder;
     if (model.has_pooler) SS1_TRY(layer_run(*head[0].layer, B, memory.state, T * H, memory.pooled, H, memory.scratch));

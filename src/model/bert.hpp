@@ -51,6 +51,7 @@ ss1_status check_inputs(const bert_model &model, const session_bounds &bounds,
                         const tensor_list<const ss1_tensor> &inputs, run_size &size);
 // `results` receives where the outputs are.
 ss1_status run(const ss1_context &context, const bert_model &model, const bert_activations &memory,
-               const tensor_list<const ss1_tensor> &inputs, const run_size &size, tensor_list<const float> &results);
+               const run_control &control, const tensor_list<const ss1_tensor> &inputs, const run_size &size,
+               tensor_list<const float> &results);
 
 }  // namespace ss1

@@ -139,6 +139,7 @@ struct worker {
     const dlrm_model &model;
     const request &r;
     const dlrm_activations &memory;
+    const run_control &control;
     block_layout at;
     char *base;
     bool alone;
@@ -182,9 +183,10 @@ ss1_status run_front(worker &w, size_t m0, size_t m1, float *vectors, float *x) 
     w.items_valid &= look_up(w, w.r.items, m0, m1, vectors);
     if (w.r.user.batch && !w.r.user_once) w.user_valid &= look_up(w, w.r.user, m0, m1, vectors);
     w.clock.lap(dlrm_stage::lookup);
+    if (w.control.given_up()) return SS1_OK;
     if (!w.r.dense_once) SS1_TRY(run_tower(w, model.bottom, m1 - m0, w.r.dense + m0 * D, D, vectors, model.vectors_ld));
     w.clock.lap(dlrm_stage::bottom);
-    if (!model.is_dot()) return SS1_OK;
+    if (!model.is_dot() || w.control.given_up()) return SS1_OK;
     const interact_args args = {vectors,
                                 x + d,
                                 m1 - m0,
@@ -207,7 +209,7 @@ ss1_status run_cross_net(worker &w, size_t m, const float *&x) {
     const dlrm_model &model = w.model;
     const size_t ld = model.vectors_ld, n = model.config.interaction_width();
     const float *x0 = x;
-    for (size_t l = 0; l < model.cross.size(); ++l) {
+    for (size_t l = 0; l < model.cross.size() && !w.control.given_up(); ++l) {
         float *y = w.floats(w.at.crossed[l % 2]);
         SS1_TRY(run_tower(w, model.cross[l], m, x, ld, y, ld));
         const cross_args args = {y, x0, x, m, n, ld, ld, ld};
@@ -237,15 +239,17 @@ ss1_status run_block(worker &w, size_t m0, size_t m1) {
     float *vectors = w.floats(0), *top_x = w.floats(w.at.top_x);
     ss1_status status = SS1_OK;
     for_parts(m1 - m0, round_up(w.at.front_rows, row_group), [&](size_t begin, size_t end) {
-        if (status != SS1_OK) return;
+        if (status != SS1_OK || w.control.given_up()) return;
         float *v = model.is_dot() ? vectors : vectors + begin * model.vectors_ld;
         status = run_front(w, m0 + begin, m0 + end, v, top_x + begin * model.top_ld);
     });
     SS1_TRY(status);
-    if (!w.user_valid || !w.items_valid) return SS1_OK;  // whoever has all rows says what is wrong
+    // Whoever has all rows says what is wrong, or why the run ended.
+    if (!w.user_valid || !w.items_valid || w.control.given_up()) return SS1_OK;
     const float *x = top_x;
     SS1_TRY(run_cross_net(w, m1 - m0, x));
     w.clock.lap(dlrm_stage::interaction);
+    if (w.control.given_up()) return SS1_OK;
     SS1_TRY(run_tower(w, model.top, m1 - m0, x, model.top_ld, w.memory.logits + m0, 1));
     if (w.alone) {
         finish_rows(model, w.memory, m0, m1);
@@ -274,9 +278,9 @@ ss1_status check_bags(const request &r, bool user_valid, bool items_valid) {
 
 // All rows stage by stage.
 ss1_status run_stages(const ss1_context &context, const dlrm_model &model, const request &r,
-                      const dlrm_activations &memory) {
+                      const dlrm_activations &memory, const run_control &control) {
     const block_layout at = make_layout(model, std::min(r.batch, chunk), false);
-    worker w = {context, model, r, memory, at, memory.memory, false, stage_clock(memory.stage_seconds)};
+    worker w = {context, model, r, memory, control, at, memory.memory, false, stage_clock(memory.stage_seconds)};
     copy_shared(w);
     for (size_t m = 0; m < r.batch; m += chunk) SS1_TRY(run_block(w, m, std::min(r.batch, m + chunk)));
     return check_bags(r, w.user_valid, w.items_valid);
@@ -284,13 +288,14 @@ ss1_status run_stages(const ss1_context &context, const dlrm_model &model, const
 
 // Rows split among tasks, which take them from lookup to top.
 ss1_status run_tasks(const ss1_context &context, const dlrm_model &model, const request &r,
-                     const dlrm_activations &memory, size_t tasks) {
+                     const dlrm_activations &memory, const run_control &control, size_t tasks) {
     const block_layout at = make_layout(model, longest_part(r.batch, tasks), true);
     std::atomic<bool> user_valid{true}, items_valid{true};
     if (memory.stage_seconds) std::fill_n(memory.task_seconds, tasks * n_dlrm_stages, 0.0);
     parallel(context, tasks, [&](size_t task) {
         double *seconds = memory.stage_seconds ? memory.task_seconds + task * n_dlrm_stages : nullptr;
-        worker w = {context, model, r, memory, at, memory.memory + task * at.total, true, stage_clock(seconds)};
+        worker w = {
+            context, model, r, memory, control, at, memory.memory + task * at.total, true, stage_clock(seconds)};
         copy_shared(w);
         const size_t begin = part_begin(r.batch, tasks, task), end = part_begin(r.batch, tasks, task + 1);
         for_parts(end - begin, model.row_block, [&](size_t m0, size_t m1) { run_block(w, begin + m0, begin + m1); });
@@ -316,12 +321,16 @@ dlrm_activations carve(const ss1_context &context, const dlrm_model &model, cons
 }
 
 ss1_status run(const ss1_context &context, const dlrm_model &model, const dlrm_activations &memory,
-               const tensor_list<const ss1_tensor> &inputs, const run_size &size, tensor_list<const float> &results) {
+               const run_control &control, const tensor_list<const ss1_tensor> &inputs, const run_size &size,
+               tensor_list<const float> &results) {
     const request r = make_request(model, inputs, size.batch);
-    worker shared = {context, model, r, memory, {}, memory.memory, false, stage_clock(memory.stage_seconds)};
+    worker shared = {context, model, r, memory, control, {}, memory.memory, false, stage_clock(memory.stage_seconds)};
     SS1_TRY(run_shared(shared));
+    SS1_TRY(control.check());
     const size_t tasks = graph_tasks(context, model, size.batch);
-    SS1_TRY(tasks ? run_tasks(context, model, r, memory, tasks) : run_stages(context, model, r, memory));
+    SS1_TRY(tasks ? run_tasks(context, model, r, memory, control, tasks)
+                  : run_stages(context, model, r, memory, control));
+    SS1_TRY(control.check());
     results = {memory.probability, memory.logits};
     return SS1_OK;
 }

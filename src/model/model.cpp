@@ -2,6 +2,7 @@
 #include "model/model.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 ss1_session::~ss1_session() {
     if (model) ss1::model_release(model);
@@ -114,6 +115,7 @@ ss1_status session_create(ss1_model &model, const ss1_session_options &options, 
     auto session = std::make_unique<ss1_session>();
     SS1_TRY(resolve(model, options, session->bounds));
     SS1_TRY(session->memory.allocate(*model.context, bytes));
+    if (bytes) std::memset(session->memory.data(), 0, bytes);  // page faults here instead of in the first runs
     carver memory(session->memory.data());
     SS1_TRY(carve_session(model, session->bounds, memory, session->activations));
     model_retain(&model);
@@ -129,6 +131,8 @@ void session_destroy(ss1_session *session) noexcept {
 ss1_status session_run(ss1_session &session, const ss1_tensor *inputs, size_t n_inputs, ss1_tensor *outputs,
                        size_t n_outputs) {
     const ss1_model &model = *session.model;
+    const run_control &control = session.control;
+    const run_scope scope(session.control);
     tensor_list<const ss1_tensor> in;
     tensor_list<ss1_tensor> out;
     SS1_TRY(match_inputs(model.inputs, {inputs, n_inputs}, in));
@@ -141,7 +145,8 @@ ss1_status session_run(ss1_session &session, const ss1_tensor *inputs, size_t n_
             tensor_list<const float> results{};
             SS1_TRY(check_inputs(graph, session.bounds, in, size));
             SS1_TRY(check_room(model.outputs, out, size));
-            if (!size.empty()) SS1_TRY(run(*model.context, graph, memory, in, size, results));
+            if (!size.empty()) SS1_TRY(run(*model.context, graph, memory, control, in, size, results));
+            SS1_TRY(control.check());
             write_outputs(model.outputs, out, size, results);
             return SS1_OK;
         },

@@ -23,6 +23,7 @@ struct ss1_session {
     ss1::session_bounds bounds{};
     ss1::buffer memory;
     std::variant<ss1::dlrm_activations, ss1::bert_activations> activations;
+    ss1::run_control control;
 
     ss1_session() = default;
     ss1_session(const ss1_session &) = delete;

@@ -43,6 +43,8 @@ class Status(enum.IntEnum):
     INTERNAL = 5
     IO = 6
     FORMAT = 7
+    CANCELLED = 8
+    DEADLINE = 9
 
 
 class Error(Exception):
@@ -377,6 +379,14 @@ class Session(_Handle):
             shape = tensor.shape[:tensor.rank]
             results[name] = array.reshape(-1)[:math.prod(shape)].reshape(shape)
         return results
+
+    def cancel(self):
+        """End the run that is under way on another thread: it raises Error with Status.CANCELLED. Later runs are not affected."""
+        _lib.ss1_session_cancel(self._pointer)
+
+    def set_deadline(self, seconds):
+        """Seconds after which each later run raises Error with Status.DEADLINE; 0 = none, as in a new session."""
+        _check(_lib.ss1_session_set_deadline(self._pointer, seconds))
 
     @staticmethod
     def _tensors(kind, arrays, known):

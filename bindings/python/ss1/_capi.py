@@ -111,6 +111,7 @@ for _name, _arguments in {
         "ss1_model_describe": [c_void_p, POINTER(ModelInfo)],
         "ss1_session_bytes": [c_void_p, POINTER(SessionOptions), POINTER(c_size_t)],
         "ss1_session_create": [c_void_p, POINTER(SessionOptions), POINTER(c_void_p)],
+        "ss1_session_set_deadline": [c_void_p, c_double],
         "ss1_session_run": [c_void_p, POINTER(Tensor), c_size_t, POINTER(Tensor), c_size_t]}.items():
     getattr(lib, _name).argtypes = _arguments
     getattr(lib, _name).restype = c_int
@@ -118,6 +119,9 @@ for _name, _arguments in {
 for _name in ("ss1_context_destroy", "ss1_layer_destroy", "ss1_model_destroy", "ss1_session_destroy"):
     getattr(lib, _name).argtypes = [POINTER(c_void_p)]
     getattr(lib, _name).restype = None
+
+lib.ss1_session_cancel.argtypes = [c_void_p]
+lib.ss1_session_cancel.restype = None
 
 for _name, _arguments in (("ss1_status_name", [c_int]), ("ss1_last_error", []), ("ss1_version", [])):
     getattr(lib, _name).argtypes = _arguments

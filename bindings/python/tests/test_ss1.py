@@ -311,6 +311,49 @@ class Models(TestCase):
         session.close()
         self.refused("Session is closed", session.run, inputs)
 
+    def test_rounded_weights(self):
+        for name in ("dlrm_ss1", "bert_classifier"):
+            inputs, want = read(DATA / name)
+            for weight_dtype, bound in (("bf16", 0.02), ("i8", 0.08)):
+                with self.subTest(name, weight_dtype=weight_dtype):
+                    model = ss1.Model(self.context, DATA / name, weight_dtype=weight_dtype)
+                    self.assertEqual({entry["layer"]["desc"]["weight_dtype"] for entry in model.layers}, {weight_dtype})
+                    got = ss1.Session(model, max_batch=6).run(inputs)
+                    output = "probability" if "probability" in want else "logits"
+                    numpy.testing.assert_allclose(got[output], want[output], rtol=0, atol=bound * abs(want[output]).max())
+        self.refused("weight_dtype='f16' is none of", ss1.Model, self.context, DATA / "dlrm_dot", weight_dtype="f16")
+
+    def test_runs_that_give_up(self):
+        inputs, _ = read(DATA / "bert_classifier")
+        with ss1.Model(self.context, DATA / "bert_classifier") as model:
+            session = ss1.Session(model, max_batch=6)
+            session.cancel()  # no run is under way
+            want = session.run(inputs)
+            session.set_deadline(1e-9)
+            outputs = {"logits": numpy.full_like(want["logits"], 7)}
+            self.refused("the deadline of 1e-09 s has passed", session.run, inputs, outputs, status=ss1.Status.DEADLINE)
+            self.assertTrue((outputs["logits"] == 7).all())
+            self.refused("seconds=-1", session.set_deadline, -1)
+            session.set_deadline(0)
+            numpy.testing.assert_array_equal(session.run(inputs)["logits"], want["logits"])
+
+            cancelled = []
+
+            def run_until_cancelled():
+                try:
+                    for _ in range(100000):
+                        session.run(inputs)
+                except ss1.Error as error:
+                    cancelled.append(error.status)
+
+            thread = threading.Thread(target=run_until_cancelled)
+            thread.start()
+            while thread.is_alive():
+                session.cancel()  # of no effect between two runs
+            thread.join()
+            self.assertEqual(cancelled, [ss1.Status.CANCELLED])
+            numpy.testing.assert_array_equal(session.run(inputs)["logits"], want["logits"])
+
     def test_many_threads_share_a_model(self):
         for directory in (DATA / "dlrm_ss1", DATA / "bert_classifier"):
             inputs, want = read(directory)

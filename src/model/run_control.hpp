@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lets a run give up: because another thread asks for it, or because its deadline has passed.
+#pragma once
+#include <atomic>
+#include <chrono>
+
+#include "status.hpp"
+
+namespace ss1 {
+
+class run_control {
+  public:
+    // Between runs. 0 is no deadline.
+    void set_deadline(double seconds) noexcept { deadline_ = seconds; }
+
+    void begin() noexcept {
+        if (deadline_ > 0) start_ = clock::now();
+        state_ = running;
+    }
+    void end() noexcept { state_ = idle; }
+
+    // From any thread; without a run under way nothing happens.
+    void cancel() noexcept {
+        int expected = running;
+        state_.compare_exchange_strong(expected, cancelled);
+    }
+
+    // Whether the run should give up, on any of its threads. Once true it stays so until the run ends, so that tasks
+    // may leave their work undone and the thread that started them learns why from check().
+    bool given_up() const noexcept { return state_ == cancelled || late(); }
+
+    // Between the stages of a run, on the thread that began it.
+    ss1_status check() const noexcept {
+        if (!given_up()) [[likely]]
+            return SS1_OK;
+        SS1_CHECK(state_ != cancelled, SS1_ERROR_CANCELLED, "ss1_session_cancel() was called");
+        return fail(SS1_ERROR_DEADLINE, "the deadline of %g s has passed", deadline_);
+    }
+
+  private:
+    using clock = std::chrono::steady_clock;
+    enum { idle, running, cancelled };
+
+    bool late() const noexcept {
+        return deadline_ > 0 && std::chrono::duration<double>(clock::now() - start_).count() >= deadline_;
+    }
+
+    static_assert(std::atomic<int>::is_always_lock_free);  // cancel() may be called in a signal handler
+    std::atomic<int> state_{idle};
+    double deadline_ = 0;
+    clock::time_point start_;
+};
+
+// A run, from its begin to its end.
+class run_scope {
+  public:
+    explicit run_scope(run_control &control) noexcept : control_(control) { control_.begin(); }
+    run_scope(const run_scope &) = delete;
+    run_scope &operator=(const run_scope &) = delete;
+    ~run_scope() { control_.end(); }
+
+  private:
+    run_control &control_;
+};
+
+}  // namespace ss1
