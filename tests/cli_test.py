@@ -376,6 +376,39 @@ class Models(Case):
         for command in (["inspect", out], ["run", out, "--input", "-"], ["bench", "model", out], ["convert", out, twice / "other"]):
             self.assertIn("--dtype: 'f23' is none of f32, bf16, int8", self.refused(*command, "--dtype", "f23"))
 
+    def test_bench_open_loop(self):
+        arguments = ["bench", "model", "--threads", "1", "--duration", "0.2"]
+        def rows_of(*more):
+            return json.loads(self.ok(*arguments, *more, "-o", "json"))["results"]
+
+        rows = rows_of(DATA / "dlrm_dot", "--dtype", "f32,int8", "--batch", "1,7", "--rate", "100,200", "--workers", "2")
+        self.assertEqual([(row["batch"], row["dtype"], row["rate"]) for row in rows],
+                         [(batch, dtype, rate) for batch in (1, 7) for dtype in ("f32", "int8") for rate in (100, 200)])
+        for row in rows:
+            self.assertEqual((row["requests"], row["workers"], row["late"], row["deadline_ms"]), (row["rate"] / 5, 2, 0, None))
+            if row["dropped"] == 0:  # on a machine that lives
+                self.assertTrue(0 < row["ns_p50"] <= row["ns_p90"] <= row["ns_p99"] <= row["ns_p999"], row)
+                self.assertEqual(row["goodput_per_s"], row["answered_per_s"])
+                self.assertLessEqual(row["goodput_per_s"], row["rate"])
+        # No run takes less than 1 ns: all requests are dropped or given up, and no percentile has a value.
+        row = rows_of(DATA / "dlrm_dot", "--rate", "500", "--batch", "3", "--deadline-ms", "0.000001")[0]
+        self.assertEqual((row["dropped"] + row["late"], row["ns_p50"], row["ns_p999"]), (100, None, None))
+        self.assertEqual((row["answered_per_s"], row["goodput_per_s"]), (0, 0))
+        # Far more than a worker can answer: what is left when twice the duration is over is dropped.
+        row = rows_of(DATA / "bert_classifier", "--rate", "1000000", "--batch", "8")[0]
+        self.assertEqual(row["requests"], 200000)
+        self.assertGreater(row["dropped"], 0)
+        self.assertIsNone(row["ns_p999"])
+        self.assertLess(row["answered_per_s"], 1000000)
+        row = rows_of(DATA / "bert_classifier", "--rate", "50", "--batch", "4", "--least-batch", "2", "--tokens", "9")[0]
+        self.assertEqual((row["batch"], row["least_batch"], row["tokens"]), (4, 2, 9))
+        lines = [line for line in self.ok(*arguments, DATA / "dlrm_dot", "--rate", "100", "--batch", "1").splitlines() if line[:1] == "|"]
+        self.assertEqual((len(lines), len({line.count("|") for line in lines})), (3, 1))
+        self.assertIn("--least-batch 9 is above --batch 4", self.refused(*arguments, DATA / "dlrm_dot", "--rate", "1", "--batch", "4",
+                                                                         "--least-batch", "9", "-o", "jsonl"))
+        self.assertIn("--rate 1 for --duration 0.2 s is 0.2 requests", self.refused(*arguments, DATA / "dlrm_dot", "--rate", "1", "-o", "jsonl"))
+        self.assertIn("--rate", self.refused(*arguments, DATA / "dlrm_dot", "--rate", "fast", "-o", "jsonl"))
+
     def test_random_weights(self):
         (self.directory / "config.json").write_text((DATA / "bert_classifier/config.json").read_text())
         arguments = ["run", self.directory, "--input", "-", "--random-weights"]

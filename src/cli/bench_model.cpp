@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// ss1 bench model: latency of whole models; several models take turns in one process.
+// ss1 bench model: latency of whole models; several models take turns in one process, or serve an open loop.
 #include <array>
 #include <chrono>
 #include <CLI/CLI.hpp>
 #include <random>
+#include <type_traits>
 
 #include "bert_rows.hpp"
 #include "cli.hpp"
 #include "dlrm_rows.hpp"
 #include "model_rows.hpp"
+#include "open_loop.hpp"
 #include "progress.hpp"
 #include "ranges.hpp"
 #include "report.hpp"
@@ -27,6 +29,7 @@ struct bench_options {
     size_t tokens = 0;
     bool stages = false, one_user = false;
     sampling rule = {10, 1, 0};
+    open_loop load;
 };
 
 constexpr std::array stage_keys = {"ns_lookup", "ns_bottom", "ns_interaction", "ns_top"};
@@ -36,41 +39,74 @@ struct loaded_model {
     model_handle handle;
 };
 
+template <class Rows>
+Rows rows_for(const loaded_model &model) {
+    return Rows(nlohmann::json::parse(describe(model.handle).config));
+}
+
+template <class Rows>
+ss1_session_options session_bounds(const loaded_model &model, const bench_options &options, size_t batch) {
+    ss1_session_options bounds = SS1_SESSION_OPTIONS_INIT;
+    bounds.max_batch = batch;
+    bounds.max_tokens = options.tokens ? options.tokens : std::min<size_t>(128, rows_for<Rows>(model).max_tokens());
+    return bounds;
+}
+
+// A file with too few rows is read again.
+template <class Rows>
+void fill_from_file(Rows &rows, const std::string &path, size_t batch) {
+    while (rows.size() < batch) {
+        const size_t before = rows.size();
+        csv_reader reader(path);
+        rows.bind(reader);
+        while (rows.size() < batch && reader.next()) rows.add(reader);
+        if (rows.size() == before) throw failure(path + " has no rows", "give a file with at least one row");
+    }
+}
+
+// The rows of one request.
+template <class Rows>
+Rows make_rows(const loaded_model &model, const bench_options &options, size_t batch, size_t tokens,
+               std::mt19937_64 &random) {
+    Rows rows = rows_for<Rows>(model);
+    if (options.input.empty())
+        for (size_t i = 0; i < batch; ++i) rows.add_random(random, tokens);
+    else
+        fill_from_file(rows, options.input, batch);
+    if constexpr (requires { rows.share_user(); })
+        if (options.one_user) rows.share_user();
+    return rows;
+}
+
+// What a row of the report says about a model in any case.
+template <class Rows>
+json describe_measured(const loaded_model &model, const ss1_session_options &bounds, uint32_t threads) {
+    const ss1_model_info info = describe(model.handle);
+    json row = {{"model", model.directory}, {"family", info.family}, {"batch", bounds.max_batch}};
+    row["dtype"] = model.dtype.empty() ? json(nullptr) : json(model.dtype);
+    row["tokens"] = std::is_same_v<Rows, bert_rows> ? json(bounds.max_tokens) : json(nullptr);
+    row["threads"] = threads;
+    return row;
+}
+
+void add_memory(json &row, const loaded_model &model, const ss1_session_options &bounds) {
+    size_t session_bytes = 0;
+    check(ss1_session_bytes(model.handle.get(), &bounds, &session_bytes));
+    row["session_bytes"] = session_bytes;
+    row["weight_bytes"] = describe(model.handle).weight_bytes;
+}
+
 // One model with the rows and the session of one batch size.
 template <class Rows>
 struct contender {
-    contender(const model_handle &model, const bench_options &options, size_t batch)
-        : rows(nlohmann::json::parse(describe(model).config)),
-          output(choose_output(model)),
-          values(batch * output.width) {
-        const size_t n_tokens = options.tokens ? options.tokens : std::min<size_t>(128, rows.max_tokens());
-        std::mt19937_64 random(batch);
-        if (options.input.empty())
-            for (size_t i = 0; i < batch; ++i) rows.add_random(random, n_tokens);
-        else
-            fill_from_file(options.input, batch);
-        ss1_session_options bounds = SS1_SESSION_OPTIONS_INIT;
-        bounds.max_batch = batch;
-        bounds.max_tokens = n_tokens;
-        check(ss1_session_bytes(model.get(), &bounds, &session_bytes));
-        session = make_session(model, bounds);
-        if constexpr (requires { rows.share_user(); })
-            if (options.one_user) rows.share_user();
+    contender(const loaded_model &model, const bench_options &options, const ss1_session_options &bounds)
+        : random(bounds.max_batch),
+          rows(make_rows<Rows>(model, options, bounds.max_batch, bounds.max_tokens, random)),
+          run(rows.runs().front()),
+          output(choose_output(model.handle)),
+          values(bounds.max_batch * output.width),
+          session(make_session(model.handle, bounds)) {
         if (options.stages) check(ss1_session_time_stages(session.get(), stage_seconds.data(), stage_seconds.size()));
-        run = rows.runs().front();
-        tokens = run.inputs[0].rank == 2 && std::string_view(run.inputs[0].name) == "input_ids" ? json(n_tokens)
-                                                                                                : json(nullptr);
-    }
-
-    // A file with too few rows is read again.
-    void fill_from_file(const std::string &path, size_t batch) {
-        while (rows.size() < batch) {
-            const size_t before = rows.size();
-            csv_reader reader(path);
-            rows.bind(reader);
-            while (rows.size() < batch && reader.next()) rows.add(reader);
-            if (rows.size() == before) throw failure(path + " has no rows", "give a file with at least one row");
-        }
     }
 
     void call() {
@@ -93,12 +129,12 @@ struct contender {
         row["stages_of_run"] = rounded(sum / seconds, 4);
     }
 
+    std::mt19937_64 random;
     Rows rows;
     model_run run;
     row_output output;
     std::vector<float> values;
-    json tokens;  // null for DLRM
-    size_t session_bytes = 0, calls = 0;
+    size_t calls = 0;
     double seconds = 0;
     std::array<double, stage_keys.size()> stage_seconds{};
     session_handle session;
@@ -111,7 +147,8 @@ void measure(const bench_options &options, const std::vector<loaded_model> &mode
     std::vector<std::unique_ptr<contender<Rows>>> contenders;
     std::vector<std::function<void()>> calls;
     for (const loaded_model &model : models) {
-        contenders.push_back(std::make_unique<contender<Rows>>(model.handle, options, batch));
+        const ss1_session_options bounds = session_bounds<Rows>(model, options, batch);
+        contenders.push_back(std::make_unique<contender<Rows>>(model, options, bounds));
         calls.emplace_back([c = contenders.back().get()] { c->call(); });
     }
     const std::vector<timing> timings = interleave(calls, options.rule);
@@ -120,11 +157,8 @@ void measure(const bench_options &options, const std::vector<loaded_model> &mode
     for (size_t i = 0; i < models.size(); ++i) {
         const std::vector<double> ns = sorted(timings[i].ns);
         const double p50 = percentile(ns, 0.5);
-        const ss1_model_info info = describe(models[i].handle);
-        json row = {{"model", models[i].directory}, {"family", info.family}, {"batch", batch}};
-        row["dtype"] = models[i].dtype.empty() ? json(nullptr) : json(models[i].dtype);
-        row["tokens"] = contenders[i]->tokens;
-        row["threads"] = threads;
+        const ss1_session_options bounds = session_bounds<Rows>(models[i], options, batch);
+        json row = describe_measured<Rows>(models[i], bounds, threads);
         row["ns_first"] = rounded(timings[i].first_ns, 1);
         row["ns_p50"] = rounded(p50, 1);
         row["ns_p90"] = rounded(percentile(ns, 0.9), 1);
@@ -133,10 +167,43 @@ void measure(const bench_options &options, const std::vector<loaded_model> &mode
         row["samples"] = ns.size();
         row["rows_per_s"] = rounded(static_cast<double>(batch) / p50 * 1e9, 1);
         row["speedup"] = rounded(first_p50 / p50, 3);
-        row["session_bytes"] = contenders[i]->session_bytes;
-        row["weight_bytes"] = info.weight_bytes;
+        add_memory(row, models[i], bounds);
         if (options.stages) contenders[i]->add_stages(row);
         table.add(row);
+    }
+}
+
+// The requests that take turns in an open loop: enough for rows and sizes to differ, few enough to stay in memory.
+constexpr size_t n_requests = 16;
+
+// Each model for itself: at a rate there is nothing to interleave.
+template <class Rows>
+void serve(const bench_options &options, const std::vector<loaded_model> &models, size_t batch, uint32_t threads,
+           report &table, progress &line) {
+    const open_loop &load = options.load;
+    const size_t least = load.least_batch ? load.least_batch : batch;
+    if (least > batch)
+        throw failure(format("--least-batch %zu is above --batch %zu", least, batch), "choose a smaller one");
+    for (const loaded_model &model : models) {
+        const ss1_session_options bounds = session_bounds<Rows>(model, options, batch);
+        std::mt19937_64 random(batch);
+        std::vector<Rows> rows;
+        std::vector<model_run> requests;
+        rows.reserve(n_requests);  // the runs point into them
+        for (size_t i = 0; i < n_requests; ++i) {
+            const size_t size = least + random() % (batch - least + 1);
+            rows.push_back(make_rows<Rows>(model, options, size, bounds.max_tokens, random));
+            requests.push_back(rows.back().runs().front());
+        }
+        for (const size_t rate : parse_ranges("--rate", load.rates, 100'000'000)) {
+            line.show(format("%s at %zu requests/s", model.directory.c_str(), rate));
+            json row = describe_measured<Rows>(model, bounds, threads);
+            row["least_batch"] = least;
+            row.update(measure_open_loop(model.handle, bounds, choose_output(model.handle), requests, load, rate));
+            add_memory(row, model, bounds);
+            line.clear();
+            table.add(row);
+        }
     }
 }
 
@@ -190,9 +257,12 @@ void run_bench(const bench_options &options) {
         options.batch.empty() ? std::vector<size_t>() : parse_ranges("--batch", options.batch, max_batch);
     const std::vector<size_t> thread_counts =
         options.threads.empty() ? std::vector<size_t>{0} : parse_ranges("--threads", options.threads, 4096);
-    std::vector<column> shown = columns;
+    const bool in_open_loop = !options.load.rates.empty();
+    std::vector<column> shown = in_open_loop ? open_loop_columns : columns;
     if (options.stages) shown.insert(shown.end() - 1, stage_columns.begin(), stage_columns.end());
     report table(options.format, shown, document_head(options));
+    if (in_open_loop && options.stages)
+        throw failure("--stages is not for an open loop", "leave --stages or --rate out");
     progress line;
     for (const size_t threads : thread_counts) {
         const context_handle context = make_context(static_cast<uint32_t>(threads));
@@ -209,7 +279,10 @@ void run_bench(const bench_options &options) {
         const std::vector<size_t> usual = is_dlrm ? std::vector<size_t>{1, 64, 1024} : std::vector<size_t>{1, 8};
         for (const size_t batch : chosen.empty() ? usual : chosen) {
             line.show(format("batch %zu, %u threads", batch, n_threads));
-            (is_dlrm ? measure<dlrm_rows> : measure<bert_rows>)(options, models, batch, n_threads, table, line);
+            const auto run = in_open_loop ? is_dlrm ? serve<dlrm_rows> : serve<bert_rows>
+                             : is_dlrm ? measure<dlrm_rows>
+                                          : measure<bert_rows>;
+            run(options, models, batch, n_threads, table, line);
         }
     }
     table.finish();
@@ -241,13 +314,20 @@ void add_bench_model(CLI::App &bench) {
         "--stages", o.stages,
         "DLRM: also mean times of lookup, bottom MLP, interaction and top MLP, and their share of the run");
     add_sampling(command, o.rule, "runs of each model", "a batch size");
+    add_open_loop(command, o.load);
     add_output_format(command, o.format);
     command.footer(
-        "Batch sizes and threads are lists or ranges: 1,64 or 1-8 or 1-1024*4. rows/s and speedup come from the "
+        "Batch sizes, threads and rates are lists or ranges: 1,64 or 1-8 or 1-1024*4. rows/s and speedup come from the "
         "medians.\n"
+        "In an open loop (--rate) latency counts from the scheduled arrival of a request. One that waited for its "
+        "deadline, or\n"
+        "in all as long again as --duration, is dropped; one whose run passes the deadline is given up (late). Both "
+        "count as\n"
+        "infinitely slow in the percentiles. Goodput is what was answered within the deadline.\n"
         "Examples:\n"
         "  ss1 bench model model model-c4 --batch 1,64 --threads 1\n"
-        "  ss1 bench model model --dtype f32,bf16,int8");
+        "  ss1 bench model model --dtype f32,bf16,int8\n"
+        "  ss1 bench model model --batch 700 --threads 2 --workers 2 --rate 50-800*2 --deadline-ms 10");
     command.callback([options] { run_bench(*options); });
 }
 
