@@ -7,6 +7,7 @@
 #include "convert/convert.hpp"
 #include "convert/project.hpp"
 #include "model/model.hpp"
+#include "op/bags.hpp"
 #include "op/linear.hpp"
 #include "op/mapping.hpp"
 #include "op/tower.hpp"
@@ -57,16 +58,26 @@ ss1_status check_run(const ss1_linear_desc &first, const ss1_linear_desc &last, 
     return SS1_OK;
 }
 
-// A caller's arguments, of this header's struct or of the one before it grew: 0.1's lacked the last two fields.
+// A caller's struct that has grown: of this header's size or of `first_size`, what was added then keeps its default.
+template <class T>
+ss1_status take_struct(const T &given, size_t first_size, const char *name, const char *init, T &out) noexcept {
+    if (given.struct_size != first_size) SS1_TRY(check_struct(given, name, init));
+    std::memcpy(&out, &given, given.struct_size);
+    out.struct_size = sizeof out;
+    return SS1_OK;
+}
+
+// 0.1's lacked the last two fields.
 ss1_status take_args(const ss1_linear_args *given, ss1_linear_args &args) noexcept {
     SS1_CHECK(given, SS1_ERROR_INVALID_ARGUMENT, "args is NULL");
-    constexpr size_t first_size = offsetof(ss1_linear_args, residual);
-    SS1_CHECK(given->struct_size == sizeof args || given->struct_size == first_size, SS1_ERROR_INVALID_ARGUMENT,
-              "args.struct_size=%u is not %zu: set it with SS1_LINEAR_ARGS_INIT", given->struct_size, sizeof args);
     args = SS1_LINEAR_ARGS_INIT;
-    std::memcpy(&args, given, given->struct_size);
-    args.struct_size = sizeof args;
-    return SS1_OK;
+    return take_struct(*given, offsetof(ss1_linear_args, residual), "args", "SS1_LINEAR_ARGS_INIT", args);
+}
+
+// 0.1's lacked map_tables.
+ss1_status take_model_options(const ss1_model_options &given, const char *name, ss1_model_options &options) noexcept {
+    options = SS1_MODEL_OPTIONS_INIT;
+    return take_struct(given, offsetof(ss1_model_options, map_tables), name, "SS1_MODEL_OPTIONS_INIT", options);
 }
 
 // Calls `run(args)` with scratch: the caller's, or a block of the context's pool, which allocates only where the block
@@ -307,16 +318,44 @@ ss1_status ss1_layer_describe(const ss1_layer *layer, ss1_layer_info *info) {
     });
 }
 
+ss1_status ss1_bags_create(ss1_context *context, size_t d, const ss1_table *tables, size_t n, ss1_bags **bags) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(context);
+        SS1_NOT_NULL(tables);
+        SS1_NOT_NULL(bags);
+        SS1_CHECK(d >= 1 && d <= 65536, SS1_ERROR_INVALID_ARGUMENT, "d=%zu is not in [1, 65536]", d);
+        SS1_CHECK(n >= 1 && n <= 100'000, SS1_ERROR_INVALID_ARGUMENT, "n=%zu is not in [1, 100000]", n);
+        auto made = std::make_unique<ss1_bags>();
+        SS1_TRY(ss1::bags_create(*context, d, {tables, n}, *made));
+        *bags = made.release();
+        return SS1_OK;
+    });
+}
+
+void ss1_bags_destroy(ss1_bags **bags) {
+    if (!bags) return;
+    delete *bags;
+    *bags = nullptr;
+}
+
+ss1_status ss1_bags_run(const ss1_bags *bags, const ss1_bags_args *args) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(bags);
+        SS1_NOT_NULL(args);
+        SS1_TRY(check_struct(*args, "args", "SS1_BAGS_ARGS_INIT"));
+        return ss1::bags_run(*bags, *args);
+    });
+}
+
 ss1_status ss1_model_load(ss1_context *context, const char *directory, const ss1_model_options *options,
                           ss1_model **model) {
     return guarded(__func__, [&] {
         SS1_NOT_NULL(context);
         SS1_NOT_NULL(directory);
         SS1_NOT_NULL(model);
-        const ss1_model_options defaults = SS1_MODEL_OPTIONS_INIT;
-        if (!options) options = &defaults;
-        SS1_TRY(check_struct(*options, "options", "SS1_MODEL_OPTIONS_INIT"));
-        return ss1::model_load(*context, directory, *options, model);
+        ss1_model_options taken = SS1_MODEL_OPTIONS_INIT;
+        if (options) SS1_TRY(take_model_options(*options, "options", taken));
+        return ss1::model_load(*context, directory, taken, model);
     });
 }
 
@@ -407,9 +446,11 @@ ss1_status ss1_model_convert(ss1_context *context, const char *directory, const 
         SS1_NOT_NULL(directory);
         SS1_NOT_NULL(output);
         SS1_NOT_NULL(options);
-        SS1_TRY(check_struct(*options, "options", "SS1_CONVERT_OPTIONS_INIT"));
-        SS1_TRY(check_struct(options->load, "options.load", "SS1_MODEL_OPTIONS_INIT"));
-        return ss1::convert_model(*context, directory, output, *options);
+        constexpr size_t first_size = offsetof(ss1_convert_options, load.map_tables);  // 0.1's
+        ss1_convert_options taken = SS1_CONVERT_OPTIONS_INIT;
+        SS1_TRY(take_struct(*options, first_size, "options", "SS1_CONVERT_OPTIONS_INIT", taken));
+        SS1_TRY(take_model_options(ss1_model_options(taken.load), "options.load", taken.load));
+        return ss1::convert_model(*context, directory, output, taken);
     });
 }
 

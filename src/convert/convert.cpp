@@ -12,6 +12,7 @@
 #include "io/checked.hpp"
 #include "io/model_directory.hpp"
 #include "io/model_write.hpp"
+#include "io/table_rows.hpp"
 #include "op/mapping.hpp"
 #include "status.hpp"
 
@@ -24,6 +25,10 @@ struct pattern {
     bool exclude;
 };
 
+bool tables_alone(const ss1_convert_options &options) noexcept {
+    return options.tables != SS1_TABLE_DEFAULT && options.desc.c == 0;
+}
+
 ss1_status check_options(const ss1_convert_options &options) {
     const ss1_linear_desc &desc = options.desc;
     SS1_CHECK(options.from == SS1_CONVERT_FROM_DENSE || options.from == SS1_CONVERT_FROM_SSL,
@@ -33,6 +38,9 @@ ss1_status check_options(const ss1_convert_options &options) {
          {std::pair(desc.x_dtype, "x_dtype"), {desc.y_dtype, "y_dtype"}, {desc.weight_dtype, "weight_dtype"}})
         SS1_CHECK(type == SS1_DTYPE_DEFAULT || type == SS1_DTYPE_F32, SS1_ERROR_UNSUPPORTED,
                   "options.desc.%s=%d: model files hold f32 weights of f32 layers", field, static_cast<int>(type));
+    SS1_CHECK(options.tables >= SS1_TABLE_DEFAULT && options.tables <= SS1_TABLE_INT4, SS1_ERROR_INVALID_ARGUMENT,
+              "options.tables=%d is not a value of ss1_table_dtype", static_cast<int>(options.tables));
+    if (tables_alone(options)) return SS1_OK;
     SS1_CHECK(desc.c >= 2, SS1_ERROR_INVALID_ARGUMENT, "options.desc.c=%u: c must be given and at least 2", desc.c);
     if (options.from == SS1_CONVERT_FROM_DENSE) return SS1_OK;
     SS1_CHECK(desc.scheme == SS1_SCHEME_REFERENCE, SS1_ERROR_INVALID_ARGUMENT,
@@ -164,9 +172,44 @@ ss1_status write_buffer(const buffer &data, output_file &file) {
     return file_write(file, {data.as<std::byte>(), data.bytes()});
 }
 
+using tables_by_tensor = std::map<std::string, table_shape>;
+
+// The tables that get another format, and those drawn in one that is not drawn itself.
+ss1_status select_tables(const model_directory &directory, ss1_table_dtype wanted, tables_by_tensor &out) {
+    const dlrm_config &dlrm = directory.config.dlrm;
+    SS1_CHECK(!wanted || directory.config.family == model_family::dlrm, SS1_ERROR_INVALID_ARGUMENT,
+              "options.tables: %s is no DLRM, it has no embedding tables", directory.path.c_str());
+    SS1_CHECK(!wanted || !dlrm.robe.size, SS1_ERROR_INVALID_ARGUMENT,
+              "options.tables: the tables of %s are one ROBE array", directory.path.c_str());
+    for (size_t k = 0; k < dlrm.tables.size() && !dlrm.robe.size; ++k) {
+        const row_format format = dlrm.tables[k].format;
+        const bool quantised = format == row_format::int8 || format == row_format::int4;
+        SS1_CHECK(!wanted || !quantised, SS1_ERROR_INVALID_ARGUMENT, "options.tables: table %zu '%s' is %s already", k,
+                  printable(dlrm.tables[k].name).c_str(), table_dtype_name(format));
+        if (wanted || (quantised && directory.random))
+            out["emb_l." + std::to_string(k) + ".weight"] = {dlrm.tables[k].rows, dlrm.embedding_dim,
+                                                             wanted ? static_cast<row_format>(wanted) : format};
+    }
+    return SS1_OK;
+}
+
+void plan_table(const model_directory &directory, const model_tensor &tensor, const table_shape &shape,
+                tensor_to_write &out) {
+    const bool quantised = shape.format == row_format::int8 || shape.format == row_format::int4;
+    out.dtype = quantised                          ? file_dtype::u8
+                : shape.format == row_format::bf16 ? file_dtype::bf16
+                : shape.format == row_format::f16  ? file_dtype::f16
+                                                   : file_dtype::f32;
+    out.shape = {shape.rows, quantised ? shape.row_bytes() : shape.d};
+    out.write = [&directory, &tensor, shape](output_file &file) {
+        return read_table(directory, tensor, shape,
+                          [&](std::span<const std::byte> rows) { return file_write(file, rows); });
+    };
+}
+
 // Tensors are read when their turn to be written comes: memory holds one at a time.
 std::vector<tensor_to_write> plan(const ss1_context &context, const model_directory &directory,
-                                  const tied_layers &layers, ss1_convert_from from) {
+                                  const tied_layers &layers, const tables_by_tensor &tables, ss1_convert_from from) {
     std::vector<tensor_to_write> plan;
     for (const model_tensor &tensor : directory.tensors) {
         tensor_to_write &out = plan.emplace_back();
@@ -184,6 +227,8 @@ std::vector<tensor_to_write> plan(const ss1_context &context, const model_direct
                 SS1_TRY(tie(context, directory, tensor, desc, from, z));
                 return write_buffer(z, file);
             };
+        } else if (const auto table = tables.find(tensor.name); table != tables.end()) {
+            plan_table(directory, tensor, table->second, out);
         } else if (directory.random) {
             out.write = [&](output_file &file) {
                 buffer values;
@@ -233,7 +278,9 @@ ss1_status convert_model(ss1_context &context, const char *directory, const char
     model_directory source;
     SS1_TRY(model_directory_open(directory, options.load, source));
     tied_layers layers;
-    SS1_TRY(select_layers(source, options, layers));
+    tables_by_tensor tables;
+    if (!tables_alone(options)) SS1_TRY(select_layers(source, options, layers));
+    SS1_TRY(select_tables(source, options.tables, tables));
     if (options.from == SS1_CONVERT_FROM_SSL) {
         SS1_TRY(model_directory_check(source, layers));
         SS1_TRY(check_ssl_shapes(source, layers));
@@ -243,9 +290,11 @@ ss1_status convert_model(ss1_context &context, const char *directory, const char
 
     json config = source.config.original;
     for (const auto &[name, desc] : layers) config["ss1"]["layers"][name] = layer_entry(desc);
+    if (options.tables)
+        for (json &table : config["tables"]) table["dtype"] = table_dtype_name(static_cast<row_format>(options.tables));
     std::map<std::string, std::string> companions;
     SS1_TRY(read_companions(source.path, companions));
-    return model_write(output, config, plan(context, source, layers, options.from), companions);
+    return model_write(output, config, plan(context, source, layers, tables, options.from), companions);
 }
 
 }  // namespace ss1

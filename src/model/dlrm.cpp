@@ -6,7 +6,7 @@
 namespace ss1 {
 namespace {
 
-enum input { dense_x, indices, offsets };
+enum input { dense_x, indices, offsets, weights };
 
 size_t vectors_width(const dlrm_config &config) noexcept {
     return (config.tables.size() + 1) * config.embedding_dim;
@@ -37,18 +37,6 @@ void clamp(float *values, size_t n, double threshold) noexcept {
         values[i] = values[i] < low ? low : values[i] > high ? high : values[i];  // NaN stays
 }
 
-ss1_status load_tables(const ss1_context &context, const model_directory &from, dlrm_model &out) {
-    for (size_t k = 0; k < out.config.tables.size(); ++k) {
-        const dlrm_table &table = out.config.tables[k];
-        const size_t shape[] = {table.rows, out.config.embedding_dim};
-        embedding_table &loaded = out.tables.emplace_back();
-        loaded.name = table.name;
-        loaded.rows = table.rows;
-        SS1_TRY(tensor_f32(context, from, "emb_l." + std::to_string(k) + ".weight", shape, loaded.weights));
-    }
-    return SS1_OK;
-}
-
 }  // namespace
 
 ss1_status load(ss1_context &context, const model_directory &from, dlrm_model &out) {
@@ -65,15 +53,15 @@ ss1_status load(ss1_context &context, const model_directory &from, dlrm_model &o
     out.interaction_stride = out.config.interaction == dlrm_interaction::dot
                                  ? row_stride(out.config.interaction_width())
                                  : vectors_width(out.config);
-    out.bag = &bag_kernels().select(context.usable);
     out.interact = &interact_kernels().select(context.usable);
-    return load_tables(context, from, out);
+    return load_tables(context, from, out.tables);
 }
 
 std::vector<tensor_slot> input_slots(const dlrm_model &model) {
     return {make_slot("dense_x", SS1_DTYPE_F32, {varies, model.config.dense_features.size()}, true),
             make_slot("indices", SS1_DTYPE_I64, {varies}, true),
-            make_slot("offsets", SS1_DTYPE_I64, {model.config.tables.size(), varies}, true)};
+            make_slot("offsets", SS1_DTYPE_I64, {model.config.tables.size(), varies}, true),
+            make_slot("weights", SS1_DTYPE_F32, {varies}, false)};
 }
 
 std::vector<tensor_slot> output_slots(const dlrm_model &) {
@@ -81,9 +69,11 @@ std::vector<tensor_slot> output_slots(const dlrm_model &) {
 }
 
 size_t table_bytes(const dlrm_model &model) noexcept {
-    size_t bytes = 0;
-    for (const embedding_table &table : model.tables) bytes += table.weights.bytes();
-    return bytes;
+    return model.tables.bytes;
+}
+
+size_t table_parameters(const dlrm_model &model) noexcept {
+    return model.tables.parameters;
 }
 
 ss1_status resolve_bounds(const dlrm_model &, session_bounds &bounds) noexcept {
@@ -112,6 +102,9 @@ ss1_status check_inputs(const dlrm_model &, const session_bounds &bounds, const 
     SS1_CHECK(inputs[offsets]->shape[1] == batch, SS1_ERROR_INVALID_ARGUMENT,
               "input 'offsets': shape[1]=%lld is not shape[0]=%zu of 'dense_x'",
               static_cast<long long>(inputs[offsets]->shape[1]), size.batch);
+    SS1_CHECK(!inputs[weights] || inputs[weights]->shape[0] == inputs[indices]->shape[0], SS1_ERROR_INVALID_ARGUMENT,
+              "input 'weights': shape[0]=%lld is not shape[0]=%lld of 'indices'",
+              static_cast<long long>(inputs[weights]->shape[0]), static_cast<long long>(inputs[indices]->shape[0]));
     return SS1_OK;
 }
 
@@ -119,10 +112,10 @@ ss1_status run(const ss1_context &context, const dlrm_model &model, const dlrm_a
                const tensor_list<const ss1_tensor> &inputs, const run_size &size, tensor_list<const float> &results) {
     const dlrm_config &config = model.config;
     const size_t B = size.batch, d = config.embedding_dim, width = vectors_width(config);
-    SS1_TRY(sum_bags(context, *model.bag,
-                     {model.tables, static_cast<const int64_t *>(inputs[indices]->data),
-                      static_cast<const int64_t *>(inputs[offsets]->data),
-                      static_cast<size_t>(inputs[indices]->shape[0]), B, d, memory.vectors + d, width}));
+    SS1_TRY(sum_bags(context, {model.tables.list, static_cast<const int64_t *>(inputs[indices]->data),
+                               static_cast<const int64_t *>(inputs[offsets]->data),
+                               inputs[weights] ? static_cast<const float *>(inputs[weights]->data) : nullptr,
+                               static_cast<size_t>(inputs[indices]->shape[0]), B, d, memory.vectors + d, width}));
     SS1_TRY(run_tower(model.bottom, B, static_cast<const float *>(inputs[dense_x]->data), config.dense_features.size(),
                       memory.vectors, width, memory.scratch));
     if (config.interaction == dlrm_interaction::dot)

@@ -3,7 +3,7 @@
 #pragma once
 #include "model/layers.hpp"
 #include "model/session.hpp"
-#include "op/embedding.hpp"
+#include "model/tables.hpp"
 #include "op/tower.hpp"
 
 namespace ss1 {
@@ -24,8 +24,7 @@ struct dlrm_model {
     size_t n_bottom = 0;
     ss1_tower bottom, top;
     size_t interaction_stride = 0;
-    std::vector<embedding_table> tables;
-    const bag_kernel *bag = nullptr;
+    dlrm_tables tables;
     const interact_kernel *interact = nullptr;
 };
 
@@ -33,6 +32,7 @@ ss1_status load(ss1_context &context, const model_directory &from, dlrm_model &o
 std::vector<tensor_slot> input_slots(const dlrm_model &model);
 std::vector<tensor_slot> output_slots(const dlrm_model &model);
 size_t table_bytes(const dlrm_model &model) noexcept;  // weights that are not in layers
+size_t table_parameters(const dlrm_model &model) noexcept;
 
 ss1_status resolve_bounds(const dlrm_model &model, session_bounds &bounds) noexcept;
 dlrm_activations carve(const ss1_context &context, const dlrm_model &model, const session_bounds &bounds,

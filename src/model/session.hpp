@@ -47,8 +47,8 @@ struct tensor_slot {
 tensor_slot make_slot(const char *name, ss1_dtype dtype, std::initializer_list<size_t> shape, bool required);
 inline constexpr size_t varies = SIZE_MAX;
 
-// The given tensors in the order of the slots, NULL where none was given. No family has more than three of a kind.
-inline constexpr size_t max_slots = 3;
+// The given tensors in the order of the slots, NULL where none was given. No family has more than four of a kind.
+inline constexpr size_t max_slots = 4;
 template <class T>
 using tensor_list = std::array<T *, max_slots>;
 
