@@ -325,7 +325,7 @@ class Models(Case):
     def test_inspect(self):
         document = json.loads(self.ok("inspect", DATA / "dlrm_ss1", "-o", "json"))
         self.assertEqual(document["family"], "dlrm")
-        self.assertEqual([tensor["name"] for tensor in document["inputs"]], ["dense_x", "indices", "offsets"])
+        self.assertEqual([tensor["name"] for tensor in document["inputs"]], ["dense_x", "indices", "offsets", "weights"])
         config = json.loads((DATA / "dlrm_ss1/config.json").read_text())
         layers = {layer["name"]: layer for layer in document["layers"]}
         for name, entry in config["ss1"]["layers"].items():
