@@ -687,13 +687,14 @@ void add_tables(table &cases) {
                          [=, text = config.dump()] {
                              const temporary_folder folder;
                              SS1_TRY(write_model(folder.path, text, edit));
-                             const ss1::context_ptr context = ss1::make_context();
+                             ss1_context *context = nullptr;
+                             SS1_TRY(ss1_context_create(nullptr, &context));
                              ss1_model_options options = SS1_MODEL_OPTIONS_INIT;
                              options.map_tables = map;
                              ss1_model *model = nullptr;
-                             const ss1_status result =
-                                 ss1_model_load(context.get(), folder.path.c_str(), &options, &model);
+                             const ss1_status result = ss1_model_load(context, folder.path.c_str(), &options, &model);
                              ss1_model_destroy(&model);
+                             ss1_context_destroy(&context);
                              return result;
                          },
                          status, message});

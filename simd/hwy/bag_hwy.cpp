@@ -18,15 +18,15 @@ namespace HWY_NAMESPACE {
 using bytes = hn::Rebind<uint8_t, floats>;  // as many values of 8 bits
 using ints = hn::RebindToSigned<floats>;
 
-// Bytes [j, j + lanes) of q as integers; `partial`: only those below n are read.
+// `lanes` bytes as integers; `partial`: only `count` of them are read, if that is less.
 template <bool partial>
-HWY_INLINE hn::Vec<ints> read_bytes(const uint8_t *q, size_t j, size_t n) {
-    if (!partial || j + lanes <= n) return hn::PromoteTo(ints(), hn::LoadU(bytes(), q + j));
+HWY_INLINE hn::Vec<ints> read_bytes(const uint8_t *q, size_t count) {
+    if (!partial || count >= lanes) return hn::PromoteTo(ints(), hn::LoadU(bytes(), q));
 #if HWY_TARGET == HWY_AVX3
-    return hn::PromoteTo(ints(), hn::MaskedLoad(hn::FirstN(bytes(), n - j), bytes(), q + j));
+    return hn::PromoteTo(ints(), hn::MaskedLoad(hn::FirstN(bytes(), count), bytes(), q));
 #else
     HWY_ALIGN uint8_t copy[lanes] = {};
-    for (size_t i = 0; j + i < n; i++) copy[i] = q[j + i];
+    for (size_t i = 0; i < count; i++) copy[i] = q[i];
     return hn::PromoteTo(ints(), hn::Load(bytes(), copy));
 #endif
 }
@@ -39,62 +39,67 @@ HWY_INLINE T load_scalar(const uint8_t *p) {
 }
 
 template <class T, bool partial>
-HWY_INLINE auto load_values(const uint8_t *row, size_t j, size_t n) {
-    const T *p = reinterpret_cast<const T *>(row);
+HWY_INLINE auto load_values(const uint8_t *at, size_t count) {
+    const T *p = reinterpret_cast<const T *>(at);
     if constexpr (partial) {
-        return load_at(p, j, n);
+        return load_at(p, 0, count);
     } else {
-        return hn::LoadU(hn::Rebind<T, floats>(), p + j);
+        return hn::LoadU(hn::Rebind<T, floats>(), p);
     }
 }
 
-// Formats: a step reads the columns of `vectors` vectors, from column j of a row of n; a quantised row has scale and
-// bias.
+// Formats: a step reads the columns of `vectors` vectors; column j starts offset(j) bytes into the row. A quantised row
+// of n values has scale and bias.
 struct rows_f32 {
     static constexpr row_format format = row_format::f32;
     static constexpr size_t vectors = 1;
+    static constexpr size_t offset(size_t j) { return 4 * j; }
     template <bool partial>
-    static HWY_INLINE void read(const uint8_t *row, size_t j, size_t n, vec *out) {
-        out[0] = load_values<float, partial>(row, j, n);
+    static HWY_INLINE void read(const uint8_t *at, size_t count, vec *out) {
+        out[0] = load_values<float, partial>(at, count);
     }
 };
 struct rows_bf16 {
     static constexpr row_format format = row_format::bf16;
     static constexpr size_t vectors = 1;
+    static constexpr size_t offset(size_t j) { return 2 * j; }
     template <bool partial>
-    static HWY_INLINE void read(const uint8_t *row, size_t j, size_t n, vec *out) {
-        const auto wide = hn::PromoteTo(words(), load_values<uint16_t, partial>(row, j, n));
+    static HWY_INLINE void read(const uint8_t *at, size_t count, vec *out) {
+        const auto wide = hn::PromoteTo(words(), load_values<uint16_t, partial>(at, count));
         out[0] = hn::BitCast(d, hn::ShiftLeft<16>(wide));
     }
 };
 struct rows_f16 {
     static constexpr row_format format = row_format::f16;
     static constexpr size_t vectors = 1;
+    static constexpr size_t offset(size_t j) { return 2 * j; }
     template <bool partial>
-    static HWY_INLINE void read(const uint8_t *row, size_t j, size_t n, vec *out) {
-        out[0] = from_f16(load_values<uint16_t, partial>(row, j, n));
+    static HWY_INLINE void read(const uint8_t *at, size_t count, vec *out) {
+        out[0] = from_f16(load_values<uint16_t, partial>(at, count));
     }
 };
 struct rows_int8 {
     static constexpr row_format format = row_format::int8;
     static constexpr size_t vectors = 1;
+    static constexpr size_t offset(size_t j) { return j; }
     static HWY_INLINE vec scale(const uint8_t *row, size_t n) { return hn::Set(d, load_scalar<float>(row + n)); }
     static HWY_INLINE vec bias(const uint8_t *row, size_t n) { return hn::Set(d, load_scalar<float>(row + n + 4)); }
     template <bool partial>
-    static HWY_INLINE void read(const uint8_t *row, size_t j, size_t n, vec *out) {
-        out[0] = hn::ConvertTo(d, read_bytes<partial>(row, j, n));
+    static HWY_INLINE void read(const uint8_t *at, size_t count, vec *out) {
+        out[0] = hn::ConvertTo(d, read_bytes<partial>(at, count));
     }
 };
 // The low halves of a step's bytes are its even columns, the high ones the odd columns: interleaved when stored.
 struct rows_int4 {
     static constexpr row_format format = row_format::int4;
     static constexpr size_t vectors = 2;
+    static constexpr size_t offset(size_t j) { return j / 2; }
     static HWY_INLINE vec f16(const uint8_t *p) { return from_f16(hn::Set(halves(), load_scalar<uint16_t>(p))); }
     static HWY_INLINE vec scale(const uint8_t *row, size_t n) { return f16(row + (n + 1) / 2); }
     static HWY_INLINE vec bias(const uint8_t *row, size_t n) { return f16(row + (n + 1) / 2 + 2); }
     template <bool partial>
-    static HWY_INLINE void read(const uint8_t *row, size_t j, size_t n, vec *out) {
-        const auto both = read_bytes<partial>(row, j / 2, (n + 1) / 2);
+    static HWY_INLINE void read(const uint8_t *at, size_t count, vec *out) {
+        const auto both = read_bytes<partial>(at, (count + 1) / 2);
         out[0] = hn::ConvertTo(d, hn::And(both, hn::Set(ints(), 15)));
         out[1] = hn::ConvertTo(d, hn::ShiftRight<4>(both));
     }
@@ -150,11 +155,13 @@ struct look_ahead {
     }
 };
 
-// Columns [j, j + steps * step_columns) of one bag; with `leads` coming rows are asked for.
+// Columns [j, j + steps * step_columns) of one bag. Coming rows are asked for with the first ones.
 template <class Rows, size_t steps, bool partial, bool checked>
 HWY_INLINE bool sum_columns(const bag_args &args, const look_ahead &ahead, size_t b, int64_t begin, int64_t end,
                             size_t j) {
+    static_assert(!partial || steps == 1);
     constexpr size_t vectors = steps * Rows::vectors;
+    const size_t left = args.d - j;
     vec sum[vectors], biases = hn::Zero(d);
 #pragma GCC unroll 16
     for (size_t v = 0; v < vectors; v++) sum[v] = hn::Zero(d);
@@ -166,10 +173,11 @@ HWY_INLINE bool sum_columns(const bag_args &args, const look_ahead &ahead, size_
             biases = hn::MulAdd(weight, Rows::bias(row, args.d), biases);
             weight = hn::Mul(weight, Rows::scale(row, args.d));
         }
+        const uint8_t *at = row + Rows::offset(j);
 #pragma GCC unroll 16
         for (size_t s = 0; s < steps; s++) {
             vec values[Rows::vectors];
-            Rows::template read<partial>(row, j + s * step_columns<Rows>, args.d, values);
+            Rows::template read<partial>(at + Rows::offset(s * step_columns<Rows>), left, values);
             for (size_t v = 0; v < Rows::vectors; v++)
                 sum[s * Rows::vectors + v] = hn::MulAdd(values[v], weight, sum[s * Rows::vectors + v]);
         }
