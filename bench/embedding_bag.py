@@ -37,7 +37,8 @@ def measure(context, dtype, rows, d, batch, pooling, rounds):
     bags = ss1.Bags(context, d, {"table": table.numpy()}, dtype)
     offsets = torch.arange(0, batch * pooling, pooling)
     out = numpy.empty((batch, d), numpy.float32)
-    sets = [torch.randint(rows, (batch * pooling,)) for _ in range(max(4, min(200, (1 << 29) // (batch * pooling * table[0].nbytes))))]
+    touched = batch * pooling * table.numpy()[0].nbytes
+    sets = [torch.randint(rows, (batch * pooling,)) for _ in range(max(4, min(200, (1 << 29) // touched)))]
     peer = torch_call(dtype, table)
 
     def ours(indices):

@@ -21,7 +21,7 @@ import unittest
 EXE = os.environ["SS1_EXE"]
 DATA = pathlib.Path(os.environ.get("SS1_TEST_DATA", pathlib.Path(__file__).resolve().parent / "data"))
 COMMANDS = [[], ["info"], ["inspect"], ["convert"], ["run"], ["bench"], ["bench", "linear"], ["bench", "tower"],
-            ["bench", "model"]]
+            ["bench", "model"], ["bench", "bag"]]
 LINEAR_FIELDS = ["m", "k", "n", "c", "scheme", "dtype", "threads", "ran_as", "kernel", "ns_median", "ns_p10", "ns_p90", "fastest_peer",
                  "peer_ns_median", "speedup", "composition_ns_median", "composition_ratio", "contenders", "not_measured",
                  "gflops_done", "gflops_dense_equiv", "ceiling", "ceiling_gflops", "percent_of_ceiling", "bytes",
@@ -273,6 +273,26 @@ class BenchLinear(Case):
         self.assertEqual([(row["c"], row["ran_as"]) for row in rows], [(1, "dense"), (2, "ss1"), (8, "dense")])
 
 
+class BenchBag(Case):
+    ARGUMENTS = ["bench", "bag", "--rows", "100", "-d", "16,40", "--pooling", "3", "--batch", "5", "--repetitions", "2",
+                 "--min-time", "0"]
+
+    def test_json(self):
+        document = json.loads(self.ok(*self.ARGUMENTS, "--tables", "2", "--threads", "1,2", "--weighted", "-o", "json"))
+        rows = document["results"]
+        self.assertEqual(len(rows), 2 * 2 * 5)
+        self.assertEqual([row["row_bytes"] for row in rows[:10]], [64, 160, 32, 80, 32, 80, 24, 48, 12, 24])
+        for row in rows:
+            self.assertEqual((row["rows"], row["tables"], row["batch"], row["pooling"]), (100, 2, 5, 3))
+            for name in ("bags_ns", "unchecked_ns", "gather_ns", "share_of_gather"):
+                self.assertGreater(row[name + "_p10"], 0)
+                self.assertLessEqual(row[name + "_p10"], row[name + "_p90"])
+
+    def test_mistakes(self):
+        self.assertIn("'int2' is no dtype of a table", self.refused(*self.ARGUMENTS, "--dtype", "int2"))
+        self.assertIn("--rows", self.refused("bench", "bag", "--rows", "0"))
+
+
 class BenchTower(Case):
     ARGUMENTS = ["bench", "tower", "-m", "3,70", "-c", "1,2", "--repetitions", "2", "--min-time", "0"]
 
@@ -349,6 +369,16 @@ class Models(Case):
         self.assertIn(str(out), self.refused("convert", DATA / "dlrm_dot", out, "-c", 2, "--block-k", 16))
         self.assertIn("nothing*", self.refused("convert", DATA / "dlrm_dot", self.directory / "other", "--layers", "nothing*"))
         self.assertIn("--block-n", self.refused("convert", DATA / "dlrm_dot", self.directory / "other", "--block-n", "wide"))
+
+    def test_convert_tables(self):
+        out = self.directory / "out"
+        before = json.loads(self.ok("inspect", DATA / "dlrm_dot", "-o", "json"))
+        self.assertIn("0 of ", self.ok("convert", DATA / "dlrm_dot", out, "--tables", "int8"))
+        after = json.loads(self.ok("inspect", out, "-o", "json"))
+        self.assertEqual(before["parameters"], after["parameters"])
+        self.assertEqual({table["dtype"] for table in json.loads((out / "config.json").read_text())["tables"]}, {"int8"})
+        self.assertIn("is int8 already", self.refused("convert", out, self.directory / "again", "--tables", "f16"))
+        self.assertIn("--tables", self.refused("convert", DATA / "dlrm_dot", self.directory / "other", "--tables", "int2"))
 
     def test_random_weights(self):
         (self.directory / "config.json").write_text((DATA / "bert_classifier/config.json").read_text())

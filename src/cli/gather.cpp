@@ -22,7 +22,7 @@ typedef uint64_t words __attribute__((vector_size(line)));
 
 // Whole lines from the row's begin; what is left over is read as the last line of the row, or word by word.
 CLONES uint64_t gather_range(const row_gather &rows, size_t begin, size_t end) {
-    const size_t distance = rows.row_bytes < 512 ? 32 : rows.row_bytes < 4096 ? 16384 / rows.row_bytes : 4;
+    const size_t distance = rows.row_bytes <= 512 ? 16 : rows.row_bytes < 2048 ? 8192 / rows.row_bytes : 4;
     words sum = {};
     uint64_t rest = 0;
     for (size_t p = begin; p < end; ++p) {
