@@ -436,7 +436,7 @@ typedef struct ss1_bags_args {
     { sizeof(ss1_bags_args), 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /**
- * Sum the bags: y[b, t*d + j] = sum over p of weights[p] * table_t[indices[p], j], in f32 and ascending p, as torch.nn.
+ * Sum the bags: y[b, t*d + j] = sum over p of weights[p] * table_t[indices[p], j] in f32 and ascending p, as PyTorch's
  * EmbeddingBag does. A bag's bits depend neither on the number of threads nor on what runs with it.
  * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (an index or offset out of range: the message names table, position, value
  *         and row count; nothing outside the tables was read, y is undefined).

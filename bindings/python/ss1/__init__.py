@@ -67,9 +67,13 @@ def _check(status):
         raise Error(status, _lib.ss1_last_error().decode())
 
 
+def _refuse(message):
+    raise Error(Status.INVALID_ARGUMENT, message)
+
+
 def _require(holds, message):
     if not holds:
-        raise Error(Status.INVALID_ARGUMENT, message)
+        _refuse(message)
 
 
 def _unsigned(name, value, bits=32):
@@ -89,11 +93,14 @@ def _key(names, number):
 
 
 def _array(name, array, dtype, rank=None):
-    dtype = numpy.dtype(dtype)
-    _require(isinstance(array, numpy.ndarray), f"{name}: must be a numpy array, not {type(array).__name__}")
-    _require(array.dtype == dtype,
-             f"{name}: has type {array.dtype}, must be {dtype}; convert it with {name}.astype({dtype.name!r})")
-    _require(rank is None or array.ndim == rank, f"{name}: has {array.ndim} dimensions, must have {rank}")
+    # Every array of every call comes by here, and numpy takes some 10 us to print a dtype: messages only where needed.
+    if not isinstance(array, numpy.ndarray):
+        _refuse(f"{name}: must be a numpy array, not {type(array).__name__}")
+    if array.dtype != dtype:
+        dtype = numpy.dtype(dtype)
+        _refuse(f"{name}: has type {array.dtype}, must be {dtype}; convert it with {name}.astype({dtype.name!r})")
+    if rank is not None and array.ndim != rank:
+        _refuse(f"{name}: has {array.ndim} dimensions, must have {rank}")
     return array
 
 
