@@ -16,14 +16,18 @@ HWY_BEFORE_NAMESPACE();
 namespace ss1 {
 namespace HWY_NAMESPACE {
 
-constexpr int64_t distance = 16;  // a power of two: rows asked for ahead
+constexpr int64_t distance = 16;  // rows asked for ahead
+
+HWY_INLINE size_t slot(int64_t p) {
+    return static_cast<size_t>(p) % distance;
+}
 
 // Columns [j, j + vectors * Lanes(D)) of all bags; a chunk is a multiple of D's lanes.
 template <class D, size_t vectors>
 struct robe_columns {
     static constexpr size_t width = hn::MaxLanes(D());
     const bag_args &args;
-    size_t j;
+    size_t j, chunk, skip;                   // the chunk of column j, and what of it lies before j
     const float *places[distance][vectors];  // of the vectors of the coming rows
 
     // Hashes the row of index p and asks for its lines; false if it is none.
@@ -32,15 +36,16 @@ struct robe_columns {
         const auto x = static_cast<uint64_t>(args.indices[p]);
         if (HWY_UNLIKELY(args.checked && x >= args.rows)) return false;
         const uint64_t row_hash = robe_mix(robe.table_hash, x);
-        size_t left = 0;  // of the chunk
+        size_t z = chunk, before = skip;  // of the next chunk
+        size_t left = 0;                  // of this one
         const float *at = nullptr;
         for (size_t v = 0; v < vectors; v++) {
             if (left == 0) {
-                const size_t column = j + v * width, z = column / robe.chunk;
-                left = robe.chunk - column % robe.chunk;
-                at = static_cast<const float *>(args.table) + robe_offset(robe, row_hash, z) + column % robe.chunk;
+                at = static_cast<const float *>(args.table) + robe_offset(robe, row_hash, z++) + before;
+                left = robe.chunk - before;
+                before = 0;
             }
-            places[p % distance][v] = at;
+            places[slot(p)][v] = at;
             hwy::Prefetch(at);
             at += width;
             left -= width;
@@ -57,7 +62,7 @@ struct robe_columns {
             const auto weight = hn::Set(tag, args.weights ? args.weights[p] : 1.0f);
 #pragma GCC unroll 8
             for (size_t v = 0; v < vectors; v++)
-                sums[v] = hn::MulAdd(hn::LoadU(tag, places[p % distance][v]), weight, sums[v]);
+                sums[v] = hn::MulAdd(hn::LoadU(tag, places[slot(p)][v]), weight, sums[v]);
             if (p + distance < args.end && !ask(p + distance)) return false;
         }
         const auto count = hn::Set(tag, static_cast<float>(end - begin));
@@ -72,7 +77,7 @@ struct robe_columns {
 
 template <class D, size_t vectors>
 HWY_NOINLINE bool robe_bags(const bag_args &args, size_t j) {
-    robe_columns<D, vectors> columns{args, j, {}};
+    robe_columns<D, vectors> columns{args, j, j / args.robe.chunk, j % args.robe.chunk, {}};
     int64_t begin = args.offsets[0];
     if (args.checked && (begin < 0 || begin > args.end)) return false;
     for (int64_t p = begin; p < args.end && p < begin + distance; p++)
