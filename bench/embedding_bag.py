@@ -4,7 +4,8 @@
 
 f32 and f16 tables run as torch.nn.functional.embedding_bag, int8 and int4 as torch.ops.quantized.embedding_bag_byte and
 _4bit on rows that both read as they are. Each run looks up other rows, drawn evenly. ss1's tables are in huge pages, where
-ss1_model_load() puts them; PyTorch runs on its own tensors, and on ss1's copy. A Python call of ss1 takes some 12 us by itself: take large batches.
+ss1_model_load() puts them; PyTorch runs on its own tensors, and on ss1's copy. A Python call of ss1 takes some 12 us
+by itself: take large batches.
 
 Usage: PYTHONPATH=bindings/python SS1_LIBRARY=build/test/src/libss1.so python3 bench/embedding_bag.py -d 64,128
 """
