@@ -26,4 +26,17 @@ inline float f16_to_f32(uint16_t h) noexcept {
     return sign ? -value : value;
 }
 
+// Rounds to nearest even; what is beyond 65504 becomes infinity, NaN stays NaN (made quiet).
+inline uint16_t f16_from_f32(float x) noexcept {
+    const uint32_t bits = std::bit_cast<uint32_t>(x), magnitude = bits & 0x7fffffffu;
+    const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000u);
+    if (magnitude > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);
+    if (magnitude >= 0x477ff000u) return static_cast<uint16_t>(sign | 0x7c00u);  // 65520 and more
+    if (magnitude < 0x38800000u) {  // below 2^-14: in steps of 2^-24, the last bit of 0.5
+        const float rounded = std::bit_cast<float>(magnitude) + 0.5f;
+        return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(rounded) - 0x3f000000u));
+    }
+    return static_cast<uint16_t>(sign | ((magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1)) >> 13));
+}
+
 }  // namespace ss1

@@ -13,7 +13,7 @@ namespace ss1 {
 #define SS1_ACTIVATION(name, ...) void name(const activation_args &) noexcept;
 #define SS1_SOFTMAX(name, ...) void name(const softmax_args &) noexcept;
 #define SS1_NORM(name, ...) void name(const norm_args &) noexcept;
-#define SS1_BAG(name, ...) void name(const bag_args &) noexcept;
+#define SS1_BAG(name, ...) bool name(const bag_args &) noexcept;
 #define SS1_INTERACT(name, ...) void name(const interact_args &) noexcept;
 #define SS1_CROSS(name, ...) void name(const cross_args &) noexcept;
 #include "kernels.inc"
@@ -56,7 +56,7 @@ constexpr norm_kernel norm_rows[] = {
 #include "kernels.inc"
 };
 
-#define SS1_BAG(name, needs) {#name, name, needs},
+#define SS1_BAG(name, needs, format) {#name, name, needs, row_format::format},
 constexpr bag_kernel bag_rows[] = {
 #include "kernels.inc"
 };
@@ -125,6 +125,10 @@ const sketch_kernel &select_sketch(dtype x, dtype to, isa::mask usable) noexcept
 
 const store_kernel &select_store(dtype y, isa::mask usable) noexcept {
     return *store_kernels().find(usable, [y](const store_kernel &k) { return k.y == y; });
+}
+
+const bag_kernel &select_bag(row_format format, isa::mask usable) noexcept {
+    return *bag_kernels().find(usable, [format](const bag_kernel &k) { return k.format == format; });
 }
 
 const activation_kernel *select_activation(activation what, isa::mask usable) noexcept {

@@ -177,20 +177,51 @@ struct softmax_kernel {
     isa::mask needs;
 };
 
-// bag:  y[b,:] = sum over p in [offsets[b], offsets[b+1]) of table[indices[p], :], zero for an empty bag
-//   table [*, d] row-major f32; y row b starts at y + b*ldy. Indices are valid: the caller has checked them.
-//   offsets holds batch+1 values. The sum runs in ascending p.
+// Formats of an embedding table's rows: the values of ss1_table_dtype, and rows that lie scattered in a shared array.
+enum class row_format : uint8_t { f32 = 1, bf16 = 2, f16 = 3, int8 = 4, int4 = 5, robe = 6 };
+// BYTES of a row of d values, which is all that lies between two rows. The quantised ones are FBGEMM's fused layouts:
+// int8: u8 q[d], f32 scale, f32 bias; int4: u8 q[ceil(d/2)], the first of two values in the low half, f16 scale, f16
+// bias; value = scale * q + bias.
+constexpr size_t row_bytes(row_format f, size_t d) noexcept {
+    return f == row_format::int8                           ? d + 8
+           : f == row_format::int4                         ? (d + 1) / 2 + 4
+           : f == row_format::bf16 || f == row_format::f16 ? 2 * d
+                                                           : 4 * d;
+}
+
+// Where the rows of one ROBE-Z table lie in the array that all tables of a model share; src/io/README.md defines it.
+struct robe_layout {
+    uint64_t table_hash;  // of seed and table
+    uint64_t places;      // where a chunk can start: m / line
+    uint64_t reciprocal;  // floor((2^64 - 1) / places)
+    size_t chunk, line;   // floats of a chunk (Z) and between two places
+};
+
+// bag:  y[b,:] = sum over p in [offsets[b], offsets[b+1]) of weights[p] * row(indices[p]),  0 <= b < batch
+//   table    [rows] rows of d values, row_bytes() each, elements aligned; robe: the shared array f32, its first `chunk`
+//            values repeated behind it
+//   offsets  [batch]; the last bag ends at `end`, up to which indices (and weights) may be read
+//   weights  NULL: all 1
+//   y        row b starts at y + b*ldy; zeros for an empty bag
+//   mean     divides a bag's sum by the number of its indices
+// The sum runs in f32 in ascending p; int8 and int4 may add up weights[p] * bias apart. Returns true. If `checked`,
+// false at the first offset that is below the one before it (0 before the first) or above `end`, or index outside
+// [0, rows): nothing was read by it, y is then undefined. If not `checked` the caller knows that there is none.
 struct bag_args {
-    const float *table;
-    const int64_t *indices;
-    const int64_t *offsets;
+    const void *table;
+    const int64_t *indices, *offsets;
+    const float *weights;
     float *y;
-    size_t batch, d, ldy;
+    size_t rows, d, batch, ldy;
+    int64_t end;
+    bool mean, checked;
+    robe_layout robe;
 };
 struct bag_kernel {
     const char *name;
-    void (*run)(const bag_args &) noexcept;
+    bool (*run)(const bag_args &) noexcept;
     isa::mask needs;
+    row_format format;
 };
 
 // interact:  z[b,p] = <t_i, t_j> for the p-th pair (i, j) with j < i (itself: j <= i), i ascending, then j
@@ -256,6 +287,7 @@ table<cross_kernel> cross_kernels() noexcept;
 const gemm_kernel &select_gemm(dtype b, size_t n, isa::mask usable) noexcept;
 const sketch_kernel &select_sketch(dtype x, dtype s, isa::mask usable) noexcept;
 const store_kernel &select_store(dtype y, isa::mask usable) noexcept;
+const bag_kernel &select_bag(row_format format, isa::mask usable) noexcept;
 // ReLU has rows too, though gemm fuses it; `none` has no row (NULL).
 const activation_kernel *select_activation(activation what, isa::mask usable) noexcept;
 

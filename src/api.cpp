@@ -8,6 +8,7 @@
 #include "convert/convert.hpp"
 #include "convert/project.hpp"
 #include "model/model.hpp"
+#include "op/bags.hpp"
 #include "op/linear.hpp"
 #include "op/mapping.hpp"
 #include "op/tower.hpp"
@@ -323,6 +324,35 @@ ss1_status ss1_layer_describe(const ss1_layer *layer, ss1_layer_info *info) {
         SS1_TRY(check_struct(*info, "info", "SS1_LAYER_INFO_INIT"));
         *info = layer->info;
         return SS1_OK;
+    });
+}
+
+ss1_status ss1_bags_create(ss1_context *context, size_t d, const ss1_table *tables, size_t n, ss1_bags **bags) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(context);
+        SS1_NOT_NULL(tables);
+        SS1_NOT_NULL(bags);
+        SS1_CHECK(d >= 1 && d <= 65536, SS1_ERROR_INVALID_ARGUMENT, "d=%zu is not in [1, 65536]", d);
+        SS1_CHECK(n >= 1 && n <= 100'000, SS1_ERROR_INVALID_ARGUMENT, "n=%zu is not in [1, 100000]", n);
+        auto made = std::make_unique<ss1_bags>();
+        SS1_TRY(ss1::bags_create(*context, d, {tables, n}, *made));
+        *bags = made.release();
+        return SS1_OK;
+    });
+}
+
+void ss1_bags_destroy(ss1_bags **bags) {
+    if (!bags) return;
+    delete *bags;
+    *bags = nullptr;
+}
+
+ss1_status ss1_bags_run(const ss1_bags *bags, const ss1_bags_args *args) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(bags);
+        SS1_NOT_NULL(args);
+        SS1_TRY(check_struct(*args, "args", "SS1_BAGS_ARGS_INIT"));
+        return ss1::bags_run(*bags, *args);
     });
 }
 

@@ -21,7 +21,7 @@ import unittest
 EXE = os.environ["SS1_EXE"]
 DATA = pathlib.Path(os.environ.get("SS1_TEST_DATA", pathlib.Path(__file__).resolve().parent / "data"))
 COMMANDS = [[], ["info"], ["inspect"], ["convert"], ["run"], ["bench"], ["bench", "linear"], ["bench", "tower"],
-            ["bench", "model"]]
+            ["bench", "model"], ["bench", "bag"]]
 LINEAR_FIELDS = ["m", "k", "n", "c", "scheme", "dtype", "threads", "ran_as", "kernel", "ns_median", "ns_p10", "ns_p90", "fastest_peer",
                  "peer_ns_median", "speedup", "composition_ns_median", "composition_ratio", "contenders", "not_measured",
                  "gflops_done", "gflops_dense_equiv", "ceiling", "ceiling_gflops", "percent_of_ceiling", "bytes",
@@ -273,6 +273,26 @@ class BenchLinear(Case):
         self.assertEqual([(row["c"], row["ran_as"]) for row in rows], [(1, "dense"), (2, "ss1"), (8, "dense")])
 
 
+class BenchBag(Case):
+    ARGUMENTS = ["bench", "bag", "--rows", "100", "-d", "16,40", "--pooling", "3", "--batch", "5", "--repetitions", "2",
+                 "--min-time", "0"]
+
+    def test_json(self):
+        document = json.loads(self.ok(*self.ARGUMENTS, "--tables", "2", "--threads", "1,2", "--weighted", "-o", "json"))
+        rows = document["results"]
+        self.assertEqual(len(rows), 2 * 2 * 5)
+        self.assertEqual([row["row_bytes"] for row in rows[:10]], [64, 160, 32, 80, 32, 80, 24, 48, 12, 24])
+        for row in rows:
+            self.assertEqual((row["rows"], row["tables"], row["batch"], row["pooling"]), (100, 2, 5, 3))
+            for name in ("bags_ns", "unchecked_ns", "gather_ns", "share_of_gather"):
+                self.assertGreater(row[name + "_p10"], 0)
+                self.assertLessEqual(row[name + "_p10"], row[name + "_p90"])
+
+    def test_mistakes(self):
+        self.assertIn("'int2' is no dtype of a table", self.refused(*self.ARGUMENTS, "--dtype", "int2"))
+        self.assertIn("--rows", self.refused("bench", "bag", "--rows", "0"))
+
+
 class BenchTower(Case):
     ARGUMENTS = ["bench", "tower", "-m", "3,70", "-c", "1,2", "--repetitions", "2", "--min-time", "0"]
 
@@ -325,7 +345,7 @@ class Models(Case):
     def test_inspect(self):
         document = json.loads(self.ok("inspect", DATA / "dlrm_ss1", "-o", "json"))
         self.assertEqual(document["family"], "dlrm")
-        self.assertEqual([tensor["name"] for tensor in document["inputs"]], ["dense_x", "indices", "offsets"])
+        self.assertEqual([tensor["name"] for tensor in document["inputs"]], ["dense_x", "indices", "offsets", "weights"])
         config = json.loads((DATA / "dlrm_ss1/config.json").read_text())
         layers = {layer["name"]: layer for layer in document["layers"]}
         for name, entry in config["ss1"]["layers"].items():
@@ -408,6 +428,16 @@ class Models(Case):
                                                                          "--least-batch", "9", "-o", "jsonl"))
         self.assertIn("--rate 1 for --duration 0.2 s is 0.2 requests", self.refused(*arguments, DATA / "dlrm_dot", "--rate", "1", "-o", "jsonl"))
         self.assertIn("--rate", self.refused(*arguments, DATA / "dlrm_dot", "--rate", "fast", "-o", "jsonl"))
+
+    def test_convert_tables(self):
+        out = self.directory / "out"
+        before = json.loads(self.ok("inspect", DATA / "dlrm_dot", "-o", "json"))
+        self.assertIn("0 of ", self.ok("convert", DATA / "dlrm_dot", out, "--tables", "int8"))
+        after = json.loads(self.ok("inspect", out, "-o", "json"))
+        self.assertEqual(before["parameters"], after["parameters"])
+        self.assertEqual({table["dtype"] for table in json.loads((out / "config.json").read_text())["tables"]}, {"int8"})
+        self.assertIn("is int8 already", self.refused("convert", out, self.directory / "again", "--tables", "f16"))
+        self.assertIn("--tables", self.refused("convert", DATA / "dlrm_dot", self.directory / "other", "--tables", "int2"))
 
     def test_random_weights(self):
         (self.directory / "config.json").write_text((DATA / "bert_classifier/config.json").read_text())

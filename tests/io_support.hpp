@@ -87,6 +87,10 @@ inline ss1_status write_model(const std::string &folder, const std::string &conf
     for (const ss1::tensor_spec &spec : ss1::model_tensors(parsed)) {
         size_t n = 1;
         for (const size_t width : spec.shape) n *= width;
+        if (spec.quantised) {  // all values 0
+            tensors.push_back(tensor(spec.name, ss1::file_dtype::u8, spec.shape, std::string(n, '\0')));
+            continue;
+        }
         std::vector<float> values(n);
         ss1::random_weights(1, spec.name, 0, values);
         tensors.push_back(tensor(spec.name, ss1::file_dtype::f32, spec.shape, bytes_of(values)));

@@ -7,13 +7,17 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <numbers>
 #include <set>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "half.hpp"
 #include "kernel_check.hpp"
+#include "robe.hpp"
 
 using namespace ss1;
 using namespace ss1_test;
@@ -235,38 +239,260 @@ TEST_CASE("softmax: masked columns, NaN and large values") {
 
 // ----------------------------------------------------------------------------------------------------------------- bag
 
-TEST_CASE("bag: empty, short and long bags") {
+namespace {
+
+// A table of random rows with guarded pages around, and what each of its values is.
+struct random_table {
+    random_table(seeded &random, row_format what, size_t n_rows, size_t width, size_t robe_chunk)
+        : format(what),
+          rows(n_rows),
+          d(width),
+          bytes(row_bytes(what, width)),
+          chunk(robe_chunk),
+          robe_size(what == row_format::robe ? robe_chunk * random.index(1, 40) : 0),
+          data(what == row_format::robe ? 1 : n_rows, what == row_format::robe ? 4 * (robe_size + robe_chunk) : bytes,
+               what == row_format::robe ? 4 * (robe_size + robe_chunk) : bytes) {
+        if (format == row_format::robe) {
+            auto *array = reinterpret_cast<float *>(data.data());
+            for (size_t i = 0; i < robe_size; i++) array[i] = random.uniform();
+            std::copy_n(array, chunk, array + robe_size);
+            layout = make_robe_layout(seed, table, robe_size, chunk);
+            return;
+        }
+        for (size_t x = 0; x < rows; x++) fill_row(random, &data.at(x, 0));
+    }
+
+    void fill_row(seeded &random, unsigned char *row) const {
+        for (size_t i = 0; i < bytes; i++) row[i] = static_cast<unsigned char>(random.index(0, 255));
+        const auto put = [&](size_t at, auto value) { std::memcpy(row + at, &value, sizeof value); };
+        const auto half = [&] { return static_cast<uint16_t>(random.index(0, 0x3bff) | random.index(0, 1) << 15); };
+        const auto bfloat = [&] { return bf16_from_f32(random.uniform()); };
+        for (size_t j = 0; j < d; j++) {
+            if (format == row_format::f32) put(4 * j, random.uniform());
+            if (format == row_format::bf16) put(2 * j, bfloat());
+            if (format == row_format::f16) put(2 * j, half());
+        }
+        if (format == row_format::int8) put(d, random.uniform(0, 0.01f)), put(d + 4, random.uniform());
+        if (format == row_format::int4) put((d + 1) / 2, half()), put((d + 1) / 2 + 2, half());
+    }
+
+    template <class T>
+    double get(size_t x, size_t at) {
+        T value;
+        std::memcpy(&value, &data.at(x, at), sizeof value);
+        if constexpr (std::is_same_v<T, uint16_t>) {
+            return double{format == row_format::bf16 ? bf16_to_f32(value) : f16_to_f32(value)};
+        } else {
+            return double{value};
+        }
+    }
+
+    // Value j of row x; `of` is applied to each of the terms that it is the sum of.
+    template <class F>
+    double value(size_t x, size_t j, F of) {
+        const size_t half = (d + 1) / 2;
+        switch (format) {
+            case row_format::f32:
+                return of(get<float>(x, 4 * j));
+            case row_format::bf16:
+            case row_format::f16:
+                return of(get<uint16_t>(x, 2 * j));
+            case row_format::int8:
+                return of(get<float>(x, d) * data.at(x, j)) + of(get<float>(x, d + 4));
+            case row_format::int4:
+                return of(get<uint16_t>(x, half) * (data.at(x, j / 2) >> (j % 2 ? 4 : 0) & 15)) +
+                       of(get<uint16_t>(x, half + 2));
+            default:
+                break;
+        }
+        const uint64_t line = std::min<size_t>(chunk, 16);
+        const uint64_t h = robe_mix(robe_mix(robe_mix(seed, table), x), j / chunk) >> 1;
+        const size_t place = h % (robe_size / line) * line;
+        return of(get<float>(0, (place + j % chunk) % robe_size * 4));
+    }
+
+    static constexpr uint64_t seed = 7, table = 3;
+    row_format format;
+    size_t rows, d, bytes, chunk, robe_size;
+    guarded<unsigned char> data;
+    robe_layout layout{};
+};
+
+struct random_bags {
+    random_bags(seeded &random, size_t rows, const std::vector<size_t> &lengths)
+        : offsets(1, lengths.size(), lengths.size()) {
+        for (size_t b = 0; b < lengths.size(); b++) {
+            offsets.at(0, b) = total;
+            total += static_cast<int64_t>(lengths[b]);
+        }
+        const size_t n = static_cast<size_t>(total);
+        indices = std::make_unique<guarded<int64_t>>(1, n, n);
+        weights = std::make_unique<guarded<float>>(1, n, n);
+        indices->fill([&] { return static_cast<int64_t>(random.index(0, rows - 1)); });
+        weights->fill([&] { return random.uniform(); });
+    }
+    int64_t end(size_t b, size_t batch) { return b + 1 < batch ? offsets.at(0, b + 1) : total; }
+
+    int64_t total = 0;
+    guarded<int64_t> offsets;
+    std::unique_ptr<guarded<int64_t>> indices;
+    std::unique_ptr<guarded<float>> weights;
+};
+
+void check_bags(const bag_kernel &kernel, random_table &table, random_bags &bags, size_t batch, bool weighted,
+                bool mean, size_t ldy) {
+    guarded<float> y(batch, table.d, ldy);
+    y.fill([] { return nan_value; });
+    bag_args args{table.data.data(),
+                  bags.indices->data(),
+                  bags.offsets.data(),
+                  weighted ? bags.weights->data() : nullptr,
+                  y.data(),
+                  table.rows,
+                  table.d,
+                  batch,
+                  y.ld(),
+                  bags.total,
+                  mean,
+                  true,
+                  table.layout};
+    REQUIRE(kernel.run(args));
+    const auto sum = [&](size_t b, size_t j, auto of) {
+        double total = 0;
+        const int64_t begin = bags.offsets.at(0, b), end = bags.end(b, batch);
+        for (int64_t p = begin; p < end; p++) {
+            const size_t at = static_cast<size_t>(p);
+            const double weight = weighted ? double{bags.weights->at(0, at)} : 1.0;
+            total +=
+                table.value(static_cast<size_t>(bags.indices->at(0, at)), j, [&](double v) { return of(weight * v); });
+        }
+        return mean && begin < end ? total / static_cast<double>(end - begin) : total;
+    };
+    const auto bound = [&](size_t b, size_t j) {
+        const auto terms = static_cast<double>(2 * (bags.end(b, batch) - bags.offsets.at(0, b)) + 4);
+        return terms * unit * sum(b, j, [](double v) { return std::abs(v); });
+    };
+    check_close(
+        kernel.name, "d=" + std::to_string(table.d) + (weighted ? " weighted" : "") + (mean ? " mean" : ""), batch,
+        table.d, [&](size_t b, size_t j) { return y.at(b, j); },
+        [&](size_t b, size_t j) { return sum(b, j, [](double v) { return v; }); }, bound);
+    CHECK((table.data.intact() && y.intact()));
+
+    // Bits do not depend on the checks, nor on what runs together.
+    guarded<float> alone(1, table.d, table.d);
+    args.y = alone.data();
+    args.checked = false;
+    for (size_t b = 0; b < batch; b++) {
+        args.offsets = bags.offsets.data() + b;
+        args.end = bags.end(b, batch);
+        args.batch = 1;
+        REQUIRE(kernel.run(args));
+        CHECK(std::memcmp(args.y, &y.at(b, 0), table.d * sizeof(float)) == 0);
+    }
+}
+
+// Every d of a table that is no ROBE table; the others' are multiples of their chunk.
+const std::vector<size_t> bag_widths = {1, 3, 4, 5, 8, 15, 16, 17, 24, 32, 40, 64, 96, 100, 128, 130, 192, 256, 264};
+
+}  // namespace
+
+TEST_CASE("bag: empty, short and long bags of every format, weighted or not, sums and means") {
     for (const bag_kernel &kernel : bag_kernels()) {
         DYNAMIC_SECTION(kernel.name) {
             if (!usable(kernel.name, kernel.needs)) continue;
             seeded random;
-            for (size_t d : {1, 3, 4, 5, 8, 15, 16, 17, 64, 128, 130, 256}) {
-                const size_t rows = 50, batch = 9;
-                const std::vector<size_t> lengths = {0, 1, 2, 0, 300, 7, 8, 9, 0};
-                guarded<float> table(rows, d, d), y(batch, d, d + random.index(0, 3));
-                table.fill([&] { return random.uniform(); });
-                y.fill([] { return nan_value; });
-                guarded<int64_t> offsets(1, batch + 1, batch + 1);
-                for (size_t b = 0; b < batch; b++)
-                    offsets.at(0, b + 1) = offsets.at(0, b) + static_cast<int64_t>(lengths[b]);
-                const size_t total = static_cast<size_t>(offsets.at(0, batch));
-                guarded<int64_t> indices(1, total, total);
-                indices.fill([&] { return static_cast<int64_t>(random.index(0, rows - 1)); });
-                kernel.run({table.data(), indices.data(), offsets.data(), y.data(), batch, d, y.ld()});
-                // The order of the additions is given, so the bits are, too.
-                const auto want = [&](size_t b, size_t j) {
-                    float sum = 0;
-                    for (int64_t p = offsets.at(0, b); p < offsets.at(0, b + 1); p++)
-                        sum += table.at(static_cast<size_t>(indices.at(0, static_cast<size_t>(p))), j);
-                    return sum;
-                };
-                check_close(
-                    kernel.name, "d=" + std::to_string(d), batch, d, [&](size_t i, size_t j) { return y.at(i, j); },
-                    want, [](size_t, size_t) { return 0.0; });
-                CHECK((table.intact() && y.intact()));
+            const std::vector<size_t> lengths = {0, 1, 2, 0, 150, 7, 8, 9, 0};
+            for (size_t d : bag_widths)
+                for (size_t chunk = 8; chunk <= (kernel.format == row_format::robe ? d : 8); chunk *= 2) {
+                    if (kernel.format == row_format::robe && d % chunk != 0) continue;
+                    random_table table(random, kernel.format, 50, d, chunk);
+                    random_bags bags(random, table.rows, lengths);
+                    const bool weighted = random.index(0, 1), mean = random.index(0, 1);
+                    check_bags(kernel, table, bags, lengths.size(), false, false, d + random.index(0, 3));
+                    check_bags(kernel, table, bags, lengths.size(), weighted, mean || !weighted, d);
+                }
+            bag_args none{};
+            none.checked = true;
+            CHECK(kernel.run(none));
+        }
+    }
+}
+
+TEST_CASE("bag: f32, bf16 and f16 sums have the bits of additions one by one") {
+    for (const bag_kernel &kernel : bag_kernels()) {
+        if (kernel.format > row_format::f16 || !usable(kernel.name, kernel.needs)) continue;
+        seeded random;
+        for (size_t d : bag_widths) {
+            random_table table(random, kernel.format, 50, d, 8);
+            random_bags bags(random, table.rows, {40});
+            guarded<float> y(1, d, d);
+            REQUIRE(kernel.run({table.data.data(),
+                                bags.indices->data(),
+                                bags.offsets.data(),
+                                nullptr,
+                                y.data(),
+                                table.rows,
+                                d,
+                                1,
+                                d,
+                                bags.total,
+                                false,
+                                true,
+                                {}}));
+            for (size_t j = 0; j < d; j++) {
+                float sum = 0;
+                for (size_t p = 0; p < 40; p++)
+                    sum += static_cast<float>(
+                        table.value(static_cast<size_t>(bags.indices->at(0, p)), j, [](double v) { return v; }));
+                CHECK(sum == y.at(0, j));
             }
-            guarded<int64_t> no_offsets(1, 1, 1);
-            kernel.run({nullptr, nullptr, no_offsets.data(), nullptr, 0, 16, 16});
+        }
+    }
+}
+
+TEST_CASE("bag: what is no row or no range is refused and not followed") {
+    for (const bag_kernel &kernel : bag_kernels()) {
+        DYNAMIC_SECTION(kernel.name) {
+            if (!usable(kernel.name, kernel.needs)) continue;
+            seeded random;
+            for (size_t d : {16, 24, 64, 272}) {
+                const std::vector<size_t> lengths = {3, 0, 60, 1, 20};
+                random_table table(random, kernel.format, 50, d, 8);
+                random_bags bags(random, table.rows, lengths);
+                guarded<float> y(lengths.size(), d, d);
+                bag_args args{table.data.data(),
+                              bags.indices->data(),
+                              bags.offsets.data(),
+                              nullptr,
+                              y.data(),
+                              table.rows,
+                              d,
+                              lengths.size(),
+                              d,
+                              bags.total,
+                              false,
+                              true,
+                              table.layout};
+                CHECK(kernel.run(args));
+                for (int64_t p = 0; p < bags.total; p++)
+                    for (int64_t bad :
+                         {int64_t{-1}, int64_t{50}, int64_t{1} << 40, std::numeric_limits<int64_t>::min()}) {
+                        int64_t &index = bags.indices->at(0, static_cast<size_t>(p));
+                        const int64_t good = std::exchange(index, bad);
+                        CHECK(!kernel.run(args));
+                        index = good;
+                    }
+                for (size_t b = 0; b < lengths.size(); b++)
+                    for (int64_t bad :
+                         {int64_t{-1}, bags.total + 1, int64_t{1} << 40, std::numeric_limits<int64_t>::min()}) {
+                        int64_t &offset = bags.offsets.at(0, b);
+                        const int64_t good = std::exchange(offset, bad);
+                        CHECK(!kernel.run(args));
+                        offset = good;
+                    }
+                std::swap(bags.offsets.at(0, 2), bags.offsets.at(0, 3));
+                CHECK(!kernel.run(args));
+            }
         }
     }
 }
@@ -399,7 +625,6 @@ TEST_CASE("tables: unique names, the reference last, the best first") {
     check_table(quantize_kernels(), names);
     check_table(norm_kernels(), names);
     check_table(softmax_kernels(), names);
-    check_table(bag_kernels(), names);
     check_table(interact_kernels(), names);
     check_table(cross_kernels(), names);
     CHECK(select_activation(activation::none, ~isa::none) == nullptr);
@@ -413,8 +638,10 @@ TEST_CASE("tables: unique names, the reference last, the best first") {
     for (const gemm_kernel &kernel : gemm_kernels()) CHECK(names.insert(kernel.name).second);
     for (const sketch_kernel &kernel : sketch_kernels()) CHECK(names.insert(kernel.name).second);
     for (const store_kernel &kernel : store_kernels()) CHECK(names.insert(kernel.name).second);
+    for (const bag_kernel &kernel : bag_kernels()) CHECK(names.insert(kernel.name).second);
     for (dtype b : {dtype::f32, dtype::bf16, dtype::s8}) CHECK(select_gemm(b, 1, isa::none).needs == isa::none);
     for (dtype x : {dtype::f32, dtype::bf16, dtype::f16})
         for (dtype s : {dtype::f32, dtype::bf16}) CHECK(select_sketch(x, s, isa::none).needs == isa::none);
     for (dtype y : {dtype::f32, dtype::bf16}) CHECK(select_store(y, isa::none).needs == isa::none);
+    for (int f = 1; f <= 6; f++) CHECK(select_bag(static_cast<row_format>(f), isa::none).needs == isa::none);
 }

@@ -379,6 +379,28 @@ void add_dlrm(table &cases) {
         {R"({"tables":[{"name":"u","rows":1099511627777}]})", format, "rows: is 1099511627777"},
         {R"({"tables":[{"name":"u","rows":-3}]})", format, "rows: is -3"},
         {R"({"tables":[{"name":"u","rows":3,"dim":4}]})", format, "tables[0]: unknown key 'dim'"},
+        {R"({"tables":[{"name":"u","rows":3,"dtype":"int2"}]})", unsupported,
+         "tables[0]: dtype 'int2' is not supported, 'f32', 'bf16', 'f16', 'int8' and 'int4' are"},
+        {R"({"tables":[{"name":"u","rows":3,"dtype":8}]})", format, "dtype: is of type number"},
+        {R"({"tables":[{"name":"u","rows":3,"dtype":"robe"}]})", unsupported, "dtype 'robe' is not supported"},
+        {R"({"tables":[{"name":"u","rows":3,"pooling":"max"}]})", unsupported,
+         "tables[0]: pooling 'max' is not supported, 'sum' and 'mean' are"},
+        {R"({"tables":[{"name":"u","rows":3,"pooling":true}]})", format, "pooling: is of type boolean"},
+        {R"({"robe":[]})", format, "robe: is of type array"},
+        {R"({"robe":{"size":64,"block":8}})", format, "robe: key 'seed' is missing"},
+        {R"({"robe":{"size":64,"seed":1}})", format, "robe: key 'block' is missing"},
+        {R"({"robe":{"block":8,"seed":1}})", format, "robe: key 'size' is missing"},
+        {R"({"robe":{"size":64,"block":8,"seed":1,"chunk":8}})", format, "robe: unknown key 'chunk'"},
+        {R"({"robe":{"size":64,"block":4,"seed":1}})", format, "robe: block: is 4, must be in [8, "},
+        {R"({"robe":{"size":96,"block":12,"seed":1}})", format, "block is 12, must be a power of two that divides"},
+        {R"({"robe":{"size":64,"block":32,"seed":1}})", format, "block is 32, must be a power of two that divides"},
+        {R"({"robe":{"size":68,"block":8,"seed":1}})", format, "size is 68, must be a multiple of block, 8"},
+        {R"({"robe":{"size":0,"block":8,"seed":1}})", format, "robe: size: is 0, must be in [8, 1099511627776]"},
+        {R"({"robe":{"size":1099511627784,"block":8,"seed":1}})", format, "robe: size: is 1099511627784"},
+        {R"({"robe":{"size":64,"block":8,"seed":9223372036854775808}})", format, "robe: seed: is 9223372036854775808"},
+        {R"({"robe":{"size":64,"block":8,"seed":-1}})", format, "robe: seed: is -1"},
+        {R"({"tables":[{"name":"u","rows":3,"dtype":"int8"}],"robe":{"size":64,"block":8,"seed":1}})", unsupported,
+         "table 'u' has dtype 'int8', tables of a ROBE array are f32"},
         {R"({"tables":[{"name":"u","rows":3},{"name":"u","rows":4}]})", format, "tables[1]: name 'u' is used twice"},
         {R"({"bottom_mlp":null})", format, "key 'bottom_mlp' is missing"},
         {R"({"bottom_mlp":[]})", format, "bottom_mlp: must be an array of 2 to 1000"},
@@ -675,6 +697,56 @@ void add_tensors(table &cases) {
                "'foo.ss1_weight' has no entry");
 }
 
+// Tables are read by ss1_model_load() alone.
+void add_tables(table &cases) {
+    const auto add = [&](const char *name, const char *dtype, const edit_tensors &edit, ss1_status status,
+                         const char *message, bool map = false) {
+        json config = json::parse(dlrm_json);
+        config["tables"][1]["dtype"] = dtype;
+        cases.push_back({std::string("table: ") + name,
+                         [=, text = config.dump()] {
+                             const temporary_folder folder;
+                             SS1_TRY(write_model(folder.path, text, edit));
+                             ss1_context *context = nullptr;
+                             SS1_TRY(ss1_context_create(nullptr, &context));
+                             ss1_model_options options = SS1_MODEL_OPTIONS_INIT;
+                             options.map_tables = map;
+                             ss1_model *model = nullptr;
+                             const ss1_status result = ss1_model_load(context, folder.path.c_str(), &options, &model);
+                             ss1_model_destroy(&model);
+                             ss1_context_destroy(&context);
+                             return result;
+                         },
+                         status, message});
+    };
+    const auto rows = [](file_dtype dtype, size_t columns, std::string bytes) -> edit_tensors {
+        return [=](auto &tensors) {
+            find(tensors, "emb_l.1.weight") = tensor("emb_l.1.weight", dtype, {5, columns}, bytes);
+        };
+    };
+    std::string bad8(5 * 24, '\0'), bad4(5 * 12, '\0');
+    bad8.replace(2 * 24 + 20, 4, std::string("\x00\x00\xc0\x7f", 4));
+    bad4.replace(3 * 12 + 8, 2, std::string("\x00\x7c", 2));
+    add("int8 as f32", "int8", rows(file_dtype::f32, 16, std::string(320, '\0')), format,
+        "tensor 'emb_l.1.weight' has dtype F32, rows of an int8 or int4 table must be U8");
+    add("f32 as bytes", "f32", rows(file_dtype::u8, 16, std::string(80, '\0')), format, "must be F32, F16 or BF16");
+    add("int8 without scale and bias", "int8", rows(file_dtype::u8, 16, std::string(80, '\0')), format,
+        "has shape [5, 16], must be [5, 24]");
+    add("int4 as int8", "int4", rows(file_dtype::u8, 24, bad8), format, "has shape [5, 24], must be [5, 12]");
+    add("int8 with a bias that is NaN", "int8", rows(file_dtype::u8, 24, bad8), format,
+        "'emb_l.1.weight': scale or bias of row 2 is not finite");
+    add("int4 with an infinite scale", "int4", rows(file_dtype::u8, 12, bad4), format,
+        "'emb_l.1.weight': scale or bias of row 3 is not finite");
+    std::vector<float> large(80, 1);
+    large[77] = 1e6f;
+    add("f16 of a large value", "f16", rows(file_dtype::f32, 16, bytes_of(large)), invalid,
+        "'emb_l.1.weight': the values of row 4 do not fit the table's dtype f16");
+    large[3] = std::numeric_limits<float>::quiet_NaN();
+    add("f16 of NaN", "f16", rows(file_dtype::f32, 16, bytes_of(large)), format, "has nan at element 3");
+    add("mapped and converted", "bf16", {}, unsupported,
+        "'emb_l.1.weight' is stored as F32, its table's dtype is bf16: only rows that need no conversion", true);
+}
+
 // Whole folders: what is missing, what is no file, shards that disagree with their index.
 void add_folders(table &cases) {
     const auto add = [&](const char *name, std::function<void(const temporary_folder &)> fill, ss1_status status,
@@ -929,6 +1001,7 @@ TEST_CASE("malformed files are refused by rule", "[io]") {
     add_bert(cases);
     add_index(cases);
     add_tensors(cases);
+    add_tables(cases);
     add_folders(cases);
     add_conversions(cases);
 

@@ -378,6 +378,75 @@ typedef struct ss1_layer_info {
 /** Describe a layer. @return SS1_OK or SS1_ERROR_INVALID_ARGUMENT. */
 SS1_API ss1_status ss1_layer_describe(const ss1_layer *layer, ss1_layer_info *info);
 
+/* ---------------------------------------------------------------- embedding bags */
+
+/** How the rows of an embedding table are stored. d values take 4d, 2d, 2d, d + 8 and ceil(d/2) + 4 BYTES. */
+typedef enum ss1_table_dtype SS1_ENUM_INT {
+    SS1_TABLE_DEFAULT = 0, /**< f32 wherever it is optional */
+    SS1_TABLE_F32 = 1,
+    SS1_TABLE_BF16 = 2,
+    SS1_TABLE_F16 = 3,
+    SS1_TABLE_INT8 = 4, /**< u8 q[d], f32 scale, f32 bias; value = scale * q + bias: FBGEMM's fused 8-bit rows */
+    SS1_TABLE_INT4 = 5  /**< u8 q[ceil(d/2)], the first of two values in the low half, f16 scale, f16 bias: FBGEMM's
+                           fused  4-bit rows */
+} ss1_table_dtype;
+
+typedef enum ss1_pooling SS1_ENUM_INT { SS1_POOLING_SUM = 0, SS1_POOLING_MEAN = 1 } ss1_pooling;
+
+/** One embedding table: .data [rows] rows of BYTES as .dtype says, aligned to their elements. */
+typedef struct ss1_table {
+    const char *name; /**< for messages; copied */
+    ss1_table_dtype dtype;
+    ss1_pooling pooling; /**< a mean is divided by the number of indices of its bag */
+    size_t rows;
+    const void *data;
+} ss1_table;
+
+typedef struct ss1_bags ss1_bags;
+
+/**
+ * Create embedding bags: tables of one width that are looked up together. Immutable; many threads may run it.
+ * @param d       Values of a row, 1 to 65536.
+ * @param tables  [n], n at least 1. Their data is not copied, must outlive the bags and need not be finite.
+ * @param bags    Receives the bags; the caller owns them. Not written on error.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT naming table, field, value and rule; SS1_ERROR_OUT_OF_MEMORY.
+ */
+SS1_API ss1_status ss1_bags_create(ss1_context *context, size_t d, const ss1_table *tables, size_t n, ss1_bags **bags);
+
+/** Destroy bags and set *bags to NULL; accepts NULL and pointers to NULL. No run may be active. */
+SS1_API void ss1_bags_destroy(ss1_bags **bags);
+
+/**
+ * Arguments of ss1_bags_run().
+ *   .indices  i64 [total], rows of the tables.
+ *   .offsets  i64 [tables, batch]: bag (t, b) is indices[offsets[t,b] .. next offset in row-major order), the last one
+ *             ends at total. The first is 0.
+ *   .weights  f32 [total], factors of the rows; NULL: all 1.
+ *   .y, .ldy  f32 [batch, tables * d]; ldy >= tables * d (0 = that): bag (t, b) at y[b*ldy + t*d]. Zeros for an empty
+ *             bag. Must not overlap tables and inputs.
+ *   .unchecked  1: indices and offsets are known to be right and not looked at; wrong ones are undefined behaviour.
+ */
+typedef struct ss1_bags_args {
+    uint32_t struct_size;
+    uint32_t unchecked;
+    size_t batch, total;
+    const int64_t *indices, *offsets;
+    const float *weights;
+    float *y;
+    size_t ldy;
+} ss1_bags_args;
+#define SS1_BAGS_ARGS_INIT \
+    { sizeof(ss1_bags_args), 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/**
+ * Sum the bags: y[b, t*d + j] = sum over p of weights[p] * table_t[indices[p], j] in f32 and ascending p, as PyTorch's
+ * EmbeddingBag does. A bag's bits depend neither on the number of threads nor on what runs with it.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (an index or offset out of range: the message names table, position, value
+ *         and row count; nothing outside the tables was read, y is undefined).
+ * @note Thread-safe: bags are immutable. Allocates nothing.
+ */
+SS1_API ss1_status ss1_bags_run(const ss1_bags *bags, const ss1_bags_args *args);
+
 /* ---------------------------------------------------------------- models */
 
 typedef struct ss1_model ss1_model;
@@ -389,19 +458,26 @@ typedef struct ss1_session ss1_session;
  *                    not exist. For measuring a shape.
  *   .weight_dtype    f32, bf16 or i8: hold the weights of every linear layer so, whatever config.json says of it; see
  *                    ss1_linear_desc. 0 = as config.json says, f32 where it says nothing.
+ *   .map_tables      1: embedding tables of a DLRM stay in their files, which are mapped: loading reads none of them,
+ *                    bytes come into memory (shared by processes) when they are first looked up and may leave it
+ *                    again. Their values are then not checked to be finite. The files must stay as they are while the
+ *                    model lives: one that shrinks ends the process with SIGBUS. A table must be stored as its dtype
+ *                    in config.json says, at a multiple of its element size, else SS1_ERROR_UNSUPPORTED. Ignored by
+ *                    BERT.
  */
 typedef struct ss1_model_options {
     uint32_t struct_size;
     uint32_t random_weights;
     uint64_t seed;
     ss1_dtype weight_dtype;
+    uint32_t map_tables;
 } ss1_model_options;
 #define SS1_MODEL_OPTIONS_INIT \
-    { sizeof(ss1_model_options), 0, 0, (ss1_dtype)0 }
+    { sizeof(ss1_model_options), 0, 0, (ss1_dtype)0, 0 }
 
 /**
  * Load a model directory: config.json and model.safetensors (or its sharded index). Families: "dlrm" and "bert"
- * (a Hugging Face BERT directory loads as it is). Files are copied, not mapped; the directory may vanish afterwards.
+ * (a Hugging Face BERT directory loads as it is). Files are copied and may vanish afterwards, unless map_tables is set.
  * Linear layers take and give f32, whatever the type of their weights; only inside an MLP of a DLRM a layer with bf16
  * or i8 weights hands bf16 on to the next one if that has such weights, too.
  * @param directory  Path; @param options NULL for defaults.
@@ -429,9 +505,12 @@ typedef struct ss1_tensor {
 /**
  * Describe the i-th input or output; data is NULL, bytes 0, shape -1 where it varies. Names are owned by the model.
  *   DLRM  in:  dense_x f32 [B, D]; indices i64 [total]; offsets i64 [tables, B]: bag (t, b) is
- *              indices[offsets[t,b] .. next offset in row-major order), the last one ends at total.
+ *              indices[offsets[t,b] .. next offset in row-major order), the last one ends at total; optional
+ *              weights f32 [total]: factors of the rows looked up (missing: all 1). A mean is divided by the number
+ *              of indices whatever the weights.
  *              Tables on the user's side ("side": "user" in config.json) are not among these `tables`: their bags are
- *              user_indices i64 [user_total], user_offsets i64 [user_tables, B].
+ *              user_indices i64 [user_total], user_offsets i64 [user_tables, B] and optional user_weights f32
+ *              [user_total].
  *              One user, many items: dense_x may be [1, D] and user_offsets [user_tables, 1], each by itself. They then
  *              stand for all B rows and are computed once, to the same bits as if they were repeated.
  *         out: probability f32 [B] = 1 / (1 + exp(-logits)), kept in [t, 1 - t] by loss_threshold t; logits f32 [B].
@@ -566,6 +645,9 @@ typedef enum ss1_convert_from SS1_ENUM_INT {
  *   .layers  Which linear layers, comma separated names with * for any run of characters, '!' in front excludes;
  *            NULL: every layer with c * block_k <= K; for c < 2 all. A pattern that matches no layer is an error.
  *   .load    How to read the source, see ss1_model_load(); its weight_dtype must be 0.
+ *   .tables  New dtype of all embedding tables of a DLRM; 0 leaves them as they are. int8 and int4 are quantised row by
+ *            row as FBGEMM does it. Tables that are int8 or int4 already are an error, a ROBE array, too. With tables
+ *            set, desc.c and desc.weight_dtype may both be 0: the layers stay as they are.
  */
 typedef struct ss1_convert_options {
     uint32_t struct_size;
@@ -573,9 +655,13 @@ typedef struct ss1_convert_options {
     ss1_linear_desc desc;
     const char *layers;
     ss1_model_options load;
+    ss1_table_dtype tables;
 } ss1_convert_options;
-#define SS1_CONVERT_OPTIONS_INIT \
-    { sizeof(ss1_convert_options), (ss1_convert_from)0, SS1_LINEAR_DESC_INIT, 0, SS1_MODEL_OPTIONS_INIT }
+#define SS1_CONVERT_OPTIONS_INIT                                                                           \
+    {                                                                                                      \
+        sizeof(ss1_convert_options), (ss1_convert_from)0, SS1_LINEAR_DESC_INIT, 0, SS1_MODEL_OPTIONS_INIT, \
+            (ss1_table_dtype)0                                                                             \
+    }
 
 /**
  * Read a model directory and write another one with the matched layers as SS1, with another type of weights, or both.

@@ -38,6 +38,7 @@ struct deleter {
 using context_ptr = std::unique_ptr<ss1_context, detail::deleter<ss1_context, ss1_context_destroy>>;
 using layer_ptr = std::unique_ptr<ss1_layer, detail::deleter<ss1_layer, ss1_layer_destroy>>;
 using tower_ptr = std::unique_ptr<ss1_tower, detail::deleter<ss1_tower, ss1_tower_destroy>>;
+using bags_ptr = std::unique_ptr<ss1_bags, detail::deleter<ss1_bags, ss1_bags_destroy>>;
 using model_ptr = std::unique_ptr<ss1_model, detail::deleter<ss1_model, ss1_model_destroy>>;
 using session_ptr = std::unique_ptr<ss1_session, detail::deleter<ss1_session, ss1_session_destroy>>;
 
@@ -59,6 +60,13 @@ inline tower_ptr make_tower(const std::vector<const ss1_layer *> &layers) {
     ss1_tower *tower = nullptr;
     check(ss1_tower_create(layers.data(), layers.size(), &tower));
     return tower_ptr(tower);
+}
+
+// Of tables whose data outlives it.
+inline bags_ptr make_bags(const context_ptr &context, size_t d, const std::vector<ss1_table> &tables) {
+    ss1_bags *bags = nullptr;
+    check(ss1_bags_create(context.get(), d, tables.data(), tables.size(), &bags));
+    return bags_ptr(bags);
 }
 
 inline model_ptr load_model(const context_ptr &context, const std::string &directory,

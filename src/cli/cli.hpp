@@ -72,6 +72,7 @@ void add_info(CLI::App &app);
 void add_inspect(CLI::App &app);
 void add_convert(CLI::App &app);
 void add_run(CLI::App &app);
+void add_bench_bag(CLI::App &bench);
 void add_bench_linear(CLI::App &bench);
 void add_bench_model(CLI::App &bench);
 void add_bench_tower(CLI::App &bench);

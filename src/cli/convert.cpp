@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // ss1 convert: write a model directory again with some linear layers as SS1, in another type, or both.
 #include <CLI/CLI.hpp>
+#include <map>
 #include <optional>
 
 #include "cli.hpp"
@@ -14,7 +15,7 @@ namespace {
 
 struct convert_options {
     model_source model;
-    std::string output_directory, layers, scheme, from = "dense", block_n;
+    std::string output_directory, layers, scheme, from = "dense", block_n, tables;
     std::optional<uint32_t> c;
     uint32_t seed = 0, block_k = 0, step = 0;
 };
@@ -32,11 +33,22 @@ uint32_t parse_block_n(const std::string &text) {
     return static_cast<uint32_t>(values[0]);
 }
 
+const std::map<std::string, ss1_table_dtype> &table_dtypes() {
+    static const std::map<std::string, ss1_table_dtype> names = {{"f32", SS1_TABLE_F32},
+                                                                 {"bf16", SS1_TABLE_BF16},
+                                                                 {"f16", SS1_TABLE_F16},
+                                                                 {"int8", SS1_TABLE_INT8},
+                                                                 {"int4", SS1_TABLE_INT4}};
+    return names;
+}
+
 ss1_convert_options to_library(const convert_options &options) {
     ss1_convert_options result = SS1_CONVERT_OPTIONS_INIT;
     result.from = options.from == "ssl" ? SS1_CONVERT_FROM_SSL : SS1_CONVERT_FROM_DENSE;
     result.desc.weight_dtype = options.model.weight_dtype();
-    result.desc.c = options.c.value_or(result.desc.weight_dtype ? 1 : 4);
+    result.tables = options.tables.empty() ? SS1_TABLE_DEFAULT : table_dtypes().at(options.tables);
+    // The types of layers or of tables alone, unless a c is asked for, too.
+    result.desc.c = options.c.value_or(result.desc.weight_dtype ? 1 : result.tables ? 0 : 4);
     if (!options.scheme.empty()) result.desc.scheme = parse_scheme(options.scheme);
     result.desc.seed = options.seed;
     result.desc.block_k = options.block_k;
@@ -100,13 +112,13 @@ void run_convert(const convert_options &options) {
 
 void add_convert(CLI::App &app) {
     const auto options = std::make_shared<convert_options>();
-    CLI::App &command =
-        *app.add_subcommand("convert", "Write a model again with some linear layers as SS1, or in another type");
+    CLI::App &command = *app.add_subcommand(
+        "convert", "Write a model again with some linear layers as SS1, or layers or tables in another type");
     command.add_option("MODEL", options->model.directory, "Model directory to read")->required();
     command.add_option("OUT", options->output_directory, "Model directory to write; must not hold a model")->required();
     command
         .add_option("-c,--compression", options->c,
-                    "Compression of the layers' weights; default 4, with --dtype 1: dense or tied as they are")
+                    "Compression of the layers' weights; default 4, with --dtype or --tables none: as they are")
         ->check(CLI::PositiveNumber);
     add_dtype(command, options->model,
               "Type in which the layers' weights are held when the model runs: f32, bf16 or int8; the file keeps its "
@@ -121,6 +133,9 @@ void add_convert(CLI::App &app) {
                     "dense: project dense weights; ssl: weights are those of the SS1 authors' code")
         ->check(CLI::IsMember({"dense", "ssl"}))
         ->capture_default_str();
+    command
+        .add_option("--tables", options->tables, "New dtype of a DLRM's embedding tables: f32, bf16, f16, int8, int4")
+        ->check(CLI::IsMember(table_dtypes()));
     command.add_option("--seed", options->seed, "Seed of the hash")->capture_default_str();
     command.add_option("--block-k", options->block_k, "B_K: 16, 32, 64, 128 or 256; default 64");
     command.add_option("--block-n", options->block_n, "B_N: a multiple of 16, or all; default by N");
@@ -129,7 +144,8 @@ void add_convert(CLI::App &app) {
     command.footer(
         "Examples:\n"
         "  ss1 convert model model-c4 -c 4 --layers 'top_l.*,!top_l.0'\n"
-        "  ss1 convert model-c4 model-c4-int8 --dtype int8 --layers '!bot_l.0'");
+        "  ss1 convert model-c4 model-c4-int8 --dtype int8 --layers '!bot_l.0'\n"
+        "  ss1 convert model model-int8 --tables int8");
     command.callback([options] { run_convert(*options); });
 }
 

@@ -57,14 +57,15 @@ int run(int argc, char **argv) {
     ss1::cli::add_inspect(app);
     ss1::cli::add_convert(app);
     ss1::cli::add_run(app);
-    CLI::App &bench = *app.add_subcommand("bench", "Measure layers, towers of layers or models");
+    CLI::App &bench = *app.add_subcommand("bench", "Measure layers, towers of layers, models or embedding bags");
     bench.require_subcommand(1);
     bench.footer(
         "Examples:\n  ss1 bench linear -m 1-64*4 -c 4\n  ss1 bench model model --batch 1,64\n  ss1 bench tower --dtype "
-        "bf16");
+        "bf16\n  ss1 bench bag -d 128 --dtype f32,int8");
     ss1::cli::add_bench_linear(bench);
     ss1::cli::add_bench_tower(bench);
     ss1::cli::add_bench_model(bench);
+    ss1::cli::add_bench_bag(bench);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError &error) {

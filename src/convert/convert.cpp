@@ -12,6 +12,7 @@
 #include "io/checked.hpp"
 #include "io/model_directory.hpp"
 #include "io/model_write.hpp"
+#include "io/table_rows.hpp"
 #include "op/mapping.hpp"
 #include "status.hpp"
 
@@ -24,9 +25,12 @@ struct pattern {
     bool exclude;
 };
 
-// Otherwise only the type of the weights is written.
+// Otherwise layers keep their weights; at most the types of weights and tables are written.
 bool ties(const ss1_convert_options &options) noexcept {
     return options.desc.c >= 2;
+}
+bool tables_alone(const ss1_convert_options &options) noexcept {
+    return options.tables != SS1_TABLE_DEFAULT && options.desc.c == 0 && options.desc.weight_dtype == SS1_DTYPE_DEFAULT;
 }
 
 ss1_status check_options(const ss1_convert_options &options) {
@@ -40,6 +44,9 @@ ss1_status check_options(const ss1_convert_options &options) {
     SS1_CHECK(options.load.weight_dtype == SS1_DTYPE_DEFAULT, SS1_ERROR_INVALID_ARGUMENT,
               "options.load.weight_dtype=%d: the type to write is options.desc.weight_dtype",
               static_cast<int>(options.load.weight_dtype));
+    SS1_CHECK(options.tables >= SS1_TABLE_DEFAULT && options.tables <= SS1_TABLE_INT4, SS1_ERROR_INVALID_ARGUMENT,
+              "options.tables=%d is not a value of ss1_table_dtype", static_cast<int>(options.tables));
+    if (tables_alone(options)) return SS1_OK;
     const bool dtype_alone = options.from == SS1_CONVERT_FROM_DENSE && desc.weight_dtype != SS1_DTYPE_DEFAULT;
     SS1_CHECK(ties(options) || dtype_alone, SS1_ERROR_INVALID_ARGUMENT,
               "options.desc.c=%u: c must be given and at least 2, or weight_dtype be given", desc.c);
@@ -196,9 +203,44 @@ ss1_status write_buffer(const buffer &data, output_file &file) {
     return file_write(file, {data.as<std::byte>(), data.bytes()});
 }
 
+using tables_by_tensor = std::map<std::string, table_shape>;
+
+// The tables that get another format, and those drawn in one that is not drawn itself.
+ss1_status select_tables(const model_directory &directory, ss1_table_dtype wanted, tables_by_tensor &out) {
+    const dlrm_config &dlrm = directory.config.dlrm;
+    SS1_CHECK(!wanted || directory.config.family == model_family::dlrm, SS1_ERROR_INVALID_ARGUMENT,
+              "options.tables: %s is no DLRM, it has no embedding tables", directory.path.c_str());
+    SS1_CHECK(!wanted || !dlrm.robe.size, SS1_ERROR_INVALID_ARGUMENT,
+              "options.tables: the tables of %s are one ROBE array", directory.path.c_str());
+    for (size_t k = 0; k < dlrm.tables.size() && !dlrm.robe.size; ++k) {
+        const row_format format = dlrm.tables[k].format;
+        const bool quantised = format == row_format::int8 || format == row_format::int4;
+        SS1_CHECK(!wanted || !quantised, SS1_ERROR_INVALID_ARGUMENT, "options.tables: table %zu '%s' is %s already", k,
+                  printable(dlrm.tables[k].name).c_str(), table_dtype_name(format));
+        if (wanted || (quantised && directory.random))
+            out["emb_l." + std::to_string(k) + ".weight"] = {dlrm.tables[k].rows, dlrm.embedding_dim,
+                                                             wanted ? static_cast<row_format>(wanted) : format};
+    }
+    return SS1_OK;
+}
+
+void plan_table(const model_directory &directory, const model_tensor &tensor, const table_shape &shape,
+                tensor_to_write &out) {
+    const bool quantised = shape.format == row_format::int8 || shape.format == row_format::int4;
+    out.dtype = quantised                          ? file_dtype::u8
+                : shape.format == row_format::bf16 ? file_dtype::bf16
+                : shape.format == row_format::f16  ? file_dtype::f16
+                                                   : file_dtype::f32;
+    out.shape = {shape.rows, quantised ? shape.row_bytes() : shape.d};
+    out.write = [&directory, &tensor, shape](output_file &file) {
+        return read_table(directory, tensor, shape,
+                          [&](std::span<const std::byte> rows) { return file_write(file, rows); });
+    };
+}
+
 // Tensors are read when their turn to be written comes: memory holds one at a time. `layers` are those to tie.
 std::vector<tensor_to_write> plan(const ss1_context &context, const model_directory &directory,
-                                  const layer_configs &layers, ss1_convert_from from) {
+                                  const layer_configs &layers, const tables_by_tensor &tables, ss1_convert_from from) {
     std::vector<tensor_to_write> plan;
     for (const model_tensor &tensor : directory.tensors) {
         tensor_to_write &out = plan.emplace_back();
@@ -216,6 +258,8 @@ std::vector<tensor_to_write> plan(const ss1_context &context, const model_direct
                 SS1_TRY(tie(context, directory, tensor, desc, from, z));
                 return write_buffer(z, file);
             };
+        } else if (const auto table = tables.find(tensor.name); table != tables.end()) {
+            plan_table(directory, tensor, table->second, out);
         } else if (directory.random) {
             out.write = [&](output_file &file) {
                 buffer values;
@@ -265,7 +309,9 @@ ss1_status convert_model(ss1_context &context, const char *directory, const char
     model_directory source;
     SS1_TRY(model_directory_open(directory, options.load, source));
     layer_configs layers;
-    SS1_TRY(select_layers(source, options, layers));
+    tables_by_tensor tables;
+    if (!tables_alone(options)) SS1_TRY(select_layers(source, options, layers));
+    SS1_TRY(select_tables(source, options.tables, tables));
     if (options.from == SS1_CONVERT_FROM_SSL) {
         SS1_TRY(model_directory_check(source, layers));
         SS1_TRY(check_ssl_shapes(source, layers));
@@ -275,10 +321,12 @@ ss1_status convert_model(ss1_context &context, const char *directory, const char
 
     json config = source.config.original;
     for (const auto &[name, layer] : layers) config["ss1"]["layers"][name] = layer_entry(layer);
+    if (options.tables)
+        for (json &table : config["tables"]) table["dtype"] = table_dtype_name(static_cast<row_format>(options.tables));
     std::map<std::string, std::string> companions;
     SS1_TRY(read_companions(source.path, companions));
     const layer_configs to_tie = ties(options) ? layers : layer_configs();
-    return model_write(output, config, plan(context, source, to_tie, options.from), companions);
+    return model_write(output, config, plan(context, source, to_tie, tables, options.from), companions);
 }
 
 }  // namespace ss1

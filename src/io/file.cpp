@@ -2,6 +2,7 @@
 #include "io/file.hpp"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -68,6 +69,19 @@ ss1_status file_read_text(const std::string &path, size_t limit, std::string &ou
               limit);
     out.resize(file.bytes);
     return file_read(file, 0, std::as_writable_bytes(std::span(out)));
+}
+
+file_mapping::~file_mapping() {
+    if (data_) munmap(data_, bytes_);
+}
+
+ss1_status file_mapping::map(const input_file &file) {
+    void *p = mmap(nullptr, file.bytes, PROT_READ, MAP_SHARED, file.fd.get(), 0);
+    if (p == MAP_FAILED) return system_error("cannot map", file.path, errno);
+    madvise(p, file.bytes, MADV_RANDOM);  // no neighbours of a row
+    data_ = static_cast<std::byte *>(p);
+    bytes_ = file.bytes;
+    return SS1_OK;
 }
 
 bool file_exists(const std::string &path) noexcept {

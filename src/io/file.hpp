@@ -39,6 +39,28 @@ ss1_status file_open(const std::string &path, input_file &out);
 ss1_status file_read(const input_file &file, size_t position, std::span<std::byte> out);
 // The whole file; more than `limit` bytes is SS1_ERROR_FORMAT.
 ss1_status file_read_text(const std::string &path, size_t limit, std::string &out);
+
+// All bytes of a file, read when they are touched, each page for itself. The file must not change meanwhile: one that
+// shrinks ends the process with SIGBUS.
+class file_mapping {
+  public:
+    file_mapping() = default;
+    file_mapping(file_mapping &&other) noexcept
+        : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+    file_mapping &operator=(file_mapping &&other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(bytes_, other.bytes_);
+        return *this;
+    }
+    ~file_mapping();
+    ss1_status map(const input_file &file);
+    const std::byte *data() const noexcept { return data_; }
+
+  private:
+    std::byte *data_ = nullptr;
+    size_t bytes_ = 0;
+};
+
 bool file_exists(const std::string &path) noexcept;
 
 // A file that is written under a temporary name beside `path`; file_commit() gives it its name. Without it nothing

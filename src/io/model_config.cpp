@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <set>
 
 #include "io/checked.hpp"
@@ -15,6 +16,7 @@ namespace {
 constexpr size_t max_width = size_t{1} << 31;  // of a matrix
 constexpr size_t max_rows = size_t{1} << 40;   // of an embedding table
 constexpr size_t max_embedding_dim = 65536;
+constexpr size_t max_robe_size = size_t{1} << 40;  // floats
 constexpr size_t max_layers = 1000;
 constexpr size_t max_tables = 100'000;
 constexpr size_t max_features = 100'000;
@@ -46,6 +48,31 @@ ss1_status parse_side(const json &table, const std::string &where, bool &user_si
     return SS1_OK;
 }
 
+struct dtype_row {
+    std::string_view name;
+    row_format format;
+};
+constexpr std::array<dtype_row, 5> table_dtypes{{{"f32", row_format::f32},
+                                                 {"bf16", row_format::bf16},
+                                                 {"f16", row_format::f16},
+                                                 {"int8", row_format::int8},
+                                                 {"int4", row_format::int4}}};
+
+ss1_status parse_storage(const json &value, const std::string &where, dlrm_table &table) {
+    std::string dtype = "f32", pooling = "sum";
+    SS1_TRY(json_string(value, where, "dtype", key::optional, dtype));
+    SS1_TRY(json_string(value, where, "pooling", key::optional, pooling));
+    const auto known = std::ranges::find(table_dtypes, dtype, &dtype_row::name);
+    SS1_CHECK(known != table_dtypes.end(), SS1_ERROR_UNSUPPORTED,
+              "%s: dtype '%s' is not supported, 'f32', 'bf16', 'f16', 'int8' and 'int4' are", where.c_str(),
+              printable(dtype).c_str());
+    SS1_CHECK(pooling == "sum" || pooling == "mean", SS1_ERROR_UNSUPPORTED,
+              "%s: pooling '%s' is not supported, 'sum' and 'mean' are", where.c_str(), printable(pooling).c_str());
+    table.format = known->format;
+    table.mean = pooling == "mean";
+    return SS1_OK;
+}
+
 ss1_status parse_tables(const json &config, const std::string &label, std::vector<dlrm_table> &out) {
     const json *list;
     SS1_TRY(json_member(config, label, "tables", key::required, list));
@@ -56,14 +83,41 @@ ss1_status parse_tables(const json &config, const std::string &label, std::vecto
         const std::string where = label + ": tables[" + std::to_string(out.size()) + "]";
         dlrm_table &table = out.emplace_back();
         SS1_TRY(json_is_object(value, where));
-        SS1_TRY(json_only_keys(value, where, {"name", "rows", "side"}));
+        SS1_TRY(json_only_keys(value, where, {"name", "rows", "dtype", "pooling", "side"}));
         SS1_TRY(json_string(value, where, "name", key::required, table.name));
         SS1_TRY(json_size(value, where, "rows", key::required, 1, max_rows, table.rows));
+        SS1_TRY(parse_storage(value, where, table));
         SS1_TRY(parse_side(value, where, table.user_side));
         SS1_CHECK(is_name(table.name), SS1_ERROR_FORMAT, "%s: name: must have 1 to 512 bytes and no control characters",
                   where.c_str());
         SS1_CHECK(seen.insert(table.name).second, SS1_ERROR_FORMAT, "%s: name '%s' is used twice", where.c_str(),
                   printable(table.name).c_str());
+    }
+    return SS1_OK;
+}
+
+// The rules of README.md; tables then have no storage of their own.
+ss1_status parse_robe(const json &config, const std::string &label, dlrm_config &dlrm) {
+    const json *robe;
+    SS1_TRY(json_member(config, label, "robe", key::optional, robe));
+    if (!robe) return SS1_OK;
+    const std::string where = label + ": robe";
+    robe_config &out = dlrm.robe;
+    SS1_TRY(json_is_object(*robe, where));
+    SS1_TRY(json_only_keys(*robe, where, {"size", "block", "seed"}));
+    SS1_TRY(json_size(*robe, where, "block", key::required, 8, max_embedding_dim, out.block));
+    SS1_TRY(json_size(*robe, where, "size", key::required, out.block, max_robe_size, out.size));
+    SS1_TRY(json_size(*robe, where, "seed", key::required, 0, INT64_MAX, out.seed));
+    SS1_CHECK(std::has_single_bit(out.block) && dlrm.embedding_dim % out.block == 0, SS1_ERROR_FORMAT,
+              "%s: block is %zu, must be a power of two that divides embedding_dim, %zu", where.c_str(), out.block,
+              dlrm.embedding_dim);
+    SS1_CHECK(out.size % out.block == 0, SS1_ERROR_FORMAT, "%s: size is %zu, must be a multiple of block, %zu",
+              where.c_str(), out.size, out.block);
+    for (dlrm_table &table : dlrm.tables) {
+        SS1_CHECK(table.format == row_format::f32, SS1_ERROR_UNSUPPORTED,
+                  "%s: table '%s' has dtype '%s', tables of a ROBE array are f32", where.c_str(),
+                  printable(table.name).c_str(), table_dtype_name(table.format));
+        table.format = row_format::robe;
     }
     return SS1_OK;
 }
@@ -123,13 +177,14 @@ ss1_status parse_interaction(const json &config, const std::string &label, dlrm_
 }
 
 ss1_status parse_dlrm(const json &config, const std::string &label, dlrm_config &out) {
-    SS1_TRY(
-        json_only_keys(config, label,
-                       {"model_type", "dense_features", "embedding_dim", "tables", "bottom_mlp", "top_mlp",
-                        "interaction", "interaction_itself", "cross_layers", "cross_rank", "loss_threshold", "ss1"}));
+    SS1_TRY(json_only_keys(
+        config, label,
+        {"model_type", "dense_features", "embedding_dim", "tables", "bottom_mlp", "top_mlp", "interaction",
+         "interaction_itself", "cross_layers", "cross_rank", "loss_threshold", "robe", "ss1"}));
     SS1_TRY(parse_names(config, label, "dense_features", max_features, out.dense_features));
     SS1_TRY(json_size(config, label, "embedding_dim", key::required, 1, max_embedding_dim, out.embedding_dim));
     SS1_TRY(parse_tables(config, label, out.tables));
+    SS1_TRY(parse_robe(config, label, out));
     SS1_TRY(parse_mlp(config, label, "bottom_mlp", 2, out.bottom_mlp));
     SS1_TRY(parse_mlp(config, label, "top_mlp", 1, out.top_mlp));
     SS1_TRY(parse_interaction(config, label, out));
@@ -312,7 +367,26 @@ void add_norm(std::vector<tensor_spec> &tensors, const std::string &name, size_t
     tensors.push_back({name + ".bias", {width}, "", false});
 }
 
+void add_tables(std::vector<tensor_spec> &tensors, const dlrm_config &dlrm) {
+    if (dlrm.robe.size) {
+        tensors.push_back({"robe.weight", {dlrm.robe.size}, "", false});
+        return;
+    }
+    for (size_t k = 0; k < dlrm.tables.size(); ++k) {
+        const row_format format = dlrm.tables[k].format;
+        const bool quantised = format == row_format::int8 || format == row_format::int4;
+        const size_t columns = quantised ? row_bytes(format, dlrm.embedding_dim) : dlrm.embedding_dim;
+        tensors.push_back(
+            {"emb_l." + std::to_string(k) + ".weight", {dlrm.tables[k].rows, columns}, "", false, quantised});
+    }
+}
+
 }  // namespace
+
+const char *table_dtype_name(row_format format) noexcept {
+    const auto known = std::ranges::find(table_dtypes, format, &dtype_row::format);
+    return known != table_dtypes.end() ? known->name.data() : "robe";
+}
 
 size_t dlrm_config::interaction_width() const noexcept {
     const size_t vectors = tables.size() + 1;
@@ -380,12 +454,7 @@ std::vector<linear_shape> linear_layers(const model_config &config) {
 std::vector<tensor_spec> model_tensors(const model_config &config) {
     std::vector<tensor_spec> tensors;
     if (config.family == model_family::dlrm) {
-        for (size_t k = 0; k < config.dlrm.tables.size(); ++k) {
-            tensors.push_back({"emb_l." + std::to_string(k) + ".weight",
-                               {config.dlrm.tables[k].rows, config.dlrm.embedding_dim},
-                               "",
-                               false});
-        }
+        add_tables(tensors, config.dlrm);
     } else {
         const bert_config &bert = config.bert;
         const size_t H = bert.hidden_size;

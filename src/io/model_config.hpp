@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "io/json.hpp"
+#include "kernels.hpp"
 #include "ss1/ss1.h"
 
 namespace ss1 {
@@ -19,12 +20,20 @@ struct dlrm_table {
     std::string name;
     size_t rows = 0;
     bool user_side = false;  // its bags may be given once for all rows of a run
+    row_format format = row_format::f32;
+    bool mean = false;
+};
+
+// All tables in one array of `size` floats; size 0: each has its own.
+struct robe_config {
+    size_t size = 0, block = 0, seed = 0;
 };
 
 struct dlrm_config {
     std::vector<std::string> dense_features;
     size_t embedding_dim = 0;
     std::vector<dlrm_table> tables;
+    robe_config robe;
     std::vector<size_t> bottom_mlp;  // inputs first
     std::vector<size_t> top_mlp;     // outputs only
     dlrm_interaction interaction = dlrm_interaction::dot;
@@ -85,10 +94,13 @@ struct tensor_spec {
     std::vector<size_t> shape;
     std::string layer;
     bool optional;
+    bool quantised = false;  // rows of bytes (U8) instead of numbers
 };
 
 // `label` is the file's name in messages. @return SS1_OK; SS1_ERROR_FORMAT; SS1_ERROR_UNSUPPORTED.
 ss1_status model_config_parse(std::string_view text, const char *label, model_config &out);
+
+const char *table_dtype_name(row_format format) noexcept;  // as "dtype" of a table
 
 std::vector<linear_shape> linear_layers(const model_config &config);  // in the order of execution
 std::vector<tensor_spec> model_tensors(const model_config &config);

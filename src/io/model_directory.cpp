@@ -3,11 +3,11 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
 #include <numbers>
 #include <set>
 
+#include "half.hpp"
 #include "io/checked.hpp"
 #include "status.hpp"
 
@@ -37,20 +37,6 @@ uint64_t fnv1a(std::string_view text) noexcept {
 // (0, 1], so that its logarithm is finite.
 double uniform(uint64_t bits) noexcept {
     return (static_cast<double>(bits >> 11) + 1) * 0x1p-53;
-}
-
-float f16_to_f32(uint16_t h) noexcept {
-    const uint32_t sign = static_cast<uint32_t>(h & 0x8000u) << 16, exponent = h >> 10 & 0x1f, mantissa = h & 0x3ffu;
-    if (exponent == 0) {  // zero and subnormals: mantissa * 2^-24, exact in f32
-        const float value = static_cast<float>(mantissa) * 0x1p-24f;
-        return sign ? -value : value;
-    }
-    const uint32_t wide = exponent == 31 ? 0xffu : exponent + 112;
-    return std::bit_cast<float>(sign | wide << 23 | mantissa << 13);
-}
-
-float bf16_to_f32(uint16_t h) noexcept {
-    return std::bit_cast<float>(static_cast<uint32_t>(h) << 16);
 }
 
 bool ends_with_replaced(std::string &text, std::string_view from, std::string_view to) {
@@ -126,18 +112,31 @@ void imagine(model_directory &directory) {
         model_tensor &tensor = directory.tensors.emplace_back();
         tensor.name = tensor.stored.name = std::move(spec.name);
         tensor.stored.shape = std::move(spec.shape);
+        if (spec.quantised) tensor.stored.dtype = file_dtype::u8;
     }
     directory.sort();
 }
 
+ss1_status check_dtype(const model_directory &directory, const model_tensor &tensor, bool quantised) {
+    const file_dtype dtype = tensor.stored.dtype;
+    if (quantised) {
+        SS1_CHECK(dtype == file_dtype::u8, SS1_ERROR_FORMAT,
+                  "%s: tensor '%s' has dtype %s, rows of an int8 or int4 table must be U8 (ss1 convert --tables)",
+                  directory.path.c_str(), printable(tensor.name).c_str(), file_dtype_name(dtype));
+        return SS1_OK;
+    }
+    SS1_CHECK(dtype == file_dtype::f32 || dtype == file_dtype::f16 || dtype == file_dtype::bf16, SS1_ERROR_FORMAT,
+              "%s: tensor '%s' has dtype %s, must be F32, F16 or BF16", directory.path.c_str(),
+              printable(tensor.name).c_str(), file_dtype_name(dtype));
+    return SS1_OK;
+}
+
 ss1_status check_shape(const model_directory &directory, std::string_view name, std::span<const size_t> shape,
-                       const model_tensor *&out) {
+                       const model_tensor *&out, bool quantised = false) {
     const model_tensor *tensor = directory.find(name);
     SS1_CHECK(tensor, SS1_ERROR_FORMAT, "%s: tensor '%s' is missing", directory.path.c_str(), printable(name).c_str());
     const tensor_info &stored = tensor->stored;
-    SS1_CHECK(stored.dtype == file_dtype::f32 || stored.dtype == file_dtype::f16 || stored.dtype == file_dtype::bf16,
-              SS1_ERROR_FORMAT, "%s: tensor '%s' has dtype %s, must be F32, F16 or BF16", directory.path.c_str(),
-              printable(name).c_str(), file_dtype_name(stored.dtype));
+    SS1_TRY(check_dtype(directory, *tensor, quantised));
     SS1_CHECK(std::equal(shape.begin(), shape.end(), stored.shape.begin(), stored.shape.end()), SS1_ERROR_FORMAT,
               "%s: tensor '%s' has shape %s, must be %s", directory.path.c_str(), printable(name).c_str(),
               printable(shape_text(stored.shape)).c_str(), shape_text(shape).c_str());
@@ -225,6 +224,9 @@ ss1_status model_directory_open(const std::string &path, const ss1_model_options
     directory.random = options.random_weights != 0;
     directory.seed = options.seed;
     directory.weight_dtype = options.weight_dtype;
+    directory.map_tables = options.map_tables != 0;
+    SS1_CHECK(!directory.map_tables || !directory.random, SS1_ERROR_INVALID_ARGUMENT,
+              "options.map_tables: random weights are in no file that could be mapped");
     const std::string config = path + "/config.json", single = path + "/" + single_file,
                       index = path + "/" + index_file;
     std::string text;
@@ -254,7 +256,7 @@ ss1_status model_directory_check(const model_directory &directory, const layer_c
         const model_tensor *tensor;
         if (spec.optional && !present.contains(spec.layer)) continue;
         if (except.contains(spec.layer) && spec.name.ends_with("weight")) continue;
-        SS1_TRY(check_shape(directory, spec.name, spec.shape, tensor));
+        SS1_TRY(check_shape(directory, spec.name, spec.shape, tensor, spec.quantised));
     }
     for (const auto &[name, layer] : directory.config.layers) {
         SS1_CHECK(!layer.tied || !directory.find(name + ".weight"), SS1_ERROR_FORMAT,
@@ -295,15 +297,19 @@ ss1_status tensor_f32(const model_directory &directory, std::string_view name, s
     SS1_CHECK(checked_bytes(shape, sizeof(float), bytes), SS1_ERROR_FORMAT,
               "%s: tensor '%s': the size of shape %s overflows", directory.path.c_str(), printable(name).c_str(),
               shape_text(shape).c_str());
-    const size_t n = bytes / sizeof(float);
-    for (size_t first = 0; first < n; first += chunk) {
-        const std::span<float> part(out + first, std::min(chunk, n - first));
-        if (directory.random) {
-            random_weights(directory.seed, name, first, part);
-            continue;
-        }
-        SS1_TRY(read_chunk(directory, *tensor, first, part));
-        SS1_TRY(check_finite(directory, *tensor, first, part));
+    return tensor_f32_part(directory, *tensor, 0, std::span(out, bytes / sizeof(float)));
+}
+
+ss1_status tensor_f32_part(const model_directory &directory, const model_tensor &tensor, size_t first,
+                           std::span<float> out) {
+    if (directory.random) {
+        random_weights(directory.seed, tensor.name, first, out);
+        return SS1_OK;
+    }
+    for (size_t done = 0; done < out.size(); done += chunk) {
+        const std::span<float> part = out.subspan(done, std::min(chunk, out.size() - done));
+        SS1_TRY(read_chunk(directory, tensor, first + done, part));
+        SS1_TRY(check_finite(directory, tensor, first + done, part));
     }
     return SS1_OK;
 }

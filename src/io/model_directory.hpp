@@ -31,6 +31,7 @@ struct model_directory {
     bool random = false;
     uint64_t seed = 0;
     ss1_dtype weight_dtype = SS1_DTYPE_DEFAULT;  // of every linear layer, instead of what config.json says
+    bool map_tables = false;
 
     const model_tensor *find(std::string_view name) const noexcept;
     void sort();  // after a change of names
@@ -52,6 +53,10 @@ ss1_status tensor_f32(const model_directory &directory, std::string_view name, s
                       float *out);
 ss1_status tensor_f32(const ss1_context &context, const model_directory &directory, std::string_view name,
                       std::span<const size_t> shape, buffer &out);
+
+// Elements [first, first + out.size()) of a tensor that is no table of bytes, read (and checked) or drawn.
+ss1_status tensor_f32_part(const model_directory &directory, const model_tensor &tensor, size_t first,
+                           std::span<float> out);
 
 // Elements [first, first + n) of the random tensor `name`: they depend on seed, name and position alone.
 void random_weights(uint64_t seed, std::string_view name, size_t first, std::span<float> out) noexcept;

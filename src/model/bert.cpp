@@ -149,6 +149,10 @@ size_t table_bytes(const bert_model &model) noexcept {
     return bytes;
 }
 
+size_t table_parameters(const bert_model &model) noexcept {
+    return table_bytes(model) / sizeof(float);
+}
+
 ss1_status resolve_bounds(const bert_model &model, session_bounds &bounds) noexcept {
     const size_t limit = model.config.max_position_embeddings;
     if (bounds.max_tokens == 0) bounds.max_tokens = limit;

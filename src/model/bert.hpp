@@ -41,6 +41,7 @@ ss1_status load(ss1_context &context, const model_directory &from, bert_model &o
 std::vector<tensor_slot> input_slots(const bert_model &model);
 std::vector<tensor_slot> output_slots(const bert_model &model);
 size_t table_bytes(const bert_model &model) noexcept;  // weights that are not in layers
+size_t table_parameters(const bert_model &model) noexcept;
 
 ss1_status resolve_bounds(const bert_model &model, session_bounds &bounds) noexcept;
 bert_activations carve(const ss1_context &context, const bert_model &model, const session_bounds &bounds,

@@ -31,19 +31,6 @@ ss1_status load_layers(ss1_context &context, const model_directory &from, dlrm_m
     return make_tower(layers.subspan(top), out.top);
 }
 
-ss1_status load_tables(const ss1_context &context, const model_directory &from, dlrm_model &out) {
-    for (size_t k = 0; k < out.config.tables.size(); ++k) {
-        const dlrm_table &table = out.config.tables[k];
-        const size_t shape[] = {table.rows, out.config.embedding_dim};
-        embedding_table &loaded = (table.user_side ? out.user_tables : out.item_tables).emplace_back();
-        loaded.name = table.name;
-        loaded.number = k;
-        loaded.rows = table.rows;
-        SS1_TRY(tensor_f32(context, from, "emb_l." + std::to_string(k) + ".weight", shape, loaded.weights));
-    }
-    return SS1_OK;
-}
-
 void choose_blocks(const ss1_context &context, dlrm_model &out) {
     const dlrm_config &config = out.config;
     const size_t width = (config.tables.size() + 1) * config.embedding_dim;
@@ -66,21 +53,22 @@ ss1_status load(ss1_context &context, const model_directory &from, dlrm_model &o
     out.n_bottom = out.config.bottom_mlp.size() - 1;
     SS1_TRY(load_layers(context, from, out));
     choose_blocks(context, out);
-    out.bag = &bag_kernels().select(context.usable);
     out.interact = &interact_kernels().select(context.usable);
     out.cross_step = &cross_kernels().select(context.usable);
     out.sigmoid = select_activation(activation::sigmoid, context.usable);
-    return load_tables(context, from, out);
+    return load_tables(context, from, out.tables);
 }
 
 std::vector<tensor_slot> input_slots(const dlrm_model &model) {
     std::vector<tensor_slot> slots = {
         make_slot("dense_x", SS1_DTYPE_F32, {varies, model.config.dense_features.size()}, true),
         make_slot("indices", SS1_DTYPE_I64, {varies}, true),
-        make_slot("offsets", SS1_DTYPE_I64, {model.item_tables.size(), varies}, true)};
-    if (model.user_tables.empty()) return slots;
+        make_slot("offsets", SS1_DTYPE_I64, {model.tables.items.size(), varies}, true),
+        make_slot("weights", SS1_DTYPE_F32, {varies}, false)};
+    if (model.tables.users.empty()) return slots;
     slots.push_back(make_slot("user_indices", SS1_DTYPE_I64, {varies}, true));
-    slots.push_back(make_slot("user_offsets", SS1_DTYPE_I64, {model.user_tables.size(), varies}, true));
+    slots.push_back(make_slot("user_offsets", SS1_DTYPE_I64, {model.tables.users.size(), varies}, true));
+    slots.push_back(make_slot("user_weights", SS1_DTYPE_F32, {varies}, false));
     return slots;
 }
 
@@ -90,10 +78,11 @@ std::vector<tensor_slot> output_slots(const dlrm_model &) {
 }
 
 size_t table_bytes(const dlrm_model &model) noexcept {
-    size_t bytes = 0;
-    for (const auto *tables : {&model.item_tables, &model.user_tables})
-        for (const embedding_table &table : *tables) bytes += table.weights.bytes();
-    return bytes;
+    return model.tables.bytes;
+}
+
+size_t table_parameters(const dlrm_model &model) noexcept {
+    return model.tables.parameters;
 }
 
 ss1_status resolve_bounds(const dlrm_model &, session_bounds &bounds) noexcept {
@@ -114,7 +103,16 @@ ss1_status check_inputs(const dlrm_model &model, const session_bounds &bounds,
         return SS1_OK;
     };
     SS1_TRY(given("dense_x", 0, inputs[dense_x]->shape[0]));
-    if (model.user_tables.empty()) return SS1_OK;
+    const auto one_each = [&](const char *prefix, dlrm_input factors, dlrm_input ids) {
+        SS1_CHECK(!inputs[factors] || inputs[factors]->shape[0] == inputs[ids]->shape[0], SS1_ERROR_INVALID_ARGUMENT,
+                  "input '%sweights': shape[0]=%lld is not shape[0]=%lld of '%sindices'", prefix,
+                  static_cast<long long>(inputs[factors]->shape[0]), static_cast<long long>(inputs[ids]->shape[0]),
+                  prefix);
+        return SS1_OK;
+    };
+    SS1_TRY(one_each("", weights, indices));
+    if (model.tables.users.empty()) return SS1_OK;
+    SS1_TRY(one_each("user_", user_weights, user_indices));
     return given("user_offsets", 1, inputs[user_offsets]->shape[1]);
 }
 

@@ -6,7 +6,7 @@
 
 #include "model/layers.hpp"
 #include "model/session.hpp"
-#include "op/embedding.hpp"
+#include "model/tables.hpp"
 #include "op/tower.hpp"
 
 namespace ss1 {
@@ -15,8 +15,8 @@ namespace ss1 {
 enum class dlrm_stage { lookup, bottom, interaction, top };
 inline constexpr size_t n_dlrm_stages = 4;
 
-// The last two where a table is on the user's side.
-enum dlrm_input { dense_x, indices, offsets, user_indices, user_offsets };
+// The last three where a table is on the user's side. Weights may be missing.
+enum dlrm_input { dense_x, indices, offsets, weights, user_indices, user_offsets, user_weights };
 
 // Of up to max_batch rows, all in the session's memory.
 struct dlrm_activations {
@@ -35,11 +35,10 @@ struct dlrm_model {
     size_t n_bottom = 0;
     ss1_tower bottom, top;
     std::vector<ss1_tower> cross;  // V_l, W_l
-    std::vector<embedding_table> item_tables, user_tables;
+    dlrm_tables tables;
     size_t vectors_ld = 0;                 // [(tables + 1) d]: the bottom MLP's output, then the bags
     size_t top_ld = 0;                     // of the top MLP's input
     size_t row_block = 0, front_rows = 0;  // rows from lookup to top at a time; from lookup to interaction
-    const bag_kernel *bag = nullptr;
     const interact_kernel *interact = nullptr;
     const cross_kernel *cross_step = nullptr;
     const activation_kernel *sigmoid = nullptr;
@@ -51,6 +50,7 @@ ss1_status load(ss1_context &context, const model_directory &from, dlrm_model &o
 std::vector<tensor_slot> input_slots(const dlrm_model &model);
 std::vector<tensor_slot> output_slots(const dlrm_model &model);
 size_t table_bytes(const dlrm_model &model) noexcept;  // weights that are not in layers
+size_t table_parameters(const dlrm_model &model) noexcept;
 
 ss1_status resolve_bounds(const dlrm_model &model, session_bounds &bounds) noexcept;
 dlrm_activations carve(const ss1_context &context, const dlrm_model &model, const session_bounds &bounds,

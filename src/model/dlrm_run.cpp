@@ -109,11 +109,12 @@ struct request {
     bag_batch items, user;
 };
 
-bag_batch make_bags(std::span<const embedding_table> tables, const ss1_tensor &ids, const ss1_tensor &starts, size_t d,
-                    const char *prefix) noexcept {
+bag_batch make_bags(std::span<const embedding_table> tables, const ss1_tensor &ids, const ss1_tensor &starts,
+                    const ss1_tensor *factors, size_t d, const char *prefix) noexcept {
     return {tables,
             static_cast<const int64_t *>(ids.data),
             static_cast<const int64_t *>(starts.data),
+            factors ? static_cast<const float *>(factors->data) : nullptr,
             static_cast<size_t>(ids.shape[0]),
             static_cast<size_t>(starts.shape[1]),
             d,
@@ -126,9 +127,10 @@ request make_request(const dlrm_model &model, const tensor_list<const ss1_tensor
     r.batch = batch;
     r.dense = static_cast<const float *>(inputs[dense_x]->data);
     r.dense_once = static_cast<size_t>(inputs[dense_x]->shape[0]) != batch;
-    r.items = make_bags(model.item_tables, *inputs[indices], *inputs[offsets], d, "");
-    if (model.user_tables.empty()) return r;
-    r.user = make_bags(model.user_tables, *inputs[user_indices], *inputs[user_offsets], d, "user_");
+    r.items = make_bags(model.tables.items, *inputs[indices], *inputs[offsets], inputs[weights], d, "");
+    if (model.tables.users.empty()) return r;
+    r.user =
+        make_bags(model.tables.users, *inputs[user_indices], *inputs[user_offsets], inputs[user_weights], d, "user_");
     r.user_once = r.user.batch != batch;
     return r;
 }
@@ -165,8 +167,8 @@ ss1_status run_tower(worker &w, const ss1_tower &tower, size_t m, const float *x
 // The bags of rows [b0, b1) go behind the bottom MLP's output.
 bool look_up(const worker &w, const bag_batch &bags, size_t b0, size_t b1, float *vectors) {
     float *y = vectors + w.model.config.embedding_dim;
-    return w.alone ? sum_bags_here(*w.model.bag, bags, b0, b1, y, w.model.vectors_ld)
-                   : sum_bags(w.context, *w.model.bag, bags, b0, b1, y, w.model.vectors_ld);
+    return w.alone ? sum_bags_here(bags, b0, b1, y, w.model.vectors_ld)
+                   : sum_bags(w.context, bags, b0, b1, y, w.model.vectors_ld);
 }
 
 // What is in the vectors of all rows, and stays there.

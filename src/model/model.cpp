@@ -92,7 +92,7 @@ void model_describe(const ss1_model &model, ss1_model_info &info) noexcept {
     info.n_outputs = model.outputs.size();
     info.n_layers = layers.size();
     info.weight_bytes = tables;
-    info.parameters = tables / sizeof(float);
+    info.parameters = std::visit([](const auto &graph) { return table_parameters(graph); }, model.graph);
     for (const named_layer &l : layers) {
         info.weight_bytes += l.layer->info.weight_bytes;
         info.parameters += l.layer->desc.N * (l.layer->info.stored_columns + l.has_bias);

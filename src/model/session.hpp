@@ -48,8 +48,8 @@ struct tensor_slot {
 tensor_slot make_slot(const char *name, ss1_dtype dtype, std::initializer_list<size_t> shape, bool required);
 inline constexpr size_t varies = SIZE_MAX;
 
-// The given tensors in the order of the slots, NULL where none was given. No family has more than five of a kind.
-inline constexpr size_t max_slots = 5;
+// The given tensors in the order of the slots, NULL where none was given. No family has more than seven of a kind.
+inline constexpr size_t max_slots = 7;
 template <class T>
 using tensor_list = std::array<T *, max_slots>;
 

@@ -6,58 +6,33 @@
 namespace ss1 {
 namespace {
 
-// Bags of one task's step: small enough that many tables of unlike bag lengths spread evenly over the tasks.
-constexpr size_t block = 64;
-
 // One past the last index of bag i, counted over all tables.
 int64_t bag_end(const bag_batch &bags, size_t i) noexcept {
     return i + 1 < bags.tables.size() * bags.batch ? bags.offsets[i + 1] : static_cast<int64_t>(bags.total);
 }
 
-bool is_row(int64_t index, const embedding_table &table) noexcept {
-    return static_cast<uint64_t>(index) < table.rows;
+// Bags of one task's step: where tasks share the tables, small enough that many tables of unlike bag lengths spread
+// evenly over them, and so many rows that it hardly matters that a step starts with rows nobody asked for ahead.
+size_t bags_of_block(const bag_batch &bags, size_t rows, size_t tasks) noexcept {
+    constexpr size_t rows_of_block = 1024;
+    const size_t rows_of_bag = bags.total / (bags.tables.size() * bags.batch) + 1;
+    return tasks == 1 ? rows : std::min({rows, rows_of_block / rows_of_bag + 16, bags.tables.size() * rows / tasks});
 }
 
-// Offsets and indices of the bags [b0, b1) of table t. That the offsets ascend within [0, total] over all bags follows
-// from every bag alone.
-bool is_valid(const bag_batch &bags, size_t t, size_t b0, size_t b1) noexcept {
-    const int64_t *offsets = bags.offsets + t * bags.batch;
-    for (size_t b = b0; b < b1; ++b) {
-        const int64_t end = bag_end(bags, t * bags.batch + b);
-        if (offsets[b] < 0 || end < offsets[b] || end > static_cast<int64_t>(bags.total)) return false;
-    }
-    bool valid = true;
-    const int64_t end = bag_end(bags, t * bags.batch + b1 - 1);
-    for (int64_t p = offsets[b0]; p < end; ++p) valid &= is_row(bags.indices[p], bags.tables[t]);
-    return valid;
-}
-
-// The kernel wants the end of the last bag behind its begin: true for all but the very last bag, which runs alone.
-void sum_block(const bag_kernel &kernel, const bag_batch &bags, size_t t, size_t b0, size_t b1, float *y,
-               size_t ldy) noexcept {
-    const bool has_last = t + 1 == bags.tables.size() && b1 == bags.batch;
-    bag_args args;
-    args.table = bags.tables[t].weights.as<float>();
+// Bags [b0, b1) of table t; false where one is bad.
+bool sum_block(const bag_batch &bags, size_t t, size_t b0, size_t b1, float *y, size_t ldy) noexcept {
+    const embedding_table &table = bags.tables[t];
+    bag_args args = table.args;
     args.indices = bags.indices;
+    args.weights = bags.weights;
     args.offsets = bags.offsets + t * bags.batch + b0;
-    args.y = y + bags.tables[t].number * bags.d;
-    args.batch = b1 - b0 - has_last;
-    args.d = bags.d;
+    args.end = bag_end(bags, t * bags.batch + b1 - 1);
+    args.y = y + table.number * bags.d;
+    args.batch = b1 - b0;
     args.ldy = ldy;
-    if (args.batch) kernel.run(args);
-    if (!has_last) return;
-    const int64_t ends[2] = {args.offsets[args.batch], static_cast<int64_t>(bags.total)};
-    args.y += args.batch * ldy;
-    args.offsets = ends;
-    args.batch = 1;
-    kernel.run(args);
-}
-
-bool sum_checked(const bag_kernel &kernel, const bag_batch &bags, size_t t, size_t b0, size_t b1, float *y,
-                 size_t ldy) noexcept {
-    if (!is_valid(bags, t, b0, b1)) return false;
-    sum_block(kernel, bags, t, b0, b1, y, ldy);
-    return true;
+    args.checked = bags.checked;
+    if (bags.checked && (args.end < 0 || args.end > static_cast<int64_t>(bags.total))) return false;
+    return table.kernel->run(args);
 }
 
 }  // namespace
@@ -80,34 +55,32 @@ ss1_status find_bad_bag(const bag_batch &bags) {
     for (size_t i = 0; i < n; ++i) {
         const embedding_table &table = bags.tables[i / batch];
         for (int64_t p = bags.offsets[i]; p < bag_end(bags, i); ++p)
-            SS1_CHECK(is_row(bags.indices[p], table), SS1_ERROR_INVALID_ARGUMENT,
+            SS1_CHECK(static_cast<uint64_t>(bags.indices[p]) < table.args.rows, SS1_ERROR_INVALID_ARGUMENT,
                       "%sindices[%lld]=%lld is not a row of table %zu '%s' (row %zu of the batch), which has %zu rows",
                       bags.prefix, static_cast<long long>(p), static_cast<long long>(bags.indices[p]), table.number,
-                      table.name.c_str(), i % batch, table.rows);
+                      table.name.c_str(), i % batch, table.args.rows);
     }
     return fail(SS1_ERROR_INVALID_ARGUMENT, "%soffsets or indices were changed during the run", bags.prefix);
 }
 
-bool sum_bags_here(const bag_kernel &kernel, const bag_batch &bags, size_t b0, size_t b1, float *y,
-                   size_t ldy) noexcept {
+bool sum_bags_here(const bag_batch &bags, size_t b0, size_t b1, float *y, size_t ldy) noexcept {
     bool valid = bags.offsets[0] == 0;
-    for (size_t t = 0; t < bags.tables.size(); ++t)
-        for (size_t b = b0; b < b1; b += block)
-            valid &= sum_checked(kernel, bags, t, b, std::min(b1, b + block), y + (b - b0) * ldy, ldy);
+    for (size_t t = 0; t < bags.tables.size(); ++t) valid &= sum_block(bags, t, b0, b1, y, ldy);
     return valid;
 }
 
-bool sum_bags(const ss1_context &context, const bag_kernel &kernel, const bag_batch &bags, size_t b0, size_t b1,
-              float *y, size_t ldy) {
-    const size_t blocks = (b1 - b0 + block - 1) / block, n = bags.tables.size() * blocks;
-    const double share = static_cast<double>(b1 - b0) / static_cast<double>(bags.batch);
-    const size_t tasks = task_count(context, n, share * static_cast<double>(bags.total) * static_cast<double>(bags.d));
+bool sum_bags(const ss1_context &context, const bag_batch &bags, size_t b0, size_t b1, float *y, size_t ldy) {
+    const size_t rows = b1 - b0;
+    const double share = static_cast<double>(rows) / static_cast<double>(bags.batch);
+    const double floats = share * static_cast<double>(bags.total) * static_cast<double>(bags.d);
+    const size_t tasks = task_count(context, bags.tables.size() * rows, floats);
+    const size_t step = bags_of_block(bags, rows, tasks);
+    const size_t blocks = (rows + step - 1) / step, n = bags.tables.size() * blocks;
     std::atomic<bool> valid{bags.offsets[0] == 0};
     parallel(context, tasks, [&](size_t task) {
         for (size_t i = task; i < n; i += tasks) {
-            const size_t t = i / blocks, b = b0 + i % blocks * block, end = std::min(b1, b + block);
-            if (!sum_checked(kernel, bags, t, b, end, y + (b - b0) * ldy, ldy))
-                valid.store(false, std::memory_order_relaxed);
+            const size_t t = i / blocks, b = b0 + i % blocks * step, end = std::min(b1, b + step);
+            if (!sum_block(bags, t, b, end, y + (b - b0) * ldy, ldy)) valid.store(false, std::memory_order_relaxed);
         }
     });
     return valid.load(std::memory_order_relaxed);

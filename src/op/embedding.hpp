@@ -9,29 +9,32 @@
 
 namespace ss1 {
 
+// What the kernel needs to know of a table is set once, in `args`: rows, format, pooling.
 struct embedding_table {
     std::string name;
     size_t number = 0;  // among all tables of the model
-    size_t rows = 0;
-    buffer weights;  // [rows, d]
+    const bag_kernel *kernel = nullptr;
+    bag_args args{};
+    buffer memory;  // of the rows, unless they lie in a mapped file or a shared array
 };
 
-// Bag (t, b) is indices[offsets[t*batch + b] .. the next offset), the last one ends at `total`.
+// Bag (t, b) is indices[offsets[t*batch + b] .. the next offset), the last one ends at `total`. weights[p] belongs to
+// indices[p]; NULL: all 1.
 struct bag_batch {
     std::span<const embedding_table> tables;
     const int64_t *indices, *offsets;
+    const float *weights;
     size_t total, batch, d;
-    const char *prefix;  // of "indices" and "offsets" in messages
+    const char *prefix;   // of "indices" and "offsets" in messages
+    bool checked = true;  // false: the caller knows that all offsets and indices are right
 };
 
-// Sums the bags of rows [b0, b1): that of table t and row b goes to y[(b - b0)*ldy + tables[t].number*d .. + d). No
-// table is read by an index that is not checked: each block of bags is checked, then summed while its indices are in
-// the cache. @return false if an offset or an index is bad, y is then undefined and find_bad_bag() says which.
-bool sum_bags(const ss1_context &context, const bag_kernel &kernel, const bag_batch &bags, size_t b0, size_t b1,
-              float *y, size_t ldy);
+// Sums the bags of rows [b0, b1), or their means: that of table t and row b goes to
+// y[(b - b0)*ldy + tables[t].number*d .. + d). No table is read by an index that is not checked. @return false if an
+// offset or an index is bad, y is then undefined and find_bad_bag() says which.
+bool sum_bags(const ss1_context &context, const bag_batch &bags, size_t b0, size_t b1, float *y, size_t ldy);
 // The same on the calling thread.
-bool sum_bags_here(const bag_kernel &kernel, const bag_batch &bags, size_t b0, size_t b1, float *y,
-                   size_t ldy) noexcept;
+bool sum_bags_here(const bag_batch &bags, size_t b0, size_t b1, float *y, size_t ldy) noexcept;
 
 // SS1_ERROR_INVALID_ARGUMENT naming the first bad offset or, if there is none, the first bad index of all rows: the
 // message does not depend on how they were cut.

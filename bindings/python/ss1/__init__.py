@@ -22,12 +22,15 @@ import numpy
 from . import _capi
 from ._capi import lib as _lib
 
-__all__ = ["Context", "Error", "Layer", "Model", "Session", "Status", "expand", "project", "version"]
+__all__ = ["Bags", "Context", "Error", "Layer", "Model", "Session", "Status", "expand", "project", "version"]
 
 _SCHEMES = {None: 0, "reference": 1, "mixed": 2}
 _ACTIVATIONS = {None: 0, "none": 0, "relu": 1, "gelu": 2, "gelu_tanh": 3, "tanh": 4, "sigmoid": 5, "silu": 6}
 _LOG_LEVELS = {None: 0, "error": 1, "warning": 2, "info": 3, "debug": 4}
 _WEIGHT_DTYPES = {None: 0, "f32": 1, "bf16": 2, "i8": 4}
+_TABLE_DTYPES = {"f32": 1, "bf16": 2, "f16": 3, "int8": 4, "int4": 5}
+_TABLE_ARRAYS = {"f32": numpy.float32, "bf16": numpy.uint16, "f16": numpy.float16, "int8": numpy.uint8, "int4": numpy.uint8}
+_POOLINGS = {"sum": 0, "mean": 1}
 _NAMES = {"scheme": _SCHEMES, "activation": _ACTIVATIONS, "weight_dtype": _WEIGHT_DTYPES}
 _DTYPES = {1: numpy.dtype(numpy.float32), 7: numpy.dtype(numpy.int64)}  # those that models take and give
 _DTYPE_NUMBERS = {dtype: number for number, dtype in _DTYPES.items()}
@@ -66,9 +69,13 @@ def _check(status):
         raise Error(status, _lib.ss1_last_error().decode())
 
 
+def _refuse(message):
+    raise Error(Status.INVALID_ARGUMENT, message)
+
+
 def _require(holds, message):
     if not holds:
-        raise Error(Status.INVALID_ARGUMENT, message)
+        _refuse(message)
 
 
 def _unsigned(name, value, bits=32):
@@ -88,11 +95,14 @@ def _key(names, number):
 
 
 def _array(name, array, dtype, rank=None):
-    dtype = numpy.dtype(dtype)
-    _require(isinstance(array, numpy.ndarray), f"{name}: must be a numpy array, not {type(array).__name__}")
-    _require(array.dtype == dtype,
-             f"{name}: has type {array.dtype}, must be {dtype}; convert it with {name}.astype({dtype.name!r})")
-    _require(rank is None or array.ndim == rank, f"{name}: has {array.ndim} dimensions, must have {rank}")
+    # Every array of every call comes by here, and numpy takes some 10 us to print a dtype: messages only where needed.
+    if not isinstance(array, numpy.ndarray):
+        _refuse(f"{name}: must be a numpy array, not {type(array).__name__}")
+    if array.dtype != dtype:
+        dtype = numpy.dtype(dtype)
+        _refuse(f"{name}: has type {array.dtype}, must be {dtype}; convert it with {name}.astype({dtype.name!r})")
+    if rank is not None and array.ndim != rank:
+        _refuse(f"{name}: has {array.ndim} dimensions, must have {rank}")
     return array
 
 
@@ -293,6 +303,49 @@ def expand(z, K, *, c, scheme=None, seed=0, block_k=0, block_n=0, step=0):
     return weight
 
 
+class Bags(_Handle):
+    """Embedding bags: sums (or means) of rows of tables of one width d.
+
+        bags = ss1.Bags(context, 64, {"user": users, "item": items})    # float32 [rows, 64] each
+        y = bags(indices, offsets)      # [B, 2 * 64]; indices int64 [total], offsets int64 [2, B], as a DLRM takes them
+
+    dtype says how rows are held: "f32" float32, "f16" float16, "bf16" uint16 (the bits) [rows, d]; "int8" uint8
+    [rows, d + 8], "int4" uint8 [rows, ceil(d/2) + 4], as torch.ops.quantized.embedding_bag_byte_prepack and
+    _4bit_prepack make them. Tables are not copied.
+    """
+
+    def __init__(self, context, d, tables, dtype="f32", pooling="sum"):
+        self._context, self._tables, self.d = context, dict(tables), _unsigned("d", d, 64)
+        number = _name_of("dtype", dtype, _TABLE_DTYPES)
+        columns = {"int8": d + 8, "int4": (d + 1) // 2 + 4}.get(dtype, d)
+        described = (_capi.Table * max(len(self._tables), 1))()
+        for entry, (name, table) in zip(described, self._tables.items()):
+            _array(name, table, _TABLE_ARRAYS[dtype], 2)
+            _require(table.shape[1] == columns, f"{name}: has {table.shape[1]} columns, must have {columns}")
+            entry.name, entry.dtype, entry.pooling = name.encode(), number, _name_of("pooling", pooling, _POOLINGS)
+            entry.rows, entry.data = len(table), _contiguous(name, table)
+        handle = ctypes.c_void_p()
+        _check(_lib.ss1_bags_create(context._pointer, self.d, described, len(self._tables), handle))
+        self._own(handle, _lib.ss1_bags_destroy)
+
+    def __call__(self, indices, offsets, weights=None, out=None):
+        """y [B, tables * d]; weights float32 [total] are factors of the rows. Written to `out` if that is given."""
+        total = len(_array("indices", indices, numpy.int64, 1))
+        batch = _array("offsets", offsets, numpy.int64, 2).shape[1]
+        _require(len(offsets) == len(self._tables), f"offsets: has {len(offsets)} rows, must have {len(self._tables)}")
+        if weights is not None:
+            _require(len(_array("weights", weights, numpy.float32, 1)) == total,
+                     f"weights: has {len(weights)} elements, must have {total}")
+        columns = len(self._tables) * self.d
+        if out is None:
+            out = numpy.empty((batch, columns), numpy.float32)
+        y, ldy = _matrix("out", out, (batch, columns), written=True)
+        _check(_lib.ss1_bags_run(self._pointer, _capi.BagsArgs(
+            batch=batch, total=total, indices=_contiguous("indices", indices), offsets=_contiguous("offsets", offsets),
+            weights=None if weights is None else _contiguous("weights", weights), y=y, ldy=ldy)))
+        return out
+
+
 class Model(_Handle):
     """A model directory (DLRM or BERT), loaded once and shared by any number of sessions and threads.
 
@@ -301,12 +354,14 @@ class Model(_Handle):
 
     inputs and outputs are {name: (dtype, shape)} with -1 where a size varies. random_weights=True needs config.json only.
     weight_dtype "f32", "bf16" or "i8" holds every linear layer's weights so; None: as config.json says.
+    map_tables=True leaves a DLRM's embedding tables in their files, which must then stay as they are.
     """
 
-    def __init__(self, context, directory, random_weights=False, seed=0, weight_dtype=None):
+    def __init__(self, context, directory, random_weights=False, seed=0, weight_dtype=None, map_tables=False):
         self._context = context
         options = _capi.ModelOptions(random_weights=bool(random_weights), seed=_unsigned("seed", seed, 64),
-                                     weight_dtype=_name_of("weight_dtype", weight_dtype, _WEIGHT_DTYPES))
+                                     weight_dtype=_name_of("weight_dtype", weight_dtype, _WEIGHT_DTYPES),
+                                     map_tables=bool(map_tables))
         handle = ctypes.c_void_p()
         _check(_lib.ss1_model_load(context._pointer, os.fsencode(directory), options, handle))
         self._own(handle, _lib.ss1_model_destroy)

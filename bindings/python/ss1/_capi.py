@@ -67,8 +67,18 @@ class LayerInfo(Struct):
         super().__init__(desc=LinearDesc())
 
 
+class Table(ctypes.Structure):
+    _fields_ = [("name", c_char_p), ("dtype", c_int), ("pooling", c_int), ("rows", c_size_t), ("data", c_void_p)]
+
+
+class BagsArgs(Struct):
+    _fields_ = [("struct_size", c_uint32), ("unchecked", c_uint32), ("batch", c_size_t), ("total", c_size_t),
+                ("indices", c_void_p), ("offsets", c_void_p), ("weights", c_void_p), ("y", c_void_p), ("ldy", c_size_t)]
+
+
 class ModelOptions(Struct):
-    _fields_ = [("struct_size", c_uint32), ("random_weights", c_uint32), ("seed", c_uint64), ("weight_dtype", c_int)]
+    _fields_ = [("struct_size", c_uint32), ("random_weights", c_uint32), ("seed", c_uint64), ("weight_dtype", c_int),
+                ("map_tables", c_uint32)]
 
 
 class Tensor(ctypes.Structure):
@@ -104,6 +114,8 @@ for _name, _arguments in {
         "ss1_layer_create": [c_void_p, POINTER(LinearDesc), POINTER(LinearWeights), POINTER(c_void_p)],
         "ss1_layer_run": [c_void_p, POINTER(LinearArgs)],
         "ss1_layer_describe": [c_void_p, POINTER(LayerInfo)],
+        "ss1_bags_create": [c_void_p, c_size_t, POINTER(Table), c_size_t, POINTER(c_void_p)],
+        "ss1_bags_run": [c_void_p, POINTER(BagsArgs)],
         "ss1_model_load": [c_void_p, c_char_p, POINTER(ModelOptions), POINTER(c_void_p)],
         "ss1_model_input": [c_void_p, c_size_t, POINTER(Tensor)],
         "ss1_model_output": [c_void_p, c_size_t, POINTER(Tensor)],
@@ -116,7 +128,7 @@ for _name, _arguments in {
     getattr(lib, _name).argtypes = _arguments
     getattr(lib, _name).restype = c_int
 
-for _name in ("ss1_context_destroy", "ss1_layer_destroy", "ss1_model_destroy", "ss1_session_destroy"):
+for _name in ("ss1_context_destroy", "ss1_layer_destroy", "ss1_bags_destroy", "ss1_model_destroy", "ss1_session_destroy"):
     getattr(lib, _name).argtypes = [POINTER(c_void_p)]
     getattr(lib, _name).restype = None
 

@@ -188,6 +188,42 @@ class Layer(TestCase):
         run_threads(lambda i: [numpy.testing.assert_array_equal(layer(inputs[i]), want[i]) for _ in range(20)], 4)
 
 
+class Bags(TestCase):
+    def test_sums_and_means_of_weighted_rows(self):
+        tables = {"a": uniform(7, 24), "b": uniform(5, 24, seed=1)}
+        indices = numpy.array([0, 6, 3, 4, 4, 1], numpy.int64)
+        offsets = numpy.array([[0, 2], [3, 3]], numpy.int64)
+        weights = uniform(6, seed=2)
+        parts = [[("a", 0, 2), ("a", 2, 3)], [("b", 3, 3), ("b", 3, 6)]]
+        for pooling in "sum", "mean":
+            for factors in None, weights:
+                y = ss1.Bags(self.context, 24, tables, pooling=pooling)(indices, offsets, factors)
+                for t in range(2):
+                    for b in range(2):
+                        name, begin, end = parts[t][b]
+                        rows = tables[name][indices[begin:end]] * (1 if factors is None else factors[begin:end, None])
+                        wanted = rows.sum(0) / (max(end - begin, 1) if pooling == "mean" else 1)
+                        numpy.testing.assert_allclose(y[b, 24 * t:24 * t + 24], wanted, rtol=1e-5, atol=1e-6)
+
+    def test_other_formats(self):
+        table, offsets = uniform(6, 16), numpy.zeros((1, 1), numpy.int64)
+        row = numpy.concatenate([numpy.arange(16, dtype=numpy.uint8), numpy.array([0.5, -1], numpy.float32).view(numpy.uint8)])
+        y = ss1.Bags(self.context, 16, {"t": table.astype(numpy.float16)}, "f16")(numpy.array([5, 2]), offsets)
+        numpy.testing.assert_allclose(y[0], table[5] + table[2], atol=2e-3)
+        y = ss1.Bags(self.context, 16, {"t": row[None]}, "int8")(numpy.array([0]), offsets)
+        numpy.testing.assert_array_equal(y[0], numpy.arange(16) * 0.5 - 1)
+
+    def test_errors_name_the_table_the_position_and_the_value(self):
+        offsets = numpy.zeros((1, 1), numpy.int64)
+        bags = ss1.Bags(self.context, 8, {"user": uniform(3, 8)})
+        self.refused(r"indices\[1\]=3 is not a row of table 0 'user'", bags, numpy.array([0, 3]), offsets)
+        self.refused("weights: has 2 elements, must have 1", bags, numpy.array([0]), offsets, uniform(2))
+        self.refused("offsets: has 0 rows, must have 1", bags, numpy.array([0]), offsets[:0])
+        self.refused("user: has 9 columns, must have 8", ss1.Bags, self.context, 8, {"user": uniform(3, 9)})
+        self.refused("dtype='int2' is none of", ss1.Bags, self.context, 8, {"user": uniform(3, 8)}, "int2")
+        self.refused("n=0", ss1.Bags, self.context, 8, {})
+
+
 class Projection(TestCase):
     def test_of_an_expanded_weight_is_exact(self):
         for mapping in MAPPINGS:
@@ -256,7 +292,7 @@ class Models(TestCase):
     def test_description(self):
         with ss1.Model(self.context, DATA / "dlrm_ss1") as model:
             self.assertEqual(model.inputs, {"dense_x": (numpy.float32, (-1, 5)), "indices": (numpy.int64, (-1,)),
-                                            "offsets": (numpy.int64, (6, -1))})
+                                            "offsets": (numpy.int64, (6, -1)), "weights": (numpy.float32, (-1,))})
             self.assertEqual(model.outputs, {name: (numpy.float32, (-1,)) for name in ("probability", "logits")})
             self.assertEqual([(layer["name"], layer["layer"]["desc"]["c"]) for layer in model.layers],
                              [("bot_l.0", 1), ("bot_l.2", 2), ("top_l.0", 2), ("top_l.2", 2), ("top_l.4", 1)])

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+// Embedding bags through Highway: the sums in registers. Rows lie anywhere in memory, so the lines of coming ones are
+// asked for some indices ahead, across bags; that is where an index is checked, too.
+#include "hwy/targets.hpp"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "hwy/bag_hwy.cpp"
+#include "hwy/cache_control.h"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#include "hwy/lanes-inl.h"
+#include "kernels.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace ss1 {
+namespace HWY_NAMESPACE {
+
+using bytes = hn::Rebind<uint8_t, floats>;  // as many values of 8 bits
+using ints = hn::RebindToSigned<floats>;
+
+// `lanes` bytes as integers; `partial`: only `count` of them are read, if that is less.
+template <bool partial>
+HWY_INLINE hn::Vec<ints> read_bytes(const uint8_t *q, size_t count) {
+    if (!partial || count >= lanes) return hn::PromoteTo(ints(), hn::LoadU(bytes(), q));
+#if HWY_TARGET == HWY_AVX3
+    return hn::PromoteTo(ints(), hn::MaskedLoad(hn::FirstN(bytes(), count), bytes(), q));
+#else
+    HWY_ALIGN uint8_t copy[lanes] = {};
+    for (size_t i = 0; i < count; i++) copy[i] = q[i];
+    return hn::PromoteTo(ints(), hn::Load(bytes(), copy));
+#endif
+}
+
+template <class T>
+HWY_INLINE T load_scalar(const uint8_t *p) {
+    T value;
+    __builtin_memcpy(&value, p, sizeof value);
+    return value;
+}
+
+template <class T, bool partial>
+HWY_INLINE auto load_values(const uint8_t *at, size_t count) {
+    const T *p = reinterpret_cast<const T *>(at);
+    if constexpr (partial) {
+        return load_at(p, 0, count);
+    } else {
+        return hn::LoadU(hn::Rebind<T, floats>(), p);
+    }
+}
+
+// Formats: a step reads the columns of `vectors` vectors; column j starts offset(j) bytes into the row. A quantised row
+// of n values has scale and bias.
+struct rows_f32 {
+    static constexpr row_format format = row_format::f32;
+    static constexpr size_t vectors = 1;
+    static constexpr size_t offset(size_t j) { return 4 * j; }
+    template <bool partial>
+    static HWY_INLINE void read(const uint8_t *at, size_t count, vec *out) {
+        out[0] = load_values<float, partial>(at, count);
+    }
+};
+struct rows_bf16 {
+    static constexpr row_format format = row_format::bf16;
+    static constexpr size_t vectors = 1;
+    static constexpr size_t offset(size_t j) { return 2 * j; }
+    template <bool partial>
+    static HWY_INLINE void read(const uint8_t *at, size_t count, vec *out) {
+        const auto wide = hn::PromoteTo(words(), load_values<uint16_t, partial>(at, count));
+        out[0] = hn::BitCast(d, hn::ShiftLeft<16>(wide));
+    }
+};
+struct rows_f16 {
+    static constexpr row_format format = row_format::f16;
+    static constexpr size_t vectors = 1;
+    static constexpr size_t offset(size_t j) { return 2 * j; }
+    template <bool partial>
+    static HWY_INLINE void read(const uint8_t *at, size_t count, vec *out) {
+        out[0] = from_f16(load_values<uint16_t, partial>(at, count));
+    }
+};
+struct rows_int8 {
+    static constexpr row_format format = row_format::int8;
+    static constexpr size_t vectors = 1;
+    static constexpr size_t offset(size_t j) { return j; }
+    static HWY_INLINE vec scale(const uint8_t *row, size_t n) { return hn::Set(d, load_scalar<float>(row + n)); }
+    static HWY_INLINE vec bias(const uint8_t *row, size_t n) { return hn::Set(d, load_scalar<float>(row + n + 4)); }
+    template <bool partial>
+    static HWY_INLINE void read(const uint8_t *at, size_t count, vec *out) {
+        out[0] = hn::ConvertTo(d, read_bytes<partial>(at, count));
+    }
+};
+// The low halves of a step's bytes are its even columns, the high ones the odd columns: interleaved when stored.
+struct rows_int4 {
+    static constexpr row_format format = row_format::int4;
+    static constexpr size_t vectors = 2;
+    static constexpr size_t offset(size_t j) { return j / 2; }
+    static HWY_INLINE vec f16(const uint8_t *p) { return from_f16(hn::Set(halves(), load_scalar<uint16_t>(p))); }
+    static HWY_INLINE vec scale(const uint8_t *row, size_t n) { return f16(row + (n + 1) / 2); }
+    static HWY_INLINE vec bias(const uint8_t *row, size_t n) { return f16(row + (n + 1) / 2 + 2); }
+    template <bool partial>
+    static HWY_INLINE void read(const uint8_t *at, size_t count, vec *out) {
+        const auto both = read_bytes<partial>(at, (count + 1) / 2);
+        out[0] = hn::ConvertTo(d, hn::And(both, hn::Set(ints(), 15)));
+        out[1] = hn::ConvertTo(d, hn::ShiftRight<4>(both));
+    }
+};
+template <class Rows>
+constexpr bool is_quantised = Rows::format == row_format::int8 || Rows::format == row_format::int4;
+template <class Rows>
+constexpr size_t step_columns = Rows::vectors *lanes;
+
+template <class Rows>
+HWY_INLINE void store_step(const vec *sum, float *y, size_t j, size_t n) {
+    if constexpr (Rows::vectors == 1) {
+        store_at(sum[0], y, j, n);
+    } else if (HWY_LIKELY(j + 2 * lanes <= n)) {
+        hn::StoreInterleaved2(sum[0], sum[1], d, y + j);
+    } else {
+        HWY_ALIGN float copy[2 * lanes];
+        hn::StoreInterleaved2(sum[0], sum[1], d, copy);
+        for (size_t i = 0; j + i < n; i++) y[j + i] = copy[i];
+    }
+}
+
+// What is asked for ahead: 8 KiB, 16 rows of short ones. Anything from 8 to 64 rows gave the same within noise (rows of
+// 72 to 512 bytes from memory, 4 GB/s on a shared Xeon).
+struct look_ahead {
+    const uint8_t *table;
+    size_t row;  // bytes
+    int64_t distance;
+    float one = 1.0f;
+    const float *weight;
+    size_t weight_step;
+
+    explicit look_ahead(const bag_args &args, row_format format)
+        : table(static_cast<const uint8_t *>(args.table)),
+          row(row_bytes(format, args.d)),
+          distance(row <= 512   ? 16
+                   : row < 2048 ? static_cast<int64_t>(8192 / row)
+                                : 4),
+          weight(args.weights ? args.weights : &one),
+          weight_step(args.weights ? 1 : 0) {}
+    look_ahead(const look_ahead &) = delete;
+
+    // Asks for the row of index p; false if it is none.
+    template <bool checked>
+    HWY_INLINE bool ask(const bag_args &args, int64_t p) const {
+        constexpr size_t line = 64;
+        const auto x = static_cast<uint64_t>(args.indices[p]);
+        if (checked && HWY_UNLIKELY(x >= args.rows)) return false;
+        const uint8_t *first = table + x * row, *end = first + row;
+        first -= reinterpret_cast<uintptr_t>(first) % line;
+        for (; first < end; first += line) hwy::Prefetch(first);
+        return true;
+    }
+};
+
+// Columns [j, j + steps * step_columns) of one bag. Coming rows are asked for with the first ones.
+template <class Rows, size_t steps, bool partial, bool checked>
+HWY_INLINE bool sum_columns(const bag_args &args, const look_ahead &ahead, size_t b, int64_t begin, int64_t end,
+                            size_t j) {
+    static_assert(!partial || steps == 1);
+    constexpr size_t vectors = steps * Rows::vectors;
+    const size_t left = args.d - j;
+    vec sum[vectors], biases = hn::Zero(d);
+#pragma GCC unroll 16
+    for (size_t v = 0; v < vectors; v++) sum[v] = hn::Zero(d);
+    for (int64_t p = begin; p < end; p++) {
+        if (j == 0 && p + ahead.distance < args.end && !ahead.ask<checked>(args, p + ahead.distance)) return false;
+        const uint8_t *row = ahead.table + static_cast<uint64_t>(args.indices[p]) * ahead.row;
+        vec weight = hn::Set(d, ahead.weight[static_cast<size_t>(p) * ahead.weight_step]);
+        if constexpr (is_quantised<Rows>) {
+            biases = hn::MulAdd(weight, Rows::bias(row, args.d), biases);
+            weight = hn::Mul(weight, Rows::scale(row, args.d));
+        }
+        const uint8_t *at = row + Rows::offset(j);
+#pragma GCC unroll 16
+        for (size_t s = 0; s < steps; s++) {
+            vec values[Rows::vectors];
+            Rows::template read<partial>(at + Rows::offset(s * step_columns<Rows>), left, values);
+            for (size_t v = 0; v < Rows::vectors; v++)
+                sum[s * Rows::vectors + v] = hn::MulAdd(values[v], weight, sum[s * Rows::vectors + v]);
+        }
+    }
+    const vec count = hn::Set(d, args.mean && begin < end ? static_cast<float>(end - begin) : 1.0f);
+#pragma GCC unroll 16
+    for (size_t v = 0; v < vectors; v++) {
+        if (is_quantised<Rows>) sum[v] = hn::Add(sum[v], biases);
+        if (args.mean) sum[v] = hn::Div(sum[v], count);
+    }
+#pragma GCC unroll 16
+    for (size_t s = 0; s < steps; s++)
+        store_step<Rows>(sum + s * Rows::vectors, args.y + b * args.ldy, j + s * step_columns<Rows>, args.d);
+    return true;
+}
+
+// All bags, `steps` steps at once; the columns behind them, if there are any, one by one.
+template <class Rows, size_t steps, bool checked>
+HWY_NOINLINE bool bags(const bag_args &args) {
+    const look_ahead ahead(args, Rows::format);
+    constexpr size_t width = steps * step_columns<Rows>;
+    const size_t together = args.d / width * width;
+    int64_t begin = args.offsets[0];
+    if (checked && (begin < 0 || begin > args.end)) return false;
+    for (int64_t p = begin; p < args.end && p < begin + ahead.distance; p++)
+        if (!ahead.ask<checked>(args, p)) return false;
+    for (size_t b = 0; b < args.batch; b++) {
+        const int64_t end = b + 1 < args.batch ? args.offsets[b + 1] : args.end;
+        if (checked && (end < begin || end > args.end)) return false;
+        // Apart from the others, so that the compiler knows j = 0.
+        if (together && !sum_columns<Rows, steps, false, checked>(args, ahead, b, begin, end, 0)) return false;
+        for (size_t j = width; j < together; j += width)
+            sum_columns<Rows, steps, false, checked>(args, ahead, b, begin, end, j);
+        for (size_t j = together; j < args.d; j += step_columns<Rows>)
+            if (!sum_columns<Rows, 1, true, checked>(args, ahead, b, begin, end, j)) return false;
+        begin = end;
+    }
+    return true;
+}
+
+// The most steps whose sums fit the registers and that leave no columns over, else half as many as fit.
+template <class Rows, bool checked, size_t steps>
+HWY_INLINE bool choose_steps(const bag_args &args) {
+    if (args.d % (steps * step_columns<Rows>) == 0) return bags<Rows, steps, checked>(args);
+    if constexpr (steps > 1) return choose_steps<Rows, checked, steps / 2>(args);
+    return bags<Rows, 4, checked>(args);
+}
+
+template <class Rows>
+HWY_NOINLINE bool bag(const bag_args &args) {
+    constexpr size_t most = (HWY_TARGET == HWY_AVX3 ? 16 : 8) / Rows::vectors;
+    if (args.batch == 0) return true;
+    return args.checked ? choose_steps<Rows, true, most>(args) : choose_steps<Rows, false, most>(args);
+}
+
+}  // namespace HWY_NAMESPACE
+
+#if HWY_TARGET == HWY_AVX3
+bool bag_f32_hwy_avx512(const bag_args &args) noexcept {
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_f32>(args);
+}
+bool bag_bf16_hwy_avx512(const bag_args &args) noexcept {
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_bf16>(args);
+}
+bool bag_f16_hwy_avx512(const bag_args &args) noexcept {
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_f16>(args);
+}
+bool bag_int8_hwy_avx512(const bag_args &args) noexcept {
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_int8>(args);
+}
+bool bag_int4_hwy_avx512(const bag_args &args) noexcept {
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_int4>(args);
+}
+#elif HWY_TARGET == HWY_AVX2
+bool bag_f32_hwy_avx2(const bag_args &args) noexcept {
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_f32>(args);
+}
+bool bag_bf16_hwy_avx2(const bag_args &args) noexcept {
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_bf16>(args);
+}
+bool bag_f16_hwy_avx2(const bag_args &args) noexcept {
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_f16>(args);
+}
+bool bag_int8_hwy_avx2(const bag_args &args) noexcept {
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_int8>(args);
+}
+bool bag_int4_hwy_avx2(const bag_args &args) noexcept {
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_int4>(args);
+}
+#elif HWY_TARGET == HWY_SSE4
+bool bag_f32_hwy_sse4(const bag_args &args) noexcept {
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_f32>(args);
+}
+bool bag_bf16_hwy_sse4(const bag_args &args) noexcept {
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_bf16>(args);
+}
+bool bag_f16_hwy_sse4(const bag_args &args) noexcept {
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_f16>(args);
+}
+bool bag_int8_hwy_sse4(const bag_args &args) noexcept {
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_int8>(args);
+}
+bool bag_int4_hwy_sse4(const bag_args &args) noexcept {
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_int4>(args);
+}
+#elif HWY_TARGET == HWY_NEON
+bool bag_f32_hwy_neon(const bag_args &args) noexcept {
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_f32>(args);
+}
+bool bag_bf16_hwy_neon(const bag_args &args) noexcept {
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_bf16>(args);
+}
+bool bag_f16_hwy_neon(const bag_args &args) noexcept {
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_f16>(args);
+}
+bool bag_int8_hwy_neon(const bag_args &args) noexcept {
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_int8>(args);
+}
+bool bag_int4_hwy_neon(const bag_args &args) noexcept {
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_int4>(args);
+}
+#endif
+
+}  // namespace ss1
+HWY_AFTER_NAMESPACE();
