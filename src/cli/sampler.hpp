@@ -26,8 +26,8 @@ struct sampling {
     double most_seconds = 1e9;  // beyond which 5 samples are enough
 };
 
-// For calls as short as a small layer's. Weights of 1.2 MB, driven out of a 2 MB L2 by the contenders before, take five to
-// ten calls to settle there again: 15 us a call then, 50 until then.
+// For calls as short as a small layer's. Weights of 1.2 MB, driven out of a 2 MB L2 by the contenders before, take five
+// to ten calls to settle there again: 15 us a call then, 50 until then.
 constexpr sampling layer_sampling = {30, 0.2, 50e3, 0, 200e3, 10};
 
 // --repetitions and --min-time: the least `samples_of_each`, the least seconds `for_what`.
