@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Embedding tables of every format, from values to files to probabilities, against a reference in double.
 #include <catch2/catch.hpp>
+#include <cfenv>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -493,11 +494,30 @@ TEST_CASE("conversion writes tables in another dtype, and nothing else changes")
         CHECK(probabilities(out, input, nullptr, 1, false) == probabilities(wanted.stored, input, nullptr, 1, false));
         CHECK(read_file(out + "/model.safetensors").size() <=
               read_file(wanted.stored + "/model.safetensors").size() + 256);
+        std::fesetround(FE_UPWARD);
+        const ss1_status status =
+            ss1_model_convert(context.get(), pair.stored.c_str(), (out + "-upward").c_str(), &options);
+        const int rounding = std::fegetround();
+        std::fesetround(FE_TONEAREST);
+        CHECK((status == SS1_OK && rounding == FE_UPWARD));
+        CHECK(read_file(out + "-upward/model.safetensors") == read_file(out + "/model.safetensors"));
         if (format < row_format::int8) continue;
         CHECK(ss1_model_convert(context.get(), out.c_str(), (out + "-again").c_str(), &options) ==
               SS1_ERROR_INVALID_ARGUMENT);
         CHECK_THAT(ss1_last_error(), Contains(std::string("table 0 't0' is ") + table_dtype_name(format) + " already"));
     }
+    ss1_convert_options alone = SS1_CONVERT_OPTIONS_INIT;
+    alone.tables = SS1_TABLE_INT8;
+    const auto refused = [&](const char *words) {
+        CHECK(ss1_model_convert(context.get(), pair.stored.c_str(), (pair.folder / "no").c_str(), &alone) ==
+              SS1_ERROR_INVALID_ARGUMENT);
+        CHECK_THAT(ss1_last_error(), Contains(words));
+    };
+    alone.layers = "top_l.*";
+    refused("options.layers='top_l.*': neither desc.c nor desc.weight_dtype says what to do with them");
+    alone.layers = nullptr;
+    alone.desc.block_k = 16;
+    refused("options.desc.c=0 ties no layer");
     ss1_convert_options both = SS1_CONVERT_OPTIONS_INIT;
     both.tables = SS1_TABLE_INT8;
     both.desc.c = 2;
@@ -531,4 +551,7 @@ TEST_CASE("random weights make tables of every format, mapping them is refused")
         CHECK(ss1_model_load(context.get(), folder.path.c_str(), &options, &none) == SS1_ERROR_INVALID_ARGUMENT);
         CHECK_THAT(ss1_last_error(), Contains("random weights are in no file"));
     }
+    ss1_model_options options = SS1_MODEL_OPTIONS_INIT;  // of no meaning for a BERT
+    options.random_weights = options.map_tables = 1;
+    CHECK(load_model(context, SS1_TEST_DATA "/bert_one_token", options));
 }

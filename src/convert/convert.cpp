@@ -46,10 +46,12 @@ ss1_status check_options(const ss1_convert_options &options) {
               static_cast<int>(options.load.weight_dtype));
     SS1_CHECK(options.tables >= SS1_TABLE_DEFAULT && options.tables <= SS1_TABLE_INT4, SS1_ERROR_INVALID_ARGUMENT,
               "options.tables=%d is not a value of ss1_table_dtype", static_cast<int>(options.tables));
-    if (tables_alone(options)) return SS1_OK;
     const bool dtype_alone = options.from == SS1_CONVERT_FROM_DENSE && desc.weight_dtype != SS1_DTYPE_DEFAULT;
-    SS1_CHECK(ties(options) || dtype_alone, SS1_ERROR_INVALID_ARGUMENT,
+    SS1_CHECK(ties(options) || dtype_alone || tables_alone(options), SS1_ERROR_INVALID_ARGUMENT,
               "options.desc.c=%u: c must be given and at least 2, or weight_dtype be given", desc.c);
+    SS1_CHECK(!tables_alone(options) || !options.layers, SS1_ERROR_INVALID_ARGUMENT,
+              "options.layers='%.100s': neither desc.c nor desc.weight_dtype says what to do with them",
+              options.layers);
     if (!ties(options))
         SS1_CHECK(!desc.scheme && !desc.seed && !desc.block_k && !desc.block_n && !desc.step,
                   SS1_ERROR_INVALID_ARGUMENT,

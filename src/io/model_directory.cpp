@@ -225,13 +225,14 @@ ss1_status model_directory_open(const std::string &path, const ss1_model_options
     directory.seed = options.seed;
     directory.weight_dtype = options.weight_dtype;
     directory.map_tables = options.map_tables != 0;
-    SS1_CHECK(!directory.map_tables || !directory.random, SS1_ERROR_INVALID_ARGUMENT,
-              "options.map_tables: random weights are in no file that could be mapped");
     const std::string config = path + "/config.json", single = path + "/" + single_file,
                       index = path + "/" + index_file;
     std::string text;
     SS1_TRY(file_read_text(config, max_text_bytes, text));
     SS1_TRY(model_config_parse(text, config.c_str(), directory.config));
+    const bool maps = directory.map_tables && directory.config.family == model_family::dlrm;
+    SS1_CHECK(!maps || !directory.random, SS1_ERROR_INVALID_ARGUMENT,
+              "options.map_tables: random weights are in no file that could be mapped");
     if (directory.random) {
         imagine(directory);
     } else {

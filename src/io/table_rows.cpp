@@ -2,6 +2,7 @@
 #include "io/table_rows.hpp"
 
 #include <algorithm>
+#include <cfenv>
 #include <cmath>
 #include <cstring>
 
@@ -25,6 +26,18 @@ void store(std::byte *p, T value) noexcept {
     std::memcpy(p, &value, sizeof value);
 }
 
+// Rows are rounded to nearest and without traps, whatever the caller's mode; denormals count, unlike in float_mode.
+struct default_float_mode {
+    default_float_mode() noexcept {
+        std::fegetenv(&found);
+        std::fesetenv(FE_DFL_ENV);
+    }
+    ~default_float_mode() { std::fesetenv(&found); }
+    default_float_mode(const default_float_mode &) = delete;
+    default_float_mode &operator=(const default_float_mode &) = delete;
+    std::fenv_t found;
+};
+
 bool is_finite_f16(uint16_t h) noexcept {
     return (h & 0x7c00u) != 0x7c00u;
 }
@@ -34,10 +47,11 @@ bool encode_int8(std::span<const float> values, std::byte *row) noexcept {
     constexpr float epsilon = 1e-8f;
     const auto [low, high] = std::ranges::minmax(values);
     const float range = high - low, inverse = 255.0f / (range + epsilon);
+    if (!std::isfinite(range)) return false;
     for (size_t j = 0; j < values.size(); ++j) row[j] = static_cast<std::byte>(std::lrint((values[j] - low) * inverse));
     store(row + values.size(), range / 255.0f);
     store(row + values.size() + 4, low);
-    return std::isfinite(range);
+    return true;
 }
 
 // FBGEMM's FloatOrHalfToFusedNBitRowwiseQuantizedSBHalf with 4 bits: what is rounded is measured from the rounded bias.
@@ -107,6 +121,7 @@ bool encode_row(row_format format, std::span<const float> values, std::byte *row
 
 ss1_status read_table(const model_directory &directory, const model_tensor &tensor, const table_shape &shape,
                       const std::function<ss1_status(std::span<const std::byte>)> &take) {
+    const default_float_mode mode;
     const bool as_it_is = tensor.stored.dtype == file_dtype::u8 && !directory.random;
     const size_t row = shape.row_bytes(), step = std::max<size_t>(1, block_bytes / (4 * shape.d));
     std::vector<std::byte> rows(step * row);

@@ -24,9 +24,11 @@ bool on_cpu(const dlrm_model &model) noexcept {
 }
 
 // Tasks that each take their rows from lookup to top; 0: all rows go stage by stage, and a stage is cut into tasks.
-size_t graph_tasks(const ss1_context &context, const dlrm_model &model, size_t m) noexcept {
+size_t graph_tasks(const ss1_context &context, const dlrm_model &model, size_t m, size_t lookups) noexcept {
+    constexpr double lookup_bytes_a_second = 5e9;  // of rows that lie anywhere in memory
     if (!on_cpu(model)) return 0;
     double seconds = tower_seconds(model.bottom, m) + tower_seconds(model.top, m);
+    seconds += static_cast<double>(lookups * model.config.embedding_dim * sizeof(float)) / lookup_bytes_a_second;
     for (const ss1_tower &tower : model.cross) seconds += tower_seconds(tower, m);
     return row_tasks(context, m, seconds);
 }
@@ -266,7 +268,7 @@ ss1_status run_block(worker &w, size_t m0, size_t m1) {
 ss1_status run_shared(worker &w) {
     if (w.r.user_once && !look_up(w, w.r.user, 0, 1, w.memory.shared)) return find_bad_bag(w.r.user);
     w.clock.lap(dlrm_stage::lookup);
-    if (w.r.dense_once) {
+    if (w.r.dense_once && !w.control.given_up()) {
         const size_t D = w.model.config.dense_features.size();
         SS1_TRY(run_tower(w, w.model.bottom, 1, w.r.dense, D, w.memory.shared, w.model.vectors_ld));
     }
@@ -329,7 +331,7 @@ ss1_status run(const ss1_context &context, const dlrm_model &model, const dlrm_a
     worker shared = {context, model, r, memory, control, {}, memory.memory, false, stage_clock(memory.stage_seconds)};
     SS1_TRY(run_shared(shared));
     SS1_TRY(control.check());
-    const size_t tasks = graph_tasks(context, model, size.batch);
+    const size_t tasks = graph_tasks(context, model, size.batch, r.items.total + (r.user_once ? 0 : r.user.total));
     SS1_TRY(tasks ? run_tasks(context, model, r, memory, control, tasks)
                   : run_stages(context, model, r, memory, control));
     SS1_TRY(control.check());
