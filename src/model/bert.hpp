@@ -7,6 +7,21 @@
 
 namespace ss1 {
 
+enum bert_input { input_ids, attention_mask, token_type_ids };
+enum encoder_layer {
+    to_query,
+    to_key,
+    to_value,
+    attention_output,
+    intermediate,
+    output,
+    per_encoder
+};  // order of linear_layers()
+
+inline const int64_t *ids_of(const ss1_tensor *tensor) noexcept {
+    return tensor ? static_cast<const int64_t *>(tensor->data) : nullptr;
+}
+
 // Activations of up to max_batch * max_tokens rows, all in the session's memory.
 struct bert_activations {
     float *state;                // [rows, H]: what the encoder layers hand on
@@ -54,5 +69,7 @@ ss1_status check_inputs(const bert_model &model, const session_bounds &bounds,
 ss1_status run(const ss1_context &context, const bert_model &model, const bert_activations &memory,
                const run_control &control, const tensor_list<const ss1_tensor> &inputs, const run_size &size,
                tensor_list<const float> &results);
+// From the hidden states in memory.state to memory.pooled and memory.logits.
+ss1_status run_heads(const bert_model &model, const bert_activations &memory, const run_size &size);
 
 }  // namespace ss1
