@@ -58,7 +58,9 @@ struct linear_data {
 class expectation {
   public:
     expectation(const linear_data &data, size_t m, const float *weight, ss1_activation activation);
-    // Relative difference of y in the Frobenius norm. NaN if any value of y, in any row, is not finite.
+    // Relative difference of y in the Frobenius norm: to that of what is expected, or of what X and W of these norms
+    // give on average where that is more (the one value of m = n = 1 may cancel to nearly 0). NaN if any value of y, in
+    // any row, is not finite.
     double error(ss1_peer_output output) const;
 
   private:
@@ -66,6 +68,7 @@ class expectation {
     size_t m_;
     std::vector<size_t> rows_;
     array<float> expected_;
+    double square_norm_;
 };
 
 // NaN wherever a run of m rows must write.
