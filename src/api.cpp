@@ -313,7 +313,7 @@ ss1_status ss1_tower_run(const ss1_tower *tower, const ss1_linear_args *given) {
         SS1_TRY(check_run(tower->layers.front()->desc, tower->layers.back()->desc, args));
         return run_with_scratch(
             *tower->context, args, [&](size_t m) { return ss1::tower_scratch(*tower, m); },
-            [&](const ss1_linear_args &checked) { return ss1::tower_run(*tower, checked); });
+            [&](const ss1_linear_args &checked) { return ss1::tower_run(*tower, checked, nullptr); });
     });
 }
 

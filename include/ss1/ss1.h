@@ -608,7 +608,7 @@ SS1_API ss1_status ss1_session_time_stages(ss1_session *session, double *seconds
 
 /**
  * End the run of this session that is under way, from any thread: it returns SS1_ERROR_CANCELLED when its present stage
- * (a layer of a BERT; embedding bags, interaction or an MLP of a block of a DLRM's rows) is done, and writes no output;
+ * (a linear layer; embedding bags or interaction of a block of a DLRM's rows) is done, and writes no output;
  * a run that was about to return may still be SS1_OK. Without a run under way nothing happens, later runs are not
  * affected: a request that still waits for its run is the caller's to drop.
  * @param session  Must live until this returns. NULL does nothing.

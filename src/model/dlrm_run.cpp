@@ -161,8 +161,8 @@ ss1_status run_tower(worker &w, const ss1_tower &tower, size_t m, const float *x
     args.y = y;
     args.ldy = ldy;
     args.scratch = w.base + w.at.scratch;
-    if (!w.alone) return tower_run(tower, args);
-    tower_run_rows(tower, args, 0, m, w.at.total - w.at.scratch);
+    if (!w.alone) return tower_run(tower, args, &w.control);
+    tower_run_rows(tower, args, 0, m, w.at.total - w.at.scratch, &w.control);
     return SS1_OK;
 }
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "io/checked.hpp"
-#include "model/run_control.hpp"
+#include "run_control.hpp"
 #include "status.hpp"
 
 namespace ss1 {

@@ -6,6 +6,7 @@
 #include "backend.hpp"
 #include "op/linear_cpu.hpp"
 #include "op/split.hpp"
+#include "run_control.hpp"
 
 namespace ss1 {
 namespace {
@@ -44,7 +45,7 @@ size_t chunk_bytes(const ss1_tower &tower, size_t m) noexcept {
 // turns.
 template <class F>
 ss1_status run_layers(const ss1_tower &tower, const ss1_linear_args &args, size_t m0, size_t rows, char *hidden,
-                      void *scratch, F &&run) noexcept {
+                      void *scratch, const run_control *control, F &&run) noexcept {
     const size_t n = tower.layers.size(), half = rows * tower.hidden_row_bytes;
     const ss1_linear_desc &first = tower.layers[0]->desc;
     ss1_linear_args a = args;
@@ -52,6 +53,7 @@ ss1_status run_layers(const ss1_tower &tower, const ss1_linear_args &args, size_
     a.scratch = scratch;
     a.x = static_cast<const char *>(args.x) + m0 * args.ldx * size_of(static_cast<dtype>(first.x_dtype));
     for (size_t i = 0; i < n; ++i) {
+        if (control && control->given_up()) return SS1_OK;
         const bool last = i + 1 == n;
         a.y = last ? static_cast<char *>(args.y) + m0 * args.ldy * y_size(*tower.layers[i]) : hidden + i % 2 * half;
         a.ldy = last ? args.ldy : tower.hidden_ld[i];
@@ -101,12 +103,13 @@ size_t tower_task_bytes(const ss1_tower &tower, size_t rows) noexcept {
     return round_up(layer_bytes, 64) + 2 * rows * tower.hidden_row_bytes;
 }
 
-void tower_run_rows(const ss1_tower &tower, const ss1_linear_args &args, size_t m0, size_t m1, size_t bytes) noexcept {
+void tower_run_rows(const ss1_tower &tower, const ss1_linear_args &args, size_t m0, size_t m1, size_t bytes,
+                    const run_control *control) noexcept {
     char *scratch = static_cast<char *>(args.scratch);
     // The weights are read once for each block.
     for_parts(m1 - m0, tower.row_block, [&](size_t begin, size_t end) {
         const size_t rows = end - begin;
-        run_layers(tower, args, m0 + begin, rows, scratch + bytes - 2 * rows * tower.hidden_row_bytes, scratch,
+        run_layers(tower, args, m0 + begin, rows, scratch + bytes - 2 * rows * tower.hidden_row_bytes, scratch, control,
                    [](const ss1_layer &layer, const ss1_linear_args &a) {
                        linear_run_rows(state_of(layer), a, 0, a.m, a.scratch);
                        return SS1_OK;
@@ -114,14 +117,14 @@ void tower_run_rows(const ss1_tower &tower, const ss1_linear_args &args, size_t 
     });
 }
 
-ss1_status tower_run(const ss1_tower &tower, const ss1_linear_args &args) noexcept {
+ss1_status tower_run(const ss1_tower &tower, const ss1_linear_args &args, const run_control *control) noexcept {
     const size_t tasks = tower_tasks(tower, args.m);
     char *scratch = static_cast<char *>(args.scratch);
     if (tasks == 0) {
         const size_t rows = std::min(args.m, chunk);
         const size_t hidden = chunk_bytes(tower, rows) - 2 * rows * tower.hidden_row_bytes;
         for (size_t m = 0; m < args.m; m += chunk)
-            SS1_TRY(run_layers(tower, args, m, std::min(chunk, args.m - m), scratch + hidden, scratch,
+            SS1_TRY(run_layers(tower, args, m, std::min(chunk, args.m - m), scratch + hidden, scratch, control,
                                [](const ss1_layer &layer, const ss1_linear_args &a) { return layer_run(layer, a); }));
         return SS1_OK;
     }
@@ -129,7 +132,7 @@ ss1_status tower_run(const ss1_tower &tower, const ss1_linear_args &args) noexce
     parallel(*tower.context, tasks, [&](size_t task) {
         ss1_linear_args a = args;
         a.scratch = scratch + task * bytes;
-        tower_run_rows(tower, a, part_begin(args.m, tasks, task), part_begin(args.m, tasks, task + 1), bytes);
+        tower_run_rows(tower, a, part_begin(args.m, tasks, task), part_begin(args.m, tasks, task + 1), bytes, control);
     });
     return SS1_OK;
 }

@@ -16,16 +16,21 @@ struct ss1_tower {
 
 namespace ss1 {
 
+class run_control;
+
 // Layers of one context that outlive the tower.
 ss1_status tower_create(const ss1_layer *const *layers, size_t n, ss1_tower &tower);
 
 // x of the first layer, y of the last; with checked arguments and scratch. A tower of several layers has no residual.
-ss1_status tower_run(const ss1_tower &tower, const ss1_linear_args &args) noexcept;
+// A run that is given up (`control`, NULL: never) ends before its next layer, its outputs not written; whoever began it
+// says why.
+ss1_status tower_run(const ss1_tower &tower, const ss1_linear_args &args, const run_control *control) noexcept;
 size_t tower_scratch(const ss1_tower &tower, size_t m) noexcept;  // for up to m rows
 
 // For graphs that cut their rows themselves; on_cpu only. Rows [m0, m1) on the calling thread with `bytes` of scratch,
 // at least tower_task_bytes() of as many rows, which grows with them up to a bound.
-void tower_run_rows(const ss1_tower &tower, const ss1_linear_args &args, size_t m0, size_t m1, size_t bytes) noexcept;
+void tower_run_rows(const ss1_tower &tower, const ss1_linear_args &args, size_t m0, size_t m1, size_t bytes,
+                    const run_control *control) noexcept;
 size_t tower_task_bytes(const ss1_tower &tower, size_t rows) noexcept;
 double tower_seconds(const ss1_tower &tower, size_t m) noexcept;  // about, on one thread
 
