@@ -954,7 +954,7 @@ TEST_CASE("bounds of a session are checked before anything is allocated") {
     size_t bytes = 1;
     options.max_tokens = 49;
     CHECK(ss1_session_bytes(bert.get(), &options, &bytes) == SS1_ERROR_INVALID_ARGUMENT);
-    CHECK_THAT(ss1_last_error(), Catch::Contains("max_tokens=49 is above the model's max_position_embeddings=48"));
+    CHECK_THAT(ss1_last_error(), Catch::Contains("max_tokens=49 is above the model's limit of 48"));
     CHECK(ss1_session_bytes(dlrm.get(), &options, &bytes) == SS1_OK);  // ignored by DLRM
     options.max_tokens = 0;
     // Of a DLRM only the outputs grow with the batch.
@@ -1342,6 +1342,20 @@ TEST_CASE("context and model may go before their session") {
     CHECK(counter.live == 0);
 }
 
+namespace {
+
+std::vector<std::string> labels_of(const ss1::model_ptr &model) {
+    ss1_model_info info = SS1_MODEL_INFO_INIT;
+    ss1::check(ss1_model_describe(model.get(), &info));
+    std::vector<std::string> labels;
+    const char *label;
+    for (size_t i = 0; ss1_model_label(model.get(), i, &label) == SS1_OK; ++i) labels.push_back(label);
+    CHECK(labels.size() == info.n_labels);
+    return labels;
+}
+
+}  // namespace
+
 TEST_CASE("a model describes its inputs, outputs and layers") {
     const auto context = make_context(nullptr, 1);
     const auto model = ss1::load_model(context, std::string(SS1_TEST_DATA) + "/bert_ss1");
@@ -1352,6 +1366,20 @@ TEST_CASE("a model describes its inputs, outputs and layers") {
     CHECK(info.n_inputs == 3);
     CHECK(info.n_outputs == 3);
     CHECK(info.n_layers == 2 * 6 + 2);
+    CHECK((info.max_tokens == 16 && info.vocab_size == 60 && info.type_vocab_size == 2));
+    CHECK(labels_of(model) == std::vector<std::string>{"LABEL_0", "LABEL_1"});
+    CHECK(labels_of(ss1::load_model(context, SS1_TEST_DATA "/bert_classifier")) ==
+          std::vector<std::string>{"no", "maybe", "yes"});
+    CHECK(labels_of(ss1::load_model(context, SS1_TEST_DATA "/bert_one_token")).empty());
+    CHECK(labels_of(ss1::load_model(context, SS1_TEST_DATA "/dlrm_dot")).empty());
+    // 0.1's ended before n_labels.
+    ss1_model_info older = SS1_MODEL_INFO_INIT;
+    older.struct_size = offsetof(ss1_model_info, n_labels);
+    older.n_labels = 99;
+    ss1::check(ss1_model_describe(model.get(), &older));
+    CHECK((older.parameters == info.parameters && older.n_labels == 99));
+    older.struct_size = 8;
+    CHECK(ss1_model_describe(model.get(), &older) == SS1_ERROR_INVALID_ARGUMENT);
     ss1_tensor tensor;
     CHECK(ss1_model_input(model.get(), 3, &tensor) == SS1_ERROR_INVALID_ARGUMENT);
     CHECK(ss1_model_output(model.get(), 3, &tensor) == SS1_ERROR_INVALID_ARGUMENT);

@@ -230,8 +230,10 @@ ss1_status refuse_variants(const json &config, const std::string &label) {
     return SS1_OK;
 }
 
-ss1_status parse_labels(const json &config, const std::string &label, size_t &out) {
+// num_labels and the names of the labels, by id.
+ss1_status parse_labels(const json &config, const std::string &label, bert_config &bert) {
     const json *names;
+    size_t &out = bert.num_labels;
     SS1_TRY(json_size(config, label, "num_labels", key::optional, 1, max_width, out));
     SS1_TRY(json_member(config, label, "id2label", key::optional, names));
     if (!names) return SS1_OK;
@@ -240,6 +242,13 @@ ss1_status parse_labels(const json &config, const std::string &label, size_t &ou
     SS1_CHECK(!config.contains("num_labels") || out == names->size(), SS1_ERROR_FORMAT,
               "%s: num_labels is %zu, id2label has %zu", label.c_str(), out, names->size());
     out = names->size();
+    for (size_t i = 0; i < out; ++i) {
+        const json *name;
+        SS1_TRY(json_member(*names, label + ": id2label", std::to_string(i).c_str(), key::required, name));
+        SS1_CHECK(name->is_string() || name->is_number(), SS1_ERROR_FORMAT,
+                  "%s: id2label '%zu' is of type %s, must be a string", label.c_str(), i, name->type_name());
+        bert.labels.push_back(name->is_string() ? name->get_ref<const std::string &>() : name->dump());
+    }
     return SS1_OK;
 }
 
@@ -261,7 +270,7 @@ ss1_status parse_bert(json config, const std::string &label, bert_config &out) {
     SS1_TRY(size("type_vocab_size", max_width, out.type_vocab_size));
     SS1_TRY(parse_activation(config, label, out.hidden_act));
     SS1_TRY(json_number(config, label, "layer_norm_eps", key::optional, out.layer_norm_eps));
-    SS1_TRY(parse_labels(config, label, out.num_labels));
+    SS1_TRY(parse_labels(config, label, out));
     if (config.contains("architectures")) SS1_TRY(parse_names(config, label, "architectures", 100, out.architectures));
     SS1_CHECK(out.hidden_size % out.num_attention_heads == 0, SS1_ERROR_FORMAT,
               "%s: hidden_size %zu is not a multiple of num_attention_heads %zu", label.c_str(), out.hidden_size,

@@ -56,8 +56,10 @@ struct bert_config {
     size_t type_vocab_size = 2;
     double layer_norm_eps = 1e-12;
     size_t num_labels = 2;
+    std::vector<std::string> labels;  // id2label by id; empty: config.json names none
     std::vector<std::string> architectures;
 
+    size_t max_tokens() const noexcept { return max_position_embeddings; }
     bool is_classifier() const noexcept;  // BertForSequenceClassification: pooler and classifier must be there
 };
 

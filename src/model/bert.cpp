@@ -35,6 +35,14 @@ ss1_status load_tables(const ss1_context &context, const model_directory &from, 
     return SS1_OK;
 }
 
+// As transformers names the classes that id2label does not.
+std::vector<std::string> labels_of(const bert_config &config) {
+    if (!config.labels.empty()) return config.labels;
+    std::vector<std::string> labels;
+    for (size_t i = 0; i < config.num_labels; ++i) labels.push_back("LABEL_" + std::to_string(i));
+    return labels;
+}
+
 // Every value in [0, limit).
 ss1_status check_ids(const char *name, const ss1_tensor *given, size_t limit) {
     const int64_t *ids = ids_of(given);
@@ -60,6 +68,7 @@ ss1_status load(ss1_context &context, const model_directory &from, bert_model &o
     const size_t encoders = out.config.num_hidden_layers * per_encoder;
     out.has_pooler = out.layers.size() > encoders;
     out.has_classifier = out.layers.size() > encoders + 1;
+    if (out.has_classifier) out.labels = labels_of(out.config);
     out.attention = {&select_gemm(dtype::f32, SIZE_MAX, context.usable), &softmax_kernels().select(context.usable)};
     out.norm = &norm_kernels().select(context.usable);
     out.qkv_stride = row_stride(out.config.hidden_size);
@@ -94,10 +103,11 @@ size_t table_parameters(const bert_model &model) noexcept {
 }
 
 ss1_status resolve_bounds(const bert_model &model, session_bounds &bounds) noexcept {
-    const size_t limit = model.config.max_position_embeddings;
+    const size_t limit = model.config.max_tokens();
     if (bounds.max_tokens == 0) bounds.max_tokens = limit;
     SS1_CHECK(bounds.max_tokens <= limit, SS1_ERROR_INVALID_ARGUMENT,
-              "options.max_tokens=%zu is above the model's max_position_embeddings=%zu", bounds.max_tokens, limit);
+              "options.max_tokens=%zu is above the model's limit of %zu (max_position_embeddings)", bounds.max_tokens,
+              limit);
     return SS1_OK;
 }
 

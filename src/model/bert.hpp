@@ -44,6 +44,7 @@ struct bert_model {
     bert_config config;
     std::vector<named_layer> layers;  // six of each encoder layer, then pooler and classifier if there
     bool has_pooler = false, has_classifier = false;
+    std::vector<std::string> labels;  // of the classes, if it is a classifier
     buffer word, position, type;
     norm_weights embedding_norm;
     std::vector<norm_weights> norms;  // two of each encoder layer: after the attention, after the output
