@@ -75,6 +75,17 @@ inline const char *dlrm_tied_json = R"({"model_type": "dlrm", "dense_features": 
 inline const char *bert_json = R"({"model_type": "bert", "vocab_size": 10, "hidden_size": 32, "num_hidden_layers": 1,
   "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 8})";
 
+inline const char *distilbert_json = R"({"model_type": "distilbert", "vocab_size": 10, "dim": 32, "n_layers": 1,
+  "n_heads": 2, "hidden_dim": 64, "max_position_embeddings": 8, "architectures": ["DistilBertModel"]})";
+
+inline const char *roberta_json = R"({"model_type": "roberta", "vocab_size": 10, "hidden_size": 32,
+  "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 10,
+  "type_vocab_size": 1, "architectures": ["RobertaForSequenceClassification"]})";
+
+inline const char *words_json = R"({"model_type": "bert", "vocab_size": 10, "hidden_size": 32, "num_hidden_layers": 1,
+  "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 8,
+  "architectures": ["BertForMaskedLM"]})";
+
 using edit_tensors = std::function<void(std::vector<ss1::tensor_to_write> &)>;
 
 // All tensors that `config` asks for, drawn by name, edited and written with config.json to `folder`.

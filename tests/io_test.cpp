@@ -172,6 +172,67 @@ TEST_CASE("names of Hugging Face BERT checkpoints", "[io]") {
     }
 }
 
+TEST_CASE("names of BERT's relatives, and the names that transformers gives them", "[io]") {
+    ss1::model_config distilbert, roberta, words, tokens;
+    json config = json::parse(distilbert_json);
+    config["architectures"] = {"DistilBertForMaskedLM"};
+    REQUIRE(ss1::model_config_parse(config.dump(), "c", distilbert) == SS1_OK);
+    REQUIRE(ss1::model_config_parse(roberta_json, "c", roberta) == SS1_OK);
+    REQUIRE(ss1::model_config_parse(words_json, "c", words) == SS1_OK);
+    config = json::parse(roberta_json);
+    config["architectures"] = {"RobertaForTokenClassification"};
+    REQUIRE(ss1::model_config_parse(config.dump(), "c", tokens) == SS1_OK);
+    const struct {
+        const ss1::model_config &config;
+        const char *stored, *canonical;
+    } rows[] = {
+        {distilbert, "distilbert.embeddings.LayerNorm.weight", "embeddings.LayerNorm.weight"},
+        {distilbert, "distilbert.transformer.layer.12.attention.q_lin.bias",
+         "encoder.layer.12.attention.self.query.bias"},
+        {distilbert, "distilbert.transformer.layer.0.sa_layer_norm.bias",
+         "encoder.layer.0.attention.output.LayerNorm.bias"},
+        {distilbert, "distilbert.transformer.layer.3.ffn.lin2.ss1_weight", "encoder.layer.3.output.dense.ss1_weight"},
+        {distilbert, "vocab_projector.bias", "cls.predictions.decoder.bias"},
+        {roberta, "roberta.encoder.layer.1.output.LayerNorm.weight", "encoder.layer.1.output.LayerNorm.weight"},
+        {roberta, "classifier.dense.weight", "pre_classifier.weight"},
+        {roberta, "classifier.out_proj.bias", "classifier.bias"},
+        {tokens, "classifier.bias", "classifier.bias"},
+        {words, "bert.embeddings.word_embeddings.weight", "embeddings.word_embeddings.weight"},
+        {words, "cls.predictions.bias", "cls.predictions.bias"},
+    };
+    for (const auto &row : rows) {
+        CHECK(ss1::canonical_name(row.config, row.stored) == row.canonical);
+        CHECK(ss1::stored_name(row.config, row.canonical) == row.stored);
+    }
+    // What the tables do not have keeps its name.
+    for (const char *other : {"transformer.layer.x.ffn.lin1.weight", "transformer.layer..ffn.lin1.weight",
+                              "transformer.layer.1", "transformer.layer.1.ffn", "vocab_projectors.bias", ""})
+        CHECK(ss1::canonical_name(distilbert, other) == other);
+    for (const ss1::model_config *each : {&distilbert, &roberta, &words, &tokens})
+        for (const ss1::tensor_spec &spec : ss1::model_tensors(*each))
+            CHECK(ss1::canonical_name(*each, ss1::stored_name(*each, spec.name)) == spec.name);
+}
+
+TEST_CASE("the layer that scores words shares the word embeddings where its own weight is left out", "[io]") {
+    const temporary_folder folder;
+    const auto leave_out = [](auto &tensors) {
+        find(tensors, "cls.predictions.decoder.bias").name = "cls.predictions.bias";
+        std::erase_if(tensors, [](const auto &t) { return t.name == "cls.predictions.decoder.weight"; });
+    };
+    REQUIRE(write_model(folder.path, words_json, leave_out) == SS1_OK);
+    ss1::model_directory directory;
+    REQUIRE(open_model(folder.path, directory) == SS1_OK);
+    CHECK(values_of(directory, "cls.predictions.decoder.weight") ==
+          values_of(directory, "embeddings.word_embeddings.weight"));
+    CHECK(values_of(directory, "cls.predictions.decoder.bias") == values_of(directory, "cls.predictions.bias"));
+
+    // One of its own counts.
+    REQUIRE(write_model(folder.path, words_json) == SS1_OK);
+    REQUIRE(open_model(folder.path, directory) == SS1_OK);
+    CHECK(values_of(directory, "cls.predictions.decoder.weight") !=
+          values_of(directory, "embeddings.word_embeddings.weight"));
+}
+
 TEST_CASE("BERT defaults and activations", "[io]") {
     ss1::model_config config;
     REQUIRE(ss1::model_config_parse(R"({"model_type": "bert"})", "c", config) == SS1_OK);
@@ -185,9 +246,9 @@ TEST_CASE("BERT defaults and activations", "[io]") {
                                         "architectures": ["BertForSequenceClassification"]})",
                 "c", config) == SS1_OK);
     CHECK(config.bert.hidden_act == SS1_ACTIVATION_GELU_TANH);
-    CHECK(config.bert.num_labels == 3);
+    CHECK(config.bert.labels == std::vector<std::string>{"a", "b", "c"});
     CHECK(config.bert.num_hidden_layers == 12);
-    CHECK(config.bert.is_classifier());
+    CHECK(config.bert.head == ss1::bert_head::sequence_classification);
     CHECK_FALSE(ss1::linear_layers(config).back().optional);
 }
 
@@ -356,6 +417,65 @@ TEST_CASE("conversion of a BERT", "[io]") {
     REQUIRE(tied.config.layers.size() == 1);
     CHECK(tied.config.layers.begin()->first == "encoder.layer.0.output.dense");
     CHECK(tied.find("encoder.layer.0.output.dense.ss1_weight")->stored.shape == std::vector<size_t>{32, 32});
+}
+
+namespace {
+
+std::vector<std::string> tensors_in(const std::string &folder) {
+    ss1::safetensors_file file;
+    REQUIRE(ss1::safetensors_open(folder + "/model.safetensors", file) == SS1_OK);
+    std::vector<std::string> names;
+    for (const ss1::tensor_info &tensor : file.header.tensors) names.push_back(tensor.name);
+    std::sort(names.begin(), names.end());
+    return names;
+}
+
+}  // namespace
+
+TEST_CASE("conversion keeps the names of BERT's relatives and what is left out", "[io]") {
+    const temporary_folder folder;
+    context ctx;
+    for (const char *name : {"bert_distil_words", "bert_roberta_words", "bert_words", "bert_roberta_classifier"}) {
+        INFO(name);
+        const std::string in = std::string(SS1_TEST_DATA) + "/" + name, out = folder / name, typed = out + "-bf16";
+        ss1_convert_options options = tie_options(2, 16);
+        options.layers = "encoder.*output.dense";
+        REQUIRE(ss1::convert_model(*ctx.handle, in.c_str(), out.c_str(), options) == SS1_OK);
+        std::vector<std::string> expected = tensors_in(in);
+        for (std::string &tensor : expected)
+            for (const char *end : {".output.dense.weight", ".out_lin.weight", ".lin2.weight"})
+                if (tensor.ends_with(end)) tensor.replace(tensor.rfind('.'), tensor.npos, ".ss1_weight");
+        std::sort(expected.begin(), expected.end());
+        CHECK(tensors_in(out) == expected);
+        CHECK(open_model(out) == SS1_OK);
+
+        options = SS1_CONVERT_OPTIONS_INIT;
+        options.desc.weight_dtype = SS1_DTYPE_BF16;
+        REQUIRE(ss1::convert_model(*ctx.handle, in.c_str(), typed.c_str(), options) == SS1_OK);
+        CHECK(tensors_in(typed) == tensors_in(in));
+        CHECK(open_model(typed) == SS1_OK);
+    }
+    // A shared weight that is tied becomes one of its own; the embeddings stay.
+    ss1_convert_options options = tie_options(2, 16);
+    options.layers = "cls.predictions.decoder";
+    const std::string in = std::string(SS1_TEST_DATA) + "/bert_distil_words", out = folder / "decoder";
+    REQUIRE(ss1::convert_model(*ctx.handle, in.c_str(), out.c_str(), options) == SS1_OK);
+    ss1::model_directory source, tied;
+    REQUIRE(open_model(in, source) == SS1_OK);
+    REQUIRE(open_model(out, tied) == SS1_OK);
+    CHECK(tied.find("cls.predictions.decoder.ss1_weight")->stored.name == "vocab_projector.ss1_weight");
+    CHECK_FALSE(tied.find("cls.predictions.decoder.weight"));
+    CHECK(values_of(tied, "embeddings.word_embeddings.weight") ==
+          values_of(source, "embeddings.word_embeddings.weight"));
+    // Drawn models are written under transformers' names, too.
+    options = tie_options(2, 16);
+    options.load.random_weights = 1;
+    REQUIRE(ss1::convert_model(*ctx.handle, in.c_str(), (folder / "drawn").c_str(), options) == SS1_OK);
+    CHECK(open_model(folder / "drawn") == SS1_OK);
+    ss1::model_directory drawn;
+    REQUIRE(open_model(folder / "drawn", drawn) == SS1_OK);
+    CHECK(drawn.find("embeddings.word_embeddings.weight")->stored.name ==
+          "distilbert.embeddings.word_embeddings.weight");
 }
 
 TEST_CASE("conversion of the authors' checkpoints", "[io]") {

@@ -540,7 +540,20 @@ void add_bert(table &cases) {
         {R"({"num_labels":3,"id2label":{"0":"a"}})", format, "num_labels is 3, id2label has 1"},
         {R"({"id2label":["a"]})", format, "id2label: must be an object"},
         {R"({"id2label":{}})", format, "id2label: must be an object with at least one label"},
+        {R"({"id2label":{"0":"a","2":"b"}})", format, "id2label: key '1' is missing"},
+        {R"({"id2label":{"0":"a","1":["b"]}})", format, "id2label '1' is of type array, must be a string"},
+        {R"({"is_encoder_decoder":true})", unsupported, "is_encoder_decoder true is not supported"},
+        {R"({"pruned_heads":{"0":[1]}})", unsupported, "pruned_heads is not empty"},
+        {R"({"tie_word_embeddings":1})", format, "tie_word_embeddings: is of type number"},
         {R"({"architectures":"BertModel"})", format, "architectures: must be an array"},
+        {R"({"architectures":["BertModel","BertForMaskedLM"]})", format, "must be an array of at most one name"},
+        {R"({"architectures":["BertForMultipleChoice"]})", unsupported,
+         "architectures[0] 'BertForMultipleChoice' is not supported, of model_type 'bert' are 'BertModel', "
+         "'BertForSequenceClassification'"},
+        {R"({"architectures":["BertLMHeadModel"]})", unsupported, "'BertLMHeadModel' is not supported"},
+        {R"({"architectures":["RobertaForMaskedLM"]})", unsupported, "'RobertaForMaskedLM' is not supported"},
+        {R"({"architectures":["BertForQuestionAnswering"],"num_labels":3})", format,
+         "num_labels is 3, must be 2 (start and end)"},
         {R"({"architectures":[1]})", format, "architectures[0]: must be a string"},
         {R"({"ss1":{"layers":{"bert.pooler.dense":{"kind":"dense"}}}})", format,
          "'bert.pooler.dense': is no linear layer"},
@@ -549,6 +562,32 @@ void add_bert(table &cases) {
         {R"({"ss1":{"layers":{"embeddings.LayerNorm":{"kind":"dense"}}}})", format,
          "is no linear layer of this model"}};
     add_patches(cases, "bert: ", bert_json, rows);
+}
+
+void add_relatives(table &cases) {
+    static const patch_row distilbert[] = {
+        {R"({"dim":33})", format, "dim 33 is not a multiple of n_heads 2"},
+        {R"({"dim":0})", format, "dim: is 0"},
+        {R"({"n_layers":1001})", format, "n_layers: is 1001, must be in [1, 1000]"},
+        {R"({"n_heads":"2"})", format, "n_heads: is string"},
+        {R"({"hidden_dim":0})", format, "hidden_dim: is 0"},
+        {R"({"activation":"mish"})", unsupported, "activation 'mish' is not supported"},
+        {R"({"architectures":["DistilBertForPreTraining"]})", unsupported, "of model_type 'distilbert' are"},
+        {R"({"architectures":["BertModel"]})", unsupported, "architectures[0] 'BertModel' is not supported"},
+        {R"({"ss1":{"layers":{"pooler.dense":{"kind":"dense"}}}})", format, "'pooler.dense': is no linear layer"}};
+    add_patches(cases, "distilbert: ", distilbert_json, distilbert);
+    static const patch_row roberta[] = {
+        {R"({"pad_token_id":10})", format, "pad_token_id: is 10, must be in [0, 9]"},
+        {R"({"pad_token_id":-1})", format, "pad_token_id: is -1"},
+        {R"({"max_position_embeddings":2})", format,
+         "max_position_embeddings is 2, must be above pad_token_id + 1 = 2, where positions start"},
+        {R"({"is_decoder":true})", unsupported, "is_decoder true is not supported"},
+        {R"({"position_embedding_type":"relative_key_query"})", unsupported, "position_embedding_type"},
+        {R"({"architectures":["RobertaForCausalLM"]})", unsupported, "'RobertaForCausalLM' is not supported"},
+        {R"({"architectures":["XLMRobertaModel"]})", unsupported, "of model_type 'roberta' are 'RobertaModel'"},
+        {R"({"model_type":"camembert"})", unsupported,
+         "model_type 'camembert' is not supported, 'dlrm', 'bert', 'distilbert', 'roberta' and 'xlm-roberta' are"}};
+    add_patches(cases, "roberta: ", roberta_json, roberta);
 }
 
 void add_index(table &cases) {
@@ -629,6 +668,7 @@ void add_tensors(table &cases) {
     };
     const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
     const char *dlrm = dlrm_json, *tied = dlrm_tied_json, *bert = bert_json;
+    static const std::string untied = patched(words_json, R"({"tie_word_embeddings":false})");
     add_folder(cases, "table missing", dlrm, rename("emb_l.1.weight", "emb_l.2.weight"), format,
                "tensor 'emb_l.1.weight' is missing");
     add_folder(cases, "bias missing", dlrm, rename("top_l.2.bias", "top_l.3.bias"), format,
@@ -680,6 +720,23 @@ void add_tensors(table &cases) {
                "'pooler.dense.bias' is missing");
     add_folder(cases, "classifier with other labels", bert, reshape("classifier.weight", file_dtype::f32, {3, 32}),
                format, "has shape [3, 32], must be [2, 32]");
+    add_folder(cases, "no layer that scores words", words_json, rename("cls.predictions.transform.dense.bias", "other"),
+               format, "'cls.predictions.transform.dense.bias' is missing");
+    add_folder(
+        cases, "untied words without a decoder", untied.c_str(),
+        [](auto &tensors) {
+            std::erase_if(tensors, [](const auto &t) { return t.name == "cls.predictions.decoder.weight"; });
+        },
+        format, "'cls.predictions.decoder.weight' is missing");
+    add_folder(cases, "decoder of another vocabulary", words_json,
+               reshape("cls.predictions.decoder.weight", file_dtype::f32, {9, 32}), format,
+               "'cls.predictions.decoder.weight' has shape [9, 32], must be [10, 32]");
+    add_folder(cases, "distilbert's layer missing", distilbert_json,
+               rename("encoder.layer.0.attention.self.query.weight", "other"), format,
+               "tensor 'transformer.layer.0.attention.q_lin.weight' is missing");
+    add_folder(cases, "same name by BERT and DistilBERT", distilbert_json,
+               twin("encoder.layer.0.output.dense.bias", "distilbert.transformer.layer.0.ffn.lin2.bias"), format,
+               "'encoder.layer.0.output.dense.bias' is there twice");
     add_folder(cases, "positions too short", bert,
                reshape("embeddings.position_embeddings.weight", file_dtype::f32, {7, 32}), format,
                "has shape [7, 32], must be [8, 32]");
@@ -999,6 +1056,7 @@ TEST_CASE("malformed files are refused by rule", "[io]") {
     add_dlrm(cases);
     add_tied(cases);
     add_bert(cases);
+    add_relatives(cases);
     add_index(cases);
     add_tensors(cases);
     add_tables(cases);

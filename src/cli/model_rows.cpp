@@ -42,11 +42,12 @@ row_output choose_output(const model_handle &model) {
     for (size_t i = 0, n = describe(model).n_outputs; i < n; ++i) {
         ss1_tensor tensor = {};
         check(ss1_model_output(model.get(), i, &tensor));
+        if (tensor.rank == 3) continue;  // of tokens
         widths[tensor.name] = tensor.rank == 1 ? 1 : static_cast<size_t>(tensor.shape[tensor.rank - 1]);
     }
     for (const char *name : {"probability", "logits", "pooled"})
         if (const auto found = widths.find(name); found != widths.end()) return {found->first, found->second};
-    throw failure("the model has neither a classifier nor a pooler, so it has no output for a whole row",
+    throw failure("the model has neither a classifier of rows nor a pooler, so it has no output for a whole row",
                   "use a model with pooler.dense or classifier weights");
 }
 

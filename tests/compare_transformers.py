@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Compare ss1 with the transformers package on models of real shapes and random weights.
+
+BertModel as bert-tiny (2 layers x 128), mini (4 x 256), base (12 x 768) and large (24 x 1024), and on tiny and mini every
+head of BERT, DistilBERT, RoBERTa and XLM-RoBERTa: made with transformers' own initial weights (those of one dimension
+moved by N(0, 0.02), so that no bias is 0), saved by save_pretrained, loaded with the Python binding and run on a batch of
+unlike lengths. Prints the largest absolute difference of each output as a Markdown table: tokens of padding are not
+compared, the weights' types are f32, bf16 and int8, transformers runs in f32. Exit status 1 if f32 differs by more than
+--tolerance, or if labels do.
+
+Needs torch and transformers, and libss1.so: $SS1_LIBRARY, or the one that the system's linker finds.
+"""
+import argparse
+import pathlib
+import sys
+import tempfile
+
+import numpy
+import torch
+import transformers
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bindings/python"))
+import ss1
+
+SIZES = {"tiny": (2, 128, 2), "mini": (4, 256, 4), "base": (12, 768, 12), "large": (24, 1024, 16)}  # layers, width, heads
+ALL_HEADS = ("tiny", "mini")
+HEADS = ("Model", "ForSequenceClassification", "ForTokenClassification", "ForMaskedLM", "ForQuestionAnswering")
+FAMILIES = ("Bert", "DistilBert", "Roberta", "XLMRoberta")
+WEIGHT_DTYPES = {"f32": "f32", "bf16": "bf16", "int8": "i8"}
+LABELS = 5
+
+
+def architectures(size):
+    """Names of the classes to compare in one size."""
+    if size not in ALL_HEADS:
+        return ["BertModel"]
+    return [family + head for family in FAMILIES for head in HEADS] + ["BertForPreTraining"]
+
+
+def make_model(architecture, size, seed):
+    """A transformers model in eval mode."""
+    layers, width, heads = SIZES[size]
+    family = next(name for name in sorted(FAMILIES, key=len, reverse=True) if architecture.startswith(name))
+    if family == "DistilBert":
+        sizes = {"n_layers": layers, "dim": width, "n_heads": heads, "hidden_dim": 4 * width}
+    else:
+        sizes = {"num_hidden_layers": layers, "hidden_size": width, "num_attention_heads": heads,
+                 "intermediate_size": 4 * width}
+    if family.endswith("Roberta"):
+        sizes.update(vocab_size=50265, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5)
+    if architecture.endswith("Classification"):
+        sizes["num_labels"] = LABELS
+    torch.manual_seed(seed)
+    model = getattr(transformers, architecture)(getattr(transformers, f"{family}Config")(**sizes))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(torch.randn_like(parameter), alpha=0.02)
+    return model.eval()
+
+
+def make_inputs(config, batch, tokens, seed):
+    """Sequences of unlike lengths, the first as long as `tokens`, padded with pad_token_id."""
+    random = numpy.random.default_rng(seed)
+    lengths = [tokens, *random.integers(1, tokens + 1, batch - 1)]
+    mask = (numpy.arange(tokens) < numpy.array(lengths)[:, None]).astype(numpy.int64)
+    ids = numpy.where(mask, random.integers(5, config.vocab_size, mask.shape), config.pad_token_id)
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    types = getattr(config, "type_vocab_size", 0)
+    if types:
+        second = numpy.arange(tokens) >= numpy.array(lengths)[:, None] // 2
+        inputs["token_type_ids"] = numpy.minimum(mask * second, types - 1)
+    return inputs
+
+
+def reference(model, inputs):
+    """{name as ss1 has it: array} from transformers."""
+    with torch.no_grad():
+        tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
+        result = model(**tensors, output_hidden_states=True, return_dict=True)
+    outputs = {"last_hidden_state": result.hidden_states[-1]}
+    for name, theirs in (("pooled", "pooler_output"), ("logits", "logits"), ("logits", "prediction_logits"),
+                         ("start_logits", "start_logits"), ("end_logits", "end_logits")):
+        if getattr(result, theirs, None) is not None:
+            outputs[name] = getattr(result, theirs)
+    return {name: value.numpy() for name, value in outputs.items()}
+
+
+def worst_difference(name, got, want, mask):
+    """Of the tokens that are no padding, where an output has a row for each token."""
+    assert got.shape == want.shape, f"{name}: shape {got.shape} is not {want.shape}"
+    difference = numpy.abs(got.astype(numpy.float64) - want)
+    of_tokens = want.ndim == 3 or name in ("start_logits", "end_logits")
+    return float((difference[mask.astype(bool)] if of_tokens else difference).max())
+
+
+def compare(context, architecture, size, options):
+    """(the rows of the table, whether f32 is within the tolerance)."""
+    model = make_model(architecture, size, options.seed)
+    inputs = make_inputs(model.config, options.batch, options.tokens, options.seed)
+    want = reference(model, inputs)
+    differences, good = {}, True
+    with tempfile.TemporaryDirectory() as directory:
+        model.save_pretrained(directory, max_shard_size="300MB")
+        for name, weight_dtype in WEIGHT_DTYPES.items():
+            with ss1.Model(context, directory, weight_dtype=weight_dtype) as loaded:
+                outputs = ss1.Session(loaded, max_batch=options.batch, max_tokens=options.tokens).run(inputs)
+                if architecture.endswith("Classification"):
+                    good &= loaded.labels == [model.config.id2label[i] for i in range(LABELS)]
+            for output, value in want.items():
+                difference = worst_difference(output, outputs[output], value, inputs["attention_mask"])
+                differences.setdefault(output, {})[name] = difference
+    layers, width, _ = SIZES[size]
+    rows = [f"| {architecture} | {layers} x {width} | {output} | {numpy.abs(want[output]).max():.3g} | " +
+            " | ".join(f"{by_dtype[name]:.2e}" for name in WEIGHT_DTYPES) + " |" for output, by_dtype in differences.items()]
+    return rows, good and all(by_dtype["f32"] <= options.tolerance for by_dtype in differences.values())
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example:\n  SS1_LIBRARY=build/test/src/libss1.so python3 tests/compare_transformers.py --sizes tiny,mini")
+    parser.add_argument("--sizes", default=",".join(SIZES), help="of tiny, mini, base, large (default: all)")
+    parser.add_argument("--batch", type=int, default=4, help="sequences of the batch (default: 4)")
+    parser.add_argument("--tokens", type=int, default=128, help="tokens of the longest sequence (default: 128)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tolerance", type=float, default=2e-4, help="largest difference in f32 (default: 2e-4)")
+    options = parser.parse_args()
+    print(f"ss1 {ss1.version()}, transformers {transformers.__version__}, torch {torch.__version__}; "
+          f"{options.batch} sequences of up to {options.tokens} tokens\n")
+    print("| model | layers x width | output | largest value | f32 | bf16 | int8 |\n|---|---|---|---|---|---|---|")
+    failed = []
+    with ss1.Context() as context:
+        for size in options.sizes.split(","):
+            for architecture in architectures(size):
+                rows, good = compare(context, architecture, size, options)
+                print("\n".join(rows), flush=True)
+                if not good:
+                    failed.append(f"{architecture} {size}")
+    if failed:
+        sys.exit(f"f32 differs by more than {options.tolerance:g}, or labels do: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
