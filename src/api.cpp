@@ -78,6 +78,8 @@ ss1_status take_args(const ss1_linear_args *given, ss1_linear_args &args) noexce
 
 // 0.1's ended before weight_dtype.
 constexpr size_t first_model_options = offsetof(ss1_model_options, weight_dtype);
+// 0.1's ended before n_labels.
+constexpr size_t first_model_info = offsetof(ss1_model_info, n_labels);
 
 ss1_status take_options(const ss1_convert_options &given, ss1_convert_options &options) noexcept {
     constexpr size_t first_size = offsetof(ss1_convert_options, load) + first_model_options;
@@ -404,9 +406,20 @@ ss1_status ss1_model_describe(const ss1_model *model, ss1_model_info *info) {
     return guarded(__func__, [&] {
         SS1_NOT_NULL(model);
         SS1_NOT_NULL(info);
-        SS1_TRY(check_struct(*info, "info", "SS1_MODEL_INFO_INIT"));
-        ss1::model_describe(*model, *info);
+        ss1_model_info filled;
+        SS1_TRY(take_struct(*info, first_model_info, "info", "SS1_MODEL_INFO_INIT", filled));
+        ss1::model_describe(*model, filled);
+        filled.struct_size = info->struct_size;
+        std::memcpy(info, &filled, info->struct_size);
         return SS1_OK;
+    });
+}
+
+ss1_status ss1_model_label(const ss1_model *model, size_t i, const char **label) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(model);
+        SS1_NOT_NULL(label);
+        return ss1::model_label(*model, i, *label);
     });
 }
 

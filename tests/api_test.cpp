@@ -572,6 +572,7 @@ TEST_CASE("bad arguments of the other functions") {
         {"output", [&] { return ss1_model_output(nullptr, 0, &tensor); }, invalid, {"model is NULL"}},
         {"model layer", [&] { return ss1_model_layer(nullptr, 0, nullptr); }, invalid, {"model is NULL"}},
         {"model describe", [&] { return ss1_model_describe(nullptr, nullptr); }, invalid, {"model is NULL"}},
+        {"model label", [&] { return ss1_model_label(nullptr, 0, nullptr); }, invalid, {"model is NULL"}},
         {"session bytes", [&] { return ss1_session_bytes(nullptr, nullptr, &bytes); }, invalid, {"model is NULL"}},
         {"session", [&] { return ss1_session_create(nullptr, nullptr, &session); }, invalid, {"model is NULL"}},
         {"session run", [&] { return ss1_session_run(nullptr, nullptr, 0, nullptr, 0); }, invalid, {"session is NULL"}},

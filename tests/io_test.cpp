@@ -185,9 +185,9 @@ TEST_CASE("BERT defaults and activations", "[io]") {
                                         "architectures": ["BertForSequenceClassification"]})",
                 "c", config) == SS1_OK);
     CHECK(config.bert.hidden_act == SS1_ACTIVATION_GELU_TANH);
-    CHECK(config.bert.num_labels == 3);
+    CHECK(config.bert.labels == std::vector<std::string>{"a", "b", "c"});
     CHECK(config.bert.num_hidden_layers == 12);
-    CHECK(config.bert.is_classifier());
+    CHECK(config.bert.head == ss1::bert_head::sequence_classification);
     CHECK_FALSE(ss1::linear_layers(config).back().optional);
 }
 

@@ -2,14 +2,15 @@
 """Make the tiny DLRM and BERT models that the tests run, with the outputs that PyTorch gives for them in float64.
 
 Each case is a folder data/dlrm_<case>/ or data/bert_<case>/: a model directory (config.json, model.safetensors) and
-vectors.safetensors with the model's inputs and expected outputs under their names. Rows of last_hidden_state at padding
+vectors.safetensors with the model's inputs and expected outputs under their names. Outputs of tokens at padding
 positions are unspecified and stored as 0: compare only where attention_mask is 1. Inputs that a file leaves out are
 left out of the run. The forward passes below follow the published definitions (facebookresearch/dlrm, Hugging Face's
-BertModel); --with-transformers checks the BERT one against the transformers package.
+BERT, DistilBERT and RoBERTa); --with-transformers checks those of BERT and its relatives against the transformers package.
 """
 import argparse
 import math
 import pathlib
+import re
 import sys
 
 import numpy
@@ -120,6 +121,59 @@ BERT_CASES = {
     "gelu_new": (bert_config("BertModel", 96, 6, 144, 1, 40, 12, hidden_act="gelu_new"), (12, 1, 8), True, False),
 }
 
+
+def relative(architecture, **more):
+    """A small model of one layer under another head or another family; its model_type follows from the architecture."""
+    family = re.match("Bert|DistilBert|Roberta|XLMRoberta", architecture).group()
+    model_type = {"XLMRoberta": "xlm-roberta"}.get(family, family.lower())
+    config = bert_config(architecture, 32, 2, 48, 1, 40, 14, model_type=model_type)
+    if model_type == "distilbert":
+        config["type_vocab_size"] = 0
+    if model_type.endswith("roberta"):
+        config.update(type_vocab_size=1, pad_token_id=1, layer_norm_eps=1e-5)
+    return {**config, **more}
+
+
+# Behind the others, whose seeds stay. `lengths` as above, token and mask arrays are given too, legacy names.
+RELATIVE_CASES = {
+    "tokens": (relative("BertForTokenClassification", **LABELS), (9, 4), True, False),
+    "words": (relative("BertForMaskedLM"), (7, 9), True, True),
+    "pretraining": (relative("BertForPreTraining", tie_word_embeddings=False, hidden_act="relu"), (6, 3), True, False),
+    "answers": (relative("BertForQuestionAnswering"), (8, 5, 8), True, False),
+    "distil": (relative("DistilBertModel", hidden_act="relu"), (14, 3), True, False),
+    "distil_classifier": (relative("DistilBertForSequenceClassification", **LABELS), (9, 4), True, False),
+    "distil_tokens": (relative("DistilBertForTokenClassification"), (5, 5), False, False),
+    "distil_words": (relative("DistilBertForMaskedLM"), (5, 9), True, False),
+    "distil_answers": (relative("DistilBertForQuestionAnswering"), (9, 4), True, False),
+    "roberta": (relative("RobertaModel"), (12, 12), False, False),  # padding among the tokens
+    "roberta_classifier": (relative("RobertaForSequenceClassification", **LABELS, ss1={"layers": {
+        "encoder.layer.0.intermediate.dense": tied(2, "mixed", 16, 48),
+        "encoder.layer.0.attention.self.key": tied(2, "mixed", 16, 32, seed=2)}}), (9, 4), True, False),
+    "roberta_tokens": (relative("RobertaForTokenClassification", **LABELS), (3, 8), True, False),
+    "roberta_words": (relative("RobertaForMaskedLM", hidden_act="relu"), (3, 8), True, False),
+    "roberta_answers": (relative("RobertaForQuestionAnswering"), (8, 7), True, False),
+    "xlm_roberta_classifier": (relative("XLMRobertaForSequenceClassification"), (9, 4), True, False),
+}
+
+# What the families call what BertModel calls otherwise.
+DISTILBERT_KEYS = {"hidden_size": "dim", "num_hidden_layers": "n_layers", "num_attention_heads": "n_heads",
+                   "intermediate_size": "hidden_dim", "hidden_act": "activation"}
+NAMES = {
+    "bert": [],
+    "distilbert": [(r"encoder\.layer\.(\d+)\.attention\.self\.([qkv])[a-z]+", r"transformer.layer.\1.attention.\2_lin"),
+                   (r"encoder\.layer\.(\d+)\.attention\.output\.dense", r"transformer.layer.\1.attention.out_lin"),
+                   (r"encoder\.layer\.(\d+)\.attention\.output\.LayerNorm", r"transformer.layer.\1.sa_layer_norm"),
+                   (r"encoder\.layer\.(\d+)\.intermediate\.dense", r"transformer.layer.\1.ffn.lin1"),
+                   (r"encoder\.layer\.(\d+)\.output\.dense", r"transformer.layer.\1.ffn.lin2"),
+                   (r"encoder\.layer\.(\d+)\.output\.LayerNorm", r"transformer.layer.\1.output_layer_norm"),
+                   (r"cls\.predictions\.transform\.dense", "vocab_transform"),
+                   (r"cls\.predictions\.transform\.LayerNorm", "vocab_layer_norm"),
+                   (r"cls\.predictions\.bias", "vocab_projector.bias")],
+    "roberta": [(r"cls\.predictions\.transform\.dense", "lm_head.dense"),
+                (r"cls\.predictions\.transform\.LayerNorm", "lm_head.layer_norm"),
+                (r"cls\.predictions\.bias", "lm_head.bias")],
+}
+
 ACTIVATIONS = {"gelu": torch.nn.functional.gelu, "relu": torch.relu,
                "gelu_new": lambda x: x / 2 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))}
 SIX_LAYERS = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense",
@@ -153,17 +207,34 @@ def bert_tensors(config, random):
             normal(f"{name}.ss1_weight", (N, stored_columns(K, entry["c"], entry["block_k"])), 1 / math.sqrt(K))
         normal(f"{name}.bias", N, 0.1)
 
-    for name, rows in (("word", config["vocab_size"]), ("position", config["max_position_embeddings"]), ("token_type", 2)):
-        normal(f"embeddings.{name}_embeddings.weight", (rows, H), 0.5)
+    for name, rows in (("word", config["vocab_size"]), ("position", config["max_position_embeddings"]),
+                       ("token_type", config["type_vocab_size"])):
+        if rows:
+            normal(f"embeddings.{name}_embeddings.weight", (rows, H), 0.5)
     norm("embeddings.LayerNorm")
     for i in range(config["num_hidden_layers"]):
         for name, K, N in six_layers(config, i):
             linear(name, K, N)
         norm(f"encoder.layer.{i}.attention.output.LayerNorm")
         norm(f"encoder.layer.{i}.output.LayerNorm")
-    linear("pooler.dense", H, H)
-    if config["architectures"] == [CLASSIFIER]:
-        linear("classifier", H, len(config["id2label"]) if "id2label" in config else 2)
+    architecture = config["architectures"][0]
+    labels = len(config["id2label"]) if "id2label" in config else 2
+    if architecture in (CLASSIFIER, "BertForPreTraining") or architecture.endswith("Model") and "Distil" not in architecture:
+        linear("pooler.dense", H, H)
+    if architecture.endswith("ForSequenceClassification") and architecture != CLASSIFIER:
+        linear("pre_classifier", H, H)
+    if architecture.endswith("Classification"):
+        linear("classifier", H, labels)
+    if architecture.endswith(("ForMaskedLM", "ForPreTraining")):
+        linear("cls.predictions.transform.dense", H, H)
+        norm("cls.predictions.transform.LayerNorm")
+        normal("cls.predictions.bias", config["vocab_size"], 0.1)
+        if not config.get("tie_word_embeddings", True):
+            normal("cls.predictions.decoder.weight", (config["vocab_size"], H), 1 / math.sqrt(H))
+    if architecture == "BertForPreTraining":
+        linear("cls.seq_relationship", H, 2)
+    if architecture.endswith("ForQuestionAnswering"):
+        linear("qa_outputs", H, 2)
     return tensors
 
 
@@ -181,7 +252,7 @@ def expanded(config, tensors):
 
 
 def bert(config, tensors, ids, mask, types):
-    """BertModel and the classification head in float64; `tensors` are dense."""
+    """The model and its head in float64; `tensors` are dense."""
     weights = {name: torch.from_numpy(value).double() for name, value in tensors.items()}
     batch, tokens = ids.shape
     heads = config["num_attention_heads"]
@@ -198,9 +269,11 @@ def bert(config, tensors, ids, mask, types):
     def split(x):
         return x.reshape(batch, tokens, heads, size).transpose(1, 2)
 
-    word, position, token_type = (weights[f"embeddings.{name}_embeddings.weight"]
-                                  for name in ("word", "position", "token_type"))
-    x = norm("embeddings.LayerNorm", word[ids] + position[:tokens] + token_type[types])
+    word, position = weights["embeddings.word_embeddings.weight"], weights["embeddings.position_embeddings.weight"]
+    x = word[ids] + position[positions(config, ids)]
+    if config["type_vocab_size"]:
+        x = x + weights["embeddings.token_type_embeddings.weight"][types]
+    x = norm("embeddings.LayerNorm", x)
     for i in range(config["num_hidden_layers"]):
         layer = f"encoder.layer.{i}"
         query, key, value = (split(linear(f"{layer}.attention.self.{part}", x)) for part in ("query", "key", "value"))
@@ -210,64 +283,112 @@ def bert(config, tensors, ids, mask, types):
         x = norm(f"{layer}.attention.output.LayerNorm", x + linear(f"{layer}.attention.output.dense", seen))
         inner = ACTIVATIONS[config["hidden_act"]](linear(f"{layer}.intermediate.dense", x))
         x = norm(f"{layer}.output.LayerNorm", x + linear(f"{layer}.output.dense", inner))
-    outputs = {"last_hidden_state": x, "pooled": torch.tanh(linear("pooler.dense", x[:, 0]))}
-    if "classifier.weight" in weights:
+    outputs = {"last_hidden_state": x}
+    if "pooler.dense.weight" in weights:
+        outputs["pooled"] = torch.tanh(linear("pooler.dense", x[:, 0]))
+    architecture = config["architectures"][0]
+    if architecture == CLASSIFIER:
         outputs["logits"] = linear("classifier", outputs["pooled"])
+    elif architecture.endswith("ForSequenceClassification"):
+        activation = torch.relu if config["model_type"] == "distilbert" else torch.tanh
+        outputs["logits"] = linear("classifier", activation(linear("pre_classifier", x[:, 0])))
+    elif architecture.endswith("ForTokenClassification"):
+        outputs["logits"] = linear("classifier", x)
+    elif architecture.endswith(("ForMaskedLM", "ForPreTraining")):
+        activation = "gelu" if config["model_type"].endswith("roberta") else config["hidden_act"]
+        y = norm("cls.predictions.transform.LayerNorm", ACTIVATIONS[activation](linear("cls.predictions.transform.dense", x)))
+        outputs["logits"] = y @ weights.get("cls.predictions.decoder.weight", word).T + weights["cls.predictions.bias"]
+    elif architecture.endswith("ForQuestionAnswering"):
+        outputs["start_logits"], outputs["end_logits"] = linear("qa_outputs", x).unbind(-1)
     return outputs
 
 
-def prefixed(tensors):
-    """The tensors under the names of BertForSequenceClassification."""
-    return {name if name.startswith("classifier") else f"bert.{name}": value for name, value in tensors.items()}
+def positions(config, ids):
+    """Position of each token: its number, or RoBERTa's count of tokens that are no padding, from pad_token_id + 1."""
+    if not config["model_type"].endswith("roberta"):
+        return torch.arange(ids.shape[1])
+    tokens = (ids != config["pad_token_id"]).long()
+    return tokens.cumsum(1) * tokens + config["pad_token_id"]
+
+
+def stored(config, tensors):
+    """The tensors under the names that transformers gives to those of this architecture."""
+    family, architecture = config["model_type"].removeprefix("xlm-"), config["architectures"][0]
+    names = NAMES[family]
+    if architecture.endswith("RobertaForSequenceClassification"):
+        names = [*names, (r"pre_classifier", "classifier.dense"), (r"classifier(?=\.(weight|bias))", "classifier.out_proj")]
+    result = {}
+    for name, value in tensors.items():
+        base = name.startswith(("embeddings.", "encoder.", "pooler."))
+        name = next((new for pattern, other in names if (new := re.sub(f"^{pattern}", other, name)) != name), name)
+        result[name if architecture.endswith("Model") or not base else f"{family}.{name}"] = value
+    return result
+
+
+def stored_config(config):
+    """The configuration with the family's own keys."""
+    if config["model_type"] != "distilbert":
+        return config
+    return {DISTILBERT_KEYS.get(key, key): value for key, value in config.items()
+            if key not in ("type_vocab_size", "layer_norm_eps", "position_embedding_type")}
 
 
 def check_with_transformers(config, tensors, arguments, outputs):
     """Assert that the transformers package computes the same from the same weights."""
     import transformers
-    settings = transformers.BertConfig(**{key: value for key, value in config.items() if key != "ss1"})
-    classifier = "logits" in outputs
-    model = (transformers.BertForSequenceClassification if classifier else transformers.BertModel)(settings)
-    state = {name: torch.from_numpy(value) for name, value in (prefixed(tensors) if classifier else tensors).items()}
+    settings = {key: value for key, value in stored_config(config).items() if key not in ("ss1", "model_type")}
+    settings = transformers.AutoConfig.for_model(config["model_type"], **settings)
+    model = getattr(transformers, config["architectures"][0])(settings)
+    state = {name: torch.from_numpy(value) for name, value in stored(config, tensors).items()}
     missing, unexpected = model.load_state_dict(state, strict=False)
-    assert not unexpected and all("position_ids" in name for name in missing), (missing, unexpected)
-    ids, mask, types = arguments
+    # What is tied has been loaded under the other name.
+    allowed = ("position_ids", "predictions.decoder", "vocab_projector.weight", "lm_head.decoder")
+    assert not unexpected and all(any(part in name for part in allowed) for name in missing), (missing, unexpected)
     model = model.double().eval()
-    got = {}
-    if classifier:
-        got["logits"] = model(input_ids=ids, attention_mask=mask, token_type_ids=types).logits
-    base = model.bert if classifier else model
-    got["last_hidden_state"], got["pooled"] = base(input_ids=ids, attention_mask=mask, token_type_ids=types)[:2]
-    for name, value in got.items():
-        difference = (value - outputs[name]).abs()
-        if name == "last_hidden_state":
-            difference = difference[mask.bool()]
+    inputs = dict(zip(("input_ids", "attention_mask", "token_type_ids"), arguments[:3 if config["type_vocab_size"] else 2]))
+    got = model(**inputs, return_dict=True)
+    base = model.base_model(**inputs, return_dict=True)
+    got = {"last_hidden_state": base.last_hidden_state, "pooled": getattr(base, "pooler_output", None),
+           "logits": getattr(got, "prediction_logits", getattr(got, "logits", None)),
+           "start_logits": getattr(got, "start_logits", None), "end_logits": getattr(got, "end_logits", None)}
+    for name, value in outputs.items():
+        difference = (got[name] - value).abs()
+        if of_tokens(name, value):
+            difference = difference[arguments[1].bool()]
         difference = difference.max().item()
         assert difference <= TOLERANCE, f"{name}: differs from transformers {transformers.__version__} by {difference}"
     print(f"  equals transformers {transformers.__version__}")
 
 
+def of_tokens(name, value):
+    """Whether an output has a row for each token: [B, T] or [B, T, width]."""
+    return name in ("last_hidden_state", "start_logits", "end_logits") or name == "logits" and value.ndim == 3
+
+
 def make_bert(name, random, with_transformers):
-    config, lengths, full, legacy = BERT_CASES[name]
+    config, lengths, full, legacy = {**BERT_CASES, **RELATIVE_CASES}[name]
     tensors = bert_tensors(config, random)
     shape = (len(lengths), max(lengths))
     mask = (numpy.arange(shape[1]) < numpy.array(lengths)[:, None]).astype(numpy.int64)
     ids = numpy.where(mask, random.integers(1, config["vocab_size"], shape), config["pad_token_id"])
+    if name == "roberta":
+        ids[0, [0, 5]] = ids[1, 11] = config["pad_token_id"]
     types = mask * (numpy.arange(shape[1]) >= numpy.array(lengths)[:, None] // 2) * full  # second half: second sentence
+    types = numpy.minimum(types, max(config["type_vocab_size"], 1) - 1)
     arguments = [torch.from_numpy(array) for array in (ids, mask, types)]
     dense = expanded(config, tensors)
     with torch.no_grad():
         outputs = bert(config, dense, *arguments)
         if with_transformers:
             check_with_transformers(config, dense, arguments, outputs)
-    outputs["last_hidden_state"] = outputs["last_hidden_state"] * arguments[1][:, :, None]
-    vectors = {"input_ids": ids, **({"attention_mask": mask, "token_type_ids": types} if full else {}),
-               **{key: value.numpy() for key, value in outputs.items()}}
+    outputs = {key: value * arguments[1].reshape(*shape, *[1] * (value.ndim - 2)) if of_tokens(key, value) else value
+               for key, value in outputs.items()}
+    given = {"attention_mask": mask, **({"token_type_ids": types} if config["type_vocab_size"] else {})}
+    vectors = {"input_ids": ids, **(given if full else {}), **{key: value.numpy() for key, value in outputs.items()}}
     if legacy:
         tensors = {key.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
                    for key, value in tensors.items()}
-    if config["architectures"] == [CLASSIFIER]:
-        tensors = prefixed(tensors)
-    return config, tensors, vectors
+    return stored_config(config), stored(config, tensors), vectors
 
 
 # ---------------------------------------------------------------- example configurations
@@ -301,7 +422,7 @@ def main():
                         help=f"assert that the transformers package gives the same BERT outputs within {TOLERANCE}")
     options = parser.parse_args()
     cases = [("dlrm", name) for name in DLRM_CASES] + [("bert", name) for name in BERT_CASES]
-    cases += [("dlrm", name) for name in CROSS_CASES]
+    cases += [("dlrm", name) for name in CROSS_CASES] + [("bert", name) for name in RELATIVE_CASES]
     for seed, (family, name) in enumerate(cases, 1):
         random = numpy.random.default_rng(seed)
         torch.manual_seed(seed)

@@ -540,6 +540,8 @@ void add_bert(table &cases) {
         {R"({"num_labels":3,"id2label":{"0":"a"}})", format, "num_labels is 3, id2label has 1"},
         {R"({"id2label":["a"]})", format, "id2label: must be an object"},
         {R"({"id2label":{}})", format, "id2label: must be an object with at least one label"},
+        {R"({"id2label":{"0":"a","2":"b"}})", format, "id2label: key '1' is missing"},
+        {R"({"id2label":{"0":"a","1":["b"]}})", format, "id2label '1' is of type array, must be a string"},
         {R"({"architectures":"BertModel"})", format, "architectures: must be an array"},
         {R"({"architectures":[1]})", format, "architectures[0]: must be a string"},
         {R"({"ss1":{"layers":{"bert.pooler.dense":{"kind":"dense"}}}})", format,

@@ -103,7 +103,7 @@ array make_array(std::string name, std::vector<int64_t> shape, const std::vector
 }
 
 bool is_output(const std::string &name) {
-    return name == "probability" || name == "last_hidden_state" || name == "pooled" || name == "logits";
+    return name == "probability" || name == "last_hidden_state" || name == "pooled" || name.ends_with("logits");
 }
 
 // The inputs and expected outputs of a case.
@@ -124,7 +124,7 @@ std::vector<std::string> cases() {
     for (const auto &entry : std::filesystem::directory_iterator(SS1_TEST_DATA))
         if (std::filesystem::exists(entry.path() / "vectors.safetensors")) found.push_back(entry.path().string());
     std::sort(found.begin(), found.end());
-    REQUIRE(found.size() >= 11);
+    REQUIRE(found.size() >= 27);
     return found;
 }
 
@@ -336,15 +336,21 @@ arrays random_bert_inputs(std::mt19937 &random, size_t batch, size_t tokens) {
             {"token_type_ids", make_array("token_type_ids", shape, types)}};
 }
 
-// Largest difference; rows of last_hidden_state at padding positions are not compared (the files hold 0 there).
+// Whether element i of an output belongs to a token of padding: such rows are not compared (the files hold 0 there).
+bool is_padding(const array &output, size_t i, const arrays &inputs) {
+    const auto mask = inputs.find("attention_mask");
+    const bool of_tokens = output.name == "last_hidden_state" || output.name.ends_with("_logits") ||
+                           (output.name == "logits" && output.shape.size() == 3);
+    if (!of_tokens || mask == inputs.end()) return false;
+    const size_t width = output.shape.size() == 3 ? static_cast<size_t>(output.shape[2]) : 1;
+    return mask->second.as<int64_t>()[i / width] == 0;
+}
+
 double worst_difference(const array &got, const array &want, const arrays &inputs) {
     const size_t n = want.data.size() / sizeof(float);
-    const auto mask = inputs.find("attention_mask");
-    const bool masked = want.name == "last_hidden_state" && mask != inputs.end();
-    const size_t width = masked ? static_cast<size_t>(want.shape[2]) : 1;
     double worst = 0;
     for (size_t i = 0; i < n; ++i) {
-        if (masked && mask->second.as<int64_t>()[i / width] == 0) continue;
+        if (is_padding(want, i, inputs)) continue;
         const double difference = std::abs(static_cast<double>(got.as<float>()[i]) - want.as<float>()[i]);
         if (!(difference <= worst)) worst = difference;  // NaN sticks
     }
@@ -435,13 +441,10 @@ namespace {
 // ||got - want|| / ||want|| in the Frobenius norm, of probabilities' logits; padding rows are not compared.
 double relative_error(const array &got, const array &want, const arrays &inputs) {
     const bool logits = want.name == "probability";
-    const auto mask = inputs.find("attention_mask");
-    const bool masked = want.name == "last_hidden_state" && mask != inputs.end();
-    const size_t width = masked ? static_cast<size_t>(want.shape[2]) : 1;
     const auto value = [logits](float v) { return logits ? std::log(v / (1.0 - v)) : static_cast<double>(v); };
     double error = 0, norm = 0;
     for (size_t i = 0; i < want.data.size() / sizeof(float); ++i) {
-        if (masked && mask->second.as<int64_t>()[i / width] == 0) continue;
+        if (is_padding(want, i, inputs)) continue;
         const double w = value(want.as<float>()[i]), difference = value(got.as<float>()[i]) - w;
         error += difference * difference;
         norm += w * w;
@@ -954,7 +957,7 @@ TEST_CASE("bounds of a session are checked before anything is allocated") {
     size_t bytes = 1;
     options.max_tokens = 49;
     CHECK(ss1_session_bytes(bert.get(), &options, &bytes) == SS1_ERROR_INVALID_ARGUMENT);
-    CHECK_THAT(ss1_last_error(), Catch::Contains("max_tokens=49 is above the model's max_position_embeddings=48"));
+    CHECK_THAT(ss1_last_error(), Catch::Contains("max_tokens=49 is above the model's limit of 48"));
     CHECK(ss1_session_bytes(dlrm.get(), &options, &bytes) == SS1_OK);  // ignored by DLRM
     options.max_tokens = 0;
     // Of a DLRM only the outputs grow with the batch.
@@ -1342,6 +1345,20 @@ TEST_CASE("context and model may go before their session") {
     CHECK(counter.live == 0);
 }
 
+namespace {
+
+std::vector<std::string> labels_of(const ss1::model_ptr &model) {
+    ss1_model_info info = SS1_MODEL_INFO_INIT;
+    ss1::check(ss1_model_describe(model.get(), &info));
+    std::vector<std::string> labels;
+    const char *label;
+    for (size_t i = 0; ss1_model_label(model.get(), i, &label) == SS1_OK; ++i) labels.push_back(label);
+    CHECK(labels.size() == info.n_labels);
+    return labels;
+}
+
+}  // namespace
+
 TEST_CASE("a model describes its inputs, outputs and layers") {
     const auto context = make_context(nullptr, 1);
     const auto model = ss1::load_model(context, std::string(SS1_TEST_DATA) + "/bert_ss1");
@@ -1352,6 +1369,20 @@ TEST_CASE("a model describes its inputs, outputs and layers") {
     CHECK(info.n_inputs == 3);
     CHECK(info.n_outputs == 3);
     CHECK(info.n_layers == 2 * 6 + 2);
+    CHECK((info.max_tokens == 16 && info.vocab_size == 60 && info.type_vocab_size == 2));
+    CHECK(labels_of(model) == std::vector<std::string>{"LABEL_0", "LABEL_1"});
+    CHECK(labels_of(ss1::load_model(context, SS1_TEST_DATA "/bert_classifier")) ==
+          std::vector<std::string>{"no", "maybe", "yes"});
+    CHECK(labels_of(ss1::load_model(context, SS1_TEST_DATA "/bert_one_token")).empty());
+    CHECK(labels_of(ss1::load_model(context, SS1_TEST_DATA "/dlrm_dot")).empty());
+    // 0.1's ended before n_labels.
+    ss1_model_info older = SS1_MODEL_INFO_INIT;
+    older.struct_size = offsetof(ss1_model_info, n_labels);
+    older.n_labels = 99;
+    ss1::check(ss1_model_describe(model.get(), &older));
+    CHECK((older.parameters == info.parameters && older.n_labels == 99));
+    older.struct_size = 8;
+    CHECK(ss1_model_describe(model.get(), &older) == SS1_ERROR_INVALID_ARGUMENT);
     ss1_tensor tensor;
     CHECK(ss1_model_input(model.get(), 3, &tensor) == SS1_ERROR_INVALID_ARGUMENT);
     CHECK(ss1_model_output(model.get(), 3, &tensor) == SS1_ERROR_INVALID_ARGUMENT);

@@ -541,14 +541,27 @@ typedef struct ss1_model_info {
     const char *family; /**< "dlrm" or "bert" */
     const char *config; /**< config.json as it was read */
     size_t n_inputs, n_outputs, n_layers;
-    size_t weight_bytes; /**< memory held by the weights */
-    size_t parameters;   /**< stored values: tables, matrices, biases */
+    size_t weight_bytes;    /**< memory held by the weights */
+    size_t parameters;      /**< stored values: tables, matrices, biases */
+    size_t n_labels;        /**< classes of a classifier's logits, see ss1_model_label(); 0: no classifier */
+    size_t max_tokens;      /**< BERT: the longest sequence; 0 for DLRM, as the next two */
+    size_t vocab_size;      /**< BERT: input_ids are below it */
+    size_t type_vocab_size; /**< BERT: token_type_ids are below it; 0: the model takes none */
 } ss1_model_info;
 #define SS1_MODEL_INFO_INIT \
-    { sizeof(ss1_model_info), 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(ss1_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /** Describe a model. @return SS1_OK or SS1_ERROR_INVALID_ARGUMENT. */
 SS1_API ss1_status ss1_model_describe(const ss1_model *model, ss1_model_info *info);
+
+/**
+ * Name of class i of a classifier's logits (of a sequence or of each token), as id2label in config.json has it, or
+ * "LABEL_<i>" where config.json names none.
+ * @param label  Receives the name, UTF-8, owned by the model. Not written on error.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT once i is past the last one: ss1_model_info.n_labels says how many there
+ *         are.
+ */
+SS1_API ss1_status ss1_model_label(const ss1_model *model, size_t i, const char **label);
 
 /**
  * Bounds of a session.

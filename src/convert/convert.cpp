@@ -245,14 +245,15 @@ std::vector<tensor_to_write> plan(const ss1_context &context, const model_direct
                                   const layer_configs &layers, const tables_by_tensor &tables, ss1_convert_from from) {
     std::vector<tensor_to_write> plan;
     for (const model_tensor &tensor : directory.tensors) {
+        const auto layer = layers.find(tensor.name.substr(0, tensor.name.rfind('.')));
+        const bool to_tie = layer != layers.end() && tensor.name.ends_with(".weight");
+        if (tensor.shared && !to_tie) continue;
         tensor_to_write &out = plan.emplace_back();
-        out.name = tensor.name;
+        out.name = tensor.stored.name;
         out.dtype = tensor.stored.dtype;
         out.shape = tensor.stored.shape;
-        const size_t dot = tensor.name.rfind('.');
-        const auto layer = layers.find(tensor.name.substr(0, dot));
-        if (layer != layers.end() && tensor.name.ends_with(".weight")) {
-            out.name = layer->first + ".ss1_weight";
+        if (to_tie) {
+            out.name.replace(out.name.rfind('.'), out.name.npos, ".ss1_weight");
             out.dtype = file_dtype::f32;
             out.shape = {layer->second.desc.N, mapping(layer->second.desc).stored_columns};
             out.write = [&, desc = layer->second.desc, from](output_file &file) {

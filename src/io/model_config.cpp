@@ -7,19 +7,12 @@
 #include <set>
 
 #include "io/checked.hpp"
+#include "io/limits.hpp"
 #include "op/mapping.hpp"
 #include "status.hpp"
 
 namespace ss1 {
 namespace {
-
-constexpr size_t max_width = size_t{1} << 31;  // of a matrix
-constexpr size_t max_rows = size_t{1} << 40;   // of an embedding table
-constexpr size_t max_embedding_dim = 65536;
-constexpr size_t max_robe_size = size_t{1} << 40;  // floats
-constexpr size_t max_layers = 1000;
-constexpr size_t max_tables = 100'000;
-constexpr size_t max_features = 100'000;
 
 ss1_status parse_names(const json &config, const std::string &label, const char *name, size_t max,
                        std::vector<std::string> &out) {
@@ -192,85 +185,6 @@ ss1_status parse_dlrm(const json &config, const std::string &label, dlrm_config 
     return check_dlrm(out, label.c_str());
 }
 
-ss1_status parse_activation(const json &config, const std::string &label, ss1_activation &out) {
-    struct row {
-        std::string_view name;
-        ss1_activation activation;
-    };
-    static constexpr std::array<row, 7> rows{{{"gelu", SS1_ACTIVATION_GELU},
-                                              {"gelu_new", SS1_ACTIVATION_GELU_TANH},
-                                              {"gelu_pytorch_tanh", SS1_ACTIVATION_GELU_TANH},
-                                              {"relu", SS1_ACTIVATION_RELU},
-                                              {"silu", SS1_ACTIVATION_SILU},
-                                              {"swish", SS1_ACTIVATION_SILU},
-                                              {"tanh", SS1_ACTIVATION_TANH}}};
-    std::string name = "gelu";
-    SS1_TRY(json_string(config, label, "hidden_act", key::optional, name));
-    for (const row &known : rows) {
-        if (known.name == name) {
-            out = known.activation;
-            return SS1_OK;
-        }
-    }
-    return fail(SS1_ERROR_UNSUPPORTED, "%s: hidden_act '%s' is not supported", label.c_str(), printable(name).c_str());
-}
-
-// Variants of BERT that compute something else.
-ss1_status refuse_variants(const json &config, const std::string &label) {
-    std::string position = "absolute";
-    SS1_TRY(json_string(config, label, "position_embedding_type", key::optional, position));
-    SS1_CHECK(position == "absolute", SS1_ERROR_UNSUPPORTED,
-              "%s: position_embedding_type '%s' is not supported, 'absolute' is", label.c_str(),
-              printable(position).c_str());
-    for (const char *name : {"is_decoder", "add_cross_attention"}) {
-        bool value = false;
-        SS1_TRY(json_bool(config, label, name, key::optional, value));
-        SS1_CHECK(!value, SS1_ERROR_UNSUPPORTED, "%s: %s true is not supported", label.c_str(), name);
-    }
-    return SS1_OK;
-}
-
-ss1_status parse_labels(const json &config, const std::string &label, size_t &out) {
-    const json *names;
-    SS1_TRY(json_size(config, label, "num_labels", key::optional, 1, max_width, out));
-    SS1_TRY(json_member(config, label, "id2label", key::optional, names));
-    if (!names) return SS1_OK;
-    SS1_CHECK(names->is_object() && !names->empty(), SS1_ERROR_FORMAT,
-              "%s: id2label: must be an object with at least one label", label.c_str());
-    SS1_CHECK(!config.contains("num_labels") || out == names->size(), SS1_ERROR_FORMAT,
-              "%s: num_labels is %zu, id2label has %zu", label.c_str(), out, names->size());
-    out = names->size();
-    return SS1_OK;
-}
-
-ss1_status parse_bert(json config, const std::string &label, bert_config &out) {
-    // Hugging Face writes null where it means the default.
-    for (auto member = config.begin(); member != config.end();) {
-        member = member->is_null() ? config.erase(member) : std::next(member);
-    }
-    const auto size = [&](const char *name, size_t max, size_t &value) {
-        return json_size(config, label, name, key::optional, 1, max, value);
-    };
-    SS1_TRY(refuse_variants(config, label));
-    SS1_TRY(size("vocab_size", max_width, out.vocab_size));
-    SS1_TRY(size("hidden_size", max_width, out.hidden_size));
-    SS1_TRY(size("num_hidden_layers", max_layers, out.num_hidden_layers));
-    SS1_TRY(size("num_attention_heads", max_width, out.num_attention_heads));
-    SS1_TRY(size("intermediate_size", max_width, out.intermediate_size));
-    SS1_TRY(size("max_position_embeddings", max_width, out.max_position_embeddings));
-    SS1_TRY(size("type_vocab_size", max_width, out.type_vocab_size));
-    SS1_TRY(parse_activation(config, label, out.hidden_act));
-    SS1_TRY(json_number(config, label, "layer_norm_eps", key::optional, out.layer_norm_eps));
-    SS1_TRY(parse_labels(config, label, out.num_labels));
-    if (config.contains("architectures")) SS1_TRY(parse_names(config, label, "architectures", 100, out.architectures));
-    SS1_CHECK(out.hidden_size % out.num_attention_heads == 0, SS1_ERROR_FORMAT,
-              "%s: hidden_size %zu is not a multiple of num_attention_heads %zu", label.c_str(), out.hidden_size,
-              out.num_attention_heads);
-    SS1_CHECK(out.layer_norm_eps > 0 && out.layer_norm_eps < 1, SS1_ERROR_FORMAT,
-              "%s: layer_norm_eps is %g, must be in (0, 1)", label.c_str(), out.layer_norm_eps);
-    return SS1_OK;
-}
-
 constexpr std::array<std::pair<std::string_view, ss1_dtype>, 3> weight_dtypes{
     {{"f32", SS1_DTYPE_F32}, {"bf16", SS1_DTYPE_BF16}, {"int8", SS1_DTYPE_I8}}};
 
@@ -362,6 +276,42 @@ void add_cross_net(std::vector<linear_shape> &layers, size_t width, const dlrm_c
     }
 }
 
+void add_encoder(std::vector<linear_shape> &layers, const bert_config &bert) {
+    const size_t H = bert.hidden_size, I = bert.intermediate_size;
+    for (size_t i = 0; i < bert.num_hidden_layers; ++i) {
+        const std::string prefix = "encoder.layer." + std::to_string(i) + ".";
+        for (const char *name :
+             {"attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"}) {
+            layers.push_back({prefix + name, H, H, true, false});
+        }
+        layers.push_back({prefix + "intermediate.dense", H, I, true, false});
+        layers.push_back({prefix + "output.dense", I, H, true, false});
+    }
+}
+
+void add_head(std::vector<linear_shape> &layers, const bert_config &bert) {
+    const size_t H = bert.hidden_size;
+    const bool optional = bert.head_optional, classifies = bert.head == bert_head::sequence_classification;
+    if (bert.has_pooler())
+        layers.push_back({"pooler.dense", H, H, true, optional || !classifies || bert.has_pre_classifier()});
+    if (bert.has_pre_classifier()) layers.push_back({"pre_classifier", H, H, true, false});
+    switch (bert.head) {
+        case bert_head::none:
+            break;
+        case bert_head::sequence_classification:
+        case bert_head::token_classification:
+            layers.push_back({"classifier", H, bert.num_labels, true, optional});
+            break;
+        case bert_head::masked_words:
+            layers.push_back({"cls.predictions.transform.dense", H, H, true, false});
+            layers.push_back({"cls.predictions.decoder", H, bert.vocab_size, true, false});
+            break;
+        case bert_head::question_answering:
+            layers.push_back({"qa_outputs", H, 2, true, false});
+            break;
+    }
+}
+
 void add_norm(std::vector<tensor_spec> &tensors, const std::string &name, size_t width) {
     tensors.push_back({name + ".weight", {width}, "", false});
     tensors.push_back({name + ".bias", {width}, "", false});
@@ -379,6 +329,21 @@ void add_tables(std::vector<tensor_spec> &tensors, const dlrm_config &dlrm) {
         tensors.push_back(
             {"emb_l." + std::to_string(k) + ".weight", {dlrm.tables[k].rows, columns}, "", false, quantised});
     }
+}
+
+// What is in no linear layer.
+void add_bert_tables(std::vector<tensor_spec> &tensors, const bert_config &bert) {
+    const size_t H = bert.hidden_size;
+    tensors.push_back({"embeddings.word_embeddings.weight", {bert.vocab_size, H}, "", false});
+    tensors.push_back({"embeddings.position_embeddings.weight", {bert.max_position_embeddings, H}, "", false});
+    if (bert.type_vocab_size)
+        tensors.push_back({"embeddings.token_type_embeddings.weight", {bert.type_vocab_size, H}, "", false});
+    add_norm(tensors, "embeddings.LayerNorm", H);
+    for (size_t i = 0; i < bert.num_hidden_layers; ++i) {
+        add_norm(tensors, "encoder.layer." + std::to_string(i) + ".attention.output.LayerNorm", H);
+        add_norm(tensors, "encoder.layer." + std::to_string(i) + ".output.LayerNorm", H);
+    }
+    if (bert.head == bert_head::masked_words) add_norm(tensors, "cls.predictions.transform.LayerNorm", H);
 }
 
 }  // namespace
@@ -399,11 +364,6 @@ bool model_config::is_tied(const std::string &layer) const noexcept {
     return found != layers.end() && found->second.tied;
 }
 
-bool bert_config::is_classifier() const noexcept {
-    return std::find(architectures.begin(), architectures.end(), "BertForSequenceClassification") !=
-           architectures.end();
-}
-
 ss1_status model_config_parse(std::string_view text, const char *label, model_config &out) {
     model_config config;
     config.text = text;
@@ -412,14 +372,15 @@ ss1_status model_config_parse(std::string_view text, const char *label, model_co
     std::string type;
     SS1_TRY(json_is_object(root, label));
     SS1_TRY(json_string(root, label, "model_type", key::required, type));
-    SS1_CHECK(type == "dlrm" || type == "bert", SS1_ERROR_UNSUPPORTED,
-              "%s: model_type '%s' is not supported, 'dlrm' and 'bert' are", label, printable(type).c_str());
+    SS1_CHECK(type == "dlrm" || is_bert(type), SS1_ERROR_UNSUPPORTED,
+              "%s: model_type '%s' is not supported, 'dlrm', 'bert', 'distilbert', 'roberta' and 'xlm-roberta' are",
+              label, printable(type).c_str());
     if (type == "dlrm") {
         config.family = model_family::dlrm;
         SS1_TRY(parse_dlrm(root, label, config.dlrm));
     } else {
         config.family = model_family::bert;
-        SS1_TRY(parse_bert(root, label, config.bert));
+        SS1_TRY(bert_config_parse(root, type, label, config.bert));
     }
     SS1_TRY(parse_layers(root, label, config));
     out = std::move(config);
@@ -435,19 +396,8 @@ std::vector<linear_shape> linear_layers(const model_config &config) {
         add_mlp(layers, "top_l.", dlrm.interaction_width(), dlrm.top_mlp);
         return layers;
     }
-    const bert_config &bert = config.bert;
-    const size_t H = bert.hidden_size, I = bert.intermediate_size;
-    for (size_t i = 0; i < bert.num_hidden_layers; ++i) {
-        const std::string prefix = "encoder.layer." + std::to_string(i) + ".";
-        for (const char *name :
-             {"attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"}) {
-            layers.push_back({prefix + name, H, H, true, false});
-        }
-        layers.push_back({prefix + "intermediate.dense", H, I, true, false});
-        layers.push_back({prefix + "output.dense", I, H, true, false});
-    }
-    layers.push_back({"pooler.dense", H, H, true, !bert.is_classifier()});
-    layers.push_back({"classifier", H, bert.num_labels, true, !bert.is_classifier()});
+    add_encoder(layers, config.bert);
+    add_head(layers, config.bert);
     return layers;
 }
 
@@ -456,16 +406,7 @@ std::vector<tensor_spec> model_tensors(const model_config &config) {
     if (config.family == model_family::dlrm) {
         add_tables(tensors, config.dlrm);
     } else {
-        const bert_config &bert = config.bert;
-        const size_t H = bert.hidden_size;
-        tensors.push_back({"embeddings.word_embeddings.weight", {bert.vocab_size, H}, "", false});
-        tensors.push_back({"embeddings.position_embeddings.weight", {bert.max_position_embeddings, H}, "", false});
-        tensors.push_back({"embeddings.token_type_embeddings.weight", {bert.type_vocab_size, H}, "", false});
-        add_norm(tensors, "embeddings.LayerNorm", H);
-        for (size_t i = 0; i < bert.num_hidden_layers; ++i) {
-            add_norm(tensors, "encoder.layer." + std::to_string(i) + ".attention.output.LayerNorm", H);
-            add_norm(tensors, "encoder.layer." + std::to_string(i) + ".output.LayerNorm", H);
-        }
+        add_bert_tables(tensors, config.bert);
     }
     for (const linear_shape &layer : linear_layers(config)) {
         const bool tied = config.is_tied(layer.name), optional = layer.optional && !tied;

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "io/bert_config.hpp"
 #include "io/json.hpp"
 #include "kernels.hpp"
 #include "ss1/ss1.h"
@@ -42,23 +43,6 @@ struct dlrm_config {
     double loss_threshold = 0;
 
     size_t interaction_width() const noexcept;  // inputs of the top MLP
-};
-
-// The defaults are those of Hugging Face's configuration_bert.py.
-struct bert_config {
-    size_t vocab_size = 30522;
-    size_t hidden_size = 768;
-    size_t num_hidden_layers = 12;
-    size_t num_attention_heads = 12;
-    size_t intermediate_size = 3072;
-    ss1_activation hidden_act = SS1_ACTIVATION_GELU;
-    size_t max_position_embeddings = 512;
-    size_t type_vocab_size = 2;
-    double layer_norm_eps = 1e-12;
-    size_t num_labels = 2;
-    std::vector<std::string> architectures;
-
-    bool is_classifier() const noexcept;  // BertForSequenceClassification: pooler and classifier must be there
 };
 
 // How a linear layer is stored (`tied`: as ss1_weight) and held in memory: K, N, weight_dtype and, if tied, the mapping

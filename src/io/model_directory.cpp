@@ -8,6 +8,7 @@
 #include <set>
 
 #include "half.hpp"
+#include "io/bert_names.hpp"
 #include "io/checked.hpp"
 #include "status.hpp"
 
@@ -39,12 +40,6 @@ double uniform(uint64_t bits) noexcept {
     return (static_cast<double>(bits >> 11) + 1) * 0x1p-53;
 }
 
-bool ends_with_replaced(std::string &text, std::string_view from, std::string_view to) {
-    if (!text.ends_with(from)) return false;
-    text.replace(text.size() - from.size(), from.size(), to);
-    return true;
-}
-
 ss1_status check_shard_name(const std::string &name, const std::string &where) {
     SS1_CHECK(is_name(name) && name.size() <= 255 && name.find('/') == name.npos && name.find('\\') == name.npos &&
                   name.find("..") == name.npos && name.ends_with(".safetensors"),
@@ -57,7 +52,7 @@ ss1_status check_shard_name(const std::string &name, const std::string &where) {
 ss1_status collect(model_directory &directory) {
     for (size_t i = 0; i < directory.files.size(); ++i) {
         for (const tensor_info &tensor : directory.files[i].header.tensors) {
-            directory.tensors.push_back({canonical_name(directory.config.family, tensor.name), tensor, i});
+            directory.tensors.push_back({canonical_name(directory.config, tensor.name), tensor, i});
         }
     }
     directory.sort();
@@ -105,12 +100,34 @@ ss1_status open_shards(model_directory &directory, const std::string &index) {
     return SS1_OK;
 }
 
+// transformers leaves out what it ties: the layer that scores masked words has the word embeddings as its weight, and a
+// bias under another name. They are read again under the layer's own names.
+void share_tied(model_directory &directory) {
+    const model_config &config = directory.config;
+    if (config.family != model_family::bert || config.bert.head != bert_head::masked_words) return;
+    const std::string decoder = "cls.predictions.decoder";
+    const auto share = [&](const std::string &name, const char *source) {
+        const model_tensor *tensor = directory.find(source);
+        if (!tensor || directory.find(name)) return;
+        model_tensor shared = *tensor;
+        shared.name = name;
+        shared.stored.name = stored_bert_name(config.bert, name);
+        shared.shared = true;
+        directory.tensors.push_back(std::move(shared));
+        directory.sort();
+    };
+    if (config.bert.tie_word_embeddings && !config.is_tied(decoder))
+        share(decoder + ".weight", "embeddings.word_embeddings.weight");
+    share(decoder + ".bias", "cls.predictions.bias");
+}
+
 // What a file would hold. Without a classifier in the architecture, BERT is drawn with its pooler alone.
 void imagine(model_directory &directory) {
     for (tensor_spec &spec : model_tensors(directory.config)) {
         if (spec.optional && spec.layer == "classifier") continue;
         model_tensor &tensor = directory.tensors.emplace_back();
-        tensor.name = tensor.stored.name = std::move(spec.name);
+        tensor.stored.name = stored_name(directory.config, spec.name);
+        tensor.name = std::move(spec.name);
         tensor.stored.shape = std::move(spec.shape);
         if (spec.quantised) tensor.stored.dtype = file_dtype::u8;
     }
@@ -122,23 +139,24 @@ ss1_status check_dtype(const model_directory &directory, const model_tensor &ten
     if (quantised) {
         SS1_CHECK(dtype == file_dtype::u8, SS1_ERROR_FORMAT,
                   "%s: tensor '%s' has dtype %s, rows of an int8 or int4 table must be U8 (ss1 convert --tables)",
-                  directory.path.c_str(), printable(tensor.name).c_str(), file_dtype_name(dtype));
+                  directory.path.c_str(), printable(tensor.stored.name).c_str(), file_dtype_name(dtype));
         return SS1_OK;
     }
     SS1_CHECK(dtype == file_dtype::f32 || dtype == file_dtype::f16 || dtype == file_dtype::bf16, SS1_ERROR_FORMAT,
               "%s: tensor '%s' has dtype %s, must be F32, F16 or BF16", directory.path.c_str(),
-              printable(tensor.name).c_str(), file_dtype_name(dtype));
+              printable(tensor.stored.name).c_str(), file_dtype_name(dtype));
     return SS1_OK;
 }
 
 ss1_status check_shape(const model_directory &directory, std::string_view name, std::span<const size_t> shape,
                        const model_tensor *&out, bool quantised = false) {
     const model_tensor *tensor = directory.find(name);
-    SS1_CHECK(tensor, SS1_ERROR_FORMAT, "%s: tensor '%s' is missing", directory.path.c_str(), printable(name).c_str());
+    SS1_CHECK(tensor, SS1_ERROR_FORMAT, "%s: tensor '%s' is missing", directory.path.c_str(),
+              printable(stored_name(directory.config, name)).c_str());
     const tensor_info &stored = tensor->stored;
     SS1_TRY(check_dtype(directory, *tensor, quantised));
     SS1_CHECK(std::equal(shape.begin(), shape.end(), stored.shape.begin(), stored.shape.end()), SS1_ERROR_FORMAT,
-              "%s: tensor '%s' has shape %s, must be %s", directory.path.c_str(), printable(name).c_str(),
+              "%s: tensor '%s' has shape %s, must be %s", directory.path.c_str(), printable(stored.name).c_str(),
               printable(shape_text(stored.shape)).c_str(), shape_text(shape).c_str());
     out = tensor;
     return SS1_OK;
@@ -149,7 +167,7 @@ ss1_status check_finite(const model_directory &directory, const model_tensor &te
     for (size_t i = 0; i < values.size(); ++i) {
         SS1_CHECK(std::isfinite(values[i]), SS1_ERROR_FORMAT,
                   "%s: tensor '%s' has %g at element %zu, values must be finite", directory.path.c_str(),
-                  printable(tensor.name).c_str(), static_cast<double>(values[i]), first + i);
+                  printable(tensor.stored.name).c_str(), static_cast<double>(values[i]), first + i);
     }
     return SS1_OK;
 }
@@ -170,20 +188,17 @@ ss1_status read_chunk(const model_directory &directory, const model_tensor &tens
 
 }  // namespace
 
-std::string canonical_name(model_family family, std::string_view name) {
+std::string canonical_name(const model_config &config, std::string_view name) {
     if (name.starts_with("module.")) name.remove_prefix(7);
-    if (family == model_family::bert) {
-        if (name.starts_with("bert.")) name.remove_prefix(5);
-        std::string canonical(name);
-        if (!ends_with_replaced(canonical, ".LayerNorm.gamma", ".LayerNorm.weight")) {
-            ends_with_replaced(canonical, ".LayerNorm.beta", ".LayerNorm.bias");
-        }
-        return canonical;
-    }
+    if (config.family == model_family::bert) return canonical_bert_name(config.bert, name);
     std::string canonical(name);
     const size_t infix = canonical.find(".module.");
     if (infix != canonical.npos) canonical.erase(infix, 7);
     return canonical;
+}
+
+std::string stored_name(const model_config &config, std::string_view name) {
+    return config.family == model_family::bert ? stored_bert_name(config.bert, name) : std::string(name);
 }
 
 const model_tensor *model_directory::find(std::string_view name) const noexcept {
@@ -242,6 +257,7 @@ ss1_status model_directory_open(const std::string &path, const ss1_model_options
             SS1_TRY(open_shards(directory, index));
         }
         SS1_TRY(collect(directory));
+        share_tied(directory);
     }
     out = std::move(directory);
     return SS1_OK;

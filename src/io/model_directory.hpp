@@ -14,13 +14,16 @@
 
 namespace ss1 {
 
-// Names as README.md has them: no `bert.`, no `.module.`, LayerNorm `weight` and `bias` instead of `gamma` and `beta`.
-std::string canonical_name(model_family family, std::string_view name);
+// The names that the library knows: no `.module.`, and those of one graph for BERT and its relatives (bert_names.hpp).
+std::string canonical_name(const model_config &config, std::string_view name);
+// The name of a tensor in a file of the family's own framework.
+std::string stored_name(const model_config &config, std::string_view name);
 
 struct model_tensor {
-    std::string name;    // canonical
-    tensor_info stored;  // as the file has it; with random weights only dtype and shape mean anything
-    size_t file = 0;     // index into model_directory::files
+    std::string name;     // canonical
+    tensor_info stored;   // as the file has it; with random weights only name, dtype and shape mean anything
+    size_t file = 0;      // index into model_directory::files
+    bool shared = false;  // bytes of another tensor; a file has nothing under this name
 };
 
 struct model_directory {

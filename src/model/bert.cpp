@@ -4,10 +4,33 @@
 namespace ss1 {
 namespace {
 
-ss1_activation activation_of(const bert_config &config, size_t i) noexcept {
-    const size_t encoders = config.num_hidden_layers * per_encoder;
-    if (i < encoders) return i % per_encoder == intermediate ? config.hidden_act : SS1_ACTIVATION_NONE;
-    return i == encoders ? SS1_ACTIVATION_TANH : SS1_ACTIVATION_NONE;
+ss1_activation activation_of(const bert_config &config, std::string_view layer) noexcept {
+    if (layer.ends_with(".intermediate.dense")) return config.hidden_act;
+    if (layer == "pooler.dense") return SS1_ACTIVATION_TANH;
+    if (layer == "pre_classifier")
+        return config.variant == bert_variant::distilbert ? SS1_ACTIVATION_RELU : SS1_ACTIVATION_TANH;
+    if (layer == "cls.predictions.transform.dense")
+        return config.variant == bert_variant::roberta ? SS1_ACTIVATION_GELU : config.hidden_act;
+    return SS1_ACTIVATION_NONE;
+}
+
+// Where the model keeps a layer of pooler or head.
+const ss1_layer *&place_of(bert_model &model, std::string_view layer) noexcept {
+    if (layer == "pooler.dense") return model.pooler;
+    return layer == "pre_classifier" || layer == "cls.predictions.transform.dense" ? model.head_dense : model.head_out;
+}
+
+ss1_status load_layers(ss1_context &context, const model_directory &from, bert_model &out) {
+    const std::vector<linear_shape> shapes = linear_layers(from.config);
+    const size_t encoders = out.config.num_hidden_layers * per_encoder;
+    for (size_t i = 0; i < shapes.size(); ++i) {
+        const std::string &name = shapes[i].name;
+        // Pooler and classifier may be missing; an optional classifier without its pooler has no input.
+        if (shapes[i].optional && (!from.find(name + ".bias") || (name == "classifier" && !out.pooler))) continue;
+        SS1_TRY(load_layer(context, from, shapes[i], activation_of(out.config, name), out.layers.emplace_back()));
+        if (i >= encoders) place_of(out, name) = out.layers.back().layer.get();
+    }
+    return SS1_OK;
 }
 
 ss1_status load_norm(const ss1_context &context, const model_directory &from, const std::string &name,
@@ -25,14 +48,27 @@ ss1_status load_tables(const ss1_context &context, const model_directory &from, 
     };
     SS1_TRY(table("word", config.vocab_size, out.word));
     SS1_TRY(table("position", config.max_position_embeddings, out.position));
-    SS1_TRY(table("token_type", config.type_vocab_size, out.type));
+    if (config.type_vocab_size) SS1_TRY(table("token_type", config.type_vocab_size, out.type));
     SS1_TRY(load_norm(context, from, "embeddings.LayerNorm", out.embedding_norm));
     for (size_t i = 0; i < config.num_hidden_layers; ++i) {
         const std::string prefix = "encoder.layer." + std::to_string(i);
         SS1_TRY(load_norm(context, from, prefix + ".attention.output.LayerNorm", out.norms.emplace_back()));
         SS1_TRY(load_norm(context, from, prefix + ".output.LayerNorm", out.norms.emplace_back()));
     }
-    return SS1_OK;
+    if (config.head != bert_head::masked_words) return SS1_OK;
+    return load_norm(context, from, "cls.predictions.transform.LayerNorm", out.head_norm);
+}
+
+// Names of the classes, as transformers has them where id2label has none.
+std::vector<std::string> labels_of(const bert_model &model) {
+    const bert_config &config = model.config;
+    const bool classifies =
+        config.head == bert_head::sequence_classification || config.head == bert_head::token_classification;
+    if (!classifies || !model.head_out) return {};
+    if (!config.labels.empty()) return config.labels;
+    std::vector<std::string> labels;
+    for (size_t i = 0; i < config.num_labels; ++i) labels.push_back("LABEL_" + std::to_string(i));
+    return labels;
 }
 
 // Every value in [0, limit).
@@ -51,15 +87,8 @@ ss1_status check_ids(const char *name, const ss1_tensor *given, size_t limit) {
 
 ss1_status load(ss1_context &context, const model_directory &from, bert_model &out) {
     out.config = from.config.bert;
-    const std::vector<linear_shape> shapes = linear_layers(from.config);
-    for (size_t i = 0; i < shapes.size(); ++i) {
-        // Pooler and classifier may be missing; a classifier without its pooler has no input.
-        if (shapes[i].optional && !from.find(shapes[i].name + ".bias")) break;
-        SS1_TRY(load_layer(context, from, shapes[i], activation_of(out.config, i), out.layers.emplace_back()));
-    }
-    const size_t encoders = out.config.num_hidden_layers * per_encoder;
-    out.has_pooler = out.layers.size() > encoders;
-    out.has_classifier = out.layers.size() > encoders + 1;
+    SS1_TRY(load_layers(context, from, out));
+    out.labels = labels_of(out);
     out.attention = {&select_gemm(dtype::f32, SIZE_MAX, context.usable), &softmax_kernels().select(context.usable)};
     out.norm = &norm_kernels().select(context.usable);
     out.qkv_stride = row_stride(out.config.hidden_size);
@@ -67,24 +96,18 @@ ss1_status load(ss1_context &context, const model_directory &from, bert_model &o
     return load_tables(context, from, out);
 }
 
-std::vector<tensor_slot> input_slots(const bert_model &) {
-    return {make_slot("input_ids", SS1_DTYPE_I64, {varies, varies}, true),
-            make_slot("attention_mask", SS1_DTYPE_I64, {varies, varies}, false),
-            make_slot("token_type_ids", SS1_DTYPE_I64, {varies, varies}, false)};
-}
-
-std::vector<tensor_slot> output_slots(const bert_model &model) {
-    const size_t H = model.config.hidden_size;
-    std::vector<tensor_slot> slots = {make_slot("last_hidden_state", SS1_DTYPE_F32, {varies, varies, H}, false)};
-    if (model.has_pooler) slots.push_back(make_slot("pooled", SS1_DTYPE_F32, {varies, H}, false));
-    if (model.has_classifier)
-        slots.push_back(make_slot("logits", SS1_DTYPE_F32, {varies, model.config.num_labels}, false));
+std::vector<tensor_slot> input_slots(const bert_model &model) {
+    std::vector<tensor_slot> slots = {make_slot("input_ids", SS1_DTYPE_I64, {varies, varies}, true),
+                                      make_slot("attention_mask", SS1_DTYPE_I64, {varies, varies}, false)};
+    if (model.config.type_vocab_size)
+        slots.push_back(make_slot("token_type_ids", SS1_DTYPE_I64, {varies, varies}, false));
     return slots;
 }
 
 size_t table_bytes(const bert_model &model) noexcept {
     size_t bytes = model.word.bytes() + model.position.bytes() + model.type.bytes();
-    bytes += model.embedding_norm.gamma.bytes() + model.embedding_norm.beta.bytes();
+    for (const norm_weights *norm : {&model.embedding_norm, &model.head_norm})
+        bytes += norm->gamma.bytes() + norm->beta.bytes();
     for (const norm_weights &norm : model.norms) bytes += norm.gamma.bytes() + norm.beta.bytes();
     return bytes;
 }
@@ -94,10 +117,11 @@ size_t table_parameters(const bert_model &model) noexcept {
 }
 
 ss1_status resolve_bounds(const bert_model &model, session_bounds &bounds) noexcept {
-    const size_t limit = model.config.max_position_embeddings;
+    const size_t limit = model.config.max_tokens();
     if (bounds.max_tokens == 0) bounds.max_tokens = limit;
     SS1_CHECK(bounds.max_tokens <= limit, SS1_ERROR_INVALID_ARGUMENT,
-              "options.max_tokens=%zu is above the model's max_position_embeddings=%zu", bounds.max_tokens, limit);
+              "options.max_tokens=%zu is above the model's limit of %zu (max_position_embeddings)", bounds.max_tokens,
+              limit);
     return SS1_OK;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// BERT as Hugging Face has it: embeddings, encoder layers, pooler, classifier.
+// BERT as Hugging Face has it, with its relatives: embeddings, encoder layers, pooler, head.
 #pragma once
 #include "model/layers.hpp"
 #include "model/session.hpp"
@@ -30,7 +30,8 @@ struct bert_activations {
     float *intermediate;  // [rows, intermediate_stride]: in the memory of query, key and value, which are done by then
     float *mask;          // [B, T] added to the scores
     float *pooled;        // [B, H]
-    float *logits;        // [B, labels]
+    float *head;          // what the head has between its layers: [B, H], [rows, H] or [rows, 2]
+    float *logits;        // [B, labels], [rows, labels] or [rows, vocab_size]; answers: [2, rows], starts and ends
     void *scratch;        // of the layers and of the attention, in turns
 };
 
@@ -42,9 +43,12 @@ struct bert_model {
     using activations = bert_activations;
 
     bert_config config;
-    std::vector<named_layer> layers;  // six of each encoder layer, then pooler and classifier if there
-    bool has_pooler = false, has_classifier = false;
-    buffer word, position, type;
+    std::vector<named_layer> layers;  // six of each encoder layer, then those of pooler and head that are there
+    // Among the layers; NULL where the model has none. A head without a dense layer reads the pooler or the tokens.
+    const ss1_layer *pooler = nullptr, *head_dense = nullptr, *head_out = nullptr;
+    norm_weights head_norm;           // between the layers that score masked words
+    std::vector<std::string> labels;  // of the classes, if it is a classifier
+    buffer word, position, type;      // type: empty where the model has none
     norm_weights embedding_norm;
     std::vector<norm_weights> norms;  // two of each encoder layer: after the attention, after the output
     attention_kernels attention;
@@ -59,6 +63,8 @@ size_t table_bytes(const bert_model &model) noexcept;  // weights that are not i
 size_t table_parameters(const bert_model &model) noexcept;
 
 ss1_status resolve_bounds(const bert_model &model, session_bounds &bounds) noexcept;
+// `rows` is max_batch * max_tokens.
+void carve_heads(const bert_model &model, size_t max_batch, size_t rows, carver &memory, bert_activations &a) noexcept;
 bert_activations carve(const ss1_context &context, const bert_model &model, const session_bounds &bounds,
                        carver &memory) noexcept;
 
@@ -69,7 +75,8 @@ ss1_status check_inputs(const bert_model &model, const session_bounds &bounds,
 ss1_status run(const ss1_context &context, const bert_model &model, const bert_activations &memory,
                const run_control &control, const tensor_list<const ss1_tensor> &inputs, const run_size &size,
                tensor_list<const float> &results);
-// From the hidden states in memory.state to memory.pooled and memory.logits.
-ss1_status run_heads(const bert_model &model, const bert_activations &memory, const run_size &size);
+// From the hidden states in memory.state to memory.pooled and memory.logits; `results` are those of output_slots().
+ss1_status run_heads(const ss1_context &context, const bert_model &model, const bert_activations &memory,
+                     const run_control &control, const run_size &size, tensor_list<const float> &results);
 
 }  // namespace ss1

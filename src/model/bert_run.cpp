@@ -69,8 +69,7 @@ bert_activations carve(const ss1_context &context, const bert_model &model, cons
     a.key = a.query ? a.query + plane : nullptr;
     a.value = a.query ? a.query + 2 * plane : nullptr;
     a.intermediate = a.query;
-    a.pooled = memory.take<float>(B, H);
-    a.logits = memory.take<float>(B, config.num_labels);
+    carve_heads(model, B, rows, memory, a);
     a.scratch = memory.take<char>(std::max(layer_scratch(model.layers, rows),
                                            attention_scratch(context, model.attention, B, T, heads, H / heads)),
                                   1);
@@ -85,14 +84,12 @@ ss1_status run(const ss1_context &context, const bert_model &model, const bert_a
     const float *mask = make_mask(inputs[attention_mask], memory.mask, B * T);
     embed_tokens(context, *model.norm,
                  {model.word.as<float>(), model.position.as<float>(), model.type.as<float>(), ids_of(inputs[input_ids]),
-                  ids_of(inputs[token_type_ids]), B, T},
+                  ids_of(inputs[token_type_ids]), B, T,
+                  config.variant == bert_variant::roberta ? static_cast<int64_t>(config.pad_token_id) : -1},
                  norm_of(model, model.embedding_norm, nullptr, nullptr, memory.state, B * T));
     for (size_t i = 0; i < config.num_hidden_layers; ++i)
         SS1_TRY(run_encoder(context, model, memory, control, size, mask, i));
-    SS1_TRY(control.check());
-    SS1_TRY(run_heads(model, memory, size));
-    results = {memory.state, memory.pooled, memory.logits};
-    return SS1_OK;
+    return run_heads(context, model, memory, control, size, results);
 }
 
 }  // namespace ss1

@@ -97,6 +97,20 @@ void model_describe(const ss1_model &model, ss1_model_info &info) noexcept {
         info.weight_bytes += l.layer->info.weight_bytes;
         info.parameters += l.layer->desc.N * (l.layer->info.stored_columns + l.has_bias);
     }
+    if (const auto *bert = std::get_if<bert_model>(&model.graph)) {
+        info.n_labels = bert->labels.size();
+        info.max_tokens = bert->config.max_tokens();
+        info.vocab_size = bert->config.vocab_size;
+        info.type_vocab_size = bert->config.type_vocab_size;
+    }
+}
+
+ss1_status model_label(const ss1_model &model, size_t i, const char *&label) {
+    const auto *bert = std::get_if<bert_model>(&model.graph);
+    const size_t n = bert ? bert->labels.size() : 0;
+    SS1_CHECK(i < n, SS1_ERROR_INVALID_ARGUMENT, "i=%zu: the model has %zu labels", i, n);
+    label = bert->labels[i].c_str();
+    return SS1_OK;
 }
 
 ss1_status session_bytes(const ss1_model &model, const ss1_session_options &options, size_t &bytes) {

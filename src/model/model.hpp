@@ -41,6 +41,7 @@ ss1_status model_input(const ss1_model &model, size_t i, ss1_tensor &tensor);
 ss1_status model_output(const ss1_model &model, size_t i, ss1_tensor &tensor);
 ss1_status model_layer(const ss1_model &model, size_t i, ss1_model_layer_info &info);
 void model_describe(const ss1_model &model, ss1_model_info &info) noexcept;
+ss1_status model_label(const ss1_model &model, size_t i, const char *&label);
 
 ss1_status session_bytes(const ss1_model &model, const ss1_session_options &options, size_t &bytes);
 ss1_status session_create(ss1_model &model, const ss1_session_options &options, ss1_session **session);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "op/embedding.hpp"
 
+#include <algorithm>
+
 #include "op/split.hpp"
 
 namespace ss1 {
@@ -33,6 +35,16 @@ bool sum_block(const bag_batch &bags, size_t t, size_t b0, size_t b1, float *y, 
     args.checked = bags.checked;
     if (bags.checked && (args.end < 0 || args.end > static_cast<int64_t>(bags.total))) return false;
     return table.kernel->run(args);
+}
+
+// Of token i of the batch. RoBERTa's is counted for each token anew: 512 comparisons at most against a row of floats.
+size_t position_of(const token_batch &batch, size_t i) noexcept {
+    const size_t t = i % batch.tokens;
+    if (batch.padding < 0) return t;
+    const int64_t *ids = batch.ids + (i - t);
+    const auto padding = static_cast<size_t>(batch.padding);
+    if (ids[t] == batch.padding) return padding;
+    return padding + 1 + t - static_cast<size_t>(std::count(ids, ids + t, batch.padding));
 }
 
 }  // namespace
@@ -88,17 +100,20 @@ bool sum_bags(const ss1_context &context, const bag_batch &bags, size_t b0, size
 
 void embed_tokens(const ss1_context &context, const norm_kernel &kernel, const token_batch &batch,
                   const norm_args &norm) {
-    const size_t n = norm.n, tokens = batch.tokens;
-    parallel_ranges(context, batch.batch * tokens, 4 * n, [&](size_t begin, size_t end) {
+    const size_t n = norm.n;
+    parallel_ranges(context, batch.batch * batch.tokens, 4 * n, [&](size_t begin, size_t end) {
         for (size_t i = begin; i < end; ++i) {
             const float *word = batch.word + static_cast<size_t>(batch.ids[i]) * n;
-            const float *type = batch.type + (batch.types ? static_cast<size_t>(batch.types[i]) * n : 0);
             float *y = norm.y + i * n;
-            for (size_t j = 0; j < n; ++j) y[j] = word[j] + type[j];
+            if (batch.type) {
+                const float *type = batch.type + (batch.types ? static_cast<size_t>(batch.types[i]) * n : 0);
+                for (size_t j = 0; j < n; ++j) y[j] = word[j] + type[j];
+            }
             // The positions come as the kernel's residual.
             norm_args row = norm;
-            row.x = row.y = y;
-            row.r = batch.position + i % tokens * n;
+            row.x = batch.type ? y : word;
+            row.y = y;
+            row.r = batch.position + position_of(batch, i) * n;
             row.m = 1;
             kernel.run(row);
         }

@@ -378,10 +378,20 @@ class Model(_Handle):
 
     @property
     def info(self):
-        """family, config (the text of config.json), weight_bytes, parameters and the numbers of inputs, outputs, layers."""
+        """family, config (the text of config.json), weight_bytes, parameters, limits and the numbers of inputs, outputs, layers."""
         info = _capi.ModelInfo()
         _check(_lib.ss1_model_describe(self._pointer, info))
         return _fields(info)
+
+    @property
+    def labels(self):
+        """Names of the classes of a classifier's logits; [] for other models."""
+        result = []
+        for i in range(self.info["n_labels"]):
+            label = ctypes.c_char_p()
+            _check(_lib.ss1_model_label(self._pointer, i, label))
+            result.append(label.value.decode())
+        return result
 
     @property
     def layers(self):

@@ -95,7 +95,8 @@ class ModelLayerInfo(Struct):
 
 class ModelInfo(Struct):
     _fields_ = [("struct_size", c_uint32), ("family", c_char_p), ("config", c_char_p), ("n_inputs", c_size_t),
-                ("n_outputs", c_size_t), ("n_layers", c_size_t), ("weight_bytes", c_size_t), ("parameters", c_size_t)]
+                ("n_outputs", c_size_t), ("n_layers", c_size_t), ("weight_bytes", c_size_t), ("parameters", c_size_t), ("n_labels", c_size_t),
+                ("max_tokens", c_size_t), ("vocab_size", c_size_t), ("type_vocab_size", c_size_t)]
 
 
 class SessionOptions(Struct):
@@ -121,6 +122,7 @@ for _name, _arguments in {
         "ss1_model_output": [c_void_p, c_size_t, POINTER(Tensor)],
         "ss1_model_layer": [c_void_p, c_size_t, POINTER(ModelLayerInfo)],
         "ss1_model_describe": [c_void_p, POINTER(ModelInfo)],
+        "ss1_model_label": [c_void_p, c_size_t, POINTER(c_char_p)],
         "ss1_session_bytes": [c_void_p, POINTER(SessionOptions), POINTER(c_size_t)],
         "ss1_session_create": [c_void_p, POINTER(SessionOptions), POINTER(c_void_p)],
         "ss1_session_set_deadline": [c_void_p, c_double],

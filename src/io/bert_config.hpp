@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// config.json of BERT, DistilBERT, RoBERTa and XLM-RoBERTa: one graph with a few differences.
+#pragma once
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "io/json.hpp"
+#include "ss1/ss1.h"
+
+namespace ss1 {
+
+// Whose graph it is; XLM-RoBERTa has RoBERTa's.
+enum class bert_variant { bert, distilbert, roberta };
+// What follows the hidden states.
+enum class bert_head { none, sequence_classification, token_classification, masked_words, question_answering };
+
+// The defaults are those of transformers' configuration_bert.py.
+struct bert_config {
+    bert_variant variant = bert_variant::bert;
+    bert_head head = bert_head::none;
+    // No architecture is named: a BERT then has pooler and classifier as far as they are in its files.
+    bool head_optional = false;
+    size_t vocab_size = 30522;
+    size_t hidden_size = 768;
+    size_t num_hidden_layers = 12;
+    size_t num_attention_heads = 12;
+    size_t intermediate_size = 3072;
+    ss1_activation hidden_act = SS1_ACTIVATION_GELU;
+    size_t max_position_embeddings = 512;
+    size_t type_vocab_size = 2;  // 0: none
+    double layer_norm_eps = 1e-12;
+    size_t pad_token_id = 0;  // RoBERTa's positions depend on it
+    bool tie_word_embeddings = true;
+    size_t num_labels = 2;
+    std::vector<std::string> labels;  // id2label by id; empty: config.json names none
+
+    bool has_pooler() const noexcept { return variant != bert_variant::distilbert; }
+    // DistilBERT and RoBERTa put a dense layer of the head's own in front of the classifier instead of the pooler.
+    bool has_pre_classifier() const noexcept {
+        return head == bert_head::sequence_classification && variant != bert_variant::bert;
+    }
+    // Positions of tokens start here.
+    size_t first_position() const noexcept { return variant == bert_variant::roberta ? pad_token_id + 1 : 0; }
+    size_t max_tokens() const noexcept { return max_position_embeddings - first_position(); }
+};
+
+// A model_type that bert_config_parse() takes.
+bool is_bert(const std::string &model_type) noexcept;
+
+// `label` is the file's name in messages. @return SS1_OK; SS1_ERROR_FORMAT; SS1_ERROR_UNSUPPORTED.
+ss1_status bert_config_parse(json config, const std::string &model_type, const std::string &label, bert_config &out);
+
+}  // namespace ss1
