@@ -14,6 +14,7 @@
 #include "op/tower.hpp"
 #include "span.hpp"
 #include "status.hpp"
+#include "text/tokenizer.hpp"
 
 namespace {
 
@@ -479,6 +480,55 @@ ss1_status ss1_session_set_deadline(ss1_session *session, double seconds) {
                   "seconds=%g is not a finite number of at least 0", seconds);
         session->control.set_deadline(seconds);
         return SS1_OK;
+    });
+}
+
+ss1_status ss1_tokenizer_load(ss1_context *context, const char *directory, ss1_tokenizer **tokenizer) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(context);
+        SS1_NOT_NULL(directory);
+        SS1_NOT_NULL(tokenizer);
+        auto made = std::make_unique<ss1_tokenizer>();
+        SS1_TRY(ss1::tokenizer_load(*context, directory, *made));
+        *tokenizer = made.release();
+        return SS1_OK;
+    });
+}
+
+void ss1_tokenizer_destroy(ss1_tokenizer **tokenizer) {
+    if (!tokenizer) return;
+    delete *tokenizer;
+    *tokenizer = nullptr;
+}
+
+ss1_status ss1_tokenizer_describe(const ss1_tokenizer *tokenizer, ss1_tokenizer_info *info) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(tokenizer);
+        SS1_NOT_NULL(info);
+        SS1_TRY(check_struct(*info, "info", "SS1_TOKENIZER_INFO_INIT"));
+        ss1::tokenizer_describe(*tokenizer, *info);
+        return SS1_OK;
+    });
+}
+
+ss1_status ss1_tokenizer_token(const ss1_tokenizer *tokenizer, int64_t id, const char **token) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(tokenizer);
+        SS1_NOT_NULL(token);
+        const size_t size = tokenizer->vocabulary.size();
+        SS1_CHECK(id >= 0 && static_cast<uint64_t>(id) < size, SS1_ERROR_INVALID_ARGUMENT,
+                  "id=%lld is not in [0, vocab_size=%zu)", static_cast<long long>(id), size);
+        *token = tokenizer->vocabulary.token(static_cast<size_t>(id));
+        return SS1_OK;
+    });
+}
+
+ss1_status ss1_tokenizer_encode(const ss1_tokenizer *tokenizer, const ss1_tokenize_args *args) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(tokenizer);
+        SS1_NOT_NULL(args);
+        SS1_TRY(check_struct(*args, "args", "SS1_TOKENIZE_ARGS_INIT"));
+        return ss1::tokenizer_encode(*tokenizer, *args);
     });
 }
 

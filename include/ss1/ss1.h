@@ -16,8 +16,8 @@
  *    and the sizes of earlier versions stay valid: the fields that they lack are 0.
  *  - Strings are UTF-8, zero terminated. Unless said otherwise, pointers passed in need to live only during the call.
  *  - Lengths and leading dimensions are in elements unless the name ends in _bytes. Matrices are row-major.
- *  - Threads: contexts, layers and models may be used by many threads at once; a session by one thread at a time,
- *    ss1_session_cancel() apart.
+ *  - Threads: contexts, layers, models and tokenizers may be used by many threads at once; a session by one thread at a
+ * time, ss1_session_cancel() apart.
  *  - Denormals are taken as zero and become zero inside of a run (those of f16 are ordinary numbers in f32 and count);
  *    the caller's floating-point mode changes nothing and is restored.
  *  - Bits: on one machine and instruction-set level a row of the output has the same bits for any thread count, batch
@@ -638,6 +638,88 @@ SS1_API void ss1_session_cancel(ss1_session *session);
  * @note Between runs, by the thread that uses the session.
  */
 SS1_API ss1_status ss1_session_set_deadline(ss1_session *session, double seconds);
+
+/* ---------------------------------------------------------------- text */
+
+typedef struct ss1_tokenizer ss1_tokenizer;
+
+/**
+ * Load the WordPiece tokenizer of a BERT model directory: vocab.txt; tokenizer_config.json, special_tokens_map.json and
+ * config.json as far as they are there. Ids are those that BertTokenizer of Hugging Face's transformers 5.17
+ * (tokenizers 0.23) gives. Immutable; many threads may use it. Files may vanish afterwards. Read from
+ * tokenizer_config.json: do_lower_case (missing: true), strip_accents (missing: as do_lower_case),
+ * tokenize_chinese_chars (missing: true), model_max_length, the unk, sep, pad, cls and mask tokens (text or object with
+ * "content"; missing: [UNK] and so on), added_tokens_decoder.
+ * @param tokenizer  Receives the tokenizer; the caller owns it. Not written on error.
+ * @return SS1_OK; SS1_ERROR_IO (no vocab.txt, or unreadable); SS1_ERROR_FORMAT (file, line or key, value and rule are
+ * in the message; also a vocabulary without its unk, sep, pad or cls token); SS1_ERROR_UNSUPPORTED (another family's
+ * tokenizer, a token matched otherwise than as it is, a build without ICU); SS1_ERROR_INVALID_ARGUMENT;
+ * SS1_ERROR_OUT_OF_MEMORY.
+ */
+SS1_API ss1_status ss1_tokenizer_load(ss1_context *context, const char *directory, ss1_tokenizer **tokenizer);
+
+/** Destroy a tokenizer and set *tokenizer to NULL; accepts NULL and pointers to NULL. No call may be under way. */
+SS1_API void ss1_tokenizer_destroy(ss1_tokenizer **tokenizer);
+
+/** What a tokenizer is. */
+typedef struct ss1_tokenizer_info {
+    uint32_t struct_size;
+    int32_t lower_case, strip_accents, split_ideographs; /**< 1: it does so */
+    size_t vocab_size;                                   /**< lines of vocab.txt */
+    size_t max_tokens; /**< the smaller of model_max_length and max_position_embeddings; 0: neither limits */
+    int64_t unk, sep, pad, cls;
+    int64_t mask; /**< -1: the vocabulary has none */
+} ss1_tokenizer_info;
+#define SS1_TOKENIZER_INFO_INIT \
+    { sizeof(ss1_tokenizer_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/** Describe a tokenizer. @return SS1_OK or SS1_ERROR_INVALID_ARGUMENT. */
+SS1_API ss1_status ss1_tokenizer_describe(const ss1_tokenizer *tokenizer, ss1_tokenizer_info *info);
+
+/**
+ * The token with an id, e.g. "##ing"; UTF-8, owned by the tokenizer.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (id is not in [0, vocab_size)).
+ */
+SS1_API ss1_status ss1_tokenizer_token(const ss1_tokenizer *tokenizer, int64_t id, const char **token);
+
+/** Text in UTF-8, not zero terminated; data may be NULL if bytes is 0. Bytes that are not UTF-8 count as U+FFFD, as
+ * with Python's bytes.decode(errors="replace"): BERT drops it. */
+typedef struct ss1_text {
+    const char *data;
+    size_t bytes;
+} ss1_text;
+
+/**
+ * Arguments of ss1_tokenizer_encode().
+ *   .n               Rows: texts, or pairs of texts. 0 does nothing.
+ *   .first, .second  [n]; second NULL: no pairs.
+ *   .max_tokens      T, special tokens included: at least 2 (pairs: 3); 0 = the tokenizer's max_tokens. What is longer
+ *                    is cut at its end; of a pair the longer text first, until both are equally long ("longest_first").
+ *   .input_ids       i64 [n, T] out: [CLS] first [SEP], or [CLS] first [SEP] second [SEP], then [PAD].
+ *   .attention_mask  i64 [n, T] out: 1 for tokens, 0 for padding; or NULL.
+ *   .token_type_ids  i64 [n, T] out: 1 for the second text and its [SEP], else 0; or NULL.
+ *   .ld              Leading dimension of the three, >= T (0 = T). Columns T..ld-1 are kept.
+ *   .lengths         [n] out: tokens of each row, without padding; or NULL.
+ */
+typedef struct ss1_tokenize_args {
+    uint32_t struct_size;
+    size_t n;
+    const ss1_text *first, *second;
+    size_t max_tokens;
+    int64_t *input_ids, *attention_mask, *token_type_ids;
+    size_t ld;
+    size_t *lengths;
+} ss1_tokenize_args;
+#define SS1_TOKENIZE_ARGS_INIT \
+    { sizeof(ss1_tokenize_args), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/**
+ * Texts to ids, on the context's threads; a row's ids depend on nothing but its texts.
+ * Special tokens are found in the text as it is: "[SEP]" gives the id of [SEP], also inside of a word.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (NULL, max_tokens or ld too small, outputs that overlap).
+ * @note Thread-safe. Allocates nothing.
+ */
+SS1_API ss1_status ss1_tokenizer_encode(const ss1_tokenizer *tokenizer, const ss1_tokenize_args *args);
 
 /* ---------------------------------------------------------------- conversion */
 

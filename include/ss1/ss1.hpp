@@ -40,6 +40,7 @@ using layer_ptr = std::unique_ptr<ss1_layer, detail::deleter<ss1_layer, ss1_laye
 using tower_ptr = std::unique_ptr<ss1_tower, detail::deleter<ss1_tower, ss1_tower_destroy>>;
 using bags_ptr = std::unique_ptr<ss1_bags, detail::deleter<ss1_bags, ss1_bags_destroy>>;
 using model_ptr = std::unique_ptr<ss1_model, detail::deleter<ss1_model, ss1_model_destroy>>;
+using tokenizer_ptr = std::unique_ptr<ss1_tokenizer, detail::deleter<ss1_tokenizer, ss1_tokenizer_destroy>>;
 using session_ptr = std::unique_ptr<ss1_session, detail::deleter<ss1_session, ss1_session_destroy>>;
 
 inline context_ptr make_context(const ss1_context_options &options = SS1_CONTEXT_OPTIONS_INIT) {
@@ -80,6 +81,12 @@ inline session_ptr make_session(const model_ptr &model, const ss1_session_option
     ss1_session *session = nullptr;
     check(ss1_session_create(model.get(), &options, &session));
     return session_ptr(session);
+}
+
+inline tokenizer_ptr load_tokenizer(const context_ptr &context, const std::string &directory) {
+    ss1_tokenizer *tokenizer = nullptr;
+    check(ss1_tokenizer_load(context.get(), directory.c_str(), &tokenizer));
+    return tokenizer_ptr(tokenizer);
 }
 
 }  // namespace ss1

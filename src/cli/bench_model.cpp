@@ -41,7 +41,7 @@ struct loaded_model {
 
 template <class Rows>
 Rows rows_for(const loaded_model &model) {
-    return Rows(nlohmann::json::parse(describe(model.handle).config));
+    return Rows(describe(model.handle));
 }
 
 template <class Rows>

@@ -1,23 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bert_rows.hpp"
 
-#include <map>
+#include <algorithm>
 
 namespace ss1::cli {
-namespace {
 
-// The library has checked the config; absent and null sizes have the defaults of Hugging Face's BertConfig.
-int64_t size_of(const nlohmann::json &config, const char *key, int64_t otherwise) {
-    const auto found = config.find(key);
-    return found == config.end() || found->is_null() ? otherwise : found->get<int64_t>();
-}
-
-}  // namespace
-
-bert_rows::bert_rows(const nlohmann::json &config)
-    : vocabulary_(size_of(config, "vocab_size", 30522)),
-      types_(size_of(config, "type_vocab_size", 2)),
-      max_tokens_(static_cast<size_t>(size_of(config, "max_position_embeddings", 512))) {}
+bert_rows::bert_rows(const ss1_model_info &model)
+    : vocabulary_(static_cast<int64_t>(model.vocab_size)),
+      types_(static_cast<int64_t>(model.type_vocab_size)),
+      max_tokens_(model.max_tokens) {}
 
 void bert_rows::bind(const csv_reader &reader) {
     ids_column_ = reader.column("input_ids");
@@ -63,29 +54,38 @@ void bert_rows::add_random(std::mt19937_64 &random, size_t tokens) {
     sequences_.push_back(std::move(row));
 }
 
+void bert_rows::add(std::vector<int64_t> ids, std::vector<int64_t> types) {
+    if (types_ == 0) types.clear();
+    sequences_.push_back({std::move(ids), std::move(types)});
+}
+
 void bert_rows::clear() {
     sequences_.clear();
 }
 
+size_t bert_rows::longest() const {
+    size_t longest = 0;
+    for (const sequence &s : sequences_) longest = std::max(longest, s.ids.size());
+    return longest;
+}
+
 const std::vector<model_run> &bert_rows::runs() {
-    std::map<size_t, std::vector<size_t>> by_length;
-    for (size_t i = 0; i < sequences_.size(); ++i) by_length[sequences_[i].ids.size()].push_back(i);
-    runs_.clear();
-    packed_.clear();
-    packed_.reserve(by_length.size());  // the runs point into its elements
-    for (auto &[length, rows] : by_length) {
-        sequence &p = packed_.emplace_back();
-        for (const size_t row : rows) {
-            const sequence &s = sequences_[row];
-            p.ids.insert(p.ids.end(), s.ids.begin(), s.ids.end());
-            p.types.insert(p.types.end(), s.types.begin(), s.types.end());
-        }
-        model_run run;
-        run.inputs = {input_tensor("input_ids", p.ids, {rows.size(), length})};
-        if (!p.types.empty()) run.inputs.push_back(input_tensor("token_type_ids", p.types, {rows.size(), length}));
-        run.rows = std::move(rows);
-        runs_.push_back(std::move(run));
+    const size_t B = size(), T = longest();
+    padded_ids_.assign(B * T, 0);
+    mask_.assign(B * T, 0);
+    padded_types_.assign(sequences_.empty() || sequences_[0].types.empty() ? 0 : B * T, 0);
+    model_run run;
+    for (size_t i = 0; i < B; ++i) {
+        const sequence &s = sequences_[i];
+        std::copy(s.ids.begin(), s.ids.end(), padded_ids_.begin() + i * T);
+        std::fill_n(mask_.begin() + i * T, s.ids.size(), 1);
+        std::copy(s.types.begin(), s.types.end(), padded_types_.begin() + i * T);
+        run.rows.push_back(i);
     }
+    run.inputs = {input_tensor("input_ids", padded_ids_, {B, T})};
+    if (std::count(mask_.begin(), mask_.end(), 0)) run.inputs.push_back(input_tensor("attention_mask", mask_, {B, T}));
+    if (!padded_types_.empty()) run.inputs.push_back(input_tensor("token_type_ids", padded_types_, {B, T}));
+    runs_ = {run};
     return runs_;
 }
 

@@ -1,20 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "csv.hpp"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <charconv>
 #include <cmath>
-#include <cstring>
 
 #include "cli.hpp"
 
 namespace ss1::cli {
 namespace {
 
-constexpr size_t buffer_bytes = size_t{1} << 16;
 constexpr size_t max_record_bytes = size_t{64} << 20;  // a quote that is never closed must not read a whole disk
 constexpr size_t max_fields = size_t{1} << 20;         // nor must a line of nothing but commas
 
@@ -33,24 +27,13 @@ bool parse_whole(std::string_view field, T &value) {
 
 }  // namespace
 
-csv_reader::csv_reader(const std::string &path)
-    : name_(path == "-" ? "standard input" : path),
-      file_(path == "-" ? stdin : std::fopen(path.c_str(), "rb")),
-      buffer_(buffer_bytes) {
-    if (!file_)
-        throw failure("cannot read " + name_ + ": " + std::strerror(errno), "check the path and its permissions");
-    struct stat status;
-    if (fstat(fileno(file_.get()), &status) == 0 && S_ISREG(status.st_mode))
-        bytes_in_all_ = static_cast<uint64_t>(status.st_size);
-    while (filled_ < 3 && read_more()) {
-    }
-    if (std::string_view(buffer_.data(), filled_).starts_with("\xEF\xBB\xBF")) position_ = 3;
+csv_reader::csv_reader(const std::string &path) : in_(path) {
     if (!read_record()) fail_at(1, "the file is empty: the first line must name the columns");
     header_ = fields_;
 }
 
 void csv_reader::fail_at(size_t line, const std::string &problem) const {
-    throw failure(name_ + ":" + std::to_string(line) + ": " + problem, "mend this line of the CSV file");
+    throw failure(in_.name() + ":" + std::to_string(line) + ": " + problem, "mend this line of the CSV file");
 }
 
 void csv_reader::fail(size_t column, const std::string &problem) const {
@@ -69,37 +52,8 @@ std::optional<size_t> csv_reader::find(std::string_view name) const {
 
 size_t csv_reader::column(std::string_view name) const {
     if (const auto found = find(name)) return *found;
-    throw failure(name_ + ":1: column " + std::string(name) + " is missing from the header",
+    throw failure(in_.name() + ":1: column " + std::string(name) + " is missing from the header",
                   "the first line must name every column that the model reads; 'ss1 inspect MODEL' shows its config");
-}
-
-bool csv_reader::read_more() {
-    if (ended_) return false;
-    ssize_t got;
-    do {
-        got = read(fileno(file_.get()), buffer_.data() + filled_, buffer_.size() - filled_);
-    } while (got < 0 && errno == EINTR);
-    if (got < 0) throw failure("cannot read " + name_ + ": " + std::strerror(errno), "check that it is a CSV file");
-    ended_ = got == 0;
-    filled_ += static_cast<size_t>(got);
-    bytes_read_ += static_cast<uint64_t>(got);
-    return !ended_;
-}
-
-int csv_reader::peek() {
-    if (position_ == filled_) {
-        position_ = filled_ = 0;
-        if (!read_more()) return EOF;
-    }
-    return static_cast<unsigned char>(buffer_[position_]);
-}
-
-int csv_reader::get() {
-    const int c = peek();
-    if (c == EOF) return EOF;
-    ++position_;
-    line_ += c == '\n';
-    return c;
 }
 
 void csv_reader::append(std::string &field, int c) {
@@ -110,41 +64,42 @@ void csv_reader::append(std::string &field, int c) {
 
 void csv_reader::read_quoted(std::string &field) {
     const std::string place = "column " + std::to_string(n_fields_) + ": ";
-    get();
+    in_.get();
     for (;;) {
-        const int c = get();
+        const int c = in_.get();
         if (c == EOF) fail_at(record_line_, place + "a quote is left open");
         if (c == '"') {
-            if (peek() != '"') break;
-            get();
+            if (in_.peek() != '"') break;
+            in_.get();
         }
         append(field, c);
     }
-    if (const int c = peek(); c != ',' && c != '\n' && c != '\r' && c != EOF)
-        fail_at(line_, place + "text follows the closing quote");
+    if (const int c = in_.peek(); c != ',' && c != '\n' && c != '\r' && c != EOF)
+        fail_at(in_.line(), place + "text follows the closing quote");
 }
 
 void csv_reader::read_plain(std::string &field) {
-    for (int c = peek(); c != ',' && c != '\n' && c != EOF; c = peek()) {
-        if (c == '"') fail_at(line_, "column " + std::to_string(n_fields_) + ": a quote inside a field without quotes");
-        append(field, get());
+    for (int c = in_.peek(); c != ',' && c != '\n' && c != EOF; c = in_.peek()) {
+        if (c == '"')
+            fail_at(in_.line(), "column " + std::to_string(n_fields_) + ": a quote inside a field without quotes");
+        append(field, in_.get());
     }
 }
 
 // Takes the comma (true) or the end of the line (false) after a field.
 bool csv_reader::end_of_field() {
-    int c = get();
+    int c = in_.get();
     if (c == '\r') {  // only behind quotes: a plain field keeps its CR until read_record() drops it
-        c = get();
+        c = in_.get();
         if (c != '\n' && c != EOF)
-            fail_at(line_, "column " + std::to_string(n_fields_) + ": text follows the closing quote");
+            fail_at(in_.line(), "column " + std::to_string(n_fields_) + ": text follows the closing quote");
     }
     return c == ',';
 }
 
 bool csv_reader::read_record() {
-    if (peek() == EOF) return false;
-    record_line_ = line_;
+    if (in_.peek() == EOF) return false;
+    record_line_ = in_.line();
     record_bytes_ = 0;
     n_fields_ = 0;
     for (bool more = true; more;) {
@@ -153,7 +108,7 @@ bool csv_reader::read_record() {
         if (n_fields_ == fields_.size()) fields_.emplace_back();
         std::string &field = fields_[n_fields_++];
         field.clear();
-        const bool quoted = peek() == '"';
+        const bool quoted = in_.peek() == '"';
         quoted ? read_quoted(field) : read_plain(field);
         more = end_of_field();
         if (!quoted && !more && field.ends_with('\r')) field.pop_back();

@@ -4,12 +4,12 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "byte_input.hpp"
 
 namespace ss1::cli {
 
@@ -30,38 +30,21 @@ class csv_reader {
     // Ends the command: "FILE:LINE: column NAME (its number): PROBLEM".
     [[noreturn]] void fail(size_t column, const std::string &problem) const;
 
-    uint64_t bytes_read() const { return bytes_read_; }
-    // 0 if that is unknown (a pipe).
-    uint64_t bytes_in_all() const { return bytes_in_all_; }
+    const byte_input &input() const { return in_; }
 
   private:
-    struct close_file {
-        void operator()(std::FILE *file) const {
-            if (file != stdin) std::fclose(file);
-        }
-    };
-
     [[noreturn]] void fail_at(size_t line, const std::string &problem) const;
-    // Appends to the buffer what the file has now: a pipe is not waited for until the buffer is full. False at the end.
-    bool read_more();
-    int get();
-    int peek();
     bool read_record();
     void read_quoted(std::string &field);
     void read_plain(std::string &field);
     bool end_of_field();
     void append(std::string &field, int c);
 
-    std::string name_;
-    std::unique_ptr<std::FILE, close_file> file_;
+    byte_input in_;
     std::vector<std::string> header_, fields_;
-    size_t n_fields_ = 0;                // of the record; fields_ keeps its strings' memory
-    size_t line_ = 1, record_line_ = 1;  // of the next byte, of the record's first byte
+    size_t n_fields_ = 0;     // of the record; fields_ keeps its strings' memory
+    size_t record_line_ = 1;  // of the record's first byte
     size_t record_bytes_ = 0;
-    uint64_t bytes_read_ = 0, bytes_in_all_ = 0;
-    std::vector<char> buffer_;
-    size_t position_ = 0, filled_ = 0;
-    bool ended_ = false;  // a terminal would go on after its end of file
 };
 
 // Whole texts of `field`, blanks around it aside; false for anything else, infinities and NaN.

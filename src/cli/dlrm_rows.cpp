@@ -2,12 +2,14 @@
 #include "dlrm_rows.hpp"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
 namespace ss1::cli {
 
-dlrm_rows::dlrm_rows(const nlohmann::json &config)
-    : features_(config.at("dense_features").get<std::vector<std::string>>()) {
+dlrm_rows::dlrm_rows(const ss1_model_info &model) {
+    const auto config = nlohmann::json::parse(model.config);
+    features_ = config.at("dense_features").get<std::vector<std::string>>();
     for (const nlohmann::json &entry : config.at("tables"))
         tables_.push_back({entry.at("name"), entry.at("rows"), entry.value("side", "item") == "user", 0, {}, {}});
 }

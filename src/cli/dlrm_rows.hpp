@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A batch of DLRM inputs, filled row by row from CSV columns or at random.
 #pragma once
-#include <nlohmann/json.hpp>
 #include <random>
 #include <string>
 #include <vector>
@@ -15,7 +14,7 @@ class dlrm_rows {
   public:
     static constexpr size_t default_batch = 256;
 
-    explicit dlrm_rows(const nlohmann::json &config);
+    explicit dlrm_rows(const ss1_model_info &model);
 
     // Finds the model's columns: one number for each dense feature, indices with | between them for each table.
     void bind(const csv_reader &reader);

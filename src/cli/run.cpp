@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// ss1 run: score the rows of a CSV file, a batch at a time.
+// ss1 run: score the rows of a CSV file or the lines of a text, a batch at a time.
 #include <charconv>
 #include <chrono>
 #include <CLI/CLI.hpp>
@@ -16,14 +16,17 @@
 #include "progress.hpp"
 #include "report.hpp"
 #include "stats.hpp"
+#include "text_answers.hpp"
+#include "text_rows.hpp"
 
 namespace ss1::cli {
 namespace {
 
 struct run_options {
     model_source model;
-    std::string input, output = "-", label, summary;
-    size_t batch = 0;
+    std::string input, text, output = "-", label, summary;
+    bool pairs = false;
+    size_t batch = 0, max_tokens = 0;
     uint32_t threads = 0;
 };
 
@@ -61,11 +64,10 @@ void append_number(std::string &text, float value) {
     text.append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
 }
 
-void show_progress(progress &line, const csv_reader &reader, const run_totals &totals) {
+void show_progress(progress &line, const byte_input &in, const run_totals &totals) {
     std::string text = format("%zu rows, %.0f rows/s", totals.rows, totals.rows_per_s());
-    const double share = reader.bytes_in_all()
-                             ? static_cast<double>(reader.bytes_read()) / static_cast<double>(reader.bytes_in_all())
-                             : 0;
+    const double share =
+        in.bytes_in_all() ? static_cast<double>(in.bytes_read()) / static_cast<double>(in.bytes_in_all()) : 0;
     if (share > 0) {
         constexpr size_t width = 30;
         std::string bar(width, '.');
@@ -99,8 +101,9 @@ void check_file_names(const run_options &options) {
         if (!std::filesystem::equivalent(path, other, ignored)) return;
         throw failure(format("%s %s is %s", option, path.c_str(), what), "write to another file");
     };
-    refuse_same(options.output, "--output", options.input, "the input file");
-    refuse_same(options.summary, "--summary", options.input, "the input file");
+    const std::string &input = options.text.empty() ? options.input : options.text;
+    refuse_same(options.output, "--output", input, "the input file");
+    refuse_same(options.summary, "--summary", input, "the input file");
     refuse_same(options.summary, "--summary", options.output, "the file of --output");
 }
 
@@ -153,7 +156,35 @@ run_totals score(const run_options &options, const model_handle &model, Rows row
         if (labels) add_scores(totals, scores, *labels);
         totals.rows += rows.size();
         rows.clear();
-        if (line.due()) show_progress(line, reader, totals);
+        if (line.due()) show_progress(line, reader.input(), totals);
+    }
+    out.close();
+    return totals;
+}
+
+// A line of JSON for each line of text.
+run_totals answer(const run_options &options, const context_handle &context, const model_handle &model) {
+    text_rows texts(context, model, options.model.directory, options.max_tokens, options.pairs);
+    text_answers answers(model, texts.tokenizer().get());
+    text_lines lines(options.text, options.pairs);
+    ss1_session_options bounds = SS1_SESSION_OPTIONS_INIT;
+    bounds.max_batch = options.batch ? options.batch : bert_rows::default_batch;
+    bounds.max_tokens = texts.max_tokens();
+    const session_handle session = make_session(model, bounds);
+    output out(options.output);
+
+    run_totals totals;
+    progress line;
+    bert_rows rows(describe(model));
+    while (texts.read(lines, bounds.max_batch, rows)) {
+        const model_run &run = rows.runs().front();
+        ss1_tensor tensor = answers.output(rows.size(), rows.longest());
+        check(ss1_session_run(session.get(), run.inputs.data(), run.inputs.size(), &tensor, 1));
+        for (size_t i = 0; i < rows.size(); ++i) out.write(answers.answer(i, rows.ids(i)).dump() + '\n');
+        out.flush();
+        totals.rows += rows.size();
+        rows.clear();
+        if (line.due()) show_progress(line, lines.input(), totals);
     }
     out.close();
     return totals;
@@ -182,27 +213,41 @@ void report_totals(const run_options &options, const run_totals &totals) {
 }
 
 void run_model(const run_options &options) {
+    if (options.input.empty() == options.text.empty())
+        throw failure("one of --input and --text is needed", "'ss1 run --help' has examples of both");
+    if (options.text.empty() && (options.pairs || options.max_tokens))
+        throw failure("--pairs and --max-tokens go with --text", "leave them out");
+    if (!options.text.empty() && !options.label.empty()) throw failure("--label goes with --input", "leave it out");
     check_file_names(options);
     const context_handle context = make_context(options.threads);
     const model_handle model = load_model(context, options.model.directory, options.model.options());
     const ss1_model_info info = describe(model);
-    const nlohmann::json config = nlohmann::json::parse(info.config);
     const bool is_dlrm = std::string_view(info.family) == "dlrm";
     if (!is_dlrm && !options.label.empty())
         throw failure("--label needs a model that gives a probability; this one is " + std::string(info.family),
                       "leave --label out");
-    report_totals(options,
-                  is_dlrm ? score(options, model, dlrm_rows(config)) : score(options, model, bert_rows(config)));
+    if (is_dlrm && !options.text.empty())
+        throw failure("--text needs a BERT; this model is a dlrm", "give its rows with --input");
+    report_totals(options, !options.text.empty() ? answer(options, context, model)
+                           : is_dlrm             ? score(options, model, dlrm_rows(info))
+                                                 : score(options, model, bert_rows(info)));
 }
 
 }  // namespace
 
 void add_run(CLI::App &app) {
     const auto options = std::make_shared<run_options>();
-    CLI::App &command = *app.add_subcommand("run", "Score the rows of a CSV file");
+    CLI::App &command = *app.add_subcommand("run", "Score the rows of a CSV file or the lines of a text");
     command.add_option("MODEL", options->model.directory, "Model directory")->required();
-    command.add_option("--input", options->input, "CSV file with a header line, - for stdin")->required();
-    command.add_option("--output", options->output, "CSV file to write, - for stdout")->capture_default_str();
+    command.add_option("--input", options->input, "CSV file with a header line, - for stdin");
+    command.add_option("--text", options->text,
+                       "BERT: text file, each line a text to answer for with a line of JSON; - for stdin");
+    command.add_flag("--pairs", options->pairs, "With --text: each line is two texts with a tab between them");
+    command
+        .add_option("--max-tokens", options->max_tokens,
+                    "With --text: what is longer is cut; default: as many as the model takes")
+        ->check(CLI::Range(3, 1 << 30));
+    command.add_option("--output", options->output, "File to write, - for stdout")->capture_default_str();
     command
         .add_option("--batch", options->batch,
                     "Rows of one run; default 256 (BERT: 8); changes the speed, never the result")
@@ -219,8 +264,13 @@ void add_run(CLI::App &app) {
         "an\n"
         "empty field an empty bag. BERT reads input_ids and, if there, token_type_ids: numbers with blanks between "
         "them.\n"
+        "With --text classifiers give {\"label\": ..., \"score\": ...} (several labels at once: their scores), masked "
+        "language\n"
+        "models the likeliest tokens for each [MASK], models without a head their pooled vector.\n"
         "With --label every row's score is kept until the end (8 bytes each); without it memory does not grow.\n"
-        "Example: zcat rows.csv.gz | ss1 run model --input - --label clicked > scores.csv");
+        "Examples:\n"
+        "  zcat rows.csv.gz | ss1 run model --input - --label clicked > scores.csv\n"
+        "  echo 'You have won a prize' | ss1 run bert --text -");
     command.callback([options] { run_model(*options); });
 }
 

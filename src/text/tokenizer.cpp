@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "text/tokenizer.hpp"
+
+#include <algorithm>
+
+#include "io/file.hpp"
+#include "io/json.hpp"
+#include "span.hpp"
+#include "status.hpp"
+#include "text/unicode.hpp"
+
+namespace ss1 {
+namespace {
+
+// Ids of one text: the first `room` are kept, all are counted.
+struct id_row {
+    const ss1_tokenizer &tokenizer;
+    int64_t *ids;
+    size_t room;
+    bool stop_when_full;
+    size_t count = 0;
+
+    bool add(int64_t id) noexcept {
+        if (count < room) ids[count] = id;
+        return ++count < room || !stop_when_full;
+    }
+
+    bool add_word(std::string_view word) noexcept {
+        int32_t pieces[max_word_chars];
+        const size_t n = word.empty() ? 0 : tokenizer.vocabulary.split(word, pieces);
+        if (n == 0) return add(tokenizer.unk);
+        bool wanted = true;
+        for (size_t i = 0; i < n && wanted; ++i) wanted = add(pieces[i]);
+        return wanted;
+    }
+};
+
+const special_token *special_at(const ss1_tokenizer &tokenizer, std::string_view rest) noexcept {
+    if (!tokenizer.starts_special[static_cast<unsigned char>(rest.front())]) return nullptr;
+    for (const special_token &token : tokenizer.special)
+        if (rest.starts_with(token.text)) return &token;
+    return nullptr;
+}
+
+// Special tokens are cut out first; the rules for words see what is between two of them as a text of its own.
+void add_text(std::string_view text, id_row &row) noexcept {
+    bool wanted = row.room > 0 || !row.stop_when_full;
+    const auto add_words = [&](std::string_view part) {
+        split_words(
+            row.tokenizer.rules, part,
+            [](void *user, std::string_view word) { return static_cast<id_row *>(user)->add_word(word); }, &row);
+        wanted = row.count < row.room || !row.stop_when_full;
+    };
+    size_t begin = 0;
+    for (size_t i = 0; i < text.size() && wanted;) {
+        const special_token *const found = special_at(row.tokenizer, text.substr(i));
+        if (!found) {
+            ++i;
+            continue;
+        }
+        if (i > begin) add_words(text.substr(begin, i - begin));
+        if (wanted) wanted = row.add(found->id);
+        begin = i += found->text.size();
+    }
+    if (wanted && begin < text.size()) add_words(text.substr(begin));
+}
+
+struct pair_lengths {
+    size_t first, second;
+};
+
+// "longest_first" of Hugging Face's tokenizers: the longer text loses tokens until both are of one length, then both;
+// of an odd rest the longer one gets more.
+pair_lengths truncate(size_t first, size_t second, size_t room) noexcept {
+    if (first + second <= room) return {first, second};
+    const size_t shorter = std::min({first, second, room / 2});
+    return first > second ? pair_lengths{room - shorter, shorter} : pair_lengths{shorter, room - shorter};
+}
+
+std::string_view view(const ss1_text &text) noexcept {
+    return {text.data, text.bytes};
+}
+
+// [CLS] first [SEP]. @return its length.
+size_t encode_text(const ss1_tokenizer &tokenizer, const ss1_text &text, size_t max_tokens, int64_t *ids) noexcept {
+    id_row row{tokenizer, ids + 1, max_tokens - 2, true};
+    add_text(view(text), row);
+    const size_t n = std::min(row.count, row.room);
+    ids[0] = tokenizer.cls;
+    ids[n + 1] = tokenizer.sep;
+    return n + 2;
+}
+
+// [CLS] first [SEP] second [SEP]; `second_begin` is where the second text and type id 1 begin.
+size_t encode_pair(const ss1_tokenizer &tokenizer, const ss1_text &first, const ss1_text &second, size_t max_tokens,
+                   int64_t *ids, size_t &second_begin) noexcept {
+    const size_t room = max_tokens - 3;
+    id_row a{tokenizer, ids + 1, room, false};
+    add_text(view(first), a);
+    const size_t kept = std::min(a.count, room);
+    id_row b{tokenizer, ids + 2 + kept, room - kept, false};
+    add_text(view(second), b);
+    const pair_lengths n = truncate(a.count, b.count, room);
+    if (n.first < kept) {  // the second text gets room that the first one had taken
+        id_row again{tokenizer, ids + 2 + n.first, n.second, true};
+        add_text(view(second), again);
+    }
+    second_begin = n.first + 2;
+    ids[0] = tokenizer.cls;
+    ids[n.first + 1] = ids[n.first + n.second + 2] = tokenizer.sep;
+    return n.first + n.second + 3;
+}
+
+void encode_row(const ss1_tokenizer &tokenizer, const ss1_tokenize_args &args, size_t i) noexcept {
+    const size_t T = args.max_tokens;
+    int64_t *const ids = args.input_ids + i * args.ld;
+    size_t second = T;
+    const size_t n = args.second ? encode_pair(tokenizer, args.first[i], args.second[i], T, ids, second)
+                                 : encode_text(tokenizer, args.first[i], T, ids);
+    std::fill(ids + n, ids + T, tokenizer.pad);
+    if (args.lengths) args.lengths[i] = n;
+    if (int64_t *const mask = args.attention_mask) {
+        std::fill_n(mask + i * args.ld, n, 1);
+        std::fill_n(mask + i * args.ld + n, T - n, 0);
+    }
+    if (int64_t *const types = args.token_type_ids) {
+        std::fill_n(types + i * args.ld, T, 0);
+        if (second < n) std::fill(types + i * args.ld + second, types + i * args.ld + n, 1);
+    }
+}
+
+ss1_status find_token(const ss1_tokenizer &tokenizer, const std::string &path, const char *role,
+                      const std::string &token, int32_t &id) {
+    id = tokenizer.vocabulary.find(token);
+    SS1_CHECK(id != vocabulary::none, SS1_ERROR_FORMAT, "%s: lacks the %s token '%s'", path.c_str(), role,
+              printable(token).c_str());
+    return SS1_OK;
+}
+
+ss1_status take_added(const tokenizer_rules &rules, const std::string &path, ss1_tokenizer &out) {
+    for (const special_token &token : rules.added) {
+        const int32_t id = out.vocabulary.find(token.text);
+        const bool fits =
+            id == vocabulary::none ? token.id >= static_cast<int64_t>(out.vocabulary.size()) : token.id == id;
+        SS1_CHECK(fits, SS1_ERROR_FORMAT, "%s: the added token '%s' has the id %lld in tokenizer_config.json, %s %d",
+                  path.c_str(), printable(token.text).c_str(), static_cast<long long>(token.id),
+                  id == vocabulary::none ? "a token that is not in the file must have none below" : "here",
+                  id == vocabulary::none ? static_cast<int>(out.vocabulary.size()) : id);
+        out.special.push_back(token);
+    }
+    return SS1_OK;
+}
+
+ss1_status take_special(const tokenizer_rules &rules, const std::string &path, ss1_tokenizer &out) {
+    SS1_TRY(find_token(out, path, "unknown", rules.unk, out.unk));
+    SS1_TRY(find_token(out, path, "separator", rules.sep, out.sep));
+    SS1_TRY(find_token(out, path, "padding", rules.pad, out.pad));
+    SS1_TRY(find_token(out, path, "classification", rules.cls, out.cls));
+    out.mask = out.vocabulary.find(rules.mask);
+    out.special = {{rules.unk, out.unk}, {rules.sep, out.sep}, {rules.pad, out.pad}, {rules.cls, out.cls}};
+    if (out.mask != vocabulary::none) out.special.push_back({rules.mask, out.mask});
+    SS1_TRY(take_added(rules, path, out));
+    std::sort(out.special.begin(), out.special.end(),
+              [](const auto &a, const auto &b) { return a.text.size() > b.text.size(); });
+    for (const special_token &token : out.special) out.starts_special[static_cast<unsigned char>(token.text[0])] = true;
+    return SS1_OK;
+}
+
+ss1_status check_texts(const char *name, const ss1_text *texts, size_t n) noexcept {
+    for (size_t i = 0; i < n; ++i)
+        SS1_CHECK(texts[i].data || texts[i].bytes == 0, SS1_ERROR_INVALID_ARGUMENT,
+                  "args.%s[%zu].data is NULL but bytes=%zu", name, i, texts[i].bytes);
+    return SS1_OK;
+}
+
+// Fills in the defaults.
+ss1_status check_args(const ss1_tokenizer &tokenizer, ss1_tokenize_args &args) noexcept {
+    SS1_CHECK(args.first, SS1_ERROR_INVALID_ARGUMENT, "args.first is NULL");
+    SS1_CHECK(args.input_ids, SS1_ERROR_INVALID_ARGUMENT, "args.input_ids is NULL");
+    if (args.max_tokens == 0) args.max_tokens = tokenizer.max_tokens;
+    SS1_CHECK(args.max_tokens, SS1_ERROR_INVALID_ARGUMENT,
+              "args.max_tokens=0 means the model's limit, and this tokenizer has none");
+    const size_t least = args.second ? 3 : 2;
+    SS1_CHECK(args.max_tokens >= least, SS1_ERROR_INVALID_ARGUMENT,
+              "args.max_tokens=%zu is below %zu, the special tokens of a row", args.max_tokens, least);
+    if (args.ld == 0) args.ld = args.max_tokens;
+    SS1_CHECK(args.ld >= args.max_tokens, SS1_ERROR_INVALID_ARGUMENT, "args.ld=%zu is below max_tokens=%zu", args.ld,
+              args.max_tokens);
+    SS1_TRY(check_texts("first", args.first, args.n));
+    if (args.second) SS1_TRY(check_texts("second", args.second, args.n));
+    const struct {
+        const char *name;
+        const int64_t *data;
+    } outputs[] = {{"args.input_ids", args.input_ids},
+                   {"args.attention_mask", args.attention_mask},
+                   {"args.token_type_ids", args.token_type_ids}};
+    memory_span spans[3]{};
+    for (size_t i = 0; i < 3; ++i) {
+        if (!outputs[i].data) continue;
+        SS1_TRY(
+            matrix_span(outputs[i].name, outputs[i].data, args.n, args.max_tokens, args.ld, spans[i], sizeof(int64_t)));
+        for (size_t k = 0; k < i; ++k)
+            if (outputs[k].data) SS1_TRY(check_apart(outputs[i].name, spans[i], outputs[k].name, spans[k]));
+    }
+    return SS1_OK;
+}
+
+}  // namespace
+
+ss1_status tokenizer_load(ss1_context &context, const std::string &directory, ss1_tokenizer &out) {
+    SS1_CHECK(unicode_supported(), SS1_ERROR_UNSUPPORTED,
+              "this build has no tokenizer: it was made without ICU (build option tokenizer)");
+    tokenizer_rules rules;
+    SS1_TRY(read_tokenizer_rules(directory, rules));
+    const std::string path = directory + "/vocab.txt";
+    SS1_CHECK(file_exists(path) || !file_exists(directory + "/tokenizer.json"), SS1_ERROR_UNSUPPORTED,
+              "%s: is missing, and the vocabulary of tokenizer.json is not read", path.c_str());
+    std::string text;
+    SS1_TRY(file_read_text(path, vocabulary::max_bytes, text));
+    out.context = context_ref(&context);
+    SS1_TRY(out.vocabulary.read(context.memory, text, path.c_str()));
+    SS1_TRY(take_special(rules, path, out));
+    out.rules = rules.words;
+    out.max_tokens = rules.max_tokens;
+    return SS1_OK;
+}
+
+void tokenizer_describe(const ss1_tokenizer &tokenizer, ss1_tokenizer_info &info) noexcept {
+    info.lower_case = tokenizer.rules.lower_case;
+    info.strip_accents = tokenizer.rules.strip_accents;
+    info.split_ideographs = tokenizer.rules.split_ideographs;
+    info.vocab_size = tokenizer.vocabulary.size();
+    info.max_tokens = tokenizer.max_tokens;
+    info.unk = tokenizer.unk;
+    info.sep = tokenizer.sep;
+    info.pad = tokenizer.pad;
+    info.cls = tokenizer.cls;
+    info.mask = tokenizer.mask;
+}
+
+ss1_status tokenizer_encode(const ss1_tokenizer &tokenizer, const ss1_tokenize_args &given) {
+    if (given.n == 0) return SS1_OK;
+    ss1_tokenize_args args = given;
+    SS1_TRY(check_args(tokenizer, args));
+    const size_t tasks = std::min<size_t>(args.n, tokenizer.context->num_threads);
+    parallel(*tokenizer.context, tasks, [&](size_t task) {
+        for (size_t i = task; i < args.n; i += tasks) encode_row(tokenizer, args, i);
+    });
+    return SS1_OK;
+}
+
+}  // namespace ss1

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <unicode/uchar.h>
+#include <unicode/unorm2.h>
+#include <unicode/utf16.h>
+#include <unicode/utf8.h>
+
+#include <algorithm>
+#include <iterator>
+
+#include "text/unicode.hpp"
+
+#pragma GCC diagnostic ignored "-Wconversion"  // ICU's macros
+
+namespace ss1 {
+namespace {
+
+const UNormalizer2 *nfd() noexcept {
+    static const UNormalizer2 *const instance = [] {
+        UErrorCode error = U_ZERO_ERROR;
+        const UNormalizer2 *found = unorm2_getNFDInstance(&error);
+        return U_SUCCESS(error) ? found : nullptr;
+    }();
+    return instance;
+}
+
+// The character at `position`, negative for bytes that are none.
+UChar32 decode(std::string_view text, size_t &position) noexcept {
+    const auto *const data = reinterpret_cast<const uint8_t *>(text.data()) + position;
+    const auto size = static_cast<int32_t>(std::min<size_t>(text.size() - position, U8_MAX_LENGTH));
+    int32_t used = 0;
+    UChar32 c;
+    U8_NEXT(data, used, size, c);
+    position += static_cast<size_t>(used);
+    return c;
+}
+
+// The crate unicode_categories has the tables of Unicode 8.0: what is younger has no category there.
+bool in_unicode_8(char32_t c) noexcept {
+    UVersionInfo age;
+    u_charAge(static_cast<UChar32>(c), age);
+    return age[0] >= 1 && age[0] <= 8;
+}
+
+}  // namespace
+
+bool unicode_supported() noexcept {
+    return nfd() != nullptr;
+}
+
+char32_t next_char(std::string_view text, size_t &position) noexcept {
+    const UChar32 c = decode(text, position);
+    return c < 0 ? 0xFFFD : static_cast<char32_t>(c);
+}
+
+size_t put_char(char32_t c, char *out) noexcept {
+    size_t size = 0;
+    U8_APPEND_UNSAFE(out, size, c);
+    return size;
+}
+
+bool is_utf8(std::string_view text) noexcept {
+    for (size_t i = 0; i < text.size();)
+        if (decode(text, i) < 0) return false;
+    return true;
+}
+
+char_class classify(char32_t c) noexcept {
+    switch (c) {  // those whose category has changed since
+        case 0x166D:
+        case 0x111C9:
+            return char_class::punctuation;
+        case 0x1734:
+            return char_class::mark;
+        case 0x1885:
+        case 0x1886:
+        case 0xA9BD:
+            return char_class::other;
+    }
+    const uint32_t category = U_GET_GC_MASK(static_cast<UChar32>(c));
+    constexpr uint32_t control = U_GC_CC_MASK | U_GC_CF_MASK | U_GC_CO_MASK;
+    if (category & U_GC_Z_MASK) return char_class::space;
+    if (!(category & (control | U_GC_P_MASK | U_GC_MN_MASK)) || !in_unicode_8(c)) return char_class::other;
+    if (category & control) return char_class::control;
+    return category & U_GC_MN_MASK ? char_class::mark : char_class::punctuation;
+}
+
+uint8_t combining_class(char32_t c) noexcept {
+    return u_getCombiningClass(static_cast<UChar32>(c));
+}
+
+size_t decompose(char32_t c, char32_t out[max_decomposition]) noexcept {
+    UChar units[2 * max_decomposition];
+    UErrorCode error = U_ZERO_ERROR;
+    const int32_t size =
+        unorm2_getDecomposition(nfd(), static_cast<UChar32>(c), units, static_cast<int32_t>(std::size(units)), &error);
+    if (size < 0 || U_FAILURE(error)) {
+        out[0] = c;
+        return 1;
+    }
+    size_t n = 0;
+    for (int32_t i = 0; i < size && n < max_decomposition;) {
+        UChar32 part;
+        U16_NEXT(units, i, size, part);
+        out[n++] = static_cast<char32_t>(part);
+    }
+    return n;
+}
+
+size_t lower_case(char32_t c, char32_t out[2]) noexcept {
+    if (c == 0x130) {  // the one character whose lower case has two
+        out[0] = 'i';
+        out[1] = 0x307;
+        return 2;
+    }
+    out[0] = static_cast<char32_t>(u_tolower(static_cast<UChar32>(c)));
+    return 1;
+}
+
+}  // namespace ss1

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// A build without ICU: unicode_supported() says so, and nothing else is called.
+#include "text/unicode.hpp"
+
+namespace ss1 {
+
+bool unicode_supported() noexcept {
+    return false;
+}
+
+char32_t next_char(std::string_view text, size_t &position) noexcept {
+    return static_cast<unsigned char>(text[position++]);
+}
+
+size_t put_char(char32_t c, char *out) noexcept {
+    *out = static_cast<char>(c);
+    return 1;
+}
+
+bool is_utf8(std::string_view) noexcept {
+    return false;
+}
+
+char_class classify(char32_t) noexcept {
+    return char_class::other;
+}
+
+uint8_t combining_class(char32_t) noexcept {
+    return 0;
+}
+
+size_t decompose(char32_t c, char32_t out[max_decomposition]) noexcept {
+    out[0] = c;
+    return 1;
+}
+
+size_t lower_case(char32_t c, char32_t out[2]) noexcept {
+    out[0] = c;
+    return 1;
+}
+
+}  // namespace ss1

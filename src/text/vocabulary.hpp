@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tokens of a WordPiece vocabulary, a line of vocab.txt each, as a trie over their bytes.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "buffer.hpp"
+
+namespace ss1 {
+
+class vocabulary {
+  public:
+    static constexpr int32_t none = -1;
+    static constexpr size_t max_bytes = size_t{8} << 20;  // of the file: a node then fits the 24 bits of an edge's key
+
+    // `text` is the file's content, `label` its name in messages. The id of a token is its line, from 0; of equal
+    // tokens the last line counts, as in Python's dict. @return SS1_OK; SS1_ERROR_FORMAT; SS1_ERROR_OUT_OF_MEMORY.
+    ss1_status read(const allocator &memory, std::string_view text, const char *label);
+
+    size_t size() const noexcept { return size_; }  // lines
+    // Zero terminated; id < size().
+    const char *token(size_t id) const noexcept { return text_.as<const char>() + starts_.as<const uint32_t>()[id]; }
+    int32_t find(std::string_view token) const noexcept;  // its id, or none
+
+    // Greedy longest match from the left, pieces behind the first with ## in front. @return how many ids were written,
+    // at most one for each character; 0: the word cannot be put together.
+    size_t split(std::string_view word, int32_t *ids) const noexcept;
+
+  private:
+    struct edge {
+        uint32_t key, node;  // 0 is the key of a free slot
+    };
+    static constexpr uint32_t no_node = UINT32_MAX;
+    static constexpr uint32_t edge_key(uint32_t parent, char byte) noexcept {
+        return (parent << 8 | static_cast<unsigned char>(byte)) + 1;
+    }
+
+    ss1_status allocate(const allocator &memory, std::span<const std::string_view> tokens);
+    edge &slot(uint32_t key) const noexcept;
+    uint32_t child(uint32_t node, char byte) const noexcept;
+    uint32_t walk(std::string_view token) const noexcept;
+    uint32_t insert(std::string_view token) noexcept;  // the node where it ends
+
+    size_t size_ = 0;
+    buffer text_, starts_;  // the tokens, each with a zero byte; where each begins
+    buffer edges_, ids_;    // a hash table of edges; the token that ends at each node
+    uint32_t mask_ = 0, shift_ = 0, nodes_ = 1, continuation_ = no_node;
+};
+
+}  // namespace ss1
