@@ -47,7 +47,6 @@ class Data:
         arrays = numpy.load(folder / "tokens.npz")
         self.parts = {part: tuple(torch.from_numpy(arrays[f"{part}_{name}"].astype(numpy.int64)).to(device)
                                   for name in ("ids", "labels")) for part in ("train", "valid", "test")}
-        self.vocab_size = len((folder / "vocab.txt").read_text(encoding="utf-8").splitlines())
         self.folder, self.length = folder, self.parts["train"][0].shape[1]
 
 
@@ -136,6 +135,18 @@ def build(name, seed, data, options, log):
         return train(classifier(sizes, options.device), data, options.epochs, options, log)
     config, _ = model_dir.load(options.pretrained / name)
     return train(load(classifier(config, options.device), options.pretrained / name), data, options.epochs, options, log)
+
+
+def with_pretraining(options):
+    """The named models that can be trained: a pre-training that failed costs its own rows of the table only."""
+    possible = []
+    for name in options.models:
+        start = options.pretrained / (name if name.startswith("ss1-") else "dense") / "result.json"
+        if start.exists():
+            possible.append(name)
+        else:
+            print(f"{name}: left out, there is no {start}", flush=True)
+    return possible
 
 
 def encoder_values(model):
@@ -244,6 +255,8 @@ def report(runs, data, options):
 def export(runs, options, names):
     """Copy for each named model the run with the lowest validation loss to the folder given for it."""
     for name, target in names.items():
+        if name not in runs:
+            continue
         best = min(runs[name], key=lambda run: run["validation"]["log_loss"])
         target.mkdir(parents=True, exist_ok=True)
         for file in ("config.json", "model.safetensors", *TOKENIZER_FILES):
@@ -311,6 +324,7 @@ def main():
         global ss1
         import ss1
         context = ss1.Context(num_threads=options.threads)
+    options.models = with_pretraining(options)
     data = Data(options.data, options.device)
     runs = {name: [] for name in options.models}
     for seed in options.seeds:  # all models of a seed first: a part of the table is then a fair one

@@ -160,7 +160,7 @@ def arguments():
     option("--steps", 0, "steps of training; 0: --minutes decides")
     option("--batch", 128, "sequences of one step")
     option("--length", 256, "tokens of a sequence")
-    option("--lr", 1e-3, "AdamW's largest step")
+    option("--lr", 7e-4, "AdamW's largest step")
     option("--decay", 0.01, "AdamW's weight decay")
     option("--warmup", 0.06, "share of the training in which the step grows")
     option("--hidden", 256, "width")
@@ -186,7 +186,7 @@ def main():
     data = numpy.load(options.data / "tokens.npz")
     stream, held_out = (torch.from_numpy(data[name].astype(numpy.int32)).to(options.device)
                         for name in ("stream", "held_out"))
-    vocab_size = len((options.data / "vocab.txt").read_text(encoding="utf-8").splitlines())
+    vocab_size = (options.data / "vocab.txt").read_text(encoding="utf-8").count("\n")
     model = bert.BertForMaskedLM(config_of(
         options.model, vocab_size, options.length, hidden_size=options.hidden, num_hidden_layers=options.layers,
         num_attention_heads=max(1, options.hidden // 64), intermediate_size=4 * options.hidden)).to(options.device)
