@@ -74,8 +74,8 @@ def paragraphs(text):
             yield paragraph
 
 
-def files(root):
-    """(name, text) of the documentation files under the folder of an unpacked package, in a fixed order."""
+def texts(root):
+    """The documentation files under the folder of an unpacked package as plain text, in a fixed order."""
     for place in PLACES:
         for path in sorted((root / place).rglob("*")):
             name = str(path).removesuffix(".gz")
@@ -83,30 +83,30 @@ def files(root):
                 continue
             data = path.read_bytes()
             data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-            yield name, plain_text(name, data.decode("utf-8", "replace"))
+            yield plain_text(name, data.decode("utf-8", "replace"))
 
 
 def collect(root, seen, limit):
     """New paragraphs of an unpacked package, up to about `limit` characters; `seen` holds hashes of their letters."""
     kept, total = [], 0
-    for _, text in files(root):
+    for text in texts(root):
         for paragraph in paragraphs(text):
             key = hashlib.sha1(re.sub(r"[^a-z]", "", paragraph.lower()).encode()).digest()[:10]
-            if key not in seen and total < limit:
+            if key not in seen:
                 seen.add(key)
                 kept.append(paragraph)
                 total += len(paragraph)
+                if total >= limit:
+                    return kept
     return kept
 
 
 def fetch(package, folder):
     """The package's file, downloaded unless it is there."""
     name = package.replace("=", "_").replace(":", "%3a")
-    found = sorted(folder.glob(f"{name}_*.deb")) + sorted(folder.glob(f"{name}*.deb"))
-    if not found:
+    if not list(folder.glob(f"{name}_*.deb")):
         subprocess.run(["apt-get", "-q", "download", package], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        found = sorted(folder.glob(f"{name}_*.deb")) + sorted(folder.glob(f"{name}*.deb"))
-    return found[0]
+    return next(folder.glob(f"{name}_*.deb"))
 
 
 def field(deb, name):
@@ -137,13 +137,12 @@ def main():
         for line in lines:
             if not line or line.startswith("#"):
                 continue
-            package, _, version = line.partition("\t")[0], None, line.split("\t")[1:2]
-            deb = fetch(f"{package}={version[0]}" if version else package, options.debs)
+            deb = fetch("=".join(line.split("\t")[:2]), options.debs)
             with tempfile.TemporaryDirectory() as folder:
                 subprocess.run(["dpkg-deb", "-x", deb, folder], check=True)
                 kept = collect(pathlib.Path(folder), seen, options.limit)
             out.writelines(paragraph + "\n" for paragraph in kept)
-            rows.append(f"{package}\t{field(deb, 'Version')}\t{sum(map(len, kept))}")
+            rows.append(f"{field(deb, 'Package')}\t{field(deb, 'Version')}\t{sum(map(len, kept))}")
             print(rows[-1], file=sys.stderr, flush=True)
     options.packages.write_text("\n".join(header + rows) + "\n")
 
