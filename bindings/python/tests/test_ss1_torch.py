@@ -76,6 +76,14 @@ class Layer(unittest.TestCase):
             for a, b in zip(got, want):
                 torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
 
+    def test_projection_is_the_nearest(self):
+        for case in CASES:
+            built = layer(case, dtype=torch.float64)
+            weight = torch.randn(case["N"], case["K"], dtype=torch.float64)
+            built.project_(weight)
+            (built.expand() - weight).square().sum().backward()  # least squares: at the minimum the gradient is 0
+            torch.testing.assert_close(built.ss1_weight.grad, torch.zeros_like(built.ss1_weight), rtol=0, atol=1e-12)
+
     def test_every_stored_weight_gets_a_gradient(self):
         for case in CASES:
             built = layer(case)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read and write ss1 model directories: config.json and model.safetensors, all tensors in f32 (src/io/README.md).
+"""Read and write ss1 model directories: config.json and model.safetensors (src/io/README.md).
 
     save("model", config, model.state_dict())
     config, tensors = load("model")
@@ -27,10 +27,10 @@ def save_config(directory, config):
     (directory / "config.json").write_text(config_text(config))
 
 
-def save(directory, config, tensors):
-    """Write `config` and `tensors`, a state_dict or {name: array}."""
+def save(directory, config, tensors, dtype=numpy.float32):
+    """Write `config` and `tensors`, a state_dict or {name: array}, all in `dtype` (the library reads f16, too)."""
     save_config(directory, config)
-    arrays = {name: numpy.asarray(value.detach() if hasattr(value, "detach") else value, numpy.float32)
+    arrays = {name: numpy.asarray(value.detach() if hasattr(value, "detach") else value, dtype)
               for name, value in tensors.items()}
     safetensors_io.write(pathlib.Path(directory) / "model.safetensors", arrays)
 

@@ -117,6 +117,26 @@ class _Sketch(torch.autograd.Function):
         return gradient.index_select(1, column) * sign, None, None, None, None
 
 
+def _members(dense, source, source_sign):
+    """Signed sums [N, Kz] over the c members of a dense [N, K] that share a stored value; source as [N, c, Kz]."""
+    N, c, Kz = source.shape
+    padded = torch.nn.functional.pad(dense, (0, 1))
+    return (padded.gather(1, source.reshape(N, c * Kz)).reshape(N, c, Kz) * source_sign).sum(1)
+
+
+class _Expand(torch.autograd.Function):
+    """W [N, K] from Z [N, Kz]; backward gathers, too, where a plain gather would add scattered values."""
+
+    @staticmethod
+    def forward(ctx, z, column, sign, source, source_sign):
+        ctx.save_for_backward(source, source_sign)
+        return z.gather(1, column) * sign
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return _members(gradient, *ctx.saved_tensors), None, None, None, None
+
+
 class SS1Linear(torch.nn.Module):
     """y = x W + b with W tied c-fold; a drop-in for torch.nn.Linear(K, N) whose weight is `ss1_weight` [N, Kz].
 
@@ -144,7 +164,8 @@ class SS1Linear(torch.nn.Module):
             q = k // block_k % c
             source[j, q, column[j, k]] = k
             source_sign[j, q, column[j, k]] = sign[j, k]
-        for name, value in (("column", column), ("source", source)):
+        output_block = numpy.arange(N) // self.block_n
+        for name, value in (("column", column), ("source", source), ("output_block", output_block)):
             self.register_buffer(name, torch.from_numpy(value), persistent=False)
         dtype = dtype or torch.get_default_dtype()
         for name, value in (("sign", sign), ("source_sign", source_sign)):
@@ -166,7 +187,16 @@ class SS1Linear(torch.nn.Module):
             if self.bias is not None:
                 self.bias.uniform_(-bound, bound)
 
+    @torch.no_grad()
+    def project_(self, weight):
+        """Set the stored values to those whose W is nearest to a dense weight [N, K]: means of signed members."""
+        source, source_sign = self.source[self.output_block], self.source_sign[self.output_block]
+        count = source_sign.abs().sum(1).clamp(min=1)
+        self.ss1_weight.copy_(_members(weight, source, source_sign) / count)
+
     def forward(self, x):
+        if x.is_cuda:  # there the gathers of a sketch take longer than the products that they save
+            return torch.nn.functional.linear(x, self.expand(), self.bias)
         rows = x.reshape(-1, self.K)
         outputs = []
         blocks = self.ss1_weight.split(self.block_n)
@@ -178,8 +208,8 @@ class SS1Linear(torch.nn.Module):
 
     def expand(self):
         """The dense weight [N, K] that the stored values stand for, laid out as nn.Linear's."""
-        blocks = self.ss1_weight.split(self.block_n)
-        return torch.cat([weight[:, self.column[j]] * self.sign[j] for j, weight in enumerate(blocks)])
+        j = self.output_block
+        return _Expand.apply(self.ss1_weight, self.column[j], self.sign[j], self.source[j], self.source_sign[j])
 
     def config(self):
         """The layer's entry under "ss1.layers" in config.json."""
