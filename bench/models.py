@@ -225,6 +225,7 @@ def main():
     command = ["bench/models.py", *sys.argv[1:]]
     document["commands"] = list(dict.fromkeys([*document["commands"], shlex.join(command)]))
     document["python"] = platform.python_version()
+    document["environment"] = {name: os.environ.get(name, value) for name, value in harness.ENVIRONMENT.items()}
     document["wanted"] = [[name, dtype, threads, batch, tokens] for threads in options.threads for name in options.models
                           for dtype, batch, tokens in cells_of(options, name)]
     if options.note:

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """DLRM in PyTorch as a contender, as facebookresearch/dlrm writes it: an EmbeddingBag a table, bmm, Linear."""
-import os
 import warnings
 
-import numpy
 import torch
 
 import files
+from torch_int8 import quantise_linears
 
 warnings.filterwarnings("ignore")
 
@@ -34,7 +33,7 @@ class Dlrm(torch.nn.Module):
         self.cross_net = torch.nn.ModuleList(torch.nn.ModuleList((self.linear(f"cross_net.{i}.v"), self.linear(f"cross_net.{i}.w")))
                                              for i in range(config.get("cross_layers", 0)))
         self.pairs = torch.tril_indices(len(config["tables"]) + 1, len(config["tables"]) + 1, offset=-1)
-        self.tensors = None
+        self.tensors, self.dtype = None, torch.float32
 
     def linear(self, name):
         weight, bias = self.tensors[f"{name}.weight"], self.tensors.get(f"{name}.bias")
@@ -50,7 +49,7 @@ class Dlrm(torch.nn.Module):
         return torch.nn.Sequential(*(part for layer in layers for part in (layer, last if layer is layers[-1] else torch.nn.ReLU())))
 
     def forward(self, dense_x, indices, offsets):
-        x = self.bot_l(dense_x.to(self.bot_l_dtype()))
+        x = self.bot_l(dense_x.to(self.dtype))
         vectors = torch.cat([x, *(table(i, o).to(x.dtype) for table, i, o in zip(self.emb_l, indices, offsets))], 1)
         if len(self.cross_net):
             crossed = vectors
@@ -60,10 +59,6 @@ class Dlrm(torch.nn.Module):
         stacked = vectors.view(len(x), -1, x.shape[1])
         products = torch.bmm(stacked, stacked.transpose(1, 2))
         return self.top_l(torch.cat([x, products[:, self.pairs[0], self.pairs[1]]], 1)).squeeze(1)
-
-    def bot_l_dtype(self):
-        weight = self.bot_l[0].weight
-        return torch.float32 if callable(weight) else weight.dtype  # a quantised layer has a function there
 
 
 def split(inputs):
@@ -83,8 +78,9 @@ class Contender:
         self.model = Dlrm(*files.dense_tensors(spec["directory"])).eval()
         if "bfloat16" in self.mode:
             self.model = self.model.bfloat16()
+            self.model.dtype = torch.bfloat16
         elif self.mode == "int8":
-            self.model = torch.ao.quantization.quantize_dynamic(self.model, {torch.nn.Linear}, dtype=torch.qint8)
+            quantise_linears(self.model)
         if self.mode.startswith("compiled"):
             self.model = torch.compile(self.model, dynamic=True)
         self.info = {"library": f"PyTorch {torch.__version__.split('+')[0]}"}

@@ -10,7 +10,10 @@ import sys
 import tempfile
 import time
 
-PAUSE_S = 0.01  # after a turn: the threads of the last contender spin for some milliseconds before they sleep
+PAUSE_S = 0.01  # after a turn: waiting threads of the last contender spin before they sleep
+# As `ss1 bench linear` sets them: threads spin for a millisecond. By default GNU's OpenMP does so for 13 ms, OpenBLAS for 30:
+# into the turns of others.
+ENVIRONMENT = {"GOMP_SPINCOUNT": "30000", "KMP_BLOCKTIME": "1", "OPENBLAS_THREAD_TIMEOUT": "20"}
 TURN_NS = 4e6  # a turn is about so long, if it takes less than RUNS_OF_TURN runs
 RUNS_OF_TURN = 20
 WARM_NS = 2e7  # a run that is longer needs no other one before it to wake up threads and caches
@@ -26,7 +29,7 @@ class Worker:
 
     def __init__(self, spec):
         self.name, self.log = spec["name"], tempfile.TemporaryFile()
-        environment = {**os.environ, "OMP_NUM_THREADS": str(spec["threads"]), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {**ENVIRONMENT, **os.environ, "OMP_NUM_THREADS": str(spec["threads"]), "PYTHONDONTWRITEBYTECODE": "1"}
         self.process = subprocess.Popen([sys.executable, pathlib.Path(__file__).with_name("worker.py")], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=self.log, env=environment)
         self._send(spec)
