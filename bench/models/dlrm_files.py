@@ -81,6 +81,9 @@ def make(folder, ss1, config, variants):
             source = folder / f"small {variant}"
             files.convert(ss1, folder / "small", source, *files.VARIANTS[variant])
         tied, tensors = model_dir.load(source)
+        for name in [name for name in tensors if name.endswith(".ss1_weight")]:  # a projection of noise would be too small
+            scale = (2 / widths(config)[name.removesuffix(".ss1_weight")])**0.5
+            tensors[name] = random.standard_normal(tensors[name].shape, numpy.float32) * numpy.float32(scale)
         layers = folder / f"layers {variant}.safetensors"
         safetensors_io.write(layers, {name: array for name, array in tensors.items() if not name.startswith("emb_l")})
         for dtype in TABLE_DTYPES:
