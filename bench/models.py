@@ -11,6 +11,7 @@ same file, this script does what is missing. Needs PyTorch; contenders whose pac
 """
 import argparse
 import datetime
+import itertools
 import os
 import pathlib
 import platform
@@ -22,22 +23,25 @@ import time
 import numpy
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "models"))
+import bert_files
 import dlrm_files
 import harness
 import plan
 from grid import Progress, load, machine, save, words
 
-FILES = {"dlrm": dlrm_files}
-REFERENCE_ROWS = {"dlrm": 256}
+FILES = {"dlrm": dlrm_files, "bert": bert_files}
+COMPARED_ROWS = {"dlrm": 256, "bert": 1}
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ss1", default="build/test/src/cli/ss1", help="the program, which converts models (default: %(default)s)")
     parser.add_argument("--out", required=True, type=pathlib.Path, help="file to write and to resume; .gz is compressed")
-    parser.add_argument("--models", type=words, default=list(plan.PLANS), metavar="LIST", help=f"of {','.join(plan.PLANS)} (default: all)")
+    parser.add_argument("--models", type=words, default=plan.DEFAULT, metavar="LIST",
+                        help=f"of {','.join(plan.PLANS)} (default: all but the last)")
     parser.add_argument("--dtype", type=words, default=list(plan.DTYPES), metavar="LIST", help="f32,bf16,int8 (default: all)")
     parser.add_argument("--batch", type=lambda text: words(text, int), metavar="LIST", help="only these batch sizes")
+    parser.add_argument("--tokens", type=words, metavar="LIST", help="BERT: only these lengths of sequences, e.g. 128,mails")
     parser.add_argument("--threads", type=lambda text: words(text, int), metavar="LIST", help="default: 1, all CPUs, and 4 if there are more")
     parser.add_argument("--rounds", type=int, default=15, help="turns of each contender in a cell (default: %(default)s)")
     parser.add_argument("--max-time", type=float, default=10, help="seconds for a cell beyond which 5 rounds are enough (default: %(default)s)")
@@ -68,7 +72,9 @@ def parse_arguments():
 def cells_of(options, name):
     """[(dtype, batch, tokens)] in the order of importance."""
     chosen = plan.PLANS[name]
-    sizes = chosen.sizes[:2] if options.quick else [size for size in chosen.sizes if not options.batch or size[0] in options.batch]
+    sizes = [size for size in chosen.sizes if not (options.batch and size[0] not in options.batch or
+                                                   options.tokens and size[1] and str(size[1]) not in options.tokens)]
+    sizes = sizes[:2] if options.quick else sizes
     return [(dtype, *size) for size in sizes for dtype in chosen.dtypes if dtype in options.dtype]
 
 
@@ -106,8 +112,8 @@ def start(specs, limit_s):
 
 
 def input_sets(name, config, batch, tokens):
-    count = 16 if batch <= 128 and not tokens else 4
-    return FILES[plan.PLANS[name].family].inputs(config, *((batch, tokens) if tokens else (batch,)), count)
+    count = 4 if tokens or batch > 128 else 16
+    return FILES[plan.PLANS[name].family].inputs(config, batch, tokens, count)
 
 
 def references(options, name, config, directories, cells):
@@ -118,45 +124,55 @@ def references(options, name, config, directories, cells):
     workers, failed = start(specs, options.setup_limit)
     if failed:
         sys.exit(f"models.py: PyTorch, which all are compared with, is not ready: {next(iter(failed.values()))}")
-    results = {}
+    results, rows = {}, COMPARED_ROWS[chosen.family]
     for size in dict.fromkeys(cell[1:] for cell in cells):
-        first = input_sets(name, config, *size)[:1]
+        first = FILES[chosen.family].head(input_sets(name, config, *size)[0], rows)
         for variant, worker in workers.items():
-            worker.ask("inputs", first)
-            results[variant, *size] = worker.ask("result", REFERENCE_ROWS[chosen.family])
+            worker.ask("inputs", [first])
+            results[(variant, *size)], _ = worker.ask("result", rows)
     for worker in workers.values():
         worker.close()
     return results
 
 
-def compare(worker, spec, wanted):
-    """{"max", "mean"} difference from the reference, with the sign of a wrong result; raises Failed if it is one."""
-    got = worker.ask("result", len(wanted))
+def compare(worker, spec, wanted, mask):
+    """({"max", "mean"} difference from the reference, ns of the run); raises Failed if the result is wrong."""
+    got, ns = worker.ask("result", len(wanted))
     difference = numpy.abs(got.astype(numpy.float64) - wanted)
+    if mask is not None:  # outputs for padding are unspecified
+        difference = difference[mask[:len(wanted)] != 0]
     error = {"max": float(difference.max()), "mean": float(difference.mean())}
     limit = plan.TOLERANCE[spec["family"]][spec["dtype"]]
     if not error["max" if spec["family"] == "dlrm" else "mean"] <= limit:
         raise harness.Failed(f"WRONG RESULT: differs by {error['max']:.3g}, {error['mean']:.3g} in the mean, from PyTorch in f32")
-    return error
+    return error, ns
+
+
+def stages_of(worker, ns):
+    """None where the library does not tell them."""
+    try:
+        return worker.ask("stages", max(3, min(50, round(2e8 / ns))))
+    except harness.Failed:
+        return None
 
 
 def measure_cell(options, workers, specs, sets, wanted):
     """The contenders' entries of a cell, and those that are missing with the reason."""
-    entries, missing = {}, {}
+    entries, missing, turns = {}, {}, []
     for spec in specs:
         worker = workers.get(spec["name"])
         if worker:
             try:
                 worker.ask("inputs", sets)
-                entries[spec["name"]] = {"difference": compare(worker, spec, wanted[spec["variant"]])}
+                difference, ns = compare(worker, spec, wanted[spec["variant"]], sets[0].get("attention_mask"))
+                entries[spec["name"]] = {"difference": difference}
+                turns.append((worker, ns))
             except harness.Failed as error:
                 missing[spec["name"]] = str(error)
-    samples, failed = harness.measure([workers[name] for name in entries], options.rounds, options.max_time)
+    samples, failed = harness.measure(turns, options.rounds, options.max_time)
     missing.update(failed)
     for name, ns in samples.items():
-        entries[name]["ns"] = ns
-        runs = max(5, min(50, round(2e8 / max(min(ns), 1))))
-        entries[name]["stages"] = workers[name].ask("stages", runs) if name.startswith("ss1") else None
+        entries[name].update(ns=ns, stages=stages_of(workers[name], min(ns)) if name.startswith("ss1") else None)
     return {name: entry for name, entry in entries.items() if "ns" in entry}, missing
 
 
@@ -172,7 +188,7 @@ def measure_model(options, name, threads, cells, prepared, document, progress):
     for dtype, batch, tokens in cells:
         if options.budget and time.monotonic() - progress.start > options.budget * 60:
             break
-        text = f"{name} {dtype} {threads} threads batch {batch}{f' tokens {tokens}' if tokens else ''}"
+        text = f"{name} {dtype} {threads} threads batch {batch}{f', {tokens} tokens' if tokens else ''}"
         progress.show(text)
         began = time.monotonic()
         here = {spec["name"]: workers[f"{dtype} {spec['name']}"] for spec in specs[dtype] if f"{dtype} {spec['name']}" in workers}
@@ -192,6 +208,13 @@ def measure_model(options, name, threads, cells, prepared, document, progress):
                       f"{'; missing: ' + '; '.join(missing) if missing else ''}", end=True)
     for worker in workers.values():
         worker.close()
+
+
+def wanted_of(options):
+    """Every cell of the models and thread counts, also where only some sizes are measured now."""
+    for name, threads in itertools.product(options.models, options.threads):
+        for (batch, tokens), dtype in itertools.product(plan.PLANS[name].sizes, plan.PLANS[name].dtypes):
+            yield name, dtype, threads, batch, tokens
 
 
 def identity(cell):
@@ -226,8 +249,7 @@ def main():
     document["commands"] = list(dict.fromkeys([*document["commands"], shlex.join(command)]))
     document["python"] = platform.python_version()
     document["environment"] = {name: os.environ.get(name, value) for name, value in harness.ENVIRONMENT.items()}
-    document["wanted"] = [[name, dtype, threads, batch, tokens] for threads in options.threads for name in options.models
-                          for dtype, batch, tokens in cells_of(options, name)]
+    document["wanted"] = [list(cell) for cell in dict.fromkeys((*map(tuple, document.get("wanted", [])), *wanted_of(options)))]
     if options.note:
         document["note"] = options.note
     try:

@@ -17,7 +17,7 @@ ENVIRONMENT = {"GOMP_SPINCOUNT": "30000", "KMP_BLOCKTIME": "1", "OPENBLAS_THREAD
 TURN_NS = 4e6  # a turn is about so long, if it takes less than RUNS_OF_TURN runs
 RUNS_OF_TURN = 20
 WARM_NS = 2e7  # a run that is longer needs no other one before it to wake up threads and caches
-LEAST_ROUNDS = 5
+LEAST_ROUNDS = 3
 
 
 class Failed(Exception):
@@ -78,30 +78,23 @@ def runs_of_turn(ns):
 
 
 def measure(workers, rounds, limit_s):
-    """({name: [ns of each round]}, {name: reason}): at least LEAST_ROUNDS, at most `rounds`, as many as `limit_s` allows."""
-    turns, samples, failed = {}, {}, {}
+    """({name: [ns of each round]}, {name: reason}): at least LEAST_ROUNDS, at most `rounds`, as many as `limit_s` allows.
 
-    def attempt(worker, n):
-        try:
-            times = worker.ask("run", n)
-            time.sleep(PAUSE_S)
-            return times
-        except Failed as error:
-            failed[worker.name] = str(error)
-            samples.pop(worker.name, None)
-
-    for worker in workers:
-        times = attempt(worker, 3)
-        if times:
-            turns[worker.name], samples[worker.name] = runs_of_turn(times[-1]), []
+    `workers` is [(worker, ns of a run, about)].
+    """
+    samples, failed = {worker.name: [] for worker, _ in workers}, {}
     begin = time.monotonic()
     for done in range(rounds):
         if done >= LEAST_ROUNDS and time.monotonic() - begin > limit_s:
             break
-        for worker in workers:
+        for worker, ns in workers:
             if worker.name in samples:
-                uncounted, counted = turns[worker.name]
-                times = attempt(worker, uncounted + counted)
-                if times:
+                uncounted, counted = runs_of_turn(ns)
+                try:
+                    times = worker.ask("run", uncounted + counted)
                     samples[worker.name].append(round(statistics.median(times[uncounted:])))
+                    time.sleep(PAUSE_S)
+                except Failed as error:
+                    failed[worker.name] = str(error)
+                    del samples[worker.name]
     return samples, failed

@@ -12,7 +12,8 @@ WEIGHT_DTYPES = {"f32": "f32", "bf16": "bf16", "int8": "i8"}
 # With addresses as plain numbers a call costs half a microsecond; as arrays of structs two, of a run of twenty.
 session_run = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t)(("ss1_session_run", _capi.lib))
 OUTPUTS = {"dlrm": "probability", "bert": "last_hidden_state"}
-STAGES = {"dlrm": ("lookup", "bottom MLP", "interaction", "top MLP")}
+STAGES = {"dlrm": ("lookup", "bottom MLP", "interaction", "top MLP"),
+          "bert": ("embedding", "QKV", "attention", "attention output", "intermediate", "output", "norms", "heads")}
 
 
 class Ss1:
@@ -26,11 +27,11 @@ class Ss1:
 
     def prepare(self, sets):
         name = OUTPUTS[self.family]
-        largest = {key: max(len(inputs[key]) for inputs in sets) for key in sets[0]}
-        batch = sets[0]["offsets"].shape[1] if self.family == "dlrm" else largest["input_ids"]
-        tokens = 0 if self.family == "dlrm" else sets[0]["input_ids"].shape[1]
+        dlrm = self.family == "dlrm"
+        batch = sets[0]["offsets"].shape[1] if dlrm else len(sets[0]["input_ids"])
+        tokens = 0 if dlrm else max(inputs["input_ids"].shape[1] for inputs in sets)
         self.session, self.calls, self.kept = ss1.Session(self.model, max_batch=batch, max_tokens=tokens), [], []
-        return [self._call(inputs, self.session.run(inputs, [name])) for inputs in sets]
+        return [self._call(inputs, self.session._empty([name], inputs)) for inputs in sets]
 
     def _call(self, inputs, outputs):
         given, wanted = (self.session._tensors("arrays", arrays, known)
@@ -48,10 +49,8 @@ class Ss1:
 
     def stages(self, n):
         """Seconds of a run by stage, and of the whole run: means over the faster half of n runs, which nothing disturbed."""
-        names = STAGES.get(self.family)
-        if not names:
-            return None
-        seconds, runs = self.session.time_stages(len(names)), []
+        names, runs = STAGES[self.family], []
+        seconds = self.session.time_stages(len(names))
         for i in range(n + 1):
             arguments = self.calls[i % len(self.calls)]
             seconds[:] = 0
