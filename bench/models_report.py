@@ -10,7 +10,8 @@ import stage_bars
 from markdown import number, table
 
 Cell = collections.namedtuple("Cell", ("model", "dtype", "threads", "batch", "tokens"))
-TITLES = {"dlrm-v1": "DLRM, MLPerf v1", "dlrm-v2": "DLRM, MLPerf v2 (DCNv2, many indices a bag)"}
+TITLES = {"dlrm-v1": "DLRM, MLPerf v1", "dlrm-v2": "DLRM, MLPerf v2 (DCNv2, many indices a bag)", "bert-base": "BERT-base",
+          "bert-large": "BERT-large"}
 
 
 @dataclasses.dataclass
@@ -29,6 +30,16 @@ def goals():
         yield Goal(f"dense DLRM over the fastest peer, {dtype}, batch <= 128", "dense", "peer", 2, dlrm(1, 128))
         yield Goal(f"the same, {dtype}, batch > 128", "dense", "peer", 1.5, dlrm(129, 1 << 30))
         yield Goal(f"DLRM with SS1, c = 4, over the fastest peer, {dtype}", "c=4", "peer", 3, dlrm(1, 1 << 30))
+    for dtype in ("f32", "bf16", "int8"):
+        def bert(threads=(), dtype=dtype):
+            return lambda cell: cell.model.startswith("bert") and cell.dtype == dtype and (not threads or cell.threads in threads)
+        if dtype == "f32":
+            yield Goal("dense BERT over the fastest peer, f32", "dense", "peer", 1.2, bert())
+        else:
+            yield Goal(f"dense BERT over the fastest peer, {dtype}, 1 thread", "dense", "peer", 3, bert((1,)))
+            yield Goal(f"the same, {dtype}, 16 threads", "dense", "peer", 4, bert((16,)))
+        yield Goal(f"BERT with SS1, c = 8 in half of the layers, over our dense, {dtype}", "c=8 in half", "dense", 1.31, bert())
+        yield Goal(f"BERT with SS1, c = 4 in all layers, over our dense, {dtype}", "c=4", "dense", 1.6, bert())
     yield Goal("stages of a DLRM together, share of the run", "", "stages", 0.97, lambda cell: cell.model.startswith("dlrm"))
 
 
@@ -79,7 +90,8 @@ def value_of(goal, entry):
 
 
 def describe(cell):
-    return f"{cell.dtype}, {cell.threads}T, batch {cell.batch}{f', {cell.tokens} tokens' if cell.tokens else ''}"
+    model = "" if cell.model == "dlrm-v1" else f"{cell.model}, "
+    return f"{model}{cell.dtype}, {cell.threads}T, {stage_bars.size_text(cell)}"
 
 
 def goals_section(cells):
@@ -139,7 +151,8 @@ def missing_section(cells):
     reasons = collections.defaultdict(list)
     for cell, entry in cells.items():
         for name, reason in (entry["missing"] if entry else {"every contender": "not measured yet"}).items():
-            reasons[cell.model, name, reason.replace("|", "/")].append(f"{cell.dtype} {cell.threads}T {cell.batch}")
+            reasons[cell.model, name, reason.replace("|", "/")].append(f"{cell.dtype} {cell.threads}T {cell.batch}" +
+                                                                       (f"x{cell.tokens}" if cell.tokens else ""))
     if not reasons:
         return "None.\n"
     return table(["model", "contender", "why", "cells"], [[*key, f"{len(found)}: {', '.join(found[:6])}{', ...' if len(found) > 6 else ''}"]
@@ -175,7 +188,12 @@ NOTES = {
                "479-1024-1024-512-256-1. Tables are f32, bf16 and int8 (rows as FBGEMM fuses them, PyTorch reads the same bytes; ONNX "
                "Runtime's stay f32). SS1 in the layers that `ss1 convert` picks, scheme mixed unless it says reference.\n",
     "dlrm-v2": "As v1, but with DCNv2's cross network (rank 512, 3 layers) and 214 indices a row: 3,2,1,2,6,1,1,1,1,7,3,8,1,6,9,5,1,1,1,12,"
-               "100,27,10,3,1,1.\n"}
+               "100,27,10,3,1,1.\n",
+    "bert-base": "12 layers of 768, no pooler. *mails*: lengths drawn from those of 5,542 mails ([shapes/mail_lengths.csv](shapes/mail_lengths.csv): "
+                 "words x 1.3 + 2), padded to the longest of the batch, with a mask. *c=8 in half*: all linear layers of the encoder layers "
+                 "that the SS1 authors list for c = 8, counted from 0: 1 and 7 to 11. *c=4*: all linear layers. PyTorch is transformers' "
+                 "BertModel with sdpa attention, ONNX Runtime has its fused operators.\n",
+    "bert-large": "24 layers of 1024; otherwise as BERT-base. *c=8 in half*: layers 1, 6, 8, 9 and 15 to 23.\n"}
 
 
 def note_of(model, documents):

@@ -14,6 +14,12 @@ STYLE = """
 """
 
 
+def size_text(cell):
+    """`cell` has a batch and the tokens of its sequences: a number, a word for varying ones, or 0 for a DLRM."""
+    tokens = "" if not cell.tokens else f", {cell.tokens} tokens" if isinstance(cell.tokens, int) else f", {cell.tokens}"
+    return f"batch {cell.batch}{tokens}"
+
+
 def rectangle(x, y, width, css):
     return f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{BAR}" class="{css}"/>'
 
@@ -57,8 +63,8 @@ def draw(cells, title):
     for cell, group in bars.items():
         if group:
             row = next(i for i, size in enumerate(sizes) if size[1:] == (cell.batch, cell.tokens))
-            label = f"{cell.dtype}, batch {cell.batch}{f', {cell.tokens} tokens' if cell.tokens else ''}"
-            parts += panel(10 + dtypes.index(cell.dtype) * column, plots.TOP + 24 + row * (height_of_panel + ROW_GAP), label, group, names)
+            parts += panel(10 + dtypes.index(cell.dtype) * column, plots.TOP + 24 + row * (height_of_panel + ROW_GAP),
+                           f"{cell.dtype}, {size_text(cell)}", group, names)
     return "\n".join(parts + ["</svg>", ""])
 
 
