@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Write bench/RESULTS.md and bench/plots/*.svg from the files of bench/grid.py.
+"""Write bench/RESULTS.md and bench/plots/*.svg from the files of bench/grid.py and bench/models.py.
 
-  bench/report.py results.json.gz
+  bench/report.py bench/results/*.json.gz
   bench/report.py one.json two.json --out /tmp/report     # of a cell measured twice the later file counts
 """
 import argparse
@@ -13,8 +13,10 @@ import re
 import statistics
 
 import goals
+import models_report
 import plots
 from grid import load
+from markdown import number, table
 
 KEYS = ("k", "n", "dtype", "threads", "weights", "m", "c", "scheme")
 Cell = collections.namedtuple("Cell", KEYS)
@@ -61,20 +63,6 @@ def add_derived(cells):
             product_ns = row["gflops_done"] * row["ns_median"] / row["ceiling_gflops"] / 0.85
             memory_ns = (row["bytes"] + y_bytes) / (MEMORY_GBYTES_S * cell.threads)
             row["percent_of_roof"] = 100 * max(product_ns, memory_ns) / row["ns_median"]
-
-
-def number(value, digits=3):
-    """So many significant digits, never in scientific notation."""
-    if value is None:
-        return "–"
-    if value == 0 or not math.isfinite(value):
-        return str(value)
-    return f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
-
-
-def table(titles, rows):
-    lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
-    return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows]) + "\n"
 
 
 def short_peer(name):
@@ -185,7 +173,13 @@ def machine_section(documents):
 
 INTRODUCTION = """# Results
 
-Written by `bench/report.py` from what `bench/grid.py` measured: `ss1 bench linear` over the grid in `bench/shapes`. All layers of
+Written by `bench/report.py`: [linear layers](#linear-layers), [whole models](#whole-models).
+"""
+
+LAYERS = """
+## Linear layers
+
+From what `bench/grid.py` measured: `ss1 bench linear` over the grid in `bench/shapes`. All layers of
 a shape and M, the peers and the machine's ceiling take turns in one process; medians. *Ratio*: time of the fastest peer of the
 same precision over ours. *Composition*: the time of "a sketch pass, then oneDNN's product with K/c inputs" over ours. *% of
 ceiling*: the operations really done against a loop of the same unit from registers, timed in the same rounds. *warm*: the same
@@ -195,24 +189,43 @@ weights and take and give bf16, their peers get X as u8 ready-made. A peer count
 
 
 def write_report(documents, out):
+    """(cells, missing cells, plots), of layers and models together."""
+    layers = [document for document in documents if "runs" in document]
+    models = [document for document in documents if "cells" in document]
+    text, counts = INTRODUCTION, [0, 0, 0]
+    for part, measured in ((layers_section, layers), (models_section, models)):
+        if measured:
+            section, *found = part(measured, out)
+            text += section
+            counts = [sum(pair) for pair in zip(counts, found)]
+    (out / "RESULTS.md").write_text(text)
+    return counts
+
+
+def models_section(documents, out):
+    text, names = models_report.section(documents, out / "plots")
+    cells = models_report.collect(documents)
+    return text, sum(entry is not None for entry in cells.values()), sum(entry is None for entry in cells.values()), len(names)
+
+
+def layers_section(documents, out):
     cells, missing = collect(documents)
     groups = {tuple(entry["shape"]): entry["groups"] for document in documents for entry in document["groups"]}
     names = plots.write_all(cells, out / "plots")
-    text = INTRODUCTION + "\n## Goals\n\n" + goals_section(cells, groups)
-    text += "\n## Ratio over the fastest peer\n\nGeometric means over the shapes of a group, scheme `reference`; c = 1 is our dense layer.\n\n"
+    text = LAYERS + "\n### Goals\n\n" + goals_section(cells, groups)
+    text += "\n### Ratio over the fastest peer\n\nGeometric means over the shapes of a group, scheme `reference`; c = 1 is our dense layer.\n\n"
     text += summary_section(cells, groups)
-    text += "\n## Speed-up over M\n\n" + "".join(f"![{name}](plots/{name}.svg)\n" for name in names)
-    text += "\n## Cells that are missing\n\n" + missing_section(missing)
-    text += "\n## Machine, versions, command lines\n\n" + machine_section(documents)
-    text += "## Kernels\n\n" + kernels_section(cells)
-    text += "\n## Every cell\n\nIn a cell: µs · ratio · composition ratio · % of ceiling; d: ran as a dense layer.\n" + full_tables(cells)
-    (out / "RESULTS.md").write_text(text)
-    return len(cells), len(missing), len(names)
+    text += "\n### Speed-up over M\n\n" + "".join(f"![{name}](plots/{name}.svg)\n" for name in names)
+    text += "\n### Cells that are missing\n\n" + missing_section(missing)
+    text += "\n### Machine, versions, command lines\n\n" + machine_section(documents)
+    text += "### Kernels\n\n" + kernels_section(cells)
+    text += "\n### Every cell\n\nIn a cell: µs · ratio · composition ratio · % of ceiling; d: ran as a dense layer.\n" + full_tables(cells)
+    return text, len(cells), len(missing), len(names)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="+", type=pathlib.Path, help="of bench/grid.py")
+    parser.add_argument("files", nargs="+", type=pathlib.Path, help="of bench/grid.py or bench/models.py")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).resolve().parent,
                         help="folder for RESULTS.md and plots/ (default: %(default)s)")
     options = parser.parse_args()

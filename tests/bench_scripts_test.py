@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""bench/grid.py and bench/report.py: a small grid measured, resumed and reported; the report of a sample file; and
-bench/latency_curve.py: the plot of a small open-loop measurement.
+"""bench/grid.py and bench/report.py: a small grid measured, resumed and reported; the report of a sample file;
+bench/latency_curve.py: the plot of a small open-loop measurement; and bench/models.py: contenders that take turns, the report of
+whole models.
 
     SS1_EXE=build/src/cli/ss1 SS1_TEST_DATA=tests/data python3 tests/bench_scripts_test.py
 """
+import importlib.util
 import json
 import os
 import pathlib
@@ -123,6 +125,135 @@ class LatencyCurve(Case):
         for text, message in (("{}", "has no row measured with --rate"), ("nonsense", "is not what")):
             path.write_text(text)
             self.assertIn(message, script("latency_curve.py", path, "--out", self.directory / "x.svg").stderr)
+
+
+class Turns(Case):
+    """The harness of bench/models.py with contenders that are no models."""
+
+    FAKE = '''
+import os, pathlib, time
+
+class make:
+    def __init__(self, spec):
+        self.spec, self.runs, self.info = spec, 0, {"library": spec["name"], "cpus": sorted(os.sched_getaffinity(0))}
+        if spec["mode"] == "refuses":
+            raise ValueError("needs more")
+        if spec["mode"] == "dies":
+            os._exit(3)
+
+    def prepare(self, sets):
+        return [lambda x=x: self.call(x) for x in sets]
+
+    def call(self, x):
+        self.runs += 1
+        if self.spec["mode"] == "fails later" and self.runs > 8:
+            raise RuntimeError("no more")
+        with open(self.spec["diary"], "a") as file:
+            file.write(self.spec["name"])
+        return [x, x + 1]
+'''
+
+    def setUp(self):
+        super().setUp()
+        sys.path.insert(0, str(BENCH / "models"))
+        self.addCleanup(sys.path.remove, str(BENCH / "models"))
+        import harness
+        self.harness = harness
+        (self.directory / "fake.py").write_text(self.FAKE)
+        os.environ["PYTHONPATH"] = str(self.directory)
+        self.addCleanup(os.environ.pop, "PYTHONPATH")
+        self.diary = self.directory / "diary"
+
+    def worker(self, name, mode=""):
+        worker = self.harness.Worker({"name": name, "module": "fake", "mode": mode, "threads": 1, "diary": self.diary,
+                                      "cpus": sorted(os.sched_getaffinity(0))[:1]})
+        self.addCleanup(worker.close)
+        return worker
+
+    def test_turns_and_failures(self):
+        a, b = self.worker("A"), self.worker("B", "fails later")
+        for worker in (a, b):
+            worker.ready(60)
+            worker.ask("inputs", [3, 4])
+        self.assertEqual(a.ask("info")["cpus"], sorted(os.sched_getaffinity(0))[:1])
+        self.assertEqual(a.ask("result", 1)[0], [3])
+        samples, failed = self.harness.measure([(a, 2e6), (b, 2e6)], rounds=4, limit_s=60)
+        self.assertEqual([*samples], ["A"])
+        self.assertEqual(len(samples["A"]), 4)
+        self.assertEqual(failed, {"B": "RuntimeError: no more"})
+        self.assertEqual(self.diary.read_text(), "A" + "AAABBB" * 2 + "AAABB" + "AAA")  # one run to wake up, two that count
+
+    def test_time_limit_leaves_the_least_rounds(self):
+        a = self.worker("A")
+        a.ready(60)
+        a.ask("inputs", [0])
+        samples, _ = self.harness.measure([(a, 1e9)], rounds=100, limit_s=0)
+        self.assertEqual(len(samples["A"]), self.harness.LEAST_ROUNDS)
+
+    def test_contenders_that_are_not_there(self):
+        for mode, message in (("refuses", "ValueError: needs more"), ("dies", "ended with 3")):
+            with self.assertRaisesRegex(self.harness.Failed, message):
+                self.worker("C", mode).ready(60)
+
+
+class Models(Case):
+    def document(self, **more):
+        def contender(ms, stages=None):
+            return {"ns": [ms * 1e6, ms * 1.1e6, ms * 0.9e6], "difference": {"max": 1e-6, "mean": 1e-7}, "stages": stages}
+
+        def cell(dtype, threads, batch, dense, peer, **others):
+            stages = {"whole": dense / 1e3, "stages": {"lookup": dense / 4e3, "top MLP": dense / 1.5e3}}  # together 11/12
+            contenders = {"ss1 dense": contender(dense, stages), "ss1 c=4": contender(dense / 2), "PyTorch": contender(peer)}
+            return {"model": "dlrm-v1", "dtype": dtype, "threads": threads, "batch": batch, "tokens": 0, "seconds": 1.5,
+                    "contenders": {**contenders, **others}, "missing": {"ONNX Runtime": "ModuleNotFoundError: a | b"}}
+
+        cells = [cell("f32", 1, 1, 1.0, 3.0, faster=contender(2.5)), cell("f32", 1, 128, 8.0, 12.0), cell("int8", 1, 700, 20.0, 50.0)]
+        wanted = [["dlrm-v1", dtype, 1, batch, 0] for dtype in ("f32", "int8") for batch in (1, 128, 700)]
+        machine = {"cpu": "a CPU", "family": "6", "model": "7", "cpus": 1, "memory_gib": 4, "system": "Linux"}
+        return {"cells": cells, "wanted": wanted, "machine": machine, "python": "3.11", "environment": {"A": "1"}, "commands": ["models.py"],
+                "contenders": {"dlrm-v1 f32 PyTorch": {"library": "PyTorch 9"}}, "configs": {"dlrm-v1": {"tables": [{"rows": 1234}]}}, **more}
+
+    def report(self, document):
+        path = self.directory / "models.json"
+        path.write_text(json.dumps(document))
+        result = self.ok("report.py", path, "--out", self.directory)
+        return result.stdout, (self.directory / "RESULTS.md").read_text()
+
+    def test_goals_against_the_fastest_peer(self):
+        out, text = self.report(self.document())
+        self.assertIn("3 cells, 3 missing, 1 plots", out)
+        self.assertIn("| dense DLRM over the fastest peer, f32, batch <= 128 | 2.00 | **1.94** | met in 1 of 2 | 1.50: f32, 1T, batch 128 |", text)
+        self.assertIn("| DLRM with SS1, c = 4, over the fastest peer, int8 | 3.00 | **5.00** | met | 5.00: int8, 1T, batch 700 |", text)
+        self.assertIn("| stages of a DLRM together, share of the run | 0.970 | **0.917** | met in 0 of 3 |", text)
+        self.assertIn("| f32 | 1 | 1 | faster | 2.50 | 1.00 | 2.50 (2.50–2.50) | 5.00 (5.00–5.00) |", text)
+        self.assertIn("| f32 | 1 | 700 | not measured |", text)
+        self.assertIn("| dlrm-v1 | ONNX Runtime | ModuleNotFoundError: a / b | 3: f32 1T 1, f32 1T 128, int8 1T 700 |", text)
+        self.assertIn("at most 1,234 rows", text)
+
+    def test_tables_and_plots_are_whole(self):
+        text = self.report(self.document())[1]
+        for lines in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+            self.assertEqual(len({line.count("|") for line in lines.splitlines()}), 1, lines)
+        names = re.findall(r"!\[[\w-]+\]\((.*)\)", text)
+        self.assertEqual(names, ["plots/stages-dlrm-v1-1.svg"])
+        root = xml.etree.ElementTree.parse(self.directory / names[0]).getroot()
+        words = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+        for word in ("lookup", "top MLP", "rest of the run", "f32, batch 1", "20 ms"):
+            self.assertIn(word, words)
+
+    def test_layers_and_models_together(self):
+        path = self.directory / "models.json"
+        path.write_text(json.dumps(self.document()))
+        self.ok("report.py", SAMPLE, path, "--out", self.directory)
+        text = (self.directory / "RESULTS.md").read_text()
+        self.assertLess(text.index("## Linear layers"), text.index("## Whole models"))
+
+    @unittest.skipUnless(importlib.util.find_spec("numpy"), "models.py needs numpy")
+    def test_help_and_mistakes(self):
+        self.assertIn("bench/models.py ", self.ok("models.py", "--help").stdout)
+        for arguments, message in ((("--models", "gpt"), "--models gpt: is none of dlrm-v1"), (("--ss1", "/no/ss1"), "--ss1 /no/ss1"),
+                                   (("--ss1", os.environ["SS1_EXE"], "--threads", "100000"), "this process may use 1 to")):
+            self.assertIn(message, script("models.py", "--out", self.directory / "x.json", *arguments).stderr)
 
 
 if __name__ == "__main__":

@@ -453,6 +453,17 @@ class Session(_Handle):
         """Seconds after which each later run raises Error with Status.DEADLINE; 0 = none, as in a new session."""
         _check(_lib.ss1_session_set_deadline(self._pointer, seconds))
 
+    def time_stages(self, count=4):
+        """A float64 array of `count` stages to which each later run adds the seconds of its stages; 0: no longer measure.
+
+        Of a DLRM: lookup, bottom MLP, interaction, top MLP (see ss1_session_time_stages).
+        """
+        seconds = numpy.zeros(count)
+        pointer = seconds.ctypes.data_as(ctypes.POINTER(ctypes.c_double)) if count else None
+        _check(_lib.ss1_session_time_stages(self._pointer, pointer, count))
+        self._stages = seconds  # written to by runs as long as the session lives
+        return seconds
+
     @staticmethod
     def _tensors(kind, arrays, known):
         """{name: array} as C structs."""

@@ -126,6 +126,7 @@ for _name, _arguments in {
         "ss1_session_bytes": [c_void_p, POINTER(SessionOptions), POINTER(c_size_t)],
         "ss1_session_create": [c_void_p, POINTER(SessionOptions), POINTER(c_void_p)],
         "ss1_session_set_deadline": [c_void_p, c_double],
+        "ss1_session_time_stages": [c_void_p, POINTER(c_double), c_size_t],
         "ss1_session_run": [c_void_p, POINTER(Tensor), c_size_t, POINTER(Tensor), c_size_t]}.items():
     getattr(lib, _name).argtypes = _arguments
     getattr(lib, _name).restype = c_int

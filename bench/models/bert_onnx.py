@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""BERT in ONNX Runtime as a contender: the graph that its transformer optimizer makes of an export, with the fused operators
+EmbedLayerNormalization, Attention, SkipLayerNormalization and BiasGelu. int8 is onnxruntime.quantization.quantize_dynamic
+on MatMul and Attention."""
+import os
+import pathlib
+
+import numpy
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+import files
+
+FUSED = "com.microsoft"
+
+
+def graph_of(config, tensors):
+    nodes, weights = [], []
+
+    def constant(name, array=None):
+        weights.append(numpy_helper.from_array(numpy.ascontiguousarray(tensors[name] if array is None else array), name))
+        return name
+
+    def node(operator, inputs, outputs, **attributes):
+        nodes.append(helper.make_node(operator, inputs, outputs, **attributes))
+        return outputs[0]
+
+    def matmul(layer, x):
+        return node("MatMul", [x, constant(f"{layer}.weight", tensors[f"{layer}.weight"].T)], [f"{layer}.product"])
+
+    def add_norm(layer, norm, x, skip):
+        return node("SkipLayerNormalization", [matmul(layer, x), skip, constant(f"{norm}.weight"), constant(f"{norm}.bias"),
+                                               constant(f"{layer}.bias")], [f"{norm}.out"], domain=FUSED, epsilon=config["layer_norm_eps"])
+
+    embeddings = [constant(f"embeddings.{name}_embeddings.weight") for name in ("word", "position", "token_type")]
+    x = node("EmbedLayerNormalization", ["input_ids", "token_type_ids", *embeddings, constant("embeddings.LayerNorm.weight"),
+                                         constant("embeddings.LayerNorm.bias"), "attention_mask"], ["embedded", "lengths"],
+             domain=FUSED, epsilon=config["layer_norm_eps"])
+    for i in range(config["num_hidden_layers"]):
+        layer = f"encoder.layer.{i}"
+        projections = [f"{layer}.attention.self.{part}" for part in ("query", "key", "value")]
+        weight = constant(f"{layer}.qkv.weight", numpy.concatenate([tensors[f"{name}.weight"].T for name in projections], 1))
+        bias = constant(f"{layer}.qkv.bias", numpy.concatenate([tensors[f"{name}.bias"] for name in projections]))
+        attended = node("Attention", [x, weight, bias, "lengths"], [f"{layer}.attended"], domain=FUSED,
+                        num_heads=config["num_attention_heads"])
+        x = add_norm(f"{layer}.attention.output.dense", f"{layer}.attention.output.LayerNorm", attended, x)
+        inner = f"{layer}.intermediate.dense"
+        activated = node("BiasGelu", [matmul(inner, x), constant(f"{inner}.bias")], [f"{inner}.out"], domain=FUSED)
+        x = add_norm(f"{layer}.output.dense", f"{layer}.output.LayerNorm", activated, x)
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT32, ["batch", "tokens"])
+              for name in ("input_ids", "token_type_ids", "attention_mask")]
+    outputs = [helper.make_tensor_value_info(x, TensorProto.FLOAT, ["batch", "tokens", config["hidden_size"]])]
+    graph = helper.make_graph(nodes, "bert", inputs, outputs, weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13), helper.make_opsetid(FUSED, 1)], ir_version=8)
+
+
+def model_file(directory, dtype):
+    """Made once, beside the model."""
+    path = pathlib.Path(directory) / f"{dtype}.onnx"
+    if not path.exists():
+        made = path.with_name(f"{dtype}-{os.getpid()}.onnx")
+        if dtype == "f32":
+            onnx.save(graph_of(*files.read(directory)), made)
+        else:
+            from onnxruntime.quantization import QuantType, quantize_dynamic
+            quantize_dynamic(model_file(directory, "f32"), made, op_types_to_quantize=["MatMul", "Attention"], per_channel=True,
+                             weight_type=QuantType.QInt8, extra_options={"DefaultTensorType": TensorProto.FLOAT})
+        made.replace(path)
+    return path
+
+
+class Contender:
+    def __init__(self, spec):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = spec["threads"], 1, 3
+        self.session = onnxruntime.InferenceSession(model_file(spec["directory"], spec["dtype"]), options, providers=["CPUExecutionProvider"])
+        self.width = self.session.get_outputs()[0].shape[2]
+        self.info = {"library": f"ONNX Runtime {onnxruntime.__version__}"}
+        self.kept = []
+
+    def prepare(self, sets):
+        self.kept = []
+        return [self._call(inputs) for inputs in sets]
+
+    def _call(self, inputs):
+        ids = inputs["input_ids"]
+        mask = inputs.get("attention_mask", numpy.ones_like(ids))
+        arrays = {"input_ids": ids.astype(numpy.int32), "token_type_ids": numpy.zeros(ids.shape, numpy.int32),
+                  "attention_mask": mask.astype(numpy.int32)}
+        values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
+        out = numpy.empty((*ids.shape, self.width), numpy.float32)
+        binding = self.session.io_binding()
+        for name, value in values.items():
+            binding.bind_ortvalue_input(name, value)
+        binding.bind_output(self.session.get_outputs()[0].name, "cpu", 0, numpy.float32, out.shape, out.ctypes.data)
+        self.kept.append((arrays, values, out))
+
+        def call():
+            self.session.run_with_iobinding(binding)
+            return out
+        return call
+
+
+make = Contender

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""BERT in PyTorch as a contender: transformers' BertModel with its sdpa attention; and, to compare all with, the plain formulas."""
+import warnings
+
+import torch
+
+import files
+from torch_int8 import quantise_linears
+
+warnings.filterwarnings("ignore")
+
+
+class Plain:
+    """BERT as its paper writes it, in f32, for dense and tied layers; it is not timed."""
+
+    def __init__(self, directory):
+        self.config, tensors = files.dense_tensors(directory)
+        self.tensors = {name: torch.tensor(array) for name, array in tensors.items()}
+
+    def linear(self, name, x):
+        return torch.nn.functional.linear(x, self.tensors[f"{name}.weight"], self.tensors[f"{name}.bias"])
+
+    def norm(self, name, x):
+        return torch.nn.functional.layer_norm(x, x.shape[-1:], self.tensors[f"{name}.weight"], self.tensors[f"{name}.bias"],
+                                              self.config["layer_norm_eps"])
+
+    def attention(self, name, x, mask):
+        batch, tokens, width = x.shape
+        heads = self.config["num_attention_heads"]
+        q, k, v = (self.linear(f"{name}.{part}", x).view(batch, tokens, heads, width // heads).transpose(1, 2) for part in ("query", "key", "value"))
+        scores = q @ k.transpose(2, 3) / (width // heads)**0.5
+        if mask is not None:
+            scores = scores.masked_fill(mask[:, None, None, :] == 0, float("-inf"))
+        return (scores.softmax(3) @ v).transpose(1, 2).reshape(batch, tokens, width)
+
+    def __call__(self, input_ids, attention_mask=None):
+        word, position, kind = (self.tensors[f"embeddings.{name}_embeddings.weight"] for name in ("word", "position", "token_type"))
+        x = self.norm("embeddings.LayerNorm", word[input_ids] + position[:input_ids.shape[1]] + kind[0])
+        for i in range(self.config["num_hidden_layers"]):
+            layer = f"encoder.layer.{i}"
+            attended = self.attention(f"{layer}.attention.self", x, attention_mask)
+            x = self.norm(f"{layer}.attention.output.LayerNorm", x + self.linear(f"{layer}.attention.output.dense", attended))
+            inner = torch.nn.functional.gelu(self.linear(f"{layer}.intermediate.dense", x))
+            x = self.norm(f"{layer}.output.LayerNorm", x + self.linear(f"{layer}.output.dense", inner))
+        return x
+
+
+class Transformers:
+    def __init__(self, directory, mode):
+        import transformers
+        transformers.logging.set_verbosity_error()
+        self.version = transformers.__version__
+        self.model = transformers.BertModel.from_pretrained(directory, add_pooling_layer=False, attn_implementation="sdpa",
+                                                            dtype=torch.bfloat16 if mode == "bfloat16" else torch.float32).eval()
+        if mode == "int8":
+            quantise_linears(self.model)
+
+    def __call__(self, **inputs):
+        return self.model(**inputs).last_hidden_state
+
+
+class Contender:
+    """spec["mode"]: f32, bfloat16 (the model converted), autocast, int8 (dynamic quantisation); or plain f32."""
+
+    def __init__(self, spec):
+        torch.set_num_threads(spec["threads"])
+        self.autocast = spec["mode"] == "autocast"
+        self.model = Plain(spec["directory"]) if spec["mode"] == "plain f32" else Transformers(spec["directory"], spec["mode"])
+        version = f", transformers {self.model.version}" if isinstance(self.model, Transformers) else ""
+        self.info = {"library": f"PyTorch {torch.__version__.split('+')[0]}{version}"}
+
+    def prepare(self, sets):
+        return [self._call({name: torch.from_numpy(array) for name, array in inputs.items()}) for inputs in sets]
+
+    def _call(self, inputs):
+        def call():
+            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
+                return self.model(**inputs).float().numpy()
+        return call
+
+
+make = Contender

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The DLRMs of MLPerf inference: v1 (dot products, one index a bag) and v2 (DCNv2, many), with random weights; and their inputs."""
+import shutil
+
+import numpy
+
+import files
+import model_dir
+import safetensors_io
+
+# Rows of the tables for Criteo Terabyte, before they are capped (MLPerf inference v1).
+ROWS = (39884406, 39043, 17289, 7420, 20263, 3, 7120, 1543, 63, 38532951, 2953546, 403346, 10, 2208, 11938, 155, 4, 976, 14,
+        39979771, 25641295, 39664984, 585935, 12972, 108, 36)
+# Indices of each table's bag in v2.
+HOTNESS = (3, 2, 1, 2, 6, 1, 1, 1, 1, 7, 3, 8, 1, 6, 9, 5, 1, 1, 1, 12, 100, 27, 10, 3, 1, 1)
+TABLE_DTYPES = {"f32": "f32", "bf16": "bf16", "int8": "int8"}  # of a model in this precision
+
+
+def config_of(name, options, d=128, bottom=(512, 256), top=(1024, 1024, 512, 256)):
+    config = {"model_type": "dlrm", "dense_features": [f"dense{i}" for i in range(13)], "embedding_dim": d,
+              "tables": [{"name": f"table{k}", "rows": min(rows, options.rows)} for k, rows in enumerate(ROWS)],
+              "bottom_mlp": [13, *bottom, d], "top_mlp": [*top, 1], "interaction": "dot"}
+    if name == "dlrm-v2":
+        config.update(interaction="dcn", cross_layers=3, cross_rank=512)
+    return config
+
+
+def interaction_width(config):
+    vectors = len(config["tables"]) + 1
+    if config["interaction"] == "dcn":
+        return vectors * config["embedding_dim"]
+    return config["embedding_dim"] + vectors * (vectors - 1) // 2
+
+
+def widths(config):
+    """{linear layer: inputs}"""
+    result = {f"bot_l.{2 * i}": width for i, width in enumerate(config["bottom_mlp"][:-1])}
+    result.update({f"top_l.{2 * i}": width for i, width in enumerate([interaction_width(config), *config["top_mlp"][:-1]])})
+    for i in range(config.get("cross_layers", 0)):
+        result.update({f"cross_net.{i}.v": interaction_width(config), f"cross_net.{i}.w": config["cross_rank"]})
+    return result
+
+
+def random_layers(config, random):
+    """He's initialisation, so that values keep their size and probabilities differ from 1/2."""
+    def matrix(outputs, inputs, scale=2.0):
+        return (random.standard_normal((outputs, inputs), numpy.float32) * (scale / inputs)**0.5).astype(numpy.float32)
+
+    tensors = {}
+    for mlp, sizes in (("bot_l", config["bottom_mlp"]), ("top_l", [interaction_width(config), *config["top_mlp"]])):
+        for i, (inputs, outputs) in enumerate(zip(sizes, sizes[1:])):
+            tensors[f"{mlp}.{2 * i}.weight"] = matrix(outputs, inputs)
+            tensors[f"{mlp}.{2 * i}.bias"] = random.standard_normal(outputs, numpy.float32) * numpy.float32(0.1)
+    width = interaction_width(config)
+    for i in range(config.get("cross_layers", 0)):
+        tensors[f"cross_net.{i}.v.weight"] = matrix(config["cross_rank"], width, 1)
+        tensors[f"cross_net.{i}.w.weight"] = matrix(width, config["cross_rank"], 1)
+        tensors[f"cross_net.{i}.w.bias"] = numpy.zeros(width, numpy.float32)
+    return tensors
+
+
+def make(folder, ss1, config, variants):
+    """{(variant, precision): model directory}, under `folder`; what is there already is left as it is."""
+    random, done = numpy.random.default_rng(1), folder / "complete"
+    directories = {(variant, dtype): folder / f"{variant.replace('=', '').replace(' ', '-')}-{dtype}"
+                   for variant in variants for dtype in TABLE_DTYPES}
+    if done.exists() and done.read_text() == repr((config, variants)):
+        return directories
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    tables = {dtype: folder / f"tables-{dtype}.safetensors" for dtype in ("f32", "int8")}
+    safetensors_io.write(tables["f32"], {f"emb_l.{k}.weight": random.random((table["rows"], config["embedding_dim"]), numpy.float32) - numpy.float32(0.5)
+                                         for k, table in enumerate(config["tables"])})
+    # The layers are converted beside tables of one row; the real ones are the same for all variants.
+    small = {**config, "tables": [{**table, "rows": 1} for table in config["tables"]]}
+    one_row = {f"emb_l.{k}.weight": numpy.zeros((1, config["embedding_dim"])) for k in range(len(config["tables"]))}
+    model_dir.save(folder / "small", small, {**random_layers(config, random), **one_row})
+    for variant in variants:
+        source = folder / "small"
+        if files.VARIANTS[variant]:
+            source = folder / f"small {variant}"
+            files.convert(ss1, folder / "small", source, *files.VARIANTS[variant])
+        tied, tensors = model_dir.load(source)
+        for name in [name for name in tensors if name.endswith(".ss1_weight")]:  # a projection of noise would be too small
+            scale = (2 / widths(config)[name.removesuffix(".ss1_weight")])**0.5
+            tensors[name] = random.standard_normal(tensors[name].shape, numpy.float32) * numpy.float32(scale)
+        layers = folder / f"layers {variant}.safetensors"
+        safetensors_io.write(layers, {name: array for name, array in tensors.items() if not name.startswith("emb_l")})
+        for dtype in TABLE_DTYPES:
+            if not tables.get("int8").exists() and dtype == "int8":
+                files.convert(ss1, directories["dense", "f32"], folder / "int8", "--tables", "int8")
+                _, tensors = model_dir.load(folder / "int8")
+                safetensors_io.write(tables["int8"], {name: array for name, array in tensors.items() if name.startswith("emb_l")})
+                shutil.rmtree(folder / "int8")
+            full = {**tied, "tables": [{**table, "dtype": TABLE_DTYPES[dtype]} for table in config["tables"]]}
+            files.assemble(directories[variant, dtype], full, [layers, tables["int8" if dtype == "int8" else "f32"]])
+    done.write_text(repr((config, variants)))
+    return directories
+
+
+def inputs(config, batch, tokens, count, seed=7):
+    """`count` sets of inputs, as ss1 takes them; a DLRM has no tokens."""
+    random, sets = numpy.random.default_rng(seed + batch), []
+    hotness = HOTNESS if config["interaction"] == "dcn" else (1,) * len(config["tables"])
+    for _ in range(count):
+        indices = [random.integers(table["rows"], size=batch * hot) for table, hot in zip(config["tables"], hotness)]
+        begins = numpy.cumsum([0, *map(len, indices[:-1])])
+        offsets = begins[:, None] + numpy.arange(batch) * numpy.array(hotness)[:, None]
+        sets.append({"dense_x": random.standard_normal((batch, 13), numpy.float32), "indices": numpy.concatenate(indices),
+                     "offsets": numpy.ascontiguousarray(offsets, numpy.int64)})
+    return sets
+
+
+def head(inputs, rows):
+    """All of them: they cost little."""
+    return inputs

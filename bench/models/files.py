@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Model directories with random weights, made once and shared by all contenders: the tensors lie in shards, and a directory is a
+config.json, an index and links to the shards, so that variants of a model do not repeat what they have in common."""
+import json
+import pathlib
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bindings/python/train"))
+import model_dir
+import safetensors_io
+
+# name: arguments of `ss1 convert`; the layers are those that it picks.
+VARIANTS = {"dense": None, "c=2": ["-c", "2"], "c=4": ["-c", "4"], "c=8": ["-c", "8"],
+            "c=4 reference": ["-c", "4", "--scheme", "reference"]}
+
+
+def convert(ss1, source, target, *arguments):
+    result = subprocess.run([ss1, "convert", source, target, *arguments], capture_output=True, text=True)
+    if result.returncode:
+        raise SystemExit(f"{ss1} convert {source} {target} {' '.join(arguments)}: {result.stderr.strip()}")
+
+
+def assemble(directory, config, shards):
+    """Write a model directory whose tensors are those of the `shards`."""
+    model_dir.save_config(directory, config)
+    names = {}
+    for number, shard in enumerate(shards):
+        link = directory / f"part{number}.safetensors"
+        link.unlink(missing_ok=True)
+        link.symlink_to(shard.resolve())
+        names.update(dict.fromkeys(header_of(shard), link.name))
+    (directory / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": names}))
+
+
+def header_of(path):
+    with open(path, "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    header.pop("__metadata__", None)
+    return header
+
+
+def read(directory):
+    """(config, {name: array}) of a directory, of one file or of shards."""
+    directory = pathlib.Path(directory)
+    index = directory / "model.safetensors.index.json"
+    if not index.exists():
+        return model_dir.load(directory)
+    tensors = {}
+    for name in sorted(set(json.loads(index.read_text())["weight_map"].values())):
+        tensors.update(safetensors_io.read(directory / name))
+    return json.loads((directory / "config.json").read_text()), tensors
+
+
+def dense_tensors(directory):
+    """As read(), but every tied layer as the dense weight that it stands for."""
+    import ss1  # needs the library; only workers call this
+    config, tensors = read(directory)
+    for layer, entry in config.pop("ss1", {}).get("layers", {}).items():
+        if entry.get("c", 1) > 1:
+            z = tensors.pop(f"{layer}.ss1_weight")
+            mapping = {key: entry[key] for key in ("c", "scheme", "seed", "block_k", "block_n", "step")}
+            tensors[f"{layer}.weight"] = ss1.expand(z, width_of(config, layer), **mapping)
+    return config, tensors
+
+
+def width_of(config, layer):
+    """Inputs of a linear layer: the shape of tied weights does not tell."""
+    family = __import__("dlrm_files" if config["model_type"] == "dlrm" else "bert_files")
+    return family.widths(config)[layer]
