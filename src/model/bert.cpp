@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/bert.hpp"
 
+#include <algorithm>
+
 namespace ss1 {
 namespace {
 
@@ -8,6 +10,30 @@ ss1_activation activation_of(const bert_config &config, size_t i) noexcept {
     const size_t encoders = config.num_hidden_layers * per_encoder;
     if (i < encoders) return i % per_encoder == intermediate ? config.hidden_act : SS1_ACTIVATION_NONE;
     return i == encoders ? SS1_ACTIVATION_TANH : SS1_ACTIVATION_NONE;
+}
+
+// What the layers of an encoder layer hand on is bf16 where all layers around it have weights below f32; the state
+// between encoder layers is f32, as its error would grow with each of them.
+layer_types types_of(const model_directory &from, std::span<const linear_shape> shapes, size_t i,
+                     const bert_config &config) {
+    if (i >= config.num_hidden_layers * per_encoder) return {};
+    const size_t which = i % per_encoder;
+    const auto below_f32 = [&](std::initializer_list<size_t> layers) {
+        return std::ranges::all_of(layers, [&](size_t layer) { return is_below_f32(from, shapes[i - which + layer]); });
+    };
+    const ss1_dtype attended =
+        below_f32({to_query, to_key, to_value, attention_output}) ? SS1_DTYPE_BF16 : SS1_DTYPE_F32;
+    const ss1_dtype between = below_f32({intermediate, output}) ? SS1_DTYPE_BF16 : SS1_DTYPE_F32;
+    switch (which) {
+        case attention_output:
+            return {attended, SS1_DTYPE_F32};
+        case intermediate:
+            return {SS1_DTYPE_F32, between};
+        case output:
+            return {between, SS1_DTYPE_F32};
+        default:
+            return {SS1_DTYPE_F32, attended};
+    }
 }
 
 ss1_status load_norm(const ss1_context &context, const model_directory &from, const std::string &name,
@@ -55,15 +81,20 @@ ss1_status load(ss1_context &context, const model_directory &from, bert_model &o
     for (size_t i = 0; i < shapes.size(); ++i) {
         // Pooler and classifier may be missing; a classifier without its pooler has no input.
         if (shapes[i].optional && !from.find(shapes[i].name + ".bias")) break;
-        SS1_TRY(load_layer(context, from, shapes[i], activation_of(out.config, i), out.layers.emplace_back()));
+        SS1_TRY(load_layer(context, from, shapes[i], activation_of(out.config, i), out.layers.emplace_back(),
+                           types_of(from, shapes, i, out.config)));
     }
     const size_t encoders = out.config.num_hidden_layers * per_encoder;
     out.has_pooler = out.layers.size() > encoders;
     out.has_classifier = out.layers.size() > encoders + 1;
-    out.attention = {&select_gemm(dtype::f32, SIZE_MAX, context.usable), &softmax_kernels().select(context.usable)};
+    out.attention = select_attention(context.usable, out.config.hidden_size / out.config.num_attention_heads);
     out.norm = &norm_kernels().select(context.usable);
-    out.qkv_stride = row_stride(out.config.hidden_size);
-    out.intermediate_stride = row_stride(out.config.intermediate_size);
+    out.qkv_ld = row_stride(3 * out.config.hidden_size);
+    out.intermediate_ld = row_stride(out.config.intermediate_size);
+    for (size_t i = 0; i < encoders; i += per_encoder) {
+        const size_t size = size_of(static_cast<dtype>(out.layers[i + intermediate].layer->desc.y_dtype));
+        out.intermediate_row_bytes = std::max(out.intermediate_row_bytes, out.intermediate_ld * size);
+    }
     return load_tables(context, from, out);
 }
 

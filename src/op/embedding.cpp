@@ -89,19 +89,20 @@ bool sum_bags(const ss1_context &context, const bag_batch &bags, size_t b0, size
 void embed_tokens(const ss1_context &context, const norm_kernel &kernel, const token_batch &batch,
                   const norm_args &norm) {
     const size_t n = norm.n, tokens = batch.tokens;
-    parallel_ranges(context, batch.batch * tokens, 4 * n, [&](size_t begin, size_t end) {
-        for (size_t i = begin; i < end; ++i) {
+    parallel_ranges(context, norm.m, 4 * n, [&](size_t begin, size_t end) {
+        for_rows(batch.sequences, begin, end, [&](size_t s, size_t t, size_t to) {
+            const size_t i = s * tokens + t;
             const float *word = batch.word + static_cast<size_t>(batch.ids[i]) * n;
             const float *type = batch.type + (batch.types ? static_cast<size_t>(batch.types[i]) * n : 0);
-            float *y = norm.y + i * n;
+            float *y = norm.y + to * n;
             for (size_t j = 0; j < n; ++j) y[j] = word[j] + type[j];
             // The positions come as the kernel's residual.
             norm_args row = norm;
             row.x = row.y = y;
-            row.r = batch.position + i % tokens * n;
+            row.r = batch.position + t * n;
             row.m = 1;
             kernel.run(row);
-        }
+        });
     });
 }
 
