@@ -12,6 +12,7 @@ namespace ss1 {
 #define SS1_STORE(name, ...) void name(const store_args &) noexcept;
 #define SS1_ACTIVATION(name, ...) void name(const activation_args &) noexcept;
 #define SS1_SOFTMAX(name, ...) void name(const softmax_args &) noexcept;
+#define SS1_ATTEND(name, ...) void name(const attend_args &) noexcept;
 #define SS1_NORM(name, ...) void name(const norm_args &) noexcept;
 #define SS1_BAG(name, ...) bool name(const bag_args &) noexcept;
 #define SS1_INTERACT(name, ...) void name(const interact_args &) noexcept;
@@ -48,6 +49,11 @@ constexpr activation_kernel activation_rows[] = {
 
 #define SS1_SOFTMAX(name, needs) {#name, name, needs},
 constexpr softmax_kernel softmax_rows[] = {
+#include "kernels.inc"
+};
+
+#define SS1_ATTEND(name, needs, d_multiple) {#name, name, needs, d_multiple},
+constexpr attend_kernel attend_rows[] = {
 #include "kernels.inc"
 };
 
@@ -95,6 +101,9 @@ table<activation_kernel> activation_kernels() noexcept {
 }
 table<softmax_kernel> softmax_kernels() noexcept {
     return table_of(softmax_rows);
+}
+table<attend_kernel> attend_kernels() noexcept {
+    return table_of(attend_rows);
 }
 table<norm_kernel> norm_kernels() noexcept {
     return table_of(norm_rows);

@@ -177,6 +177,35 @@ struct softmax_kernel {
     isa::mask needs;
 };
 
+// attend:  y[i,:] = sum_j w[i,j] * v[j,:] / sum_j w[i,j],  w[i,j] = exp(scale * (s[i,j] - max_j s[i,j])),
+//   s[i,j] = <q[i,:], k[j,:]> + mask[j] (NULL: 0)        0 <= i, j < n: the attention of one head of one sequence
+//   q, k, v, y  [n, d] row-major bf16, ld elements each; y may be q. Of q the rows up to the next multiple of 16 are
+//   read
+//               (memory must be there, its values do not matter). d is a multiple of d_multiple.
+//   scratch     attend_scratch_bytes(n, d) bytes at a multiple of 64
+// Sums run in f32, w may be rounded to bf16. The bits of a row depend on q[i,:], k, v and mask only; a row of q that
+// holds NaN becomes NaN.
+struct attend_args {
+    const uint16_t *q, *k, *v;
+    const float *mask;
+    uint16_t *y;
+    void *scratch;
+    size_t n, d, ld;
+    float scale;
+};
+struct attend_kernel {
+    const char *name;
+    void (*run)(const attend_args &) noexcept;
+    isa::mask needs;
+    uint32_t d_multiple;
+};
+inline constexpr size_t attend_block_keys = 256;  // whose scores are there at once
+// Keys and values packed by 32, and for 32 queries: weights and scores of a block, sums, and three numbers.
+constexpr size_t attend_scratch_bytes(size_t n, size_t d) noexcept {
+    return 4 * ((n + 31) / 32 * 32) * d +
+           32 * (2 * (attend_block_keys + 32) + 4 * (attend_block_keys + 16) + 4 * d + 12);
+}
+
 // Formats of an embedding table's rows: the values of ss1_table_dtype, and rows that lie scattered in a shared array.
 enum class row_format : uint8_t { f32 = 1, bf16 = 2, f16 = 3, int8 = 4, int4 = 5, robe = 6 };
 // BYTES of a row of d values, which is all that lies between two rows. The quantised ones are FBGEMM's fused layouts:
@@ -279,6 +308,7 @@ table<store_kernel> store_kernels() noexcept;
 table<activation_kernel> activation_kernels() noexcept;  // all functions in one table
 table<norm_kernel> norm_kernels() noexcept;
 table<softmax_kernel> softmax_kernels() noexcept;
+table<attend_kernel> attend_kernels() noexcept;
 table<bag_kernel> bag_kernels() noexcept;
 table<interact_kernel> interact_kernels() noexcept;
 table<cross_kernel> cross_kernels() noexcept;

@@ -102,8 +102,8 @@ isa::mask needs_of(const table<K> &rows) {
 isa::mask needed_isas() {
     return needs_of(gemm_kernels()) | needs_of(sketch_kernels()) | needs_of(quantize_kernels()) |
            needs_of(store_kernels()) | needs_of(activation_kernels()) | needs_of(norm_kernels()) |
-           needs_of(softmax_kernels()) | needs_of(bag_kernels()) | needs_of(interact_kernels()) |
-           needs_of(cross_kernels());
+           needs_of(softmax_kernels()) | needs_of(attend_kernels()) | needs_of(bag_kernels()) |
+           needs_of(interact_kernels()) | needs_of(cross_kernels());
 }
 
 ss1_status choose_isas(const ss1_context_options &options, ss1_context &context) {
@@ -213,6 +213,7 @@ ss1_status context_create(const ss1_context_options &options, ss1_context **out)
     add_kernels(activation_kernels(), *context);
     add_kernels(norm_kernels(), *context);
     add_kernels(softmax_kernels(), *context);
+    add_kernels(attend_kernels(), *context);
     add_kernels(bag_kernels(), *context);
     add_kernels(interact_kernels(), *context);
     add_kernels(cross_kernels(), *context);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // ss1 bench model: latency of whole models; several models take turns in one process, or serve an open loop.
-#include <array>
 #include <chrono>
 #include <CLI/CLI.hpp>
+#include <optional>
 #include <random>
 #include <type_traits>
 
@@ -32,7 +32,24 @@ struct bench_options {
     open_loop load;
 };
 
-constexpr std::array stage_keys = {"ns_lookup", "ns_bottom", "ns_interaction", "ns_top"};
+// In the order of ss1_session_time_stages().
+const std::vector<column> dlrm_stages = {{"ns_lookup", "lookup us", 1e-3, 1, 9},
+                                         {"ns_bottom", "bottom us", 1e-3, 1, 9},
+                                         {"ns_interaction", "inter. us", 1e-3, 1, 9},
+                                         {"ns_top", "top us", 1e-3, 1, 9}};
+const std::vector<column> bert_stages = {{"ns_embed", "embed us", 1e-3, 1, 9},
+                                         {"ns_qkv", "QKV us", 1e-3, 1, 9},
+                                         {"ns_attention", "attention us", 1e-3, 1, 9},
+                                         {"ns_attention_output", "att. output us", 1e-3, 1, 9},
+                                         {"ns_intermediate", "intermediate us", 1e-3, 1, 9},
+                                         {"ns_output", "output us", 1e-3, 1, 9},
+                                         {"ns_norm", "norm us", 1e-3, 1, 9},
+                                         {"ns_heads", "heads us", 1e-3, 1, 9}};
+
+template <class Rows>
+const std::vector<column> &stages_of() {
+    return std::is_same_v<Rows, bert_rows> ? bert_stages : dlrm_stages;
+}
 
 struct loaded_model {
     std::string directory, dtype;  // as --dtype says it, empty if it does not
@@ -115,7 +132,7 @@ struct contender {
         check(ss1_session_run(session.get(), run.inputs.data(), run.inputs.size(), &tensor, 1));
         seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         if (calls++ > 0) return;
-        stage_seconds.fill(0);  // the first call is no measurement
+        std::ranges::fill(stage_seconds, 0);  // the first call is no measurement
         seconds = 0;
     }
 
@@ -123,7 +140,7 @@ struct contender {
     void add_stages(json &row) const {
         double sum = 0;
         for (size_t i = 0; i < stage_seconds.size(); ++i) {
-            row[stage_keys[i]] = rounded(stage_seconds[i] * 1e9 / static_cast<double>(calls - 1), 1);
+            row[stages_of<Rows>()[i].key] = rounded(stage_seconds[i] * 1e9 / static_cast<double>(calls - 1), 1);
             sum += stage_seconds[i];
         }
         row["stages_of_run"] = rounded(sum / seconds, 4);
@@ -136,7 +153,7 @@ struct contender {
     std::vector<float> values;
     size_t calls = 0;
     double seconds = 0;
-    std::array<double, stage_keys.size()> stage_seconds{};
+    std::vector<double> stage_seconds = std::vector<double>(stages_of<Rows>().size());
     session_handle session;
 };
 
@@ -222,12 +239,6 @@ const std::vector<column> columns = {{"batch", "batch"},
                                      {"weight_bytes", "weights MiB", 1.0 / (1 << 20), 1},
                                      {"model", "model"}};
 
-const std::vector<column> stage_columns = {{"ns_lookup", "lookup us", 1e-3, 1, 9},
-                                           {"ns_bottom", "bottom us", 1e-3, 1, 9},
-                                           {"ns_interaction", "inter. us", 1e-3, 1, 9},
-                                           {"ns_top", "top us", 1e-3, 1, 9},
-                                           {"stages_of_run", "of run", 1, 3}};
-
 std::vector<loaded_model> load_all(const bench_options &options, const context_handle &context) {
     std::vector<loaded_model> models;
     const std::vector<std::string> dtypes =
@@ -252,17 +263,21 @@ json document_head(const bench_options &options) {
     return head;
 }
 
+// Before the model's name.
+void add_stage_columns(std::vector<column> &shown, const std::vector<column> &stages) {
+    shown.insert(shown.end() - 1, stages.begin(), stages.end());
+    shown.insert(shown.end() - 1, {"stages_of_run", "of run", 1, 3});
+}
+
 void run_bench(const bench_options &options) {
     const std::vector<size_t> chosen =
         options.batch.empty() ? std::vector<size_t>() : parse_ranges("--batch", options.batch, max_batch);
     const std::vector<size_t> thread_counts =
         options.threads.empty() ? std::vector<size_t>{0} : parse_ranges("--threads", options.threads, 4096);
     const bool in_open_loop = !options.load.rates.empty();
-    std::vector<column> shown = in_open_loop ? open_loop_columns : columns;
-    if (options.stages) shown.insert(shown.end() - 1, stage_columns.begin(), stage_columns.end());
-    report table(options.format, shown, document_head(options));
     if (in_open_loop && options.stages)
         throw failure("--stages is not for an open loop", "leave --stages or --rate out");
+    std::optional<report> table;  // its columns depend on the family
     progress line;
     for (const size_t threads : thread_counts) {
         const context_handle context = make_context(static_cast<uint32_t>(threads));
@@ -273,8 +288,13 @@ void run_bench(const bench_options &options) {
             throw failure("--input -: the rows are read anew for each model and batch size", "give a file");
         if (!is_dlrm && !options.input.empty())
             throw failure("--input is for DLRM; these models are BERT", "leave --input out");
-        if (!is_dlrm && (options.stages || options.one_user))
-            throw failure("--stages and --one-user are for DLRM; these models are BERT", "leave them out");
+        if (!is_dlrm && options.one_user)
+            throw failure("--one-user is for DLRM; these models are BERT", "leave it out");
+        if (!table) {
+            std::vector<column> shown = in_open_loop ? open_loop_columns : columns;
+            if (options.stages) add_stage_columns(shown, is_dlrm ? dlrm_stages : bert_stages);
+            table.emplace(options.format, shown, document_head(options));
+        }
         const uint32_t n_threads = context_info(context).num_threads;
         const std::vector<size_t> usual = is_dlrm ? std::vector<size_t>{1, 64, 1024} : std::vector<size_t>{1, 8};
         for (const size_t batch : chosen.empty() ? usual : chosen) {
@@ -282,10 +302,10 @@ void run_bench(const bench_options &options) {
             const auto run = in_open_loop ? is_dlrm ? serve<dlrm_rows> : serve<bert_rows>
                              : is_dlrm ? measure<dlrm_rows>
                                           : measure<bert_rows>;
-            run(options, models, batch, n_threads, table, line);
+            run(options, models, batch, n_threads, *table, line);
         }
     }
-    table.finish();
+    table->finish();
 }
 
 }  // namespace
@@ -312,7 +332,8 @@ void add_bench_model(CLI::App &bench) {
                      "DLRM: the first row's dense features and user's tables stand for all rows, and are given once");
     command.add_flag(
         "--stages", o.stages,
-        "DLRM: also mean times of lookup, bottom MLP, interaction and top MLP, and their share of the run");
+        "Also mean times of a run's stages (DLRM: lookup, bottom MLP, interaction, top MLP; BERT: embed, QKV, "
+        "attention, its output, intermediate, output, norms, heads) and their share of the run");
     add_sampling(command, o.rule, "runs of each model", "a batch size");
     add_open_loop(command, o.load);
     add_output_format(command, o.format);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/bert.hpp"
 
+#include <algorithm>
+
 namespace ss1 {
 namespace {
 
@@ -20,6 +22,30 @@ const ss1_layer *&place_of(bert_model &model, std::string_view layer) noexcept {
     return layer == "pre_classifier" || layer == "cls.predictions.transform.dense" ? model.head_dense : model.head_out;
 }
 
+// What the layers of an encoder layer hand on is bf16 where all layers around it have weights below f32; the state
+// between encoder layers is f32, as its error would grow with each of them.
+layer_types types_of(const model_directory &from, std::span<const linear_shape> shapes, size_t i,
+                     const bert_config &config) {
+    if (i >= config.num_hidden_layers * per_encoder) return {};
+    const size_t which = i % per_encoder;
+    const auto below_f32 = [&](std::initializer_list<size_t> layers) {
+        return std::ranges::all_of(layers, [&](size_t layer) { return is_below_f32(from, shapes[i - which + layer]); });
+    };
+    const ss1_dtype attended =
+        below_f32({to_query, to_key, to_value, attention_output}) ? SS1_DTYPE_BF16 : SS1_DTYPE_F32;
+    const ss1_dtype between = below_f32({intermediate, output}) ? SS1_DTYPE_BF16 : SS1_DTYPE_F32;
+    switch (which) {
+        case attention_output:
+            return {attended, SS1_DTYPE_F32};
+        case intermediate:
+            return {SS1_DTYPE_F32, between};
+        case output:
+            return {between, SS1_DTYPE_F32};
+        default:
+            return {SS1_DTYPE_F32, attended};
+    }
+}
+
 ss1_status load_layers(ss1_context &context, const model_directory &from, bert_model &out) {
     const std::vector<linear_shape> shapes = linear_layers(from.config);
     const size_t encoders = out.config.num_hidden_layers * per_encoder;
@@ -27,7 +53,8 @@ ss1_status load_layers(ss1_context &context, const model_directory &from, bert_m
         const std::string &name = shapes[i].name;
         // Pooler and classifier may be missing; an optional classifier without its pooler has no input.
         if (shapes[i].optional && (!from.find(name + ".bias") || (name == "classifier" && !out.pooler))) continue;
-        SS1_TRY(load_layer(context, from, shapes[i], activation_of(out.config, name), out.layers.emplace_back()));
+        SS1_TRY(load_layer(context, from, shapes[i], activation_of(out.config, name), out.layers.emplace_back(),
+                           types_of(from, shapes, i, out.config)));
         if (i >= encoders) place_of(out, name) = out.layers.back().layer.get();
     }
     return SS1_OK;
@@ -89,10 +116,14 @@ ss1_status load(ss1_context &context, const model_directory &from, bert_model &o
     out.config = from.config.bert;
     SS1_TRY(load_layers(context, from, out));
     out.labels = labels_of(out);
-    out.attention = {&select_gemm(dtype::f32, SIZE_MAX, context.usable), &softmax_kernels().select(context.usable)};
+    out.attention = select_attention(context.usable, out.config.hidden_size / out.config.num_attention_heads);
     out.norm = &norm_kernels().select(context.usable);
-    out.qkv_stride = row_stride(out.config.hidden_size);
-    out.intermediate_stride = row_stride(out.config.intermediate_size);
+    out.qkv_ld = row_stride(3 * out.config.hidden_size);
+    out.intermediate_ld = row_stride(out.config.intermediate_size);
+    for (size_t i = 0; i < out.config.num_hidden_layers * per_encoder; i += per_encoder) {
+        const size_t size = size_of(static_cast<dtype>(out.layers[i + intermediate].layer->desc.y_dtype));
+        out.intermediate_row_bytes = std::max(out.intermediate_row_bytes, out.intermediate_ld * size);
+    }
     return load_tables(context, from, out);
 }
 

@@ -22,17 +22,23 @@ inline const int64_t *ids_of(const ss1_tensor *tensor) noexcept {
     return tensor ? static_cast<const int64_t *>(tensor->data) : nullptr;
 }
 
+// Where the time of a run goes. `norm` are the encoder layers' alone; residuals are added by the linear layers.
+enum class bert_stage { embed, qkv, attention, attention_output, intermediate, output, norm, heads };
+inline constexpr size_t n_bert_stages = 8;
+
 // Activations of up to max_batch * max_tokens rows, all in the session's memory.
 struct bert_activations {
-    float *state;                // [rows, H]: what the encoder layers hand on
-    float *update;               // [rows, H]: what a block adds to it
-    float *query, *key, *value;  // [rows, qkv_stride]; the attention's result takes the place of query
-    float *intermediate;  // [rows, intermediate_stride]: in the memory of query, key and value, which are done by then
-    float *mask;          // [B, T] added to the scores
-    float *pooled;        // [B, H]
-    float *head;          // what the head has between its layers: [B, H], [rows, H] or [rows, 2]
-    float *logits;        // [B, labels], [rows, labels] or [rows, vocab_size]; answers: [2, rows], starts and ends
-    void *scratch;        // of the layers and of the attention, in turns
+    float *state;  // [rows, H]: what the encoder layers hand on, packed; [B, T, H] for the heads, zeros as padding
+    char *qkv;     // [rows, qkv_ld]: queries, keys and values; the attention's result takes the place of queries
+    sequence *sequences;    // [B]
+    float *mask;            // [B, T]: of sequences whose mask is not a length
+    float *pooled;          // [B, H]
+    float *head;            // what the head has between its layers: [B, H], [rows, H] or [rows, 2]
+    float *logits;          // [B, labels], [rows, labels] or [rows, vocab_size]; answers: [2, rows], starts and ends
+    void *scratch;          // of the heads' layers
+    char *memory;           // of the tasks between attentions, and of the attention
+    double *task_seconds;   // [threads, stages]
+    double *stage_seconds;  // [stages], the caller's: what runs add their time to; NULL: nobody asks
 };
 
 struct norm_weights {
@@ -53,7 +59,12 @@ struct bert_model {
     std::vector<norm_weights> norms;  // two of each encoder layer: after the attention, after the output
     attention_kernels attention;
     const norm_kernel *norm = nullptr;
-    size_t qkv_stride = 0, intermediate_stride = 0;
+    size_t qkv_ld = 0, intermediate_ld = 0, intermediate_row_bytes = 0;
+
+    // Bytes of a query's element, and of whatever else the encoder layer's attention reads and writes.
+    size_t qkv_size(size_t encoder) const noexcept {
+        return size_of(static_cast<dtype>(layers[encoder * per_encoder].layer->desc.y_dtype));
+    }
 };
 
 ss1_status load(ss1_context &context, const model_directory &from, bert_model &out);

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // How the rows of a DLRM's run are cut, and what becomes of a row block on its way from lookup to top MLP.
 #include <atomic>
-#include <chrono>
-#include <numeric>
 
 #include "model/dlrm.hpp"
+#include "model/stage_clock.hpp"
 #include "op/interaction.hpp"
 
 namespace ss1 {
@@ -69,36 +68,6 @@ size_t task_memory(const ss1_context &context, const dlrm_model &model, size_t m
     for (size_t tasks = 1; cpu && tasks <= threads; ++tasks)
         most = std::max(most, tasks * make_layout(model, longest_part(m, tasks), true).total);
     return most;
-}
-
-// ---------------------------------------------------------------------------------------------------------------- time
-
-// Adds the time since the last lap to a stage. Costs a comparison where nobody asks (`seconds` is NULL), and 25 ns a
-// lap where somebody does.
-class stage_clock {
-  public:
-    explicit stage_clock(double *seconds) noexcept : seconds_(seconds) {
-        if (seconds_) last_ = std::chrono::steady_clock::now();
-    }
-    void lap(dlrm_stage stage) noexcept {
-        if (!seconds_) return;
-        const auto now = std::chrono::steady_clock::now();
-        seconds_[static_cast<size_t>(stage)] += std::chrono::duration<double>(now - last_).count();
-        last_ = now;
-    }
-
-  private:
-    double *seconds_;
-    std::chrono::steady_clock::time_point last_;
-};
-
-// A run takes as long as the task that takes longest: its stages are those of the run.
-void add_slowest(const double *task_seconds, size_t tasks, double *stage_seconds) noexcept {
-    const double *slowest = task_seconds;
-    const auto total = [](const double *seconds) { return std::accumulate(seconds, seconds + n_dlrm_stages, 0.0); };
-    for (size_t task = 1; task < tasks; ++task)
-        if (total(task_seconds + task * n_dlrm_stages) > total(slowest)) slowest = task_seconds + task * n_dlrm_stages;
-    for (size_t i = 0; i < n_dlrm_stages; ++i) stage_seconds[i] += slowest[i];
 }
 
 // ----------------------------------------------------------------------------------------------------------------- run
@@ -306,7 +275,7 @@ ss1_status run_tasks(const ss1_context &context, const dlrm_model &model, const 
         if (!w.user_valid) user_valid.store(false, std::memory_order_relaxed);
         if (!w.items_valid) items_valid.store(false, std::memory_order_relaxed);
     });
-    if (memory.stage_seconds) add_slowest(memory.task_seconds, tasks, memory.stage_seconds);
+    if (memory.stage_seconds) add_slowest(memory.task_seconds, tasks, n_dlrm_stages, memory.stage_seconds);
     return check_bags(r, user_valid.load(), items_valid.load());
 }
 

@@ -19,10 +19,6 @@ ss1_linear_desc desc_of(const model_directory &from, const linear_shape &shape) 
     return desc;
 }
 
-bool below_f32(const ss1_linear_desc &desc) noexcept {
-    return desc.weight_dtype == SS1_DTYPE_BF16 || desc.weight_dtype == SS1_DTYPE_I8;
-}
-
 ss1_status load_as(ss1_context &context, const model_directory &from, const linear_shape &shape, ss1_linear_desc desc,
                    named_layer &out) {
     const bool is_tied = from.config.is_tied(shape.name);
@@ -44,10 +40,17 @@ ss1_status load_as(ss1_context &context, const model_directory &from, const line
 }  // namespace
 
 ss1_status load_layer(ss1_context &context, const model_directory &from, const linear_shape &shape,
-                      ss1_activation activation, named_layer &out) {
+                      ss1_activation activation, named_layer &out, layer_types types) {
     ss1_linear_desc desc = desc_of(from, shape);
     desc.activation = activation;
+    desc.x_dtype = types.x;
+    desc.y_dtype = types.y;
     return load_as(context, from, shape, desc, out);
+}
+
+bool is_below_f32(const model_directory &from, const linear_shape &shape) {
+    const ss1_dtype dtype = desc_of(from, shape).weight_dtype;
+    return dtype == SS1_DTYPE_BF16 || dtype == SS1_DTYPE_I8;
 }
 
 ss1_status load_mlp(ss1_context &context, const model_directory &from, std::span<const linear_shape> shapes,
@@ -58,7 +61,7 @@ ss1_status load_mlp(ss1_context &context, const model_directory &from, std::span
         ss1_linear_desc desc = desc_of(from, shapes[i]);
         desc.activation = is_last ? last : hidden;
         desc.x_dtype = x_dtype;
-        const bool hands_bf16 = !is_last && below_f32(desc) && below_f32(desc_of(from, shapes[i + 1]));
+        const bool hands_bf16 = !is_last && is_below_f32(from, shapes[i]) && is_below_f32(from, shapes[i + 1]);
         desc.y_dtype = x_dtype = hands_bf16 ? SS1_DTYPE_BF16 : SS1_DTYPE_F32;
         SS1_TRY(load_as(context, from, shapes[i], desc, out.emplace_back()));
     }

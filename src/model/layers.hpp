@@ -17,13 +17,21 @@ struct named_layer {
     bool has_bias;
 };
 
-// Loads one layer, tied or dense and in the type that the configuration says, with `activation` fused; f32 in and out.
+// Types of a layer's x and y.
+struct layer_types {
+    ss1_dtype x = SS1_DTYPE_F32, y = SS1_DTYPE_F32;
+};
+
+// Loads one layer, tied or dense and in the type that the configuration says, with `activation` fused.
 ss1_status load_layer(ss1_context &context, const model_directory &from, const linear_shape &shape,
-                      ss1_activation activation, named_layer &out);
+                      ss1_activation activation, named_layer &out, layer_types types = {});
+
+// Whether its weights are bf16 or int8: such a layer may read bf16 at no more rounding than its own, as its sketch is
+// rounded to bf16 or int8 anyway.
+bool is_below_f32(const model_directory &from, const linear_shape &shape);
 
 // Appends the layers of an MLP to `out`: `hidden` is the activation between them, `last` that of the last. f32 in and
-// out; what one layer hands to the next is bf16 where both have weights below f32: half the bytes between them, and no
-// more rounding than the second layer's own (its sketch is rounded to bf16 or int8 anyway).
+// out; what one layer hands to the next is bf16 where both have weights below f32: half the bytes between them.
 ss1_status load_mlp(ss1_context &context, const model_directory &from, std::span<const linear_shape> shapes,
                     ss1_activation hidden, ss1_activation last, std::vector<named_layer> &out);
 

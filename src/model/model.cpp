@@ -168,11 +168,11 @@ ss1_status session_run(ss1_session &session, const ss1_tensor *inputs, size_t n_
 }
 
 ss1_status session_time_stages(ss1_session &session, double *seconds, size_t n) {
-    auto *dlrm = std::get_if<dlrm_activations>(&session.activations);
-    SS1_CHECK(dlrm, SS1_ERROR_UNSUPPORTED, "only the stages of DLRMs are measured, this model is a BERT");
-    SS1_CHECK(n == (seconds ? n_dlrm_stages : 0), SS1_ERROR_INVALID_ARGUMENT,
-              "n=%zu: a DLRM has %zu stages (and NULL for seconds 0)", n, n_dlrm_stages);
-    dlrm->stage_seconds = seconds;
+    const bool is_dlrm = std::holds_alternative<dlrm_activations>(session.activations);
+    const size_t stages = is_dlrm ? n_dlrm_stages : n_bert_stages;
+    SS1_CHECK(n == (seconds ? stages : 0), SS1_ERROR_INVALID_ARGUMENT,
+              "n=%zu: a %s has %zu stages (and NULL for seconds 0)", n, is_dlrm ? "DLRM" : "BERT", stages);
+    std::visit([seconds](auto &activations) { activations.stage_seconds = seconds; }, session.activations);
     return SS1_OK;
 }
 

@@ -2,29 +2,31 @@
 // Self-attention: softmax(Q K^T / sqrt(d) + mask) V for every sequence and head.
 #pragma once
 #include "context.hpp"
+#include "op/sequences.hpp"
 
 namespace ss1 {
 
 struct attention_kernels {
     const gemm_kernel *gemm = nullptr;
     const softmax_kernel *softmax = nullptr;
+    const store_kernel *round = nullptr;    // to bf16
+    const attend_kernel *attend = nullptr;  // whole heads in bf16; NULL: they are widened
 };
+attention_kernels select_attention(isa::mask usable, size_t head_size) noexcept;
 
-// Row s*tokens + t of q, k, v (leading dimension ld) holds the heads of token t one after the other, `head_size`
-// elements each. The result replaces q.
-//   mask  [batch, tokens] added to the scores of a key before scaling: 0, or masked_key for keys that are not seen;
-//         NULL: all 0. A sequence whose keys are all masked sees all of them equally, as in Hugging Face's BERT.
+// A row of q, k, v (leading dimension ld) holds the heads of a token one after the other, `head_size` elements each,
+// all f32 or all bf16. The result replaces q; 15 rows behind the last of q are read in vain. A sequence whose keys are
+// all masked sees all of them equally, as in Hugging Face's BERT. A sequence's bits depend on nothing but itself.
 struct attention_args {
-    float *q;
-    const float *k, *v, *mask;
-    size_t batch, tokens, heads, head_size, ld;
+    void *q;
+    const void *k, *v;
+    dtype type;
+    std::span<const sequence> sequences;
+    size_t heads, head_size, ld;
     void *scratch;  // attention_scratch() BYTES at a multiple of 64
 };
 
-// Hugging Face's value. It swallows any score that is added, and is finite: exp(masked_key - masked_key) = 1.
-inline constexpr float masked_key = -3.402823466e38f;
-
-// Grows with batch and tokens: scratch for the largest serves all.
+// For `batch` sequences of up to `tokens` tokens each. Grows with both: scratch for the largest serves all.
 size_t attention_scratch(const ss1_context &context, const attention_kernels &kernels, size_t batch, size_t tokens,
                          size_t heads, size_t head_size) noexcept;
 

@@ -100,11 +100,12 @@ bool sum_bags(const ss1_context &context, const bag_batch &bags, size_t b0, size
 
 void embed_tokens(const ss1_context &context, const norm_kernel &kernel, const token_batch &batch,
                   const norm_args &norm) {
-    const size_t n = norm.n;
-    parallel_ranges(context, batch.batch * batch.tokens, 4 * n, [&](size_t begin, size_t end) {
-        for (size_t i = begin; i < end; ++i) {
+    const size_t n = norm.n, tokens = batch.tokens;
+    parallel_ranges(context, norm.m, 4 * n, [&](size_t begin, size_t end) {
+        for_rows(batch.sequences, begin, end, [&](size_t s, size_t t, size_t to) {
+            const size_t i = s * tokens + t;
             const float *word = batch.word + static_cast<size_t>(batch.ids[i]) * n;
-            float *y = norm.y + i * n;
+            float *y = norm.y + to * n;
             if (batch.type) {
                 const float *type = batch.type + (batch.types ? static_cast<size_t>(batch.types[i]) * n : 0);
                 for (size_t j = 0; j < n; ++j) y[j] = word[j] + type[j];
@@ -116,7 +117,7 @@ void embed_tokens(const ss1_context &context, const norm_kernel &kernel, const t
             row.r = batch.position + position_of(batch, i) * n;
             row.m = 1;
             kernel.run(row);
-        }
+        });
     });
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "context.hpp"
+#include "op/sequences.hpp"
 #include "status.hpp"
 
 namespace ss1 {
@@ -40,16 +41,17 @@ bool sum_bags_here(const bag_batch &bags, size_t b0, size_t b1, float *y, size_t
 // message does not depend on how they were cut.
 ss1_status find_bad_bag(const bag_batch &bags);
 
-// y[s*tokens + t, :] = norm(word[ids[s,t]] + type[types[s,t]] + position[p(s,t)]) for [batch, tokens] checked ids;
-// types NULL: all 0; type NULL: none is added. p(s,t) = t where padding < 0, else as RoBERTa has it: `padding` for ids
-// that are `padding`, padding + 1 + (tokens before it that are not) for the others.
+// y[row of token t of sequence s, :] = norm(word[ids[s,t]] + type[types[s,t]] + position[p(s,t)]) for [batch, tokens]
+// checked ids; types NULL: all 0; type NULL: none is added. p(s,t) = t where padding < 0, else as RoBERTa has it:
+// `padding` for ids that are `padding`, padding + 1 + (tokens before it that are not) for the others.
 struct token_batch {
     const float *word, *position, *type;
     const int64_t *ids, *types;
-    size_t batch, tokens;
+    size_t tokens;
+    std::span<const sequence> sequences;
     int64_t padding;
 };
-// `norm` brings gamma, beta, y, n and eps.
+// `norm` brings gamma, beta, y, m, n and eps.
 void embed_tokens(const ss1_context &context, const norm_kernel &kernel, const token_batch &batch,
                   const norm_args &norm);
 

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cmath>
+
+#include "half.hpp"
+#include "kernels.hpp"
+
+namespace ss1 {
+
+// The scores of a row wait in scratch.
+void attend_bf16_ref(const attend_args &args) noexcept {
+    auto *p = static_cast<float *>(args.scratch);
+    for (size_t i = 0; i < args.n; i++) {
+        float max = -HUGE_VALF, sum = 0;
+        for (size_t j = 0; j < args.n; j++) {
+            p[j] = 0;
+            for (size_t k = 0; k < args.d; k++)
+                p[j] += bf16_to_f32(args.q[i * args.ld + k]) * bf16_to_f32(args.k[j * args.ld + k]);
+            if (args.mask) p[j] += args.mask[j];
+            max = std::max(max, p[j]);
+        }
+        for (size_t j = 0; j < args.n; j++) sum += p[j] = std::exp(args.scale * (p[j] - max));
+        for (size_t k = 0; k < args.d; k++) {
+            float y = 0;
+            for (size_t j = 0; j < args.n; j++) y += p[j] * bf16_to_f32(args.v[j * args.ld + k]);
+            args.y[i * args.ld + k] = bf16_from_f32(y / sum);
+        }
+    }
+}
+
+}  // namespace ss1
