@@ -23,7 +23,7 @@ import ss1
 DATA = HERE.parents[2] / "tests/data"
 EXAMPLES = HERE.parents[2] / "examples"
 MODELS = sorted(path.parent for path in DATA.glob("*/vectors.safetensors"))
-OUTPUTS = ("probability", "last_hidden_state", "pooled", "logits")
+OUTPUTS = ("probability", "last_hidden_state", "pooled", "logits", "start_logits", "end_logits")
 # Both schemes, one output block and several, K that no block divides.
 MAPPINGS = [dict(K=256, N=96, c=1), dict(K=256, N=96, c=4),
             dict(K=512, N=300, c=8, seed=99, block_k=32, block_n=256, step=8),
@@ -311,6 +311,24 @@ class Models(TestCase):
         self.assertEqual(got.shape, (3, 3))
         self.assertTrue(numpy.shares_memory(got, room) and (room[3] == 7).all())
         numpy.testing.assert_array_equal(got, session.run(inputs)["logits"])
+
+    def test_labels(self):
+        for name, labels in (("bert_tokens", ["no", "maybe", "yes"]), ("bert_xlm_roberta_classifier", ["LABEL_0", "LABEL_1"]),
+                             ("bert_answers", []), ("dlrm_dot", [])):
+            with ss1.Model(self.context, DATA / name) as model:
+                self.assertEqual(model.labels, labels)
+        with ss1.Model(self.context, DATA / "bert_roberta") as model:
+            limits = [model.info[key] for key in ("max_tokens", "vocab_size", "type_vocab_size")]
+            self.assertEqual(limits, [12, 40, 1])
+
+    def test_heads_of_tokens(self):
+        for name, outputs in (("bert_roberta_words", ["logits"]), ("bert_distil_answers", ["start_logits", "end_logits"])):
+            inputs, want = read(DATA / name)
+            with ss1.Model(self.context, DATA / name) as model:
+                got = ss1.Session(model, max_batch=2).run(inputs, outputs)
+            seen = inputs["attention_mask"] == 1
+            for output in outputs:
+                numpy.testing.assert_allclose(got[output][seen], want[output][seen], atol=1e-5)
 
     def test_random_weights(self):
         inputs, _ = read(DATA / "dlrm_dot")
