@@ -249,7 +249,7 @@ std::vector<tensor_to_write> plan(const ss1_context &context, const model_direct
         const bool to_tie = layer != layers.end() && tensor.name.ends_with(".weight");
         if (tensor.shared && !to_tie) continue;
         tensor_to_write &out = plan.emplace_back();
-        out.name = tensor.stored.name;
+        out.name = tensor.shared ? stored_name(directory.config, tensor.name) : tensor.stored.name;
         out.dtype = tensor.stored.dtype;
         out.shape = tensor.stored.shape;
         if (to_tie) {
