@@ -358,6 +358,20 @@ class Models(Case):
         for word in ("bert", "input_ids", "encoder.layer.0.output.dense", "reference", "total"):
             self.assertIn(word, text)
 
+    def test_relatives_of_bert(self):
+        for name, layer in (("bert_distil_words", "cls.predictions.decoder"), ("bert_roberta_classifier", "pre_classifier"),
+                            ("bert_answers", "qa_outputs")):
+            document = json.loads(self.ok("inspect", DATA / name, "-o", "json"))
+            self.assertEqual(document["family"], "bert")
+            self.assertIn(layer, [each["name"] for each in document["layers"]])
+            out = self.directory / name
+            self.ok("convert", DATA / name, out, "--dtype", "bf16", "--layers", f"{layer},encoder.*")
+            self.assertEqual({dtype for each, (_, dtype, *_) in self.types_of(out).items() if each == layer or each.startswith("enc")},
+                             {"bf16"})
+        rows = b"input_ids\n5 6 7\n8\n"
+        self.assertEqual(len(self.ok("run", DATA / "bert_distil_classifier", "--input", "-", stdin=rows).splitlines()), 3)
+        self.assertIn("no output for a whole row", self.refused("run", DATA / "bert_distil_words", "--input", "-", stdin=rows))
+
     def test_convert(self):
         out = self.directory / "out"
         text = self.ok("convert", DATA / "dlrm_dot", out, "-c", 2, "--block-k", 16, "--layers", "bot_l.2,top_l.2", "--seed", 9)

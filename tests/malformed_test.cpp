@@ -731,6 +731,16 @@ void add_tensors(table &cases) {
     add_folder(cases, "decoder of another vocabulary", words_json,
                reshape("cls.predictions.decoder.weight", file_dtype::f32, {9, 32}), format,
                "'cls.predictions.decoder.weight' has shape [9, 32], must be [10, 32]");
+    add_folder(
+        cases, "NaN in embeddings that score words", words_json,
+        [](auto &tensors) {
+            std::vector<float> values(320);
+            values[33] = std::numeric_limits<float>::quiet_NaN();
+            find(tensors, "embeddings.word_embeddings.weight") =
+                tensor("bert.embeddings.word_embeddings.weight", file_dtype::f32, {10, 32}, bytes_of(values));
+            std::erase_if(tensors, [](const auto &t) { return t.name == "cls.predictions.decoder.weight"; });
+        },
+        format, "tensor 'bert.embeddings.word_embeddings.weight' has nan at element 33");
     add_folder(cases, "distilbert's layer missing", distilbert_json,
                rename("encoder.layer.0.attention.self.query.weight", "other"), format,
                "tensor 'transformer.layer.0.attention.q_lin.weight' is missing");

@@ -743,6 +743,71 @@ TEST_CASE("a sequence whose tokens are all masked sees all of them equally") {
     }
 }
 
+TEST_CASE("heads: outputs, limits, memory, empty runs and bits of sequences alone") {
+    const struct {
+        const char *name;
+        size_t max_tokens, type_vocab_size, n_labels;
+        std::map<std::string, std::vector<int64_t>> outputs;
+    } rows[] = {
+        {"bert_tokens", 14, 2, 3, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, -1, 3}}}},
+        {"bert_words", 14, 2, 0, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, -1, 40}}}},
+        {"bert_pretraining",
+         14,
+         2,
+         0,
+         {{"last_hidden_state", {-1, -1, 32}}, {"pooled", {-1, 32}}, {"logits", {-1, -1, 40}}}},
+        {"bert_answers",
+         14,
+         2,
+         0,
+         {{"last_hidden_state", {-1, -1, 32}}, {"start_logits", {-1, -1}}, {"end_logits", {-1, -1}}}},
+        {"bert_distil", 14, 0, 0, {{"last_hidden_state", {-1, -1, 32}}}},
+        {"bert_distil_classifier", 14, 0, 3, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, 3}}}},
+        // Positions start behind that of padding, 1.
+        {"bert_roberta", 12, 1, 0, {{"last_hidden_state", {-1, -1, 32}}, {"pooled", {-1, 32}}}},
+        {"bert_roberta_tokens", 12, 1, 3, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, -1, 3}}}},
+        {"bert_xlm_roberta_classifier", 12, 1, 2, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, 2}}}},
+    };
+    counting_allocator counter;
+    for (const auto &row : rows) {
+        INFO(row.name);
+        const auto model = ss1::load_model(counter.context(2), SS1_TEST_DATA "/" + std::string(row.name));
+        ss1_model_info info = SS1_MODEL_INFO_INIT;
+        ss1::check(ss1_model_describe(model.get(), &info));
+        CHECK((info.max_tokens == row.max_tokens && info.type_vocab_size == row.type_vocab_size));
+        CHECK((info.n_labels == row.n_labels && info.n_inputs == (row.type_vocab_size ? 3 : 2)));
+        CHECK(info.n_outputs == row.outputs.size());
+        size_t logits = 0;  // floats of all heads
+        ss1_tensor t;
+        for (size_t i = 0; ss1_model_output(model.get(), i, &t) == SS1_OK; ++i) {
+            CHECK(row.outputs.at(t.name) == std::vector<int64_t>(t.shape, t.shape + t.rank));
+            if (t.rank == 3) logits += 3 * row.max_tokens * static_cast<size_t>(t.shape[2]);
+        }
+
+        const size_t before = counter.live;
+        const auto session = make_session(model, 3);
+        ss1_session_options options = SS1_SESSION_OPTIONS_INIT;
+        options.max_batch = 3;
+        size_t bytes = 0;
+        ss1::check(ss1_session_bytes(model.get(), &options, &bytes));
+        CHECK(counter.live == before + bytes);
+        CHECK(bytes > logits * sizeof(float));
+        options.max_tokens = row.max_tokens + 1;
+        CHECK(ss1_session_bytes(model.get(), &options, &bytes) == SS1_ERROR_INVALID_ARGUMENT);
+
+        arrays inputs, unused;
+        read_vectors(SS1_TEST_DATA "/" + std::string(row.name), inputs, unused);
+        const arrays all = infer(model, session, inputs);
+        for (size_t b = 0; b < batch_of(inputs); ++b)
+            CHECK(same_bits(infer(model, session, part_of(inputs, b, b + 1)), part_of(all, b, b + 1)));
+        for (const auto &[batch, tokens] : {std::pair<int64_t, int64_t>{0, 5}, {2, 0}}) {
+            const arrays nothing = {{"input_ids", make_array<int64_t>("input_ids", {batch, tokens}, {})}};
+            for (const auto &[name, output] : infer(model, session, nothing))
+                CHECK(output.data == byte_list(output.data.size()));
+        }
+    }
+}
+
 TEST_CASE("empty runs do nothing") {
     auto random = ss1_test::seeded();
     const auto context = make_context(nullptr, 2);

@@ -476,8 +476,10 @@ typedef struct ss1_model_options {
     { sizeof(ss1_model_options), 0, 0, (ss1_dtype)0, 0 }
 
 /**
- * Load a model directory: config.json and model.safetensors (or its sharded index). Families: "dlrm" and "bert"
- * (a Hugging Face BERT directory loads as it is). Files are copied and may vanish afterwards, unless map_tables is set.
+ * Load a model directory: config.json and model.safetensors (or its sharded index). Families: "dlrm" and "bert", a
+ * Hugging Face directory as it is (model_type bert, distilbert, roberta, xlm-roberta; ...Model, ...ForMaskedLM,
+ * ...ForSequenceClassification, ...ForTokenClassification, ...ForQuestionAnswering, BertForPreTraining without the head
+ * for pairs). Files are copied and may vanish afterwards, unless map_tables is set.
  * Linear layers take and give f32, whatever the type of their weights; only inside an MLP of a DLRM a layer with bf16
  * or i8 weights hands bf16 on to the next one if that has such weights, too.
  * @param directory  Path; @param options NULL for defaults.
@@ -515,9 +517,11 @@ typedef struct ss1_tensor {
  *              stand for all B rows and are computed once, to the same bits as if they were repeated.
  *         out: probability f32 [B] = 1 / (1 + exp(-logits)), kept in [t, 1 - t] by loss_threshold t; logits f32 [B].
  *   BERT  in:  input_ids i64 [B, T]; optional attention_mask i64 [B, T] (1 = token, 0 = padding; missing: all 1),
- *              token_type_ids i64 [B, T] (missing: all 0).
- *         out: last_hidden_state f32 [B, T, H]; pooled f32 [B, H]; logits f32 [B, labels], as far as the model has
- *              them.
+ *              token_type_ids i64 [B, T] (missing: all 0; DistilBERT has none).
+ *         out: last_hidden_state f32 [B, T, H]; pooled f32 [B, H] where there is a pooler; by the head one of
+ *              logits f32 [B, labels] (sequences), [B, T, labels] (tokens) or [B, T, vocab_size] (masked words), or
+ *              start_logits and end_logits f32 [B, T] (answers). Rows of padding mean nothing. The session holds them
+ *              all: ss1_session_bytes() tells what scores of 30,522 words for each of B T tokens cost.
  * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT once i is past the last one: count by calling until then.
  */
 SS1_API ss1_status ss1_model_input(const ss1_model *model, size_t i, ss1_tensor *tensor);
@@ -538,7 +542,7 @@ SS1_API ss1_status ss1_model_layer(const ss1_model *model, size_t i, ss1_model_l
 /** What a model is. Strings are owned by the model. */
 typedef struct ss1_model_info {
     uint32_t struct_size;
-    const char *family; /**< "dlrm" or "bert" */
+    const char *family; /**< "dlrm" or "bert" (also DistilBERT and RoBERTa: one graph) */
     const char *config; /**< config.json as it was read */
     size_t n_inputs, n_outputs, n_layers;
     size_t weight_bytes;    /**< memory held by the weights */
@@ -566,7 +570,7 @@ SS1_API ss1_status ss1_model_label(const ss1_model *model, size_t i, const char 
 /**
  * Bounds of a session.
  *   .max_batch   Rows (DLRM) or sequences (BERT) of one run; 0 = 1.
- *   .max_tokens  BERT: tokens of one sequence; 0 = the model's max_position_embeddings. Ignored by DLRM.
+ *   .max_tokens  BERT: tokens of one sequence; 0 = the model's limit (ss1_model_info.max_tokens). Ignored by DLRM.
  */
 typedef struct ss1_session_options {
     uint32_t struct_size;
@@ -761,7 +765,7 @@ typedef struct ss1_convert_options {
 /**
  * Read a model directory and write another one with the matched layers as SS1, with another type of weights, or both.
  * Files appear atomically (temporary name, rename); `output` is created and must not hold a model yet.
- * The tokenizer goes along: vocab.txt, tokenizer_config.json and special_tokens_map.json are copied if they are there.
+ * The tokenizer goes along: vocab.txt, tokenizer.json and the like (src/io/README.md) are copied if they are there.
  * @return as ss1_model_load(); SS1_ERROR_INVALID_ARGUMENT (pattern without a match, c * B_K > K for a layer named by
  * `layers`); SS1_ERROR_IO (output exists or cannot be written).
  */

@@ -249,7 +249,7 @@ std::vector<tensor_to_write> plan(const ss1_context &context, const model_direct
         const bool to_tie = layer != layers.end() && tensor.name.ends_with(".weight");
         if (tensor.shared && !to_tie) continue;
         tensor_to_write &out = plan.emplace_back();
-        out.name = tensor.stored.name;
+        out.name = tensor.shared ? stored_name(directory.config, tensor.name) : tensor.stored.name;
         out.dtype = tensor.stored.dtype;
         out.shape = tensor.stored.shape;
         if (to_tie) {
@@ -278,7 +278,8 @@ std::vector<tensor_to_write> plan(const ss1_context &context, const model_direct
 
 // A tokenizer belongs to its model.
 ss1_status read_companions(const std::string &directory, std::map<std::string, std::string> &out) {
-    for (const char *name : {"vocab.txt", "tokenizer_config.json", "special_tokens_map.json"}) {
+    for (const char *name : {"vocab.txt", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.json",
+                             "vocab.json", "merges.txt", "sentencepiece.bpe.model"}) {
         const std::string path = directory + "/" + name;
         if (file_exists(path)) SS1_TRY(file_read_text(path, size_t{64} << 20, out[name]));
     }

@@ -111,7 +111,6 @@ void share_tied(model_directory &directory) {
         if (!tensor || directory.find(name)) return;
         model_tensor shared = *tensor;
         shared.name = name;
-        shared.stored.name = stored_bert_name(config.bert, name);
         shared.shared = true;
         directory.tensors.push_back(std::move(shared));
         directory.sort();

@@ -23,7 +23,7 @@ struct model_tensor {
     std::string name;     // canonical
     tensor_info stored;   // as the file has it; with random weights only name, dtype and shape mean anything
     size_t file = 0;      // index into model_directory::files
-    bool shared = false;  // bytes of another tensor; a file has nothing under this name
+    bool shared = false;  // `stored` is another tensor's; no file has this name
 };
 
 struct model_directory {

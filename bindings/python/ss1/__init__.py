@@ -347,7 +347,7 @@ class Bags(_Handle):
 
 
 class Model(_Handle):
-    """A model directory (DLRM or BERT), loaded once and shared by any number of sessions and threads.
+    """A model directory (DLRM, BERT or a relative), loaded once and shared by any number of sessions and threads.
 
         model = ss1.Model(context, "examples/models/insteval-ss1")
         model.info["family"], model.inputs, [layer["name"] for layer in model.layers]

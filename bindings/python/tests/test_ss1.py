@@ -23,7 +23,7 @@ import ss1
 DATA = HERE.parents[2] / "tests/data"
 EXAMPLES = HERE.parents[2] / "examples"
 MODELS = sorted(path.parent for path in DATA.glob("*/vectors.safetensors"))
-OUTPUTS = ("probability", "last_hidden_state", "pooled", "logits")
+OUTPUTS = ("probability", "last_hidden_state", "pooled", "logits", "start_logits", "end_logits")
 # Both schemes, one output block and several, K that no block divides.
 MAPPINGS = [dict(K=256, N=96, c=1), dict(K=256, N=96, c=4),
             dict(K=512, N=300, c=8, seed=99, block_k=32, block_n=256, step=8),
@@ -267,7 +267,8 @@ class Models(TestCase):
                 batch = len(inputs["dense_x" if "dense_x" in inputs else "input_ids"])
                 got = ss1.Session(model, max_batch=batch).run(inputs)
                 for name, array in want.items():
-                    if name == "last_hidden_state" and "attention_mask" in inputs:
+                    of_tokens = name in ("last_hidden_state", "start_logits", "end_logits") or name == "logits" and array.ndim == 3
+                    if of_tokens and "attention_mask" in inputs:
                         seen = inputs["attention_mask"] == 1
                         array, got[name] = array[seen], got[name][seen]
                     numpy.testing.assert_allclose(got[name], array, rtol=0, atol=2e-5, err_msg=name)
@@ -311,6 +312,15 @@ class Models(TestCase):
         self.assertEqual(got.shape, (3, 3))
         self.assertTrue(numpy.shares_memory(got, room) and (room[3] == 7).all())
         numpy.testing.assert_array_equal(got, session.run(inputs)["logits"])
+
+    def test_labels(self):
+        for name, labels in (("bert_tokens", ["no", "maybe", "yes"]), ("bert_xlm_roberta_classifier", ["LABEL_0", "LABEL_1"]),
+                             ("bert_answers", []), ("dlrm_dot", [])):
+            with ss1.Model(self.context, DATA / name) as model:
+                self.assertEqual(model.labels, labels)
+        with ss1.Model(self.context, DATA / "bert_roberta") as model:
+            limits = [model.info[key] for key in ("max_tokens", "vocab_size", "type_vocab_size")]
+            self.assertEqual(limits, [12, 40, 1])
 
     def test_random_weights(self):
         inputs, _ = read(DATA / "dlrm_dot")
