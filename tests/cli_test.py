@@ -503,6 +503,108 @@ class Models(Case):
         self.assertIn("top us", self.ok(*arguments))
 
 
+class Text(Case):
+    """ss1 run --text against ss1 run --input with the ids that belong to the lines."""
+    MODEL = DATA / "bert_classifier"  # 16 tokens, labels no, maybe, yes
+    CASES = {"You WIN money!": "[CLS] you win money ! [SEP]", "": "[CLS] [SEP]", "lunch, please": "[CLS] lunch , please [SEP]",
+             "über [MASK] 日本語": "[CLS] u ##b ##er [MASK] 日 本 [UNK] [SEP]", "a " * 40: "[CLS] " + "a " * 14 + "[SEP]"}
+    TEXT = "\n".join(CASES)
+
+    def setUp(self):
+        super().setUp()
+        self.vocabulary = {token: i for i, token in enumerate((self.MODEL / "vocab.txt").read_text(encoding="utf-8").split())}
+
+    def logits(self, *sequences, types=()):
+        """Those that ss1 run --input gives for sequences of tokens."""
+        rows = [["input_ids", "token_type_ids"]]
+        for tokens in sequences:
+            ids = [str(self.vocabulary[token]) for token in tokens.split()]
+            rows.append([" ".join(ids), " ".join(map(str, types or [0] * len(ids)))])
+        lines = self.ok("run", self.MODEL, "--input", "-", stdin=to_text(rows)).splitlines()[1:]
+        return [[float(value) for value in line.split(",")] for line in lines]
+
+    def answers(self, model, *arguments, text):
+        return [json.loads(line) for line in self.ok("run", model, "--text", "-", *arguments, stdin=text.encode()).splitlines()]
+
+    def variant(self, **config):
+        """The classifier with other keys in its config.json."""
+        folder = self.directory / "model"
+        folder.mkdir(exist_ok=True)
+        for name in ("model.safetensors", "vocab.txt"):
+            (folder / name).write_bytes((self.MODEL / name).read_bytes())
+        (folder / "config.json").write_text(json.dumps({**json.loads((self.MODEL / "config.json").read_text()), **config}))
+        return folder
+
+    def check_answer(self, answer, logits):
+        weights = [math.exp(value) for value in logits]
+        best = logits.index(max(logits))
+        self.assertEqual(answer["label"], ["no", "maybe", "yes"][best])
+        self.assertAlmostEqual(answer["score"], weights[best] / sum(weights), delta=1e-5)
+
+    def test_labels_and_scores(self):
+        answers = self.answers(self.MODEL, text=self.TEXT)
+        for answer, logits in zip(answers, self.logits(*self.CASES.values()), strict=True):
+            self.check_answer(answer, logits)
+        path, out, summary = (self.directory / name for name in ("texts", "out", "summary"))
+        path.write_bytes(b"\xef\xbb\xbf" + self.TEXT.replace("\n", "\r\n").encode() + b"\r\n")
+        for batch in (1, 2, 3, 50):
+            self.assertEqual(self.ok("run", self.MODEL, "--text", path, "--batch", batch, "--output", out, "--summary", summary), "")
+            self.assertEqual([json.loads(line) for line in out.read_text().splitlines()], answers)
+            self.assertEqual(json.loads(summary.read_text())["n"], len(answers))
+
+    def test_pairs_and_truncation(self):
+        for limit, tokens in ((5, "[CLS] you win money [SEP]"), (4, "[CLS] you win [SEP]")):
+            answers = self.answers(self.MODEL, "--max-tokens", limit, text="you win money\n")
+            self.check_answer(answers[0], self.logits(tokens)[0])
+        answers = self.answers(self.MODEL, "--pairs", text="you win\tlunch\n")
+        self.check_answer(answers[0], self.logits("[CLS] you win [SEP] lunch [SEP]", types=[0, 0, 0, 0, 1, 1])[0])
+
+    def test_other_kinds_of_classifiers(self):
+        logits = self.logits(*self.CASES.values())
+        answers = self.answers(self.variant(problem_type="multi_label_classification"), text=self.TEXT)
+        for answer, values in zip(answers, logits, strict=True):
+            self.assertEqual(list(answer["scores"]), ["no", "maybe", "yes"])
+            for score, value in zip(answer["scores"].values(), values):
+                self.assertAlmostEqual(score, 1 / (1 + math.exp(-value)), delta=1e-5)
+        answers = self.answers(self.variant(problem_type="regression"), text=self.TEXT)
+        for answer, values in zip(answers, logits, strict=True):
+            for score, value in zip(answer["score"], values, strict=True):
+                self.assertAlmostEqual(score, value, delta=1e-5)
+
+    def test_masked_words_and_vectors(self):
+        masked = self.variant(architectures=["BertForMaskedLM"])
+        answers = self.answers(masked, "--random-weights", 1, text="the [MASK] [MASK]\nthe\n")
+        self.assertEqual([len(answer["masks"]) for answer in answers], [2, 0])
+        for tokens in answers[0]["masks"]:
+            self.assertEqual(len(tokens), 5)
+            self.assertTrue(all(token["token"] in self.vocabulary for token in tokens))
+            scores = [token["score"] for token in tokens]
+            self.assertEqual(scores, sorted(scores, reverse=True))
+        answers = self.answers(self.variant(architectures=["BertModel"]), "--random-weights", 1, text="the\n")
+        self.assertEqual(len(answers[0]["pooled"]), 64)
+
+    def test_mistakes(self):
+        path = self.directory / "texts"
+        path.write_text("a\n")
+        small = self.variant(vocab_size=99)
+        for message, arguments in {
+                "one of --input and --text": [self.MODEL],
+                "one of --input and --text is": [self.MODEL, "--text", "-", "--input", "-"],
+                "--pairs and --max-tokens go with --text": [self.MODEL, "--input", "-", "--pairs"],
+                "--label goes with --input": [self.MODEL, "--text", "-", "--label", "y"],
+                "--max-tokens 17 is above the model's 16": [self.MODEL, "--text", "-", "--max-tokens", 17],
+                "--text needs a BERT": [DATA / "dlrm_cat", "--text", "-"],
+                "vocab.txt: cannot open": [DATA / "bert_ss1", "--text", "-"],
+                "has 100 tokens, the model 99": [small, "--random-weights", 1, "--text", "-"],
+                "/no/such/texts": [self.MODEL, "--text", "/no/such/texts"],
+                f"--output {path} is the input file": [self.MODEL, "--text", path, "--output", path]}.items():
+            with self.subTest(message=message):
+                self.assertIn(message, self.refused("run", *arguments, stdin=b"a\n"))
+        result = ss1("run", self.MODEL, "--text", "-", "--pairs", stdin=b"a\tb\n\t\na\tb\tc\n")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("standard input:3: the line has 2 tabs", result.stderr.decode())
+
+
 class Run(Case):
     def test_every_dlrm_case(self):
         for directory in sorted(DATA.glob("dlrm_*")):

@@ -12,7 +12,11 @@ vectors.json: `configs` (the keys of tokenizer_config.json), `texts`, and for ea
   truncated   [text, max_tokens, ids]
   words       for each block of 4096 code points the hash of the words of the text "a" + c + "b|" for each c of the
               block but surrogates, each word followed by a zero byte, before WordPiece
+  marks       for each block the hash of the words of the text "a" + U+302E + c + "b|a" + U+1D165 + c + "b|" for each c:
+              the order of combining characters
   random      for each 1000 texts of random_text() the hash of their ids, each as 4 bytes, little endian
+  random_pairs  for each 1000 pairs of random texts, cut to 3 to 42 tokens, the hash of their ids, each pair's followed by the
+              number of its tokens with type id 0
 A hash is FNV-1a, 64 bits.
 """
 import argparse
@@ -33,7 +37,7 @@ CONFIGS = [{"do_lower_case": True},
            {"do_lower_case": False, "strip_accents": True},
            {"do_lower_case": True, "strip_accents": True, "tokenize_chinese_chars": False},
            {"do_lower_case": False, "strip_accents": None, "tokenize_chinese_chars": False}]
-BLOCK, GROUP, GROUPS = 4096, 1000, 8
+BLOCK, GROUP, GROUPS, PAIR_GROUPS = 4096, 1000, 8, 4
 
 # Letters that stand alone and continue a word in the vocabulary, and those that only stand alone.
 LETTERS = [(0x30, 0x39), (0x41, 0x5A), (0x61, 0x7A), (0xDF, 0xF6), (0xF8, 0xFF), (0x3B1, 0x3C9), (0x430, 0x44F), (0x451, 0x45F),
@@ -172,8 +176,8 @@ def encode(tokenizer, first, second=None, max_tokens=0):
     return tokenizer.encode(first, second)
 
 
-def block_words(tokenizer, block):
-    text = "".join(f"a{chr(c)}b|" for c in range(block * BLOCK, (block + 1) * BLOCK) if not 0xD800 <= c < 0xE000)
+def block_words(tokenizer, block, pattern):
+    text = "".join(pattern.format(chr(c)) for c in range(block * BLOCK, (block + 1) * BLOCK) if not 0xD800 <= c < 0xE000)
     return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))]
 
 
@@ -188,18 +192,26 @@ def make_vectors(number):
             vectors["pairs"].append([first, second, limit, encoding.ids, encoding.type_ids])
     for text in TEXTS[2:9]:
         vectors["truncated"] += [[text, limit, encode(tokenizer, text, None, limit).ids] for limit in LIMITS]
-    words = [block_words(tokenizer, block) for block in range(0x110000 // BLOCK)]
-    vectors["words"] = [f"{fnv(b''.join(word.encode() + bytes(1) for word in block)):016x}" for block in words]
-    random, vectors["random"], texts = Random(number + 1), [], []
-    for _ in range(GROUPS):
-        state = fnv(b"")
-        for _ in range(GROUP):
-            text = random_text(random, vocabulary)
-            ids = encode(tokenizer, text).ids
-            texts.append([text, ids])
-            state = fnv(b"".join(i.to_bytes(4, "little") for i in ids), state)
-        vectors["random"].append(f"{state:016x}")
-    return vectors, {"config": config, "words": ["\0".join(block) for block in words], "random": texts}
+    details = {"config": config, "random": [], "random_pairs": []}
+    for key, pattern in (("words", "a{}b|"), ("marks", "a\u302e{0}b|a\U0001d165{0}b|")):
+        words = [block_words(tokenizer, block, pattern) for block in range(0x110000 // BLOCK)]
+        vectors[key] = [f"{fnv(b''.join(word.encode() + bytes(1) for word in block)):016x}" for block in words]
+        details[key] = ["\0".join(block) for block in words]
+    random = Random(number + 1)
+    for key, groups in (("random", GROUPS), ("random_pairs", PAIR_GROUPS)):
+        vectors[key] = []
+        for _ in range(groups):
+            state = fnv(b"")
+            for _ in range(GROUP):
+                case = [random_text(random, vocabulary)]
+                if key == "random_pairs":
+                    case += [random_text(random, vocabulary), 3 + random.below(40)]
+                encoding = encode(tokenizer, *case)
+                numbers = encoding.ids + ([encoding.type_ids.count(0)] if len(case) > 1 else [])
+                details[key].append([case, numbers])
+                state = fnv(b"".join(i.to_bytes(4, "little") for i in numbers), state)
+            vectors[key].append(f"{state:016x}")
+    return vectors, details
 
 
 def compare_with_transformers(vectors):
@@ -218,6 +230,8 @@ def compare_with_transformers(vectors):
                 if got != ids:
                     differences.append([config["config"], text, ids, got])
             for first, second, limit, ids, types in config["pairs"]:
+                if not second:  # transformers takes an empty second text for none
+                    continue
                 options = {"truncation": "longest_first", "max_length": limit} if limit else {}
                 got = tokenizer(first, second, return_token_type_ids=True, **options)
                 if [list(got["input_ids"]), list(got["token_type_ids"])] != [ids, types]:

@@ -2,6 +2,7 @@
 // ss1 bench model: latency of whole models; several models take turns in one process, or serve an open loop.
 #include <chrono>
 #include <CLI/CLI.hpp>
+#include <memory>
 #include <optional>
 #include <random>
 #include <type_traits>
@@ -16,6 +17,7 @@
 #include "report.hpp"
 #include "sampler.hpp"
 #include "stats.hpp"
+#include "text_rows.hpp"
 
 namespace ss1::cli {
 namespace {
@@ -25,7 +27,7 @@ constexpr size_t max_batch = size_t{1} << 20;
 struct bench_options {
     std::vector<std::string> directories;
     model_source source;
-    std::string batch, threads, dtypes, input, format = "md";
+    std::string batch, threads, dtypes, input, text, format = "md";
     size_t tokens = 0;
     bool stages = false, one_user = false;
     sampling rule = {10, 1, 0};
@@ -54,6 +56,13 @@ const std::vector<column> &stages_of() {
 struct loaded_model {
     std::string directory, dtype;  // as --dtype says it, empty if it does not
     model_handle handle;
+    std::shared_ptr<const bert_rows> texts;  // of --text, in this model's tokens
+
+    double mean_tokens() const {
+        double sum = 0;
+        for (size_t i = 0; i < texts->size(); ++i) sum += static_cast<double>(texts->ids(i).size());
+        return sum / static_cast<double>(texts->size());
+    }
 };
 
 template <class Rows>
@@ -65,7 +74,9 @@ template <class Rows>
 ss1_session_options session_bounds(const loaded_model &model, const bench_options &options, size_t batch) {
     ss1_session_options bounds = SS1_SESSION_OPTIONS_INIT;
     bounds.max_batch = batch;
-    bounds.max_tokens = options.tokens ? options.tokens : std::min<size_t>(128, rows_for<Rows>(model).max_tokens());
+    bounds.max_tokens = model.texts      ? model.texts->longest()
+                        : options.tokens ? options.tokens
+                                         : std::min<size_t>(128, rows_for<Rows>(model).max_tokens());
     return bounds;
 }
 
@@ -81,11 +92,17 @@ void fill_from_file(Rows &rows, const std::string &path, size_t batch) {
     }
 }
 
-// The rows of one request.
+// The rows of one request; those of texts are the next ones for each `number`.
 template <class Rows>
-Rows make_rows(const loaded_model &model, const bench_options &options, size_t batch, size_t tokens,
+Rows make_rows(const loaded_model &model, const bench_options &options, size_t batch, size_t tokens, size_t number,
                std::mt19937_64 &random) {
     Rows rows = rows_for<Rows>(model);
+    if constexpr (std::is_same_v<Rows, bert_rows>) {
+        if (model.texts) {
+            for (size_t i = 0; i < batch; ++i) rows.add(*model.texts, (number * batch + i) % model.texts->size());
+            return rows;
+        }
+    }
     if (options.input.empty())
         for (size_t i = 0; i < batch; ++i) rows.add_random(random, tokens);
     else
@@ -101,7 +118,9 @@ json describe_measured(const loaded_model &model, const ss1_session_options &bou
     const ss1_model_info info = describe(model.handle);
     json row = {{"model", model.directory}, {"family", info.family}, {"batch", bounds.max_batch}};
     row["dtype"] = model.dtype.empty() ? json(nullptr) : json(model.dtype);
-    row["tokens"] = std::is_same_v<Rows, bert_rows> ? json(bounds.max_tokens) : json(nullptr);
+    row["tokens"] = !std::is_same_v<Rows, bert_rows> ? json(nullptr)
+                    : model.texts                    ? json(rounded(model.mean_tokens(), 1))
+                                                     : json(bounds.max_tokens);
     row["threads"] = threads;
     return row;
 }
@@ -113,21 +132,29 @@ void add_memory(json &row, const loaded_model &model, const ss1_session_options 
     row["weight_bytes"] = describe(model.handle).weight_bytes;
 }
 
+// The requests that take turns where they differ: enough for rows and sizes to differ, few enough to stay in memory.
+constexpr size_t n_requests = 16;
+
 // One model with the rows and the session of one batch size.
 template <class Rows>
 struct contender {
     contender(const loaded_model &model, const bench_options &options, const ss1_session_options &bounds)
         : random(bounds.max_batch),
-          rows(make_rows<Rows>(model, options, bounds.max_batch, bounds.max_tokens, random)),
-          run(rows.runs().front()),
           output(choose_output(model.handle)),
           values(bounds.max_batch * output.width),
           session(make_session(model.handle, bounds)) {
+        const size_t n = model.texts ? n_requests : 1;
+        rows.reserve(n);  // the runs point into them
+        for (size_t i = 0; i < n; ++i) {
+            rows.push_back(make_rows<Rows>(model, options, bounds.max_batch, bounds.max_tokens, i, random));
+            runs.push_back(rows.back().runs().front());
+        }
         if (options.stages) check(ss1_session_time_stages(session.get(), stage_seconds.data(), stage_seconds.size()));
     }
 
     void call() {
-        ss1_tensor tensor = output.tensor(values.data(), rows.size());
+        const model_run &run = runs[calls % runs.size()];
+        ss1_tensor tensor = output.tensor(values.data(), run.rows.size());
         const auto start = std::chrono::steady_clock::now();
         check(ss1_session_run(session.get(), run.inputs.data(), run.inputs.size(), &tensor, 1));
         seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -147,8 +174,8 @@ struct contender {
     }
 
     std::mt19937_64 random;
-    Rows rows;
-    model_run run;
+    std::vector<Rows> rows;
+    std::vector<model_run> runs;
     row_output output;
     std::vector<float> values;
     size_t calls = 0;
@@ -190,9 +217,6 @@ void measure(const bench_options &options, const std::vector<loaded_model> &mode
     }
 }
 
-// The requests that take turns in an open loop: enough for rows and sizes to differ, few enough to stay in memory.
-constexpr size_t n_requests = 16;
-
 // Each model for itself: at a rate there is nothing to interleave.
 template <class Rows>
 void serve(const bench_options &options, const std::vector<loaded_model> &models, size_t batch, uint32_t threads,
@@ -209,7 +233,7 @@ void serve(const bench_options &options, const std::vector<loaded_model> &models
         rows.reserve(n_requests);  // the runs point into them
         for (size_t i = 0; i < n_requests; ++i) {
             const size_t size = least + random() % (batch - least + 1);
-            rows.push_back(make_rows<Rows>(model, options, size, bounds.max_tokens, random));
+            rows.push_back(make_rows<Rows>(model, options, size, bounds.max_tokens, i, random));
             requests.push_back(rows.back().runs().front());
         }
         for (const size_t rate : parse_ranges("--rate", load.rates, 100'000'000)) {
@@ -239,6 +263,20 @@ const std::vector<column> columns = {{"batch", "batch"},
                                      {"weight_bytes", "weights MiB", 1.0 / (1 << 20), 1},
                                      {"model", "model"}};
 
+// The lines of --text.
+std::shared_ptr<const bert_rows> read_texts(const bench_options &options, const context_handle &context,
+                                            const loaded_model &model) {
+    if (std::string_view(describe(model.handle).family) == "dlrm")
+        throw failure("--text is for BERT; these models are DLRM", "leave --text out");
+    text_rows texts(context, model.handle, model.directory, options.tokens, false);
+    text_lines lines(options.text, false);
+    auto rows = std::make_shared<bert_rows>(describe(model.handle));
+    while (texts.read(lines, 256, *rows)) {
+    }
+    if (rows->size() == 0) throw failure(options.text + " has no lines", "give a file with at least one text");
+    return rows;
+}
+
 std::vector<loaded_model> load_all(const bench_options &options, const context_handle &context) {
     std::vector<loaded_model> models;
     const std::vector<std::string> dtypes =
@@ -247,10 +285,11 @@ std::vector<loaded_model> load_all(const bench_options &options, const context_h
         for (const std::string &dtype : dtypes) {
             model_source source = options.source;
             source.dtype = dtype;
-            models.push_back({directory, dtype, load_model(context, directory, source.options())});
+            models.push_back({directory, dtype, load_model(context, directory, source.options()), nullptr});
             if (std::string_view(describe(models.back().handle).family) != describe(models.front().handle).family)
                 throw failure(directory + " is of another family than " + options.directories.front(),
                               "measure them in two commands");
+            if (!options.text.empty()) models.back().texts = read_texts(options, context, models.back());
         }
     return models;
 }
@@ -258,7 +297,7 @@ std::vector<loaded_model> load_all(const bench_options &options, const context_h
 json document_head(const bench_options &options) {
     const context_handle context = make_context();
     json head = machine_info(context_info(context));
-    head["inputs"] = options.input.empty() ? "random" : options.input;
+    head["inputs"] = !options.text.empty() ? options.text : options.input.empty() ? "random" : options.input;
     head["threads_pinned"] = false;
     return head;
 }
@@ -274,6 +313,10 @@ void run_bench(const bench_options &options) {
         options.batch.empty() ? std::vector<size_t>() : parse_ranges("--batch", options.batch, max_batch);
     const std::vector<size_t> thread_counts =
         options.threads.empty() ? std::vector<size_t>{0} : parse_ranges("--threads", options.threads, 4096);
+    if (options.input == "-" || options.text == "-")
+        throw failure((options.text.empty() ? "--input" : "--text") +
+                          std::string(" -: the rows are read anew for each model and batch size"),
+                      "give a file");
     const bool in_open_loop = !options.load.rates.empty();
     if (in_open_loop && options.stages)
         throw failure("--stages is not for an open loop", "leave --stages or --rate out");
@@ -284,8 +327,6 @@ void run_bench(const bench_options &options) {
         line.show("loading ...");
         const std::vector<loaded_model> models = load_all(options, context);
         const bool is_dlrm = std::string_view(describe(models[0].handle).family) == "dlrm";
-        if (options.input == "-")
-            throw failure("--input -: the rows are read anew for each model and batch size", "give a file");
         if (!is_dlrm && !options.input.empty())
             throw failure("--input is for DLRM; these models are BERT", "leave --input out");
         if (!is_dlrm && options.one_user)
@@ -328,6 +369,9 @@ void add_bench_model(CLI::App &bench) {
                        "Types in which to hold the weights of every linear layer, a contender each: f32, bf16, int8; "
                        "default: as config.json says");
     command.add_option("--input", o.input, "DLRM: CSV file with the rows to run, as for ss1 run; default: random rows");
+    command.add_option("--text", o.text,
+                       "BERT: text file, each line a text; requests of --batch lines take turns, tokens is their mean, "
+                       "--tokens where they are cut; default: random tokens");
     command.add_flag("--one-user", o.one_user,
                      "DLRM: the first row's dense features and user's tables stand for all rows, and are given once");
     command.add_flag(
@@ -348,6 +392,7 @@ void add_bench_model(CLI::App &bench) {
         "Examples:\n"
         "  ss1 bench model model model-c4 --batch 1,64 --threads 1\n"
         "  ss1 bench model model --dtype f32,bf16,int8\n"
+        "  ss1 bench model bert bert-c4 --text mails.txt --tokens 384 --batch 8\n"
         "  ss1 bench model model --batch 700 --threads 2 --workers 2 --rate 50-800*2 --deadline-ms 10");
     command.callback([options] { run_bench(*options); });
 }

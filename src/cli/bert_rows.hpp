@@ -26,6 +26,7 @@ class bert_rows {
     size_t size() const { return sequences_.size(); }
     size_t max_tokens() const { return max_tokens_; }
     const std::vector<int64_t> &ids(size_t i) const { return sequences_[i].ids; }
+    void add(const bert_rows &other, size_t i) { sequences_.push_back(other.sequences_[i]); }
     size_t longest() const;  // tokens of a sequence
     // The session run that gives the rows' outputs; it points into this object. Sequences are padded to the longest,
     // and masked: none's result depends on its neighbours.

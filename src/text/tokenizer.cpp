@@ -12,26 +12,24 @@
 namespace ss1 {
 namespace {
 
-// Ids of one text: the first `room` are kept, all are counted.
+// Ids of one text: the first `room` are kept; with the word that makes it `enough`, counting ends.
 struct id_row {
     const ss1_tokenizer &tokenizer;
     int64_t *ids;
-    size_t room;
-    bool stop_when_full;
+    size_t room, enough;
     size_t count = 0;
 
-    bool add(int64_t id) noexcept {
+    void add(int64_t id) noexcept {
         if (count < room) ids[count] = id;
-        return ++count < room || !stop_when_full;
+        ++count;
     }
 
     bool add_word(std::string_view word) noexcept {
         int32_t pieces[max_word_chars];
         const size_t n = word.empty() ? 0 : tokenizer.vocabulary.split(word, pieces);
-        if (n == 0) return add(tokenizer.unk);
-        bool wanted = true;
-        for (size_t i = 0; i < n && wanted; ++i) wanted = add(pieces[i]);
-        return wanted;
+        if (n == 0) add(tokenizer.unk);
+        for (size_t i = 0; i < n; ++i) add(pieces[i]);
+        return count < enough;
     }
 };
 
@@ -44,25 +42,23 @@ const special_token *special_at(const ss1_tokenizer &tokenizer, std::string_view
 
 // Special tokens are cut out first; the rules for words see what is between two of them as a text of its own.
 void add_text(std::string_view text, id_row &row) noexcept {
-    bool wanted = row.room > 0 || !row.stop_when_full;
     const auto add_words = [&](std::string_view part) {
         split_words(
             row.tokenizer.rules, part,
             [](void *user, std::string_view word) { return static_cast<id_row *>(user)->add_word(word); }, &row);
-        wanted = row.count < row.room || !row.stop_when_full;
     };
     size_t begin = 0;
-    for (size_t i = 0; i < text.size() && wanted;) {
+    for (size_t i = 0; i < text.size() && row.count < row.enough;) {
         const special_token *const found = special_at(row.tokenizer, text.substr(i));
         if (!found) {
             ++i;
             continue;
         }
         if (i > begin) add_words(text.substr(begin, i - begin));
-        if (wanted) wanted = row.add(found->id);
+        if (row.count < row.enough) row.add(found->id);
         begin = i += found->text.size();
     }
-    if (wanted && begin < text.size()) add_words(text.substr(begin));
+    if (row.count < row.enough && begin < text.size()) add_words(text.substr(begin));
 }
 
 struct pair_lengths {
@@ -70,7 +66,8 @@ struct pair_lengths {
 };
 
 // "longest_first" of Hugging Face's tokenizers: the longer text loses tokens until both are of one length, then both;
-// of an odd rest the longer one gets more.
+// of an odd rest the longer one gets more. Which one that is, tokenizers 0.23 decides after the word that made a text
+// max_tokens long.
 pair_lengths truncate(size_t first, size_t second, size_t room) noexcept {
     if (first + second <= room) return {first, second};
     const size_t shorter = std::min({first, second, room / 2});
@@ -83,7 +80,7 @@ std::string_view view(const ss1_text &text) noexcept {
 
 // [CLS] first [SEP]. @return its length.
 size_t encode_text(const ss1_tokenizer &tokenizer, const ss1_text &text, size_t max_tokens, int64_t *ids) noexcept {
-    id_row row{tokenizer, ids + 1, max_tokens - 2, true};
+    id_row row{tokenizer, ids + 1, max_tokens - 2, max_tokens - 2};
     add_text(view(text), row);
     const size_t n = std::min(row.count, row.room);
     ids[0] = tokenizer.cls;
@@ -95,14 +92,14 @@ size_t encode_text(const ss1_tokenizer &tokenizer, const ss1_text &text, size_t 
 size_t encode_pair(const ss1_tokenizer &tokenizer, const ss1_text &first, const ss1_text &second, size_t max_tokens,
                    int64_t *ids, size_t &second_begin) noexcept {
     const size_t room = max_tokens - 3;
-    id_row a{tokenizer, ids + 1, room, false};
+    id_row a{tokenizer, ids + 1, room, max_tokens};
     add_text(view(first), a);
     const size_t kept = std::min(a.count, room);
-    id_row b{tokenizer, ids + 2 + kept, room - kept, false};
+    id_row b{tokenizer, ids + 2 + kept, room - kept, max_tokens};
     add_text(view(second), b);
     const pair_lengths n = truncate(a.count, b.count, room);
     if (n.first < kept) {  // the second text gets room that the first one had taken
-        id_row again{tokenizer, ids + 2 + n.first, n.second, true};
+        id_row again{tokenizer, ids + 2 + n.first, n.second, n.second};
         add_text(view(second), again);
     }
     second_begin = n.first + 2;

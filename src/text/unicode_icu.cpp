@@ -34,12 +34,25 @@ UChar32 decode(std::string_view text, size_t &position) noexcept {
     return c;
 }
 
-// The crate unicode_categories has the tables of Unicode 8.0: what is younger has no category there.
-bool in_unicode_8(char32_t c) noexcept {
+// Whether c was a character in that version of Unicode.
+bool in_unicode(char32_t c, uint8_t version) noexcept {
     UVersionInfo age;
     u_charAge(static_cast<UChar32>(c), age);
-    return age[0] >= 1 && age[0] <= 8;
+    return age[0] >= 1 && age[0] <= version;
 }
+
+constexpr uint8_t category_version = 8;        // of the crate unicode_categories
+constexpr uint8_t normalization_version = 12;  // of the crate unicode-normalization-alignments
+
+// Letters of Unicode 16 and 17, which ICU 72 does not know and Rust does.
+struct lower_range {
+    char32_t begin, end, lower;
+};
+constexpr lower_range young_letters[] = {
+    {0x1C89, 0x1C89, 0x1C8A},    {0xA7CB, 0xA7CB, 0x0264},    {0xA7CC, 0xA7CC, 0xA7CD}, {0xA7CE, 0xA7CE, 0xA7CF},
+    {0xA7D2, 0xA7D2, 0xA7D3},    {0xA7D4, 0xA7D4, 0xA7D5},    {0xA7DA, 0xA7DA, 0xA7DB}, {0xA7DC, 0xA7DC, 0x019B},
+    {0x10D50, 0x10D65, 0x10D70}, {0x16EA0, 0x16EB8, 0x16EBB},
+};
 
 }  // namespace
 
@@ -79,13 +92,15 @@ char_class classify(char32_t c) noexcept {
     const uint32_t category = U_GET_GC_MASK(static_cast<UChar32>(c));
     constexpr uint32_t control = U_GC_CC_MASK | U_GC_CF_MASK | U_GC_CO_MASK;
     if (category & U_GC_Z_MASK) return char_class::space;
-    if (!(category & (control | U_GC_P_MASK | U_GC_MN_MASK)) || !in_unicode_8(c)) return char_class::other;
+    if (!(category & (control | U_GC_P_MASK | U_GC_MN_MASK)) || !in_unicode(c, category_version))
+        return char_class::other;
     if (category & control) return char_class::control;
     return category & U_GC_MN_MASK ? char_class::mark : char_class::punctuation;
 }
 
 uint8_t combining_class(char32_t c) noexcept {
-    return u_getCombiningClass(static_cast<UChar32>(c));
+    const uint8_t combining = u_getCombiningClass(static_cast<UChar32>(c));
+    return combining && in_unicode(c, normalization_version) ? combining : 0;
 }
 
 size_t decompose(char32_t c, char32_t out[max_decomposition]) noexcept {
@@ -93,7 +108,7 @@ size_t decompose(char32_t c, char32_t out[max_decomposition]) noexcept {
     UErrorCode error = U_ZERO_ERROR;
     const int32_t size =
         unorm2_getDecomposition(nfd(), static_cast<UChar32>(c), units, static_cast<int32_t>(std::size(units)), &error);
-    if (size < 0 || U_FAILURE(error)) {
+    if (size < 0 || U_FAILURE(error) || !in_unicode(c, normalization_version)) {
         out[0] = c;
         return 1;
     }
@@ -113,6 +128,10 @@ size_t lower_case(char32_t c, char32_t out[2]) noexcept {
         return 2;
     }
     out[0] = static_cast<char32_t>(u_tolower(static_cast<UChar32>(c)));
+    if (out[0] == c && c >= young_letters[0].begin) {
+        for (const lower_range &range : young_letters)
+            if (c >= range.begin && c <= range.end) out[0] = c - range.begin + range.lower;
+    }
     return 1;
 }
 

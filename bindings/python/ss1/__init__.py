@@ -9,7 +9,7 @@
                      "offsets": numpy.arange(12).reshape(6, 2)})      # {"probability": array of 2}
 
 Arrays are handed over by pointer, never copied or converted: another type or a wrong layout is an Error that says so.
-Calls release the interpreter lock. Contexts, layers and models may be used by many threads, a session by one at a time.
+Calls release the interpreter lock. Contexts, layers, models and tokenizers may be used by many threads, a session by one at a time.
 The library is $SS1_LIBRARY, else libss1.so beside this file, else the one that the system's linker finds.
 """
 import ctypes
@@ -22,7 +22,7 @@ import numpy
 from . import _capi
 from ._capi import lib as _lib
 
-__all__ = ["Bags", "Context", "Error", "Layer", "Model", "Session", "Status", "expand", "project", "version"]
+__all__ = ["Bags", "Context", "Error", "Layer", "Model", "Session", "Status", "Tokenizer", "expand", "project", "version"]
 
 _SCHEMES = {None: 0, "reference": 1, "mixed": 2}
 _ACTIVATIONS = {None: 0, "none": 0, "relu": 1, "gelu": 2, "gelu_tanh": 3, "tanh": 4, "sigmoid": 5, "silu": 6}
@@ -488,6 +488,67 @@ class Session(_Handle):
             dtype, shape = self._outputs[name]
             sizes = iter(varying)  # too few if the first input is missing or misshapen: the library then says so
             result[name] = numpy.empty([next(sizes, 0) if size < 0 else size for size in shape], dtype)
+        return result
+
+
+class Tokenizer(_Handle):
+    """The WordPiece tokenizer of a BERT model directory; the ids are those of transformers' BertTokenizer.
+
+        tokenizer = ss1.Tokenizer(context, "bert")
+        inputs = tokenizer(["You have won a prize", "See you at lunch"], max_tokens=128)
+        session.run(inputs)
+    """
+
+    def __init__(self, context, directory):
+        self._context = context
+        handle = ctypes.c_void_p()
+        _check(_lib.ss1_tokenizer_load(context._pointer, os.fsencode(directory), handle))
+        self._own(handle, _lib.ss1_tokenizer_destroy)
+
+    @property
+    def info(self):
+        """lower_case, strip_accents, split_ideographs, vocab_size, max_tokens (0: no limit); the ids unk, sep, pad, cls and
+        mask (-1: none)."""
+        info = _capi.TokenizerInfo()
+        _check(_lib.ss1_tokenizer_describe(self._pointer, info))
+        return _fields(info)
+
+    def __call__(self, first, second=None, max_tokens=0):
+        """{"input_ids", "attention_mask", "token_type_ids"}: int64 [n, T] each, T the length of the longest row.
+
+        first: list of texts, str or UTF-8 bytes; second: as many, for pairs. What is longer than max_tokens (0: the
+        tokenizer's limit) is cut, of a pair the longer text first.
+        """
+        max_tokens = _unsigned("max_tokens", max_tokens, 64) or self.info["max_tokens"]
+        _require(max_tokens, "max_tokens=0 means the model's limit, and this tokenizer has none")
+        names = ("input_ids", "attention_mask", "token_type_ids")
+        arrays = {name: numpy.empty((len(first), max_tokens), numpy.int64) for name in names}
+        lengths = numpy.zeros(len(first), numpy.uintp)
+        texts = self._texts("first", first)
+        pairs = None if second is None else self._texts("second", second)
+        _require(second is None or len(second) == len(first), "second: must have as many texts as first")
+        _check(_lib.ss1_tokenizer_encode(self._pointer, _capi.TokenizeArgs(
+            n=len(first), first=texts, second=pairs, max_tokens=max_tokens, lengths=lengths.ctypes.data,
+            **{name: array.ctypes.data for name, array in arrays.items()})))
+        longest = int(lengths.max(initial=0))
+        return {name: numpy.ascontiguousarray(array[:, :longest]) for name, array in arrays.items()}
+
+    def tokens(self, ids):
+        """The tokens with these ids, as list of str."""
+        text, result = ctypes.c_char_p(), []
+        for i in ids:
+            _check(_lib.ss1_tokenizer_token(self._pointer, int(i), text))
+            result.append(text.value.decode())
+        return result
+
+    @staticmethod
+    def _texts(name, texts):
+        _require(not isinstance(texts, (str, bytes)), f"{name}: must be a list of texts, not one")
+        result = (_capi.Text * len(texts))()
+        for entry, text in zip(result, texts):
+            _require(isinstance(text, (str, bytes)), f"{name}: has a {type(text).__name__}, must have str or bytes")
+            data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+            entry.data, entry.bytes = data, len(data)  # the field keeps `data` alive
         return result
 
 

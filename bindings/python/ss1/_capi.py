@@ -103,6 +103,22 @@ class SessionOptions(Struct):
     _fields_ = [("struct_size", c_uint32), ("max_batch", c_size_t), ("max_tokens", c_size_t)]
 
 
+class TokenizerInfo(Struct):
+    _fields_ = [("struct_size", c_uint32), ("lower_case", c_int32), ("strip_accents", c_int32), ("split_ideographs", c_int32),
+                ("vocab_size", c_size_t), ("max_tokens", c_size_t), ("unk", c_int64), ("sep", c_int64), ("pad", c_int64),
+                ("cls", c_int64), ("mask", c_int64)]
+
+
+class Text(ctypes.Structure):
+    _fields_ = [("data", c_char_p), ("bytes", c_size_t)]
+
+
+class TokenizeArgs(Struct):
+    _fields_ = [("struct_size", c_uint32), ("n", c_size_t), ("first", POINTER(Text)), ("second", POINTER(Text)),
+                ("max_tokens", c_size_t), ("input_ids", c_void_p), ("attention_mask", c_void_p), ("token_type_ids", c_void_p),
+                ("ld", c_size_t), ("lengths", c_void_p)]
+
+
 lib = _load()
 
 for _name, _arguments in {
@@ -127,11 +143,16 @@ for _name, _arguments in {
         "ss1_session_create": [c_void_p, POINTER(SessionOptions), POINTER(c_void_p)],
         "ss1_session_set_deadline": [c_void_p, c_double],
         "ss1_session_time_stages": [c_void_p, POINTER(c_double), c_size_t],
+        "ss1_tokenizer_load": [c_void_p, c_char_p, POINTER(c_void_p)],
+        "ss1_tokenizer_describe": [c_void_p, POINTER(TokenizerInfo)],
+        "ss1_tokenizer_token": [c_void_p, c_int64, POINTER(c_char_p)],
+        "ss1_tokenizer_encode": [c_void_p, POINTER(TokenizeArgs)],
         "ss1_session_run": [c_void_p, POINTER(Tensor), c_size_t, POINTER(Tensor), c_size_t]}.items():
     getattr(lib, _name).argtypes = _arguments
     getattr(lib, _name).restype = c_int
 
-for _name in ("ss1_context_destroy", "ss1_layer_destroy", "ss1_bags_destroy", "ss1_model_destroy", "ss1_session_destroy"):
+for _name in ("ss1_context_destroy", "ss1_layer_destroy", "ss1_bags_destroy", "ss1_model_destroy", "ss1_session_destroy",
+              "ss1_tokenizer_destroy"):
     getattr(lib, _name).argtypes = [POINTER(c_void_p)]
     getattr(lib, _name).restype = None
 

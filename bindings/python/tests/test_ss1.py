@@ -257,6 +257,45 @@ class Projection(TestCase):
         self.refused("z: has shape", ss1.expand, uniform(64, 60), 128, c=2)
 
 
+class Tokenizer(TestCase):
+    DIRECTORY = DATA / "bert_classifier"
+
+    def test_ids_are_those_of_the_vectors(self):
+        vectors = json.loads((DATA / "tokenizer/vectors.json").read_text())
+        for expected in vectors["vectors"]:
+            with tempfile.TemporaryDirectory() as folder:
+                (pathlib.Path(folder) / "vocab.txt").write_bytes((DATA / "tokenizer/vocab.txt").read_bytes())
+                (pathlib.Path(folder) / "tokenizer_config.json").write_text(json.dumps(expected["config"]))
+                tokenizer = ss1.Tokenizer(self.context, folder)
+            rows = tokenizer(vectors["texts"], max_tokens=500)
+            for ids, mask, want in zip(rows["input_ids"], rows["attention_mask"], expected["ids"], strict=True):
+                self.assertEqual(ids[:mask.sum()].tolist(), want)
+                self.assertTrue((ids[mask.sum():] == tokenizer.info["pad"]).all())
+            for first, second, limit, ids, types in expected["pairs"]:
+                rows = tokenizer([first], [second], max_tokens=limit or 500)
+                self.assertEqual((rows["input_ids"][0].tolist(), rows["token_type_ids"][0].tolist()), (ids, types))
+
+    def test_text_to_labels(self):
+        with ss1.Model(self.context, self.DIRECTORY) as model, ss1.Tokenizer(self.context, self.DIRECTORY) as tokenizer:
+            inputs = tokenizer(["You WIN!", b"lunch \xff now [MASK]", "a " * 99])
+            self.assertEqual(tokenizer.tokens(inputs["input_ids"][1])[:5], ["[CLS]", "lunch", "now", "[MASK]", "[SEP]"])
+            self.assertEqual(inputs["input_ids"].shape, (3, model.info["max_tokens"]))
+            session = ss1.Session(model, max_batch=3)
+            together = session.run(inputs, ["logits"])["logits"]
+            for row, text in zip(together, ["You WIN!", "lunch now [MASK]", "a " * 99]):
+                self.assertTrue((session.run(tokenizer([text]), ["logits"])["logits"][0] == row).all())
+            self.assertEqual(tokenizer([])["input_ids"].shape, (0, 0))
+
+    def test_bad_arguments(self):
+        tokenizer = ss1.Tokenizer(self.context, self.DIRECTORY)
+        self.refused("must be a list of texts", tokenizer, "text")
+        self.refused("first: has a int", tokenizer, [1])
+        self.refused("as many texts", tokenizer, ["a"], ["b", "c"])
+        self.refused("max_tokens=1 is below 2", tokenizer, ["a"], max_tokens=1)
+        self.refused("id=100 is not in", tokenizer.tokens, [100])
+        self.refused("vocab.txt: cannot open", ss1.Tokenizer, self.context, DATA / "bert_ss1", status=ss1.Status.IO)
+
+
 class Models(TestCase):
     def test_vectors(self):
         self.assertGreater(len(MODELS), 0)

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// A byte of rules, a vocabulary, an empty line, a text. Words keep the promises of words.hpp, and what a vocabulary
+// that is accepted makes of one are pieces that put it together again.
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "text/unicode.hpp"
+#include "text/vocabulary.hpp"
+#include "text/words.hpp"
+
+namespace {
+
+// Not assert(): the promise is checked in every build type.
+void promise(bool kept) {
+    if (!kept) std::abort();
+}
+
+bool check_word(void *user, std::string_view word) {
+    const auto &vocabulary = *static_cast<const ss1::vocabulary *>(user);
+    promise(word.size() <= 4 * ss1::max_word_chars && ss1::is_utf8(word) && word.find(' ') == word.npos);
+    int32_t ids[ss1::max_word_chars];
+    std::string together;
+    const size_t n = vocabulary.split(word, ids);
+    for (size_t i = 0; i < n; ++i) {
+        const std::string_view token = vocabulary.token(static_cast<size_t>(ids[i]));
+        promise(i == 0 || token.starts_with("##"));
+        together += i == 0 ? token : token.substr(2);
+    }
+    promise(n == 0 || together == word);
+    return true;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    if (size == 0) return 0;
+    const std::string_view input(reinterpret_cast<const char *>(data) + 1, size - 1);
+    const size_t end = std::min(input.find("\n\n"), input.size());
+    ss1::vocabulary vocabulary;
+    const ss1_status status = vocabulary.read({}, input.substr(0, end), "fuzz");
+    promise(status == SS1_OK || status == SS1_ERROR_FORMAT);
+    if (status != SS1_OK) return 0;
+    for (size_t id = 0; id < vocabulary.size(); ++id) {
+        const int32_t last = vocabulary.find(vocabulary.token(id));  // of equal tokens
+        promise(last >= static_cast<int32_t>(id) &&
+                std::string_view(vocabulary.token(static_cast<size_t>(last))) == vocabulary.token(id));
+    }
+    const ss1::word_rules rules = {(data[0] & 1) != 0, (data[0] & 2) != 0, (data[0] & 4) != 0};
+    ss1::split_words(rules, input.substr(std::min(end + 2, input.size())), check_word, &vocabulary);
+    return 0;
+}
