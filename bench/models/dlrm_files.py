@@ -79,7 +79,8 @@ def make_layers(folder, ss1, config, variants, random):
         converted, tensors = model_dir.load(source)
         for name in [name for name in tensors if name.endswith(".ss1_weight")]:  # a projection of noise would be too small
             scale = (2 / widths(config)[name.removesuffix(".ss1_weight")])**0.5
-            tensors[name] = random.standard_normal(tensors[name].shape, numpy.float32) * numpy.float32(scale)
+            z = random.standard_normal(tensors[name].shape, numpy.float32) * numpy.float32(scale)
+            tensors[name] = z - z.mean(1, keepdims=True)  # or sums of c outputs of a ReLU would drive probabilities to 0 and 1
         shard = folder / f"layers {variant}.safetensors"
         safetensors_io.write(shard, {name: array for name, array in tensors.items() if name not in one_row})
         result[variant] = {**converted, "tables": config["tables"]}, shard
