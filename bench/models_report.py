@@ -201,17 +201,37 @@ def note_of(model, documents):
     return NOTES[model].format(rows=f"{max(entry['rows'] for entry in config['tables']):,}" if "tables" in config else "")
 
 
-def section(documents, folder):
-    """(text, names of the plots written to `folder`)"""
-    cells = collect(documents)
-    text, plots = INTRODUCTION + "\n### Goals\n\n" + goals_section(cells), []
+def machine_of(document):
+    machine = document["machine"]
+    return f"{machine['cpus']} CPUs: {machine['cpu']}, family {machine['family']}, model {machine['model']}"
+
+
+def machine_part(documents, folder):
+    """What was measured on one machine: (text, names of the plots)"""
+    cells, cpus = collect(documents), documents[0]["machine"]["cpus"]
+    text, plots = "\n#### Goals\n\n" + goals_section(cells), []
     for model in [name for name in TITLES if any(cell.model == name and cells[cell] for cell in cells)]:
         variants = list(dict.fromkeys(name[4:] for cell, entry in cells.items() if entry and cell.model == model
                                       for name in entry["contenders"] if is_ours(name)))
-        text += f"\n### {TITLES[model]}\n\n{note_of(model, documents)}\n" + model_table(cells, model, variants)
-        names = stage_bars.write_all({cell: entry for cell, entry in cells.items() if entry and cell.model == model}, TITLES[model], folder)
+        text += f"\n#### {TITLES[model]}\n\n{note_of(model, documents)}\n" + model_table(cells, model, variants)
+        measured = {cell: entry for cell, entry in cells.items() if entry and cell.model == model}
+        names = stage_bars.write_all(measured, TITLES[model], cpus, folder)
         text += "".join(f"\n![{name}](plots/{name}.svg)\n" for name in names)
         text += f"\n<details><summary>Every contender</summary>\n\n{every_contender(cells, model)}\n</details>\n"
         plots += names
-    text += "\n### What is missing\n\n" + missing_section(cells)
-    return text + "\n### Machine, versions, command lines\n\n" + machine_section(documents), plots
+    text += "\n#### What is missing\n\n" + missing_section(cells)
+    return text + "\n#### Machine, versions, command lines\n\n" + machine_section(documents), plots
+
+
+def section(documents, folder):
+    """(text, cells, cells that are missing, plots written to `folder`)"""
+    machines = collections.defaultdict(list)
+    for document in documents:
+        machines[machine_of(document)].append(document)
+    text, counts = INTRODUCTION, [0, 0, 0]
+    for machine, group in machines.items():
+        part, plots = machine_part(group, folder)
+        text += f"\n### {machine}\n{part}"
+        entries = collect(group).values()
+        counts = [counts[0] + sum(map(bool, entries)), counts[1] + sum(not entry for entry in entries), counts[2] + len(plots)]
+    return text, *counts

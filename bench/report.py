@@ -193,25 +193,19 @@ def write_report(documents, out):
     layers = [document for document in documents if "runs" in document]
     models = [document for document in documents if "cells" in document]
     text, counts = INTRODUCTION, [0, 0, 0]
-    for part, measured in ((layers_section, layers), (models_section, models)):
+    for part, measured in ((layers_section, layers), (models_report.section, models)):
         if measured:
-            section, *found = part(measured, out)
+            section, *found = part(measured, out / "plots")
             text += section
             counts = [sum(pair) for pair in zip(counts, found)]
     (out / "RESULTS.md").write_text(text)
     return counts
 
 
-def models_section(documents, out):
-    text, names = models_report.section(documents, out / "plots")
-    cells = models_report.collect(documents)
-    return text, sum(entry is not None for entry in cells.values()), sum(entry is None for entry in cells.values()), len(names)
-
-
-def layers_section(documents, out):
+def layers_section(documents, folder):
     cells, missing = collect(documents)
     groups = {tuple(entry["shape"]): entry["groups"] for document in documents for entry in document["groups"]}
-    names = plots.write_all(cells, out / "plots")
+    names = plots.write_all(cells, folder)
     text = LAYERS + "\n### Goals\n\n" + goals_section(cells, groups)
     text += "\n### Ratio over the fastest peer\n\nGeometric means over the shapes of a group, scheme `reference`; c = 1 is our dense layer.\n\n"
     text += summary_section(cells, groups)

@@ -68,13 +68,13 @@ def draw(cells, title):
     return "\n".join(parts + ["</svg>", ""])
 
 
-def write_all(cells, title, folder):
-    """Writes stages-MODEL-THREADS.svg for the cells of one model; returns the names."""
+def write_all(cells, title, cpus, folder):
+    """Writes stages-MODEL-THREADS-of-CPUS.svg for the cells of one model, measured on one machine; returns the names."""
     folder.mkdir(parents=True, exist_ok=True)
     names = []
     for threads in sorted({cell.threads for cell in cells}):
         here = {cell: entry for cell, entry in cells.items() if cell.threads == threads}
         if any(each.get("stages") for entry in here.values() for each in entry["contenders"].values()):
-            names.append(f"stages-{next(iter(here)).model}-{threads}")
-            (folder / f"{names[-1]}.svg").write_text(draw(here, f"{title}, {threads} thread{'s' * (threads > 1)}"))
+            names.append(f"stages-{next(iter(here)).model}-{threads}-of-{cpus}")
+            (folder / f"{names[-1]}.svg").write_text(draw(here, f"{title}, {threads} thread{'s' * (threads > 1)} of {cpus} CPUs"))
     return names

@@ -235,18 +235,25 @@ class Models(Case):
         for lines in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
             self.assertEqual(len({line.count("|") for line in lines.splitlines()}), 1, lines)
         names = re.findall(r"!\[[\w-]+\]\((.*)\)", text)
-        self.assertEqual(names, ["plots/stages-dlrm-v1-1.svg"])
+        self.assertEqual(names, ["plots/stages-dlrm-v1-1-of-1.svg"])
         root = xml.etree.ElementTree.parse(self.directory / names[0]).getroot()
         words = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
         for word in ("lookup", "top MLP", "rest of the run", "f32, batch 1", "20 ms"):
             self.assertIn(word, words)
 
-    def test_layers_and_models_together(self):
-        path = self.directory / "models.json"
-        path.write_text(json.dumps(self.document()))
-        self.ok("report.py", SAMPLE, path, "--out", self.directory)
+    def test_layers_and_models_of_two_machines(self):
+        documents = [self.document(), self.document()]
+        documents[1]["machine"] = {**documents[0]["machine"], "cpus": 2}
+        paths = [self.directory / "one.json", self.directory / "two.json"]
+        for path, document in zip(paths, documents):
+            path.write_text(json.dumps(document))
+        result = self.ok("report.py", SAMPLE, *paths, "--out", self.directory)
         text = (self.directory / "RESULTS.md").read_text()
-        self.assertLess(text.index("## Linear layers"), text.index("## Whole models"))
+        titles = ("## Linear layers", "## Whole models", "### 1 CPUs: a CPU, family 6, model 7", "### 2 CPUs: a CPU")
+        places = [text.index(title) for title in titles]
+        self.assertEqual(places, sorted(places))
+        self.assertIn("stages-dlrm-v1-1-of-2", text)
+        self.assertIn(" 4 plots", result.stdout)
 
     @unittest.skipUnless(importlib.util.find_spec("numpy"), "models.py needs numpy")
     def test_help_and_mistakes(self):

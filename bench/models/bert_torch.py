@@ -4,6 +4,7 @@ import warnings
 
 import torch
 
+import bert_files
 import files
 from torch_int8 import quantise_linears
 
@@ -14,7 +15,7 @@ class Plain:
     """BERT as its paper writes it, in f32, for dense and tied layers; it is not timed."""
 
     def __init__(self, directory):
-        self.config, tensors = files.dense_tensors(directory)
+        self.config, tensors = files.dense_tensors(directory, bert_files.widths)
         self.tensors = {name: torch.tensor(array) for name, array in tensors.items()}
 
     def linear(self, name, x):

@@ -13,7 +13,9 @@ ROWS = (39884406, 39043, 17289, 7420, 20263, 3, 7120, 1543, 63, 38532951, 295354
         39979771, 25641295, 39664984, 585935, 12972, 108, 36)
 # Indices of each table's bag in v2.
 HOTNESS = (3, 2, 1, 2, 6, 1, 1, 1, 1, 7, 3, 8, 1, 6, 9, 5, 1, 1, 1, 12, 100, 27, 10, 3, 1, 1)
-TABLE_DTYPES = {"f32": "f32", "bf16": "bf16", "int8": "int8"}  # of a model in this precision
+DTYPES = ("f32", "bf16", "int8")  # of the tables in a model of this precision
+# Arguments of `ss1 convert`, which picks the layers.
+CONVERSIONS = {"c=2": ["-c", "2"], "c=4": ["-c", "4"], "c=8": ["-c", "8"], "c=4 reference": ["-c", "4", "--scheme", "reference"]}
 
 
 def config_of(name, options, d=128, bottom=(512, 256), top=(1024, 1024, 512, 256)):
@@ -44,7 +46,7 @@ def widths(config):
 def random_layers(config, random):
     """He's initialisation, so that values keep their size and probabilities differ from 1/2."""
     def matrix(outputs, inputs, scale=2.0):
-        return (random.standard_normal((outputs, inputs), numpy.float32) * (scale / inputs)**0.5).astype(numpy.float32)
+        return random.standard_normal((outputs, inputs), numpy.float32) * numpy.float32((scale / inputs)**0.5)
 
     tensors = {}
     for mlp, sizes in (("bot_l", config["bottom_mlp"]), ("top_l", [interaction_width(config), *config["top_mlp"]])):
@@ -59,41 +61,65 @@ def random_layers(config, random):
     return tensors
 
 
+def tables_of(tensors):
+    return {name: array for name, array in tensors.items() if name.startswith("emb_l")}
+
+
+def make_layers(folder, ss1, config, variants, random):
+    """{variant: (its config, shard of its linear layers)}, converted beside tables of one row: the real ones are the same for all."""
+    small = {**config, "tables": [{**table, "rows": 1} for table in config["tables"]]}
+    one_row = {f"emb_l.{k}.weight": numpy.zeros((1, config["embedding_dim"])) for k in range(len(config["tables"]))}
+    model_dir.save(folder / "small", small, {**random_layers(config, random), **one_row})
+    result = {}
+    for variant in variants:
+        source = folder / "small"
+        if variant != "dense":
+            source = folder / f"small {variant}"
+            files.convert(ss1, folder / "small", source, *CONVERSIONS[variant])
+        converted, tensors = model_dir.load(source)
+        for name in [name for name in tensors if name.endswith(".ss1_weight")]:  # a projection of noise would be too small
+            scale = (2 / widths(config)[name.removesuffix(".ss1_weight")])**0.5
+            z = random.standard_normal(tensors[name].shape, numpy.float32) * numpy.float32(scale)
+            tensors[name] = z - z.mean(1, keepdims=True)  # or sums of c outputs of a ReLU would drive probabilities to 0 and 1
+        shard = folder / f"layers {variant}.safetensors"
+        safetensors_io.write(shard, {name: array for name, array in tensors.items() if name not in one_row})
+        result[variant] = {**converted, "tables": config["tables"]}, shard
+    return result
+
+
+def make_tables(folder, config, random):
+    """The shard of the tables in f32."""
+    d, shard = config["embedding_dim"], folder / "tables-f32.safetensors"
+    safetensors_io.write(shard, {f"emb_l.{k}.weight": random.random((table["rows"], d), numpy.float32) - numpy.float32(0.5)
+                                 for k, table in enumerate(config["tables"])})
+    return shard
+
+
+def quantise_tables(folder, ss1, f32_model):
+    """The shard of the tables in int8."""
+    shard = folder / "tables-int8.safetensors"
+    files.convert(ss1, f32_model, folder / "int8", "--tables", "int8")
+    safetensors_io.write(shard, tables_of(model_dir.load(folder / "int8")[1]))
+    shutil.rmtree(folder / "int8")
+    return shard
+
+
 def make(folder, ss1, config, variants):
     """{(variant, precision): model directory}, under `folder`; what is there already is left as it is."""
     random, done = numpy.random.default_rng(1), folder / "complete"
     directories = {(variant, dtype): folder / f"{variant.replace('=', '').replace(' ', '-')}-{dtype}"
-                   for variant in variants for dtype in TABLE_DTYPES}
+                   for variant in variants for dtype in DTYPES}
     if done.exists() and done.read_text() == repr((config, variants)):
         return directories
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    tables = {dtype: folder / f"tables-{dtype}.safetensors" for dtype in ("f32", "int8")}
-    safetensors_io.write(tables["f32"], {f"emb_l.{k}.weight": random.random((table["rows"], config["embedding_dim"]), numpy.float32) - numpy.float32(0.5)
-                                         for k, table in enumerate(config["tables"])})
-    # The layers are converted beside tables of one row; the real ones are the same for all variants.
-    small = {**config, "tables": [{**table, "rows": 1} for table in config["tables"]]}
-    one_row = {f"emb_l.{k}.weight": numpy.zeros((1, config["embedding_dim"])) for k in range(len(config["tables"]))}
-    model_dir.save(folder / "small", small, {**random_layers(config, random), **one_row})
-    for variant in variants:
-        source = folder / "small"
-        if files.VARIANTS[variant]:
-            source = folder / f"small {variant}"
-            files.convert(ss1, folder / "small", source, *files.VARIANTS[variant])
-        tied, tensors = model_dir.load(source)
-        for name in [name for name in tensors if name.endswith(".ss1_weight")]:  # a projection of noise would be too small
-            scale = (2 / widths(config)[name.removesuffix(".ss1_weight")])**0.5
-            tensors[name] = random.standard_normal(tensors[name].shape, numpy.float32) * numpy.float32(scale)
-        layers = folder / f"layers {variant}.safetensors"
-        safetensors_io.write(layers, {name: array for name, array in tensors.items() if not name.startswith("emb_l")})
-        for dtype in TABLE_DTYPES:
-            if not tables.get("int8").exists() and dtype == "int8":
-                files.convert(ss1, directories["dense", "f32"], folder / "int8", "--tables", "int8")
-                _, tensors = model_dir.load(folder / "int8")
-                safetensors_io.write(tables["int8"], {name: array for name, array in tensors.items() if name.startswith("emb_l")})
-                shutil.rmtree(folder / "int8")
-            full = {**tied, "tables": [{**table, "dtype": TABLE_DTYPES[dtype]} for table in config["tables"]]}
-            files.assemble(directories[variant, dtype], full, [layers, tables["int8" if dtype == "int8" else "f32"]])
+    layers, tables = make_layers(folder, ss1, config, variants, random), {}
+    for dtype in DTYPES:  # bf16 is made of f32 when it is loaded
+        tables[dtype] = tables["f32"] if dtype == "bf16" else make_tables(folder, config, random) if dtype == "f32" else \
+            quantise_tables(folder, ss1, directories["dense", "f32"])
+        for variant, (converted, shard) in layers.items():
+            full = {**converted, "tables": [{**table, "dtype": dtype} for table in converted["tables"]]}
+            files.assemble(directories[variant, dtype], full, [shard, tables[dtype]])
     done.write_text(repr((config, variants)))
     return directories
 

@@ -4,6 +4,7 @@ import warnings
 
 import torch
 
+import dlrm_files
 import files
 from torch_int8 import quantise_linears
 
@@ -75,7 +76,7 @@ class Contender:
     def __init__(self, spec):
         torch.set_num_threads(spec["threads"])
         self.mode = spec["mode"]
-        self.model = Dlrm(*files.dense_tensors(spec["directory"])).eval()
+        self.model = Dlrm(*files.dense_tensors(spec["directory"], dlrm_files.widths)).eval()
         if "bfloat16" in self.mode:
             self.model = self.model.bfloat16()
             self.model.dtype = torch.bfloat16

@@ -10,10 +10,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bindings/p
 import model_dir
 import safetensors_io
 
-# name: arguments of `ss1 convert`; the layers are those that it picks.
-VARIANTS = {"dense": None, "c=2": ["-c", "2"], "c=4": ["-c", "4"], "c=8": ["-c", "8"],
-            "c=4 reference": ["-c", "4", "--scheme", "reference"]}
-
 
 def convert(ss1, source, target, *arguments):
     result = subprocess.run([ss1, "convert", source, target, *arguments], capture_output=True, text=True)
@@ -52,19 +48,13 @@ def read(directory):
     return json.loads((directory / "config.json").read_text()), tensors
 
 
-def dense_tensors(directory):
-    """As read(), but every tied layer as the dense weight that it stands for."""
+def dense_tensors(directory, widths):
+    """As read(), but every tied layer as the dense weight that it stands for; widths(config) is {linear layer: inputs}."""
     import ss1  # needs the library; only workers call this
     config, tensors = read(directory)
     for layer, entry in config.pop("ss1", {}).get("layers", {}).items():
         if entry.get("c", 1) > 1:
             z = tensors.pop(f"{layer}.ss1_weight")
             mapping = {key: entry[key] for key in ("c", "scheme", "seed", "block_k", "block_n", "step")}
-            tensors[f"{layer}.weight"] = ss1.expand(z, width_of(config, layer), **mapping)
+            tensors[f"{layer}.weight"] = ss1.expand(z, widths(config)[layer], **mapping)
     return config, tensors
-
-
-def width_of(config, layer):
-    """Inputs of a linear layer: the shape of tied weights does not tell."""
-    family = __import__("dlrm_files" if config["model_type"] == "dlrm" else "bert_files")
-    return family.widths(config)[layer]

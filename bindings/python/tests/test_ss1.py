@@ -11,6 +11,7 @@ import re
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 import numpy
@@ -407,6 +408,20 @@ class Models(TestCase):
                     output = "probability" if "probability" in want else "logits"
                     numpy.testing.assert_allclose(got[output], want[output], rtol=0, atol=bound * abs(want[output]).max())
         self.refused("weight_dtype='f16' is none of", ss1.Model, self.context, DATA / "dlrm_dot", weight_dtype="f16")
+
+    def test_time_by_stage(self):
+        inputs, _ = read(DATA / "dlrm_dot")
+        with ss1.Model(self.context, DATA / "dlrm_dot") as model:
+            session = ss1.Session(model, max_batch=6)
+            self.refused("n=3", session.time_stages, 3)
+            seconds = session.time_stages(4)
+            begin = time.perf_counter()
+            session.run(inputs)
+            self.assertTrue(0 < seconds.min() and seconds.sum() <= time.perf_counter() - begin)
+            measured = seconds.copy()
+            session.time_stages(0)
+            session.run(inputs)
+            numpy.testing.assert_array_equal(seconds, measured)
 
     def test_runs_that_give_up(self):
         inputs, _ = read(DATA / "bert_classifier")
