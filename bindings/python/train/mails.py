@@ -5,17 +5,11 @@
     parts["test"][0]        # ("Re: your order Dear friend, ...", 1)
 
 A line is what `ss1 run --text` takes: the subject, a space, the body, all runs of white space as one space.
-
-    python3 mails.py spam_assassin.jsonl.gz sample.txt
-
-writes some short test mails to sample.txt, a line each, and their labels to sample.labels.
 """
 import collections
 import gzip
 import json
-import pathlib
 import re
-import sys
 
 import numpy
 
@@ -62,25 +56,3 @@ def split(mails):
     order = numpy.random.RandomState(SPLIT_SEED).permutation(len(mails))
     cuts = numpy.split(order, [len(mails) * 7 // 10, len(mails) * 8 // 10])
     return {name: [mails[i] for i in part] for name, part in zip(("train", "valid", "test"), cuts)}
-
-
-def sample(mails, each=10):
-    """The first mails of each label that are short and name no telephone number, in their order."""
-    left, chosen = {0: each, 1: each}, []
-    for line, label in mails:
-        if left[label] and 150 <= len(line) <= 500 and not re.search(r"\d[\d ().-]{5,}\d", line):
-            left[label] -= 1
-            chosen.append((line, label))
-    return chosen
-
-
-def main():
-    if len(sys.argv) != 3 or sys.argv[1] in ("-h", "--help"):
-        sys.exit(__doc__)
-    chosen, out = sample(split(read(sys.argv[1]))["test"]), pathlib.Path(sys.argv[2])
-    out.write_text("".join(f"{line}\n" for line, _ in chosen))
-    out.with_suffix(".labels").write_text("".join(f"{LABELS[str(label)]}\n" for _, label in chosen))
-
-
-if __name__ == "__main__":
-    main()
