@@ -116,25 +116,31 @@ def load(model, directory):
     return model
 
 
-def classifier(config, device):
-    return bert.BertForSequenceClassification({**config, "id2label": mails.LABELS,
-                                               "label2id": {v: int(k) for k, v in mails.LABELS.items()}}).to(device)
+def classifier(config, device, dropout=0.0):
+    """The model to fine-tune, with a new pooler and classifier."""
+    return bert.BertForSequenceClassification({
+        **config, "hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout, "id2label": mails.LABELS,
+        "label2id": {label: int(number) for number, label in mails.LABELS.items()}}).to(device)
 
 
 def build(name, seed, data, options, log):
     """The trained model."""
     kind, _, rest = name.partition("-")
+
+    def untrained(config):
+        return classifier(config, options.device, options.dropout)
+
     if kind in ("projected", "tuned"):
         before = options.out / (f"dense-seed{seed}" if kind == "projected" else f"projected-{rest}-seed{seed}")
         if not (before / "result.json").exists():
             sys.exit(f"finetune_spam.py: {name} starts from {before}, which is not there: train that first")
-        model = load(classifier(model_dir.load(before)[0], options.device), before)
+        model = load(untrained(model_dir.load(before)[0]), before)
         return bert.project(model, int(rest)) if kind == "projected" else train(model, data, options.again_epochs, options, log)
     if kind == "scratch":
         sizes, _ = model_dir.load(options.pretrained / "dense")
-        return train(classifier(sizes, options.device), data, options.epochs, options, log)
+        return train(untrained(sizes), data, options.epochs, options, log)
     config, _ = model_dir.load(options.pretrained / name)
-    return train(load(classifier(config, options.device), options.pretrained / name), data, options.epochs, options, log)
+    return train(load(untrained(config), options.pretrained / name), data, options.epochs, options, log)
 
 
 def with_pretraining(options):
@@ -208,15 +214,17 @@ def spread(values, sign=""):
 
 def pretraining(options, names):
     """The lines on the pre-trained models."""
-    lines = ["| pre-trained model | values in the encoder | steps | tokens | held-out loss | masked tokens guessed |",
+    settings, lines = "", ["| pre-trained model | values in the encoder | steps | tokens | held-out loss | masked tokens guessed |",
              "|---|" + "---:|" * 5]
     for name in names:
         path = options.pretrained / name / "result.json"
         if path.exists():
             got = json.loads(path.read_text())
+            settings = ", ".join(f"{key} {value}" for key, value in got["settings"].items()
+                                 if key not in ("model", "device", "log_every") and (key, value) != ("steps", 0))
             lines.append(f"| {name} | {got['values']:,} | {got['steps']:,} | {got['tokens'] / 1e6:.0f} M | "
                          f"{got['held_out_loss']:.3f} | {got['held_out_accuracy']:.1%} |")
-    return lines
+    return [f"Settings of the pre-training, the same for all models, at once on one device: {settings}.", "", *lines]
 
 
 def report(runs, data, options):
@@ -248,8 +256,7 @@ def report(runs, data, options):
         cells = [name, f"{group[0]['encoder_values']:,}"]
         cells += [spread([run["test"][dtype][metric] for run in group]) for metric, dtype in metrics]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", "All were pre-trained alike and equally long, at once on one device:", "",
-                      *pretraining(options, runs)]) + "\n"
+    return "\n".join([*lines, "", *pretraining(options, runs)]) + "\n"
 
 
 def export(runs, options, names):
@@ -307,6 +314,7 @@ def arguments():
     option("--batch", 32, "mails of one step")
     option("--lr", 3e-4, "AdamW's largest step")
     option("--decay", 0.01, "AdamW's weight decay")
+    option("--dropout", 0.1, "probability of dropping a value")
     option("--warmup", 0.1, "share of the training in which the step grows")
     option("--threads", 1, "threads of PyTorch and of the library")
     option("--device", "cpu", "PyTorch's device")

@@ -3,9 +3,10 @@
 # Everything behind docs/spam.md and examples/models/spam-bert-*, on one GPU: tokens, four pre-trainings beside each
 # other, fine-tuning with five seeds beside each other, the table and the best models. Run again, it goes on where it was.
 #   ./train_spam.sh spam_assassin.jsonl.gz corpus.txt.xz build/spam [minutes of pre-training]
-# PYTHON and DEVICE name others than python3 and cuda; with SS1_LIBRARY set, bf16 and int8 are tested, too.
+# PYTHON and DEVICE name others than python3 and cuda, PRETRAIN holds more options for pretrain_bert.py; with SS1_LIBRARY
+# set, bf16 and int8 are tested, too.
 set -eu
-[ $# -ge 3 ] || { sed -n '3,6s/^# *//p' "$0"; exit 2; }
+[ $# -ge 3 ] || { sed -n '3,7s/^# *//p' "$0"; exit 2; }
 mails=$1 text=$2 out=$3 minutes=${4:-3}
 here=$(dirname "$0") python=${PYTHON:-python3}
 models='dense ss1-4 ss1-8 ss1-8-half'
@@ -14,7 +15,7 @@ mkdir -p "$out/log"
 $python "$here/prepare_spam.py" --mails "$mails" --text "$text" --out "$out/data"
 for model in $models; do
     $python "$here/pretrain_bert.py" --data "$out/data" --model "$model" --out "$out/pretrained" --minutes "$minutes" \
-        --device "${DEVICE:-cuda}" ${BF16---bf16} >> "$out/log/pretrain-$model.log" 2>&1 &
+        --device "${DEVICE:-cuda}" ${BF16---bf16} ${PRETRAIN:-} >> "$out/log/pretrain-$model.log" 2>&1 &
 done
 wait
 tail -qn 1 "$out"/log/pretrain-*.log
