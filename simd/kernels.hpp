@@ -33,7 +33,9 @@ constexpr size_t size_of(dtype t) noexcept {
 }
 
 // activation:  y[i,j] = f(y[i,j]) in place for [m, n] row-major f32, ldy elements. One f per row of the table.
-enum class activation : uint8_t { none, relu, gelu, gelu_tanh, tanh, sigmoid, silu };  // values of ss1_activation
+// Values of ss1_activation, and gelu_bf16: GELU for results that are rounded to bf16 next, within 2^-14 (rounding costs
+// more from 1/64 on) in a quarter of the time.
+enum class activation : uint8_t { none, relu, gelu, gelu_tanh, tanh, sigmoid, silu, gelu_bf16 };
 struct activation_args {
     float *y;
     size_t m, n, ldy;
@@ -60,6 +62,8 @@ struct activation_kernel {
 //   act    ReLU if relu, else nothing. Rows with `fused` also call `activate` on blocks of the sums unless it is NULL,
 //          add `residual` (type of y, ldr elements; may be y itself) unless it is NULL, and write bf16 if y_bf16. For
 //          the other rows activate and residual are NULL and y is f32.
+//   partial      for rows with `fused`: 32 * n (rounded up to 32) floats at a multiple of 64, where sums wait when k is
+//                walked in parts whose 32 rows of a fit in L1; NULL: k is walked at once
 //   b_beyond_l2  a hint to rows with `fused`: b comes from L3 or memory
 //   bias, column_scale, column_start: of ceil(n/nt)*nt elements that may be read, but bias of n if a is f32
 //   y      [m, n] row-major, ldy elements; nothing outside [0,m) x [0,n) is written
@@ -73,6 +77,7 @@ struct gemm_args {
     const int32_t *column_start;
     void *y;
     const void *residual;
+    float *partial;
     void (*activate)(const activation_args &) noexcept;
     size_t m, n, k, lda, ldb, ldy, ldr;
     bool accumulate, relu, y_bf16, b_beyond_l2;

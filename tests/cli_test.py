@@ -481,7 +481,11 @@ class Models(Case):
         self.assertGreater(json.loads(self.ok(*bert))["tokens"], 0)
         self.assertEqual(json.loads(self.ok(*bert, "--tokens", 3))["tokens"], 3)
         self.assertIn("family", self.refused("bench", "model", DATA / "dlrm_dot", DATA / "bert_classifier"))
-        self.assertIn("--stages and --one-user are for DLRM", self.refused(*bert, "--stages"))
+        self.assertIn("--one-user is for DLRM", self.refused(*bert, "--one-user"))
+        row = json.loads(self.ok(*bert, "--stages"))
+        stages = ("embed", "qkv", "attention", "attention_output", "intermediate", "output", "norm", "heads")
+        self.assertGreater(min(row[f"ns_{stage}"] for stage in stages), 0)
+        self.assertTrue(0 < row["stages_of_run"] <= 1, row)
 
     def test_bench_of_a_single_output(self):
         # Which cancels to little here: its rounding error is large beside it, not beside what such inputs give on average.

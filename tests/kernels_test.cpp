@@ -50,6 +50,7 @@ double apply(activation what, double x) {
         case activation::relu:
             return x < 0 ? 0 : x;
         case activation::gelu:
+        case activation::gelu_bf16:
             return 0.5 * x * std::erfc(-x / std::numbers::sqrt2);
         case activation::gelu_tanh:
             return x * sigmoid(2 * z);
@@ -68,6 +69,7 @@ double apply(activation what, double x) {
 // 4 ulp, and for the left tail of gelu_tanh what the rounding of its argument costs. A denormal result may become zero,
 // as may a denormal factor of x.
 double activation_bound(activation what, double x) {
+    if (what == activation::gelu_bf16) return 0x1p-14 + 0x1p-18 * std::abs(x);
     const double z = std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x);
     const double ulps = what == activation::gelu_tanh && x < 0 ? 4 + 6 * std::min(std::abs(z), 100.0) : 4;
     const bool product = what == activation::gelu_tanh || what == activation::silu;
@@ -233,6 +235,84 @@ TEST_CASE("softmax: masked columns, NaN and large values") {
             for (size_t n = 1; n <= 50; n++)
                 for (bool masked : {false, true}) check_softmax(kernel, n, 8, masked, random);
             for (float range : {0.0f, 1.0f, 100.0f, 1e4f}) check_softmax(kernel, 384, range, false, random);
+        }
+    }
+}
+
+// -------------------------------------------------------------------------------------------------------------- attend
+
+namespace {
+
+enum class seen { all, some, none };
+
+// One head of n tokens. The rows of q behind the last, which may be read, hold NaN, as does one row among them. In
+// place or not.
+void check_attend(const attend_kernel &kernel, size_t n, size_t d, seen keys, bool in_place, seeded &random) {
+    const size_t ld = 3 * d + 8 * random.index(0, 2), rows = (n + 15) / 16 * 16;
+    guarded<uint16_t> q(rows, d, ld), k(n, d, ld), v(n, d, ld), y(n, d, ld);
+    guarded<float> mask(1, n, n);
+    guarded<uint64_t> scratch(1, attend_scratch_bytes(n, d) / 8, attend_scratch_bytes(n, d) / 8, guard::after, 64);
+    const auto uniform = [&] { return bf16_from_f32(random.uniform(-2, 2)); };
+    q.fill(uniform), k.fill(uniform), v.fill(uniform);
+    for (size_t i = n; i < rows; i++)
+        for (size_t c = 0; c < d; c++) q.at(i, c) = 0x7fc0;
+    const size_t bad = n > 5 ? n - 2 : n, twin = n > 5 ? n - 1 : 0;  // two rows of q are the same, one holds NaN
+    for (size_t c = 0; c < d; c++) q.at(twin, c) = q.at(0, c);
+    if (bad < n) q.at(bad, d - 1) = 0x7fc0;
+    for (size_t j = 0; j < n; j++)
+        mask.at(0, j) = keys == seen::none || (keys == seen::some && random.index(0, 2) == 0) ? -FLT_MAX : 0;
+    const float scale = 1 / std::sqrt(static_cast<float>(d));
+    const std::vector<uint16_t> queries(q.data(), q.data() + q.size());
+    uint16_t *to = in_place ? q.data() : y.data();
+    if (kernel.needs & isa::amx_bf16) amx_configure();
+    kernel.run(
+        {q.data(), k.data(), v.data(), keys == seen::all ? nullptr : mask.data(), to, scratch.data(), n, d, ld, scale});
+    if (kernel.needs & isa::amx_bf16) amx_release();
+
+    std::vector<double> want(n * d), bound(n * d), w(n);
+    for (size_t i = 0; i < n; i++) {
+        double max = -HUGE_VAL, sum = 0;
+        for (size_t j = 0; j < n; j++) {
+            double s = 0;
+            for (size_t c = 0; c < d; c++)
+                s += double{bf16_to_f32(queries[i * ld + c])} * double{bf16_to_f32(k.at(j, c))};
+            w[j] = keys == seen::all || mask.at(0, j) == 0 ? s * double{scale} : -1e30;  // swallows the score
+            max = std::max(max, w[j]);
+        }
+        for (size_t j = 0; j < n; j++) sum += w[j] = std::exp(w[j] - max);
+        for (size_t c = 0; c < d; c++) {
+            double y_ic = 0, size = 0;
+            for (size_t j = 0; j < n; j++) {
+                const double term = w[j] / sum * double{bf16_to_f32(v.at(j, c))};
+                y_ic += term;
+                size += std::abs(term);
+            }
+            want[i * d + c] = i == bad ? NAN : y_ic;
+            // Weights and results are rounded to bf16; scores of up to 4 d in f32 cost less.
+            bound[i * d + c] = 0x1p-8 * (size + std::abs(y_ic)) + static_cast<double>(32 + 8 * d) * unit * size;
+        }
+    }
+    std::ostringstream shape;
+    shape << "n=" << n << " d=" << d << " keys " << static_cast<int>(keys) << (in_place ? " in place" : "");
+    check_close(
+        kernel.name, shape.str(), n, d, [&](size_t i, size_t c) { return bf16_to_f32(to[i * ld + c]); },
+        [&](size_t i, size_t c) { return want[i * d + c]; }, [&](size_t i, size_t c) { return bound[i * d + c]; });
+    INFO(kernel.name << " " << shape.str());
+    CHECK(std::equal(to, to + d, to + twin * ld));
+    CHECK((q.intact() && y.intact() && scratch.intact()));
+    if (!in_place) CHECK(std::equal(queries.begin(), queries.end(), q.data()));
+}
+
+}  // namespace
+
+TEST_CASE("attend: any number of tokens, with one block of keys and with several") {
+    for (const attend_kernel &kernel : attend_kernels()) {
+        DYNAMIC_SECTION(kernel.name) {
+            if (!usable(kernel.name, kernel.needs)) continue;
+            seeded random;
+            for (const size_t n : {1, 2, 15, 16, 17, 31, 32, 33, 48, 70, 128, 255, 256, 257, 300, 520})
+                for (const seen keys : {seen::all, seen::some, seen::none})
+                    check_attend(kernel, n, 32 * random.index(1, 3), keys, random.index(0, 1) == 1, random);
         }
     }
 }
@@ -625,11 +705,12 @@ TEST_CASE("tables: unique names, the reference last, the best first") {
     check_table(quantize_kernels(), names);
     check_table(norm_kernels(), names);
     check_table(softmax_kernels(), names);
+    check_table(attend_kernels(), names);
     check_table(interact_kernels(), names);
     check_table(cross_kernels(), names);
     CHECK(select_activation(activation::none, ~isa::none) == nullptr);
     for (activation what : {activation::relu, activation::gelu, activation::gelu_tanh, activation::tanh,
-                            activation::sigmoid, activation::silu}) {
+                            activation::sigmoid, activation::silu, activation::gelu_bf16}) {
         const activation_kernel *reference = select_activation(what, isa::none);
         REQUIRE(reference != nullptr);
         CHECK((reference->what == what && reference->needs == isa::none));

@@ -303,6 +303,32 @@ TEST_CASE("gemm: bits do not depend on the number of rows and columns, nor on th
     });
 }
 
+TEST_CASE("gemm: sums that wait between parts of k have the bits of those that do not") {
+    for_each_gemm([](const gemm_kernel &kernel, seeded &random) {
+        if (!kernel.fused) return;
+        for (const size_t m : {16, 17, 32, 33, 50, 64, 97})
+            for (const size_t n : {1, 16, 33, 64, 150})
+                for (const size_t steps : {15, 16, 17, 33, 50}) {
+                    gemm_shape shape{m, n, steps * kernel.k_multiple, false, true, random.index(0, 1) == 1, 1};
+                    shape.activate = random.index(0, 1) == 1, shape.residual = random.index(0, 1) == 1;
+                    shape.y_bf16 = random.index(0, 1) == 1;
+                    gemm_problem problem(kernel, shape, random);
+                    problem.run();
+                    const auto *y = reinterpret_cast<const std::byte *>(problem.y.data());
+                    const size_t bytes = ((m - 1) * problem.y.ld() + n) * size_of(problem.y.type);
+                    const std::vector<std::byte> at_once(y, y + bytes);
+                    const size_t sums = 32 * ((n + 31) / 32 * 32);
+                    guarded<float> partial(1, sums, sums, guard::after, 64);
+                    gemm_args args = problem.args();
+                    args.partial = partial.data();
+                    problem.call(args);
+                    INFO(kernel.name << " " << shape.text());
+                    CHECK(std::equal(at_once.begin(), at_once.end(), y));
+                    CHECK((partial.intact() && problem.y.bytes.intact()));
+                }
+    });
+}
+
 TEST_CASE("gemm: a NaN at any k reaches its row or column, through ReLU") {
     for_each_gemm([](const gemm_kernel &kernel, seeded &random) {
         if (kernel.b == dtype::s8) return;  // has none; quantize hands it on in the row's scale

@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <functional>
 #include <new>
+#include <numeric>
 #include <random>
 #include <thread>
 
@@ -603,9 +604,19 @@ TEST_CASE("stages of a run are timed where asked for") {
         CHECK(ss1_session_time_stages(session.get(), nullptr, 4) == SS1_ERROR_INVALID_ARGUMENT);
         CHECK(ss1_session_time_stages(nullptr, seconds.data(), 4) == SS1_ERROR_INVALID_ARGUMENT);
     }
-    const auto bert = random_model(make_context(nullptr, 1), wide_bert);
-    double seconds[4];
-    CHECK(ss1_session_time_stages(make_session(bert, 1).get(), seconds, 4) == SS1_ERROR_UNSUPPORTED);
+    for (const uint32_t threads : {1u, 3u}) {
+        const auto bert = random_model(make_context(nullptr, threads), wide_bert);
+        const auto session = make_session(bert, 40);
+        std::vector<double> seconds(8, 0.0);
+        ss1::check(ss1_session_time_stages(session.get(), seconds.data(), 8));
+        const auto start = std::chrono::steady_clock::now();
+        for (const size_t batch : {1, 40}) infer(bert, session, random_bert_inputs(random, batch, 30));
+        const double run_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        for (const double s : seconds) CHECK(s > 0);
+        CHECK(std::accumulate(seconds.begin(), seconds.end(), 0.0) <= run_seconds);
+        CHECK(ss1_session_time_stages(session.get(), seconds.data(), 4) == SS1_ERROR_INVALID_ARGUMENT);
+        CHECK_THAT(ss1_last_error(), Catch::Contains("n=4: a BERT has 8 stages"));
+    }
 }
 
 TEST_CASE("each layer has the type that config.json gives it, and the options' instead if they name one") {
@@ -716,6 +727,63 @@ TEST_CASE("optional inputs have defaults, and masked tokens do not show") {
         inputs.erase("token_type_ids");
         CHECK(same_bits(infer(model, session, inputs), given));
     }
+}
+
+namespace {
+
+// Heads of 32, which tiles take, and more keys than one of their blocks.
+constexpr const char *long_bert =
+    R"({"model_type": "bert", "vocab_size": 90, "hidden_size": 64, "num_hidden_layers": 2,
+  "num_attention_heads": 2, "intermediate_size": 96, "max_position_embeddings": 300, "num_labels": 3,
+  "architectures": ["BertForSequenceClassification"],
+  "ss1": {"layers": {"encoder.layer.1.intermediate.dense":
+    {"kind": "ss1", "c": 2, "scheme": "mixed", "seed": 7, "block_k": 32, "block_n": 64, "step": 16}}}})";
+
+// What the outputs of `all` are for sequence s, of its first `length` tokens.
+arrays sequence_of(const arrays &all, size_t s, size_t length) {
+    arrays one = part_of(all, s, s + 1);
+    array &hidden = one.at("last_hidden_state");
+    hidden.shape[1] = static_cast<int64_t>(length);
+    hidden.data.resize(length * 64 * sizeof(float));
+    return one;
+}
+
+}  // namespace
+
+TEST_CASE("padding is not computed: a sequence has the same bits in any batch and padded to any length") {
+    auto random = ss1_test::seeded();
+    constexpr size_t T = 300;
+    const std::vector<size_t> lengths = {1, 17, 300, 40, 299, 150};  // the last has a hole and keeps its rows
+    arrays inputs = random_bert_inputs(random, lengths.size(), T);
+    int64_t *mask = inputs.at("attention_mask").as<int64_t>();
+    for (size_t s = 0; s < lengths.size(); ++s)
+        for (size_t t = 0; t < T; ++t) mask[s * T + t] = t < lengths[s];
+    mask[5 * T + 7] = 0;
+    for (const char *level : ss1_test::levels_here())
+        for (const ss1_dtype dtype : {SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_I8}) {
+            arrays first;
+            for (const uint32_t threads : {1u, 2u, 3u, 7u, 16u}) {
+                INFO(level << ", dtype " << dtype << ", " << threads << " threads");
+                const auto model = random_model(make_context(level, threads), long_bert, 1, dtype);
+                const auto session = make_session(model, lengths.size());
+                const arrays got = infer(model, session, inputs);
+                if (threads == 1) first = got;
+                REQUIRE(same_bits(got, first));  // few rows for each of 16 threads: there it goes layer by layer
+                if (threads % 6 != 1) continue;
+                for (size_t s = 0; s + 1 < lengths.size(); ++s) {
+                    arrays alone = part_of(inputs, s, s + 1);
+                    for (auto &[name, a] : alone) {
+                        a.shape[1] = static_cast<int64_t>(lengths[s]);
+                        a.data.resize(lengths[s] * sizeof(int64_t));
+                    }
+                    REQUIRE(same_bits(infer(model, session, alone), sequence_of(got, s, lengths[s])));
+                    const float *hidden = got.at("last_hidden_state").as<float>() + s * T * 64;
+                    CHECK(std::all_of(hidden + lengths[s] * 64, hidden + T * 64, [](float v) { return v == 0; }));
+                }
+                const float *kept = got.at("last_hidden_state").as<float>() + (5 * T + 200) * 64;
+                CHECK(std::any_of(kept, kept + 64, [](float v) { return v != 0; }));
+            }
+        }
 }
 
 TEST_CASE("a sequence whose tokens are all masked sees all of them equally") {

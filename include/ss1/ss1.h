@@ -199,7 +199,7 @@ typedef enum ss1_scheme SS1_ENUM_INT {
 typedef enum ss1_activation SS1_ENUM_INT {
     SS1_ACTIVATION_NONE = 0,
     SS1_ACTIVATION_RELU = 1,
-    SS1_ACTIVATION_GELU = 2,      /**< x/2 (1 + erf(x / sqrt 2)) */
+    SS1_ACTIVATION_GELU = 2,      /**< x/2 (1 + erf(x / sqrt 2)); with y in bf16 within 2^-14 of it */
     SS1_ACTIVATION_GELU_TANH = 3, /**< x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
     SS1_ACTIVATION_TANH = 4,
     SS1_ACTIVATION_SIGMOID = 5,
@@ -520,8 +520,12 @@ typedef struct ss1_tensor {
  *              token_type_ids i64 [B, T] (missing: all 0; DistilBERT has none).
  *         out: last_hidden_state f32 [B, T, H]; pooled f32 [B, H] where there is a pooler; by the head one of
  *              logits f32 [B, labels] (sequences), [B, T, labels] (tokens) or [B, T, vocab_size] (masked words), or
- *              start_logits and end_logits f32 [B, T] (answers). Rows of padding mean nothing. The session holds them
- *              all: ss1_session_bytes() tells what scores of 30,522 words for each of B T tokens cost.
+ *              start_logits and end_logits f32 [B, T] (answers). The session holds them all: ss1_session_bytes() tells
+ *              what scores of 30,522 words for each of B T tokens cost.
+ *              Padding behind the tokens of a sequence, a mask of ones, then zeros, is not computed: a batch costs the
+ *              sum of its lengths, a sequence has the same bits in any batch and with any padding, and hidden states of
+ *              padding are 0, what heads make of them without meaning. With any other mask all T tokens of the sequence
+ *              are computed and only hidden from each other, as Hugging Face does.
  * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT once i is past the last one: count by calling until then.
  */
 SS1_API ss1_status ss1_model_input(const ss1_model *model, size_t i, ss1_tensor *tensor);
@@ -614,20 +618,22 @@ SS1_API ss1_status ss1_session_run(ss1_session *session, const ss1_tensor *input
 /**
  * Measure where the time of runs goes: from now on each run adds the SECONDS of its stages to
  * seconds[0..n). DLRM has n = 4: lookup (embedding bags), bottom MLP, interaction (with the cross network), top MLP
- * (with the probabilities); together they are the run but for checks, copies of outputs and the threads' start and end.
+ * (with the probabilities); BERT n = 8: embeddings, queries with keys and values, attention, its output layer,
+ * intermediate (with the activation), output, the encoder layers' norms, heads (with the unpacking of hidden states);
+ * together they are the run but for checks, copies of outputs and the threads' start and end.
  * Where threads take rows through all stages at their own pace, the times are those of the thread that took longest.
  * A session that is not measured pays nothing.
  * @param seconds  Of the caller, who keeps it until the session is destroyed or the next call of this function; NULL
  *                 with n = 0: no longer measure.
- * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (n is not the number of stages); SS1_ERROR_UNSUPPORTED (BERT).
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (n is not the number of stages).
  */
 SS1_API ss1_status ss1_session_time_stages(ss1_session *session, double *seconds, size_t n);
 
 /**
  * End the run of this session that is under way, from any thread: it returns SS1_ERROR_CANCELLED when its present stage
- * (a linear layer; embedding bags or interaction of a block of a DLRM's rows) is done, and writes no output;
- * a run that was about to return may still be SS1_OK. Without a run under way nothing happens, later runs are not
- * affected: a request that still waits for its run is the caller's to drop.
+ * (a linear layer of a block of rows, an attention; embedding bags or interaction of a block of a DLRM's rows) is done,
+ * and writes no output; a run that was about to return may still be SS1_OK. Without a run under way nothing happens,
+ * later runs are not affected: a request that still waits for its run is the caller's to drop.
  * @param session  Must live until this returns. NULL does nothing.
  * @note Any thread, any time; lock free, also for use in a signal handler.
  */

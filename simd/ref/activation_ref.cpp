@@ -60,6 +60,9 @@ void gelu_f32_ref(const activation_args &args) noexcept {
 void gelu_tanh_f32_ref(const activation_args &args) noexcept {
     each<with_limit<gelu_tanh>>(args);
 }
+void gelu_bf16_f32_ref(const activation_args &args) noexcept {
+    each<with_limit<gelu>>(args);
+}
 void tanh_f32_ref(const activation_args &args) noexcept {
     each<hyperbolic_tangent>(args);
 }

@@ -157,40 +157,54 @@ inline __m512 exp2(__m512 x) noexcept {
     return _mm512_scalef_ps(p, n);
 }
 
-// Scores of one query with the keys from j0 to weights and their running maximum and sum.
+// 16 scores of a row: those of keys that do not exist are -inf.
+template <bool masked>
+inline __m512 score(const float *s, const float *mask, size_t left) noexcept {
+    const __m512 lowest = _mm512_set1_ps(-__builtin_inff());
+    if (left >= 16) return masked ? _mm512_add_ps(_mm512_loadu_ps(s), _mm512_loadu_ps(mask)) : _mm512_loadu_ps(s);
+    const auto lanes = static_cast<__mmask16>((1u << left) - 1);
+    const __m512 v = _mm512_mask_loadu_ps(lowest, lanes, s);
+    return masked ? _mm512_mask_add_ps(lowest, lanes, v, _mm512_maskz_loadu_ps(lanes, mask)) : v;
+}
+
+// Scores of one query with the keys from j0 on to weights, and their running maximum and sum.
 template <bool masked>
 void weigh_row(const attend_args &g, const parts &p, size_t i, size_t j0, size_t j1) noexcept {
-    const float *s = p.scores + i * lds;
+    const float *s = p.scores + i * lds, *mask = masked ? g.mask + j0 : nullptr;
     const __m512 lowest = _mm512_set1_ps(-__builtin_inff()), scale = _mm512_set1_ps(g.scale * 1.44269504f);
-    const size_t keys = (j1 < g.n ? j1 : g.n) - j0;
-    const auto here = [keys](size_t j) {
-        return j + 16 <= keys ? __mmask16(0xffff) : __mmask16(j < keys ? (1u << (keys - j)) - 1 : 0);
-    };
-    const auto score = [&](size_t j, __mmask16 lanes) {
-        const __m512 v = _mm512_mask_loadu_ps(lowest, lanes, s + j);
-        return masked ? _mm512_mask_add_ps(lowest, lanes, v, _mm512_maskz_loadu_ps(lanes, g.mask + j0 + j)) : v;
-    };
+    const size_t keys = (j1 < g.n ? j1 : g.n) - j0, whole = keys / 32 * 32;
+    const size_t left = keys - whole, left_high = left > 16 ? left - 16 : 0;
     __m512 max[2] = {lowest, lowest};
-    for (size_t j = 0; j < j1 - j0; j += 32) {
-        max[0] = _mm512_max_ps(max[0], score(j, here(j)));
-        max[1] = _mm512_max_ps(max[1], score(j + 16, here(j + 16)));
+    for (size_t j = 0; j < whole; j += 32) {
+        max[0] = _mm512_max_ps(max[0], score<masked>(s + j, mask + j, 16));
+        max[1] = _mm512_max_ps(max[1], score<masked>(s + j + 16, mask + j + 16, 16));
+    }
+    if (left) {
+        max[0] = _mm512_max_ps(max[0], score<masked>(s + whole, mask + whole, left));
+        max[1] = _mm512_max_ps(max[1], score<masked>(s + whole + 16, mask + whole + 16, left_high));
     }
     float top = _mm512_reduce_max_ps(_mm512_max_ps(max[0], max[1]));
-    const float before = j0 ? p.max[i] : -__builtin_inff();
-    top = top > before ? top : before;
+    if (j0 && p.max[i] > top) top = p.max[i];
     const __m512 center = _mm512_set1_ps(top);
+    const auto weight = [&](__m512 v) { return exp2(_mm512_mul_ps(_mm512_sub_ps(v, center), scale)); };
     __m512 sum[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
     uint16_t *to = p.weights + i * ldp;
-    for (size_t j = 0; j < j1 - j0; j += 32) {
-        const __m512 low = exp2(_mm512_mul_ps(_mm512_sub_ps(score(j, here(j)), center), scale));
-        const __m512 high = exp2(_mm512_mul_ps(_mm512_sub_ps(score(j + 16, here(j + 16)), center), scale));
+    const auto put = [&](size_t j, __m512 low, __m512 high) {
         sum[0] = _mm512_add_ps(sum[0], low);
         sum[1] = _mm512_add_ps(sum[1], high);
         _mm512_storeu_si512(to + j, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));
+    };
+    for (size_t j = 0; j < whole; j += 32)
+        put(j, weight(score<masked>(s + j, mask + j, 16)), weight(score<masked>(s + j + 16, mask + j + 16, 16)));
+    if (left)
+        put(whole, weight(score<masked>(s + whole, mask + whole, left)),
+            weight(score<masked>(s + whole + 16, mask + whole + 16, left_high)));
+    float total = _mm512_reduce_add_ps(_mm512_add_ps(sum[0], sum[1]));
+    if (j0) {
+        p.factor[i] = _mm512_cvtss_f32(weight(_mm512_set1_ps(p.max[i])));
+        total += p.total[i] * p.factor[i];
     }
-    const __m512 drop = exp2(_mm512_mul_ps(_mm512_set1_ps(before - top), scale));
-    p.factor[i] = j0 ? _mm512_cvtss_f32(drop) : 0;
-    p.total[i] = (j0 ? p.total[i] * p.factor[i] : 0) + _mm512_reduce_add_ps(_mm512_add_ps(sum[0], sum[1]));
+    p.total[i] = total;
     p.max[i] = top;
 }
 

@@ -32,6 +32,7 @@ constexpr size_t step_bytes = 64;  // of one row of a
 constexpr size_t tile_columns = 16;
 constexpr size_t tile_bytes = 1024;       // of b: one step of 16 columns
 constexpr size_t block_floats = 32 * 32;  // = 16 * 64
+constexpr size_t most_steps = 16;         // 32 rows of a: 32 KB of L1
 
 // Tiles: 0-3 sums, 4-5 a, 6-7 b (1x4: 4 is a, 5-7 are b in turn).
 template <bool integers, int c, int a, int b>
@@ -203,10 +204,11 @@ inline void stream_b(const char *b) noexcept {
 
 // All sums of the 32 (wide: 16) rows at a for the 32 (64) columns of one block, through `steps` steps. The sums of the
 // block before are stored in the first step to `previous` (NULL: there is none); `during` runs in each step. b[i] are
-// the packed tiles: those of columns that do not exist are the first once more.
+// the packed tiles: those of columns that do not exist are the first once more. Sums begin with those at `start` (NULL:
+// zeros).
 template <bool integers, bool prefetch, class F>
 inline void block_2x2(const gemm_args &g, const char *a, const char *const (&b)[4], size_t steps, float *previous,
-                      F &&during) noexcept {
+                      const float *start, F &&during) noexcept {
     const size_t lda = g.lda * (integers ? 1 : 2);
     const char *a1 = a + 16 * lda, *b0 = b[0], *b1 = b[1];
     stream_b<prefetch, 6>(b0);
@@ -214,16 +216,16 @@ inline void block_2x2(const gemm_args &g, const char *a, const char *const (&b)[
     load<4>(a, lda);
     load<5>(a1, lda);
     if (previous) store<0>(previous, 128);
-    zero<0>();
+    start ? load<0>(start, 128) : zero<0>();
     product<integers, 0, 4, 6>();
     if (previous) store<1>(previous + 16, 128);
-    zero<1>();
+    start ? load<1>(start + 16, 128) : zero<1>();
     product<integers, 1, 4, 7>();
     if (previous) store<2>(previous + 512, 128);
-    zero<2>();
+    start ? load<2>(start + 512, 128) : zero<2>();
     product<integers, 2, 5, 6>();
     if (previous) store<3>(previous + 528, 128);
-    zero<3>();
+    start ? load<3>(start + 528, 128) : zero<3>();
     product<integers, 3, 5, 7>();
     during(0);
     for (size_t s = 1; s < steps; s++) {
@@ -294,9 +296,42 @@ struct walker {
     template <bool prefetch>
     void rows(size_t i0, size_t rows) noexcept {
         const gemm_args &g = out.g;
-        const size_t steps = g.k * size / step_bytes, rows_a_step = (block_rows + steps - 1) / steps;
+        const size_t steps = g.k * size / step_bytes;
         const char *a = static_cast<const char *>(g.a) + i0 * g.lda * size;
-        const char *b = static_cast<const char *>(g.b);
+        const size_t parts = wide || !g.partial ? 1 : (steps + most_steps - 1) / most_steps;
+        if (parts > 1 && blocks > 0) {  // the tiles are wanted
+            finish();
+            blocks = 0;
+        }
+        for (size_t part = 0; part + 1 < parts; part++)
+            add_part<prefetch>(a, steps * part / parts, steps * (part + 1) / parts);
+        last_part<prefetch>(a, i0, rows, steps * (parts - 1) / parts, steps);
+    }
+
+    // The steps [begin, end) of all columns, from and to `partial`.
+    template <bool prefetch>
+    void add_part(const char *a, size_t begin, size_t end) noexcept {
+        const gemm_args &g = out.g;
+        const char *b = static_cast<const char *>(g.b) + begin * tile_bytes;
+        float *sums = g.partial;
+        for (size_t j = 0; j < g.n; j += 32, b += 2 * g.ldb * size, sums += block_floats) {
+            const char *tiles[4] = {b, j + tile_columns < g.n ? b + g.ldb * size : b, b, b};
+            block_2x2<integers, prefetch>(g, a + begin * step_bytes, tiles, end - begin, nullptr,
+                                          begin ? sums : nullptr, [](size_t) {});
+            store<0>(sums, 128);
+            store<1>(sums + 16, 128);
+            store<2>(sums + 512, 128);
+            store<3>(sums + 528, 128);
+        }
+    }
+
+    // The steps from `begin` on, and the way to y.
+    template <bool prefetch>
+    void last_part(const char *a, size_t i0, size_t rows, size_t begin, size_t end) noexcept {
+        const gemm_args &g = out.g;
+        const size_t steps = end - begin, rows_a_step = (block_rows + steps - 1) / steps;
+        const char *b = static_cast<const char *>(g.b) + begin * tile_bytes;
+        a += begin * step_bytes;
         for (size_t j = 0; j < g.n; j += columns, b += columns / tile_columns * g.ldb * size) {
             const size_t parity = blocks & 1;
             // Block blocks - 2 waits in sums[parity], block blocks - 1 in the tiles.
@@ -311,7 +346,8 @@ struct walker {
             if constexpr (wide) {
                 block_1x4<integers, prefetch>(g, a, tiles, steps, previous, during);
             } else {
-                block_2x2<integers, prefetch>(g, a, tiles, steps, previous, during);
+                const float *start = begin ? g.partial + j / columns * block_floats : nullptr;
+                block_2x2<integers, prefetch>(g, a, tiles, steps, previous, start, during);
             }
             out.note(parity, i0, j, rows);
             blocks++;

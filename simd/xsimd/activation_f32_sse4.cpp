@@ -14,6 +14,9 @@ void gelu_f32_sse4(const activation_args &args) noexcept {
 void gelu_tanh_f32_sse4(const activation_args &args) noexcept {
     each<vec, gelu_tanh>(args);
 }
+void gelu_bf16_f32_sse4(const activation_args &args) noexcept {
+    each<vec, gelu_bf16>(args);
+}
 void tanh_f32_sse4(const activation_args &args) noexcept {
     each<vec, tanh>(args);
 }

@@ -16,7 +16,7 @@ namespace {
 
 // Rows that a task should have: with fewer, weights take longer to come from L3 than to be multiplied.
 constexpr size_t rows_of_task = 128;
-constexpr size_t row_block = 128;  // rows between two attentions at a time
+constexpr size_t row_block = 256;  // rows between two attentions at a time
 constexpr size_t chunk = 4096;     // rows at a time, layer by layer
 
 size_t round_up(size_t a, size_t b) {
@@ -104,7 +104,7 @@ ss1_status run_linear(worker &w, bert_stage stage, const ss1_layer &layer, size_
     args.scratch = w.base + w.at.scratch;
     ss1_status status = SS1_OK;
     if (w.alone) {
-        linear_run_rows(*static_cast<const linear *>(layer.state), args, 0, m, args.scratch);
+        linear_run_rows(*static_cast<const linear *>(layer.state), args, 0, m, args.scratch, true);
     } else {
         status = layer_run(layer, args);
     }

@@ -10,6 +10,8 @@
 
 namespace ss1 {
 
+inline constexpr size_t max_fused_row_block = 256;
+
 struct linear {
     linear(const ss1_context &owner, const ss1_linear_desc &resolved) : context(owner), map(resolved) {}
 
@@ -23,6 +25,7 @@ struct linear {
     const activation_kernel *activate = nullptr;  // NULL where gemm does it
     const store_kernel *store = nullptr;          // NULL where gemm writes y; used for a residual and for bf16
     bool relu = false, expanded = false;
+    bool copies = false;  // `a` is x as it is, copied only for the rows behind its last group
 
     // The sketch as it is made: c, B_K and groups of the layer, or 1 and whatever pads rows of x best.
     size_t n_sketches = 1, c = 1, block_k = 0, groups = 0;
@@ -46,7 +49,10 @@ struct linear {
 };
 
 // Rows [m0, m1) of x and y on the calling thread, all outputs. Scratch: linear_task_bytes(l, m1 - m0) bytes.
-void linear_run_rows(const linear &l, const ss1_linear_args &args, size_t m0, size_t m1, void *scratch) noexcept;
+// `in_groups`: rows of x up to the next multiple of row_group may be read, too; then a dense layer whose x is of its
+// kernel's type copies nothing.
+void linear_run_rows(const linear &l, const ss1_linear_args &args, size_t m0, size_t m1, void *scratch,
+                     bool in_groups = false) noexcept;
 // Scratch of one task for at most `rows` rows: grows with them up to a bound.
 size_t linear_task_bytes(const linear &l, size_t rows) noexcept;
 

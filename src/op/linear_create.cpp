@@ -16,7 +16,6 @@ namespace {
 constexpr size_t usual_l2 = size_t{2} << 20;
 constexpr size_t max_k_block = 512;  // f32: a panel of 14 rows is 28 KB of L1
 constexpr size_t max_f32_row_block = 168;
-constexpr size_t max_fused_row_block = 256;
 constexpr size_t sums_bytes = size_t{16} << 10;  // f32 sketches on their way to int8
 
 size_t ceil_div(size_t a, size_t b) {
@@ -49,12 +48,13 @@ void choose_kernels(linear &l) {
     l.gemm = &select_gemm(static_cast<dtype>(desc.weight_dtype), desc.N, usable);
     const bool integers = l.gemm->a == dtype::s8 || l.gemm->a == dtype::u8;
     // A dense layer's kernel reads x itself where type and padding allow.
-    const bool direct = desc.c == 1 && l.x_type == l.gemm->a && !l.gemm->fused && desc.K % l.gemm->k_multiple == 0;
-    if (!direct) l.sketch = &select_sketch(l.x_type, integers ? dtype::f32 : l.gemm->a, usable);
+    l.copies = desc.c == 1 && l.x_type == l.gemm->a && desc.K % l.gemm->k_multiple == 0;
+    if (!l.copies || l.gemm->fused) l.sketch = &select_sketch(l.x_type, integers ? dtype::f32 : l.gemm->a, usable);
     if (integers) l.quantize = &quantize_kernels().select(usable);
     if (!l.gemm->fused) l.store = &select_store(l.y_type, usable);
     l.relu = what == activation::relu;
-    if (!l.relu) l.activate = select_activation(what, usable);
+    const bool rounded = what == activation::gelu && l.y_type == dtype::bf16;
+    if (!l.relu) l.activate = select_activation(rounded ? activation::gelu_bf16 : what, usable);
     l.kernels = l.expanded ? "cpu expanded" : "cpu";
     const auto name = [&l](const auto *kernel) {
         if (kernel) l.kernels += std::string(" ") + kernel->name;

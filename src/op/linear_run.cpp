@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "op/linear_cpu.hpp"
+#include "op/split.hpp"
 
 namespace ss1 {
 namespace {
@@ -38,7 +39,9 @@ layout make_layout(const linear &l, size_t rows) noexcept {
     p.sums = p.scale + (l.quantize ? round_up(rows * l.n_sketches * sizeof(float), line) : 0);
     p.c = p.sums + (l.quantize ? std::min(rows, l.sums_rows) * l.n_sketches * l.lda * sizeof(float) : 0);
     // f32 sums apart from y, where y is of another type or a residual is added.
-    p.total = p.c + (l.gemm->fused ? 0 : round_up(rows * l.tile_block * l.gemm->nt * sizeof(float), line));
+    // Fused kernels have sums of 32 rows between parts of k.
+    const size_t sums_rows = l.gemm->fused ? row_panel : rows;
+    p.total = p.c + round_up(sums_rows * round_up(l.tile_block * l.gemm->nt, 32) * sizeof(float), line);
     return p;
 }
 
@@ -87,6 +90,7 @@ struct task_state {
     const ss1_linear_args &args;
     char *scratch;
     layout at;
+    bool sketches;  // else x is what the kernel reads
 
     size_t x_size() const noexcept { return size_of(l.x_type); }
     const char *x(size_t row) const noexcept { return static_cast<const char *>(args.x) + row * args.ldx * x_size(); }
@@ -167,6 +171,7 @@ void multiply_fused(const task_state &t, rows_of_a rows, size_t m0, size_t m1, s
     g.ldy = t.args.ldy;
     if (t.args.residual) g.residual = static_cast<const char *>(t.args.residual) + (m0 * t.args.ldr + n0) * y_size;
     g.ldr = t.args.ldr;
+    g.partial = reinterpret_cast<float *>(t.scratch + t.at.c);
     g.m = m1 - m0;
     l.gemm->run(g);
 }
@@ -212,12 +217,12 @@ void run_block(const task_state &t, size_t m0, size_t m1, size_t t0, size_t t1) 
     const size_t per_segment = l.tiles.tiles_per_segment();
     const size_t s0 = l.tiles.segment_of(t0), s1 = l.tiles.segment_of(t1 - 1) + 1;
     const size_t stride = round_up(m1 - m0, l.gemm->fused ? 16 : 1);
-    if (l.sketch) make_a(t, m0, m1, s0, s1, stride);
+    if (t.sketches) make_a(t, m0, m1, s0, s1, stride);
     while (t0 < t1) {
         const size_t segment = l.tiles.segment_of(t0),
                      end = std::min({t1, (segment + 1) * per_segment, t0 + l.tile_block});
         rows_of_a rows = {t.x(m0), t.args.ldx, nullptr};
-        if (l.sketch) rows = {t.a(segment - s0, 0, stride), l.lda, nullptr};
+        if (t.sketches) rows = {t.a(segment - s0, 0, stride), l.lda, nullptr};
         if (l.quantize) rows.scale = reinterpret_cast<const float *>(t.scratch + t.at.scale) + (segment - s0) * stride;
         if (l.gemm->fused) {
             multiply_fused(t, rows, m0, m1, t0, end);
@@ -241,17 +246,20 @@ struct tile_scope {
     bool on;
 };
 
-void run_task(const linear &l, const ss1_linear_args &args, void *scratch, size_t m0, size_t m1, size_t t0,
-              size_t t1) noexcept {
+void run_task(const linear &l, const ss1_linear_args &args, void *scratch, size_t m0, size_t m1, size_t t0, size_t t1,
+              bool in_groups) noexcept {
     const tile_scope tiles(l);
-    const task_state t = {l, args, static_cast<char *>(scratch), make_layout(l, m1 - m0)};
-    for (size_t m = m0; m < m1; m += l.row_block) run_block(t, m, std::min(m1, m + l.row_block), t0, t1);
+    const bool direct = in_groups && l.copies;
+    const task_state t = {l, args, static_cast<char *>(scratch), make_layout(l, m1 - m0), l.sketch && !direct};
+    const size_t rows = direct && l.gemm->fused ? max_fused_row_block : l.row_block;
+    for (size_t m = m0; m < m1; m += rows) run_block(t, m, std::min(m1, m + rows), t0, t1);
 }
 
 }  // namespace
 
-void linear_run_rows(const linear &l, const ss1_linear_args &args, size_t m0, size_t m1, void *scratch) noexcept {
-    run_task(l, args, scratch, m0, m1, 0, l.tiles.tiles());
+void linear_run_rows(const linear &l, const ss1_linear_args &args, size_t m0, size_t m1, void *scratch,
+                     bool in_groups) noexcept {
+    run_task(l, args, scratch, m0, m1, 0, l.tiles.tiles(), in_groups);
 }
 
 double linear_seconds(const linear &l, size_t m) noexcept {
@@ -282,7 +290,7 @@ ss1_status linear_run(const void *state, const ss1_linear_args *args) noexcept {
         const size_t row_task = task / p.tile_tasks, tile_task = task % p.tile_tasks;
         const size_t t0 = first_tile(tile_task), t1 = first_tile(tile_task + 1);
         const size_t m0 = std::min(args->m, row_task * p.rows), m1 = std::min(args->m, m0 + p.rows);
-        if (m0 < m1) run_task(l, *args, static_cast<char *>(args->scratch) + task * bytes, m0, m1, t0, t1);
+        if (m0 < m1) run_task(l, *args, static_cast<char *>(args->scratch) + task * bytes, m0, m1, t0, t1, false);
     });
     return SS1_OK;
 }
