@@ -3,7 +3,6 @@
 #include <array>
 #include <chrono>
 #include <CLI/CLI.hpp>
-#include <memory>
 #include <random>
 #include <type_traits>
 
@@ -47,6 +46,20 @@ struct loaded_model {
         return sum / static_cast<double>(texts->size());
     }
 };
+
+// The lines of --text.
+std::shared_ptr<const bert_rows> read_texts(const bench_options &options, const context_handle &context,
+                                            const loaded_model &model) {
+    if (std::string_view(describe(model.handle).family) == "dlrm")
+        throw failure("--text is for BERT; these models are DLRM", "leave --text out");
+    text_rows texts(context, model.handle, model.directory, options.tokens, false);
+    text_lines lines(options.text, false);
+    auto rows = std::make_shared<bert_rows>(describe(model.handle));
+    while (texts.read(lines, 256, *rows)) {
+    }
+    if (rows->size() == 0) throw failure(options.text + " has no lines", "give a file with at least one text");
+    return rows;
+}
 
 template <class Rows>
 Rows rows_for(const loaded_model &model) {
@@ -251,20 +264,6 @@ const std::vector<column> stage_columns = {{"ns_lookup", "lookup us", 1e-3, 1, 9
                                            {"ns_interaction", "inter. us", 1e-3, 1, 9},
                                            {"ns_top", "top us", 1e-3, 1, 9},
                                            {"stages_of_run", "of run", 1, 3}};
-
-// The lines of --text.
-std::shared_ptr<const bert_rows> read_texts(const bench_options &options, const context_handle &context,
-                                            const loaded_model &model) {
-    if (std::string_view(describe(model.handle).family) == "dlrm")
-        throw failure("--text is for BERT; these models are DLRM", "leave --text out");
-    text_rows texts(context, model.handle, model.directory, options.tokens, false);
-    text_lines lines(options.text, false);
-    auto rows = std::make_shared<bert_rows>(describe(model.handle));
-    while (texts.read(lines, 256, *rows)) {
-    }
-    if (rows->size() == 0) throw failure(options.text + " has no lines", "give a file with at least one text");
-    return rows;
-}
 
 std::vector<loaded_model> load_all(const bench_options &options, const context_handle &context) {
     std::vector<loaded_model> models;
