@@ -14,6 +14,7 @@
 
 #include "buffer.hpp"
 #include "ss1/ss1.hpp"
+#include "text/unicode.hpp"
 
 namespace {
 
@@ -796,4 +797,16 @@ TEST_CASE("one layer on many threads, each with the context's scratch") {
         });
     for (auto &t : threads) t.join();
     CHECK(wrong == 0);
+}
+
+TEST_CASE("a folder without a tokenizer gives none, nor does a build without ICU") {
+    const ss1::context_ptr context = ss1::make_context();
+    ss1_tokenizer *tokenizer = nullptr;
+    const ss1_status status = ss1_tokenizer_load(context.get(), "/no/such/folder", &tokenizer);
+    CHECK(status == (ss1::unicode_supported() ? SS1_ERROR_IO : SS1_ERROR_UNSUPPORTED));
+    CHECK_THAT(ss1_last_error(), Catch::Contains(ss1::unicode_supported() ? "vocab.txt: cannot open" : "without ICU"));
+    CHECK(tokenizer == nullptr);
+    CHECK(ss1_tokenizer_load(nullptr, "folder", &tokenizer) == SS1_ERROR_INVALID_ARGUMENT);
+    CHECK(ss1_tokenizer_load(context.get(), nullptr, &tokenizer) == SS1_ERROR_INVALID_ARGUMENT);
+    CHECK(ss1_tokenizer_load(context.get(), "folder", nullptr) == SS1_ERROR_INVALID_ARGUMENT);
 }

@@ -320,10 +320,53 @@ TEST_CASE("broken and unsupported configs of tokenizers are refused by key, valu
                   R"({"added_tokens_decoder": {"8": {"content": "new"}}})");
     check_refused(SS1_ERROR_UNSUPPORTED, "the tokenizer of model_type 'roberta' is not supported", "", "",
                   R"({"model_type": "roberta"})");
+}
+
+TEST_CASE("tokenizer.json of a WordPiece stands for vocab.txt") {
+    const json good = {{"added_tokens", json::array({{{"id", 3}, {"content", "[UNK]"}, {"special", true}},
+                                                     {{"id", 6}, {"content", "[NEW]"}, {"special", true}}})},
+                       {"normalizer",
+                        {{"type", "BertNormalizer"},
+                         {"clean_text", true},
+                         {"handle_chinese_chars", true},
+                         {"strip_accents", nullptr},
+                         {"lowercase", false}}},
+                       {"pre_tokenizer", {{"type", "BertPreTokenizer"}}},
+                       {"model",
+                        {{"type", "WordPiece"},
+                         {"unk_token", "[UNK]"},
+                         {"continuing_subword_prefix", "##"},
+                         {"max_input_chars_per_word", 100},
+                         {"vocab", {{"[PAD]", 4}, {"[UNK]", 3}, {"[CLS]", 2}, {"[SEP]", 1}, {"a", 0}, {"##b", 5}}}}}};
     const temporary_folder folder;
-    write_file(folder / "tokenizer.json", "{}");
-    CHECK(load_status(folder) == SS1_ERROR_UNSUPPORTED);
-    CHECK_THAT(ss1_last_error(), Catch::Contains("tokenizer.json is not read"));
+    write_file(folder / "tokenizer.json", good.dump());
+    write_file(folder / "tokenizer_config.json", R"({"tokenizer_class": "TokenizersBackend", "model_max_length": 9})");
+    const ss1::tokenizer_ptr tokenizer = ss1::load_tokenizer(context(), folder.path);
+    CHECK(encode(tokenizer, "ab A[NEW]").ids == numbers{2, 0, 5, 3, 6, 1});
+    CHECK(describe(tokenizer).lower_case + describe(tokenizer).strip_accents == 0);
+    CHECK(describe(tokenizer).max_tokens == 9);
+
+    const auto refused = [&](ss1_status status, const std::string &message, const std::string &pointer, json value) {
+        json document = good;
+        document[json::json_pointer(pointer)] = std::move(value);
+        write_file(folder / "tokenizer.json", document.dump());
+        CAPTURE(message);
+        CHECK(load_status(folder) == status);
+        CHECK_THAT(ss1_last_error(), Catch::Contains(message));
+    };
+    refused(SS1_ERROR_UNSUPPORTED, "model: type 'BPE' is not supported", "/model/type", "BPE");
+    refused(SS1_ERROR_UNSUPPORTED, "prefix '_' is not supported", "/model/continuing_subword_prefix", "_");
+    refused(SS1_ERROR_UNSUPPORTED, "per_word 200 is not supported", "/model/max_input_chars_per_word", 200);
+    refused(SS1_ERROR_UNSUPPORTED, "pre_tokenizer: type 'Split'", "/pre_tokenizer/type", "Split");
+    refused(SS1_ERROR_UNSUPPORTED, "normalizer: type 'NFC'", "/normalizer/type", "NFC");
+    refused(SS1_ERROR_UNSUPPORTED, "clean_text is false", "/normalizer/clean_text", false);
+    refused(SS1_ERROR_FORMAT, "normalizer: is of type null", "/normalizer", nullptr);
+    refused(SS1_ERROR_UNSUPPORTED, "added_tokens[1]: rstrip is true", "/added_tokens/1/rstrip", true);
+    refused(SS1_ERROR_FORMAT, "added_tokens[0]: id: is 2147483648", "/added_tokens/0/id", 2147483648);
+    refused(SS1_ERROR_FORMAT, "has the same id 5", "/model/vocab/a", 5);
+    refused(SS1_ERROR_FORMAT, "vocab['a']: is 6, must be in [0, 5]", "/model/vocab/a", 6);
+    refused(SS1_ERROR_FORMAT, "vocab: is of type array", "/model/vocab", json::array());
+    refused(SS1_ERROR_UNSUPPORTED, "has a line end", "/model/vocab/c\nd", 6);
 }
 
 TEST_CASE("a tokenizer is as its files say") {

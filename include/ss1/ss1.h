@@ -654,14 +654,14 @@ SS1_API ss1_status ss1_session_set_deadline(ss1_session *session, double seconds
 typedef struct ss1_tokenizer ss1_tokenizer;
 
 /**
- * Load the WordPiece tokenizer of a BERT model directory: vocab.txt; tokenizer_config.json, special_tokens_map.json and
- * config.json as far as they are there. Ids are those that BertTokenizer of Hugging Face's transformers 5.17
- * (tokenizers 0.23) gives. Immutable; many threads may use it. Files may vanish afterwards. Read from
- * tokenizer_config.json: do_lower_case (missing: true), strip_accents (missing: as do_lower_case),
+ * Load the WordPiece tokenizer of a BERT model directory: vocab.txt or, without one, tokenizer.json;
+ * tokenizer_config.json, special_tokens_map.json and config.json as far as they are there. Ids are those that
+ * BertTokenizer of Hugging Face's transformers 5.17 (tokenizers 0.23) gives. Immutable; many threads may use it.
+ * Read from tokenizer_config.json: do_lower_case (missing: true), strip_accents (missing: as do_lower_case),
  * tokenize_chinese_chars (missing: true), model_max_length, the unk, sep, pad, cls and mask tokens (text or object with
  * "content"; missing: [UNK] and so on), added_tokens_decoder.
  * @param tokenizer  Receives the tokenizer; the caller owns it. Not written on error.
- * @return SS1_OK; SS1_ERROR_IO (no vocab.txt, or unreadable); SS1_ERROR_FORMAT (file, line or key, value and rule are
+ * @return SS1_OK; SS1_ERROR_IO (no vocabulary, or unreadable); SS1_ERROR_FORMAT (file, line or key, value and rule are
  * in the message; also a vocabulary without its unk, sep, pad or cls token); SS1_ERROR_UNSUPPORTED (another family's
  * tokenizer, a token matched otherwise than as it is, a build without ICU); SS1_ERROR_INVALID_ARGUMENT;
  * SS1_ERROR_OUT_OF_MEMORY.

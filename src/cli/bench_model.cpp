@@ -2,7 +2,6 @@
 // ss1 bench model: latency of whole models; several models take turns in one process, or serve an open loop.
 #include <chrono>
 #include <CLI/CLI.hpp>
-#include <memory>
 #include <optional>
 #include <random>
 #include <type_traits>
@@ -64,6 +63,20 @@ struct loaded_model {
         return sum / static_cast<double>(texts->size());
     }
 };
+
+// The lines of --text.
+std::shared_ptr<const bert_rows> read_texts(const bench_options &options, const context_handle &context,
+                                            const loaded_model &model) {
+    if (std::string_view(describe(model.handle).family) == "dlrm")
+        throw failure("--text is for BERT; these models are DLRM", "leave --text out");
+    text_rows texts(context, model.handle, model.directory, options.tokens, false);
+    text_lines lines(options.text, false);
+    auto rows = std::make_shared<bert_rows>(describe(model.handle));
+    while (texts.read(lines, 256, *rows)) {
+    }
+    if (rows->size() == 0) throw failure(options.text + " has no lines", "give a file with at least one text");
+    return rows;
+}
 
 template <class Rows>
 Rows rows_for(const loaded_model &model) {
@@ -262,20 +275,6 @@ const std::vector<column> columns = {{"batch", "batch"},
                                      {"session_bytes", "session MiB", 1.0 / (1 << 20), 1},
                                      {"weight_bytes", "weights MiB", 1.0 / (1 << 20), 1},
                                      {"model", "model"}};
-
-// The lines of --text.
-std::shared_ptr<const bert_rows> read_texts(const bench_options &options, const context_handle &context,
-                                            const loaded_model &model) {
-    if (std::string_view(describe(model.handle).family) == "dlrm")
-        throw failure("--text is for BERT; these models are DLRM", "leave --text out");
-    text_rows texts(context, model.handle, model.directory, options.tokens, false);
-    text_lines lines(options.text, false);
-    auto rows = std::make_shared<bert_rows>(describe(model.handle));
-    while (texts.read(lines, 256, *rows)) {
-    }
-    if (rows->size() == 0) throw failure(options.text + " has no lines", "give a file with at least one text");
-    return rows;
-}
 
 std::vector<loaded_model> load_all(const bench_options &options, const context_handle &context) {
     std::vector<loaded_model> models;

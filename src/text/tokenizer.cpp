@@ -209,11 +209,12 @@ ss1_status tokenizer_load(ss1_context &context, const std::string &directory, ss
               "this build has no tokenizer: it was made without ICU (build option tokenizer)");
     tokenizer_rules rules;
     SS1_TRY(read_tokenizer_rules(directory, rules));
-    const std::string path = directory + "/vocab.txt";
-    SS1_CHECK(file_exists(path) || !file_exists(directory + "/tokenizer.json"), SS1_ERROR_UNSUPPORTED,
-              "%s: is missing, and the vocabulary of tokenizer.json is not read", path.c_str());
-    std::string text;
-    SS1_TRY(file_read_text(path, vocabulary::max_bytes, text));
+    std::string path = directory + "/vocab.txt", text;
+    if (const std::string other = directory + "/tokenizer.json"; !file_exists(path) && file_exists(other)) {
+        SS1_TRY(read_tokenizer_json(path = other, rules, text));
+    } else {
+        SS1_TRY(file_read_text(path, vocabulary::max_bytes, text));
+    }
     out.context = context_ref(&context);
     SS1_TRY(out.vocabulary.read(context.memory, text, path.c_str()));
     SS1_TRY(take_special(rules, path, out));

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "context.hpp"
+#include "io/json.hpp"
 #include "text/vocabulary.hpp"
 #include "text/words.hpp"
 
@@ -42,6 +43,12 @@ namespace ss1 {
 // tokenizer_config.json, special_tokens_map.json and the limit in config.json of a model directory, as far as they are
 // there.
 ss1_status read_tokenizer_rules(const std::string &directory, tokenizer_rules &out);
+
+// One of the tokens that were added to the vocabulary: {"content": "[NEW]", ...}.
+ss1_status read_added_token(const json &token, const std::string &where, int64_t id, tokenizer_rules &out);
+
+// tokenizer.json in the place of vocab.txt: its rules for words, and its vocabulary as lines.
+ss1_status read_tokenizer_json(const std::string &path, tokenizer_rules &rules, std::string &vocabulary_text);
 
 ss1_status tokenizer_load(ss1_context &context, const std::string &directory, ss1_tokenizer &out);
 void tokenizer_describe(const ss1_tokenizer &tokenizer, ss1_tokenizer_info &info) noexcept;

@@ -69,19 +69,12 @@ ss1_status read_added_tokens(const json &config, const std::string &path, tokeni
     SS1_TRY(json_is_object(*added, path + ": added_tokens_decoder"));
     for (const auto &[number, token] : added->items()) {
         const std::string where = path + ": added_tokens_decoder['" + printable(number) + "']";
-        SS1_TRY(json_is_object(token, where));
-        special_token &read = out.added.emplace_back();
-        uint32_t id = 0;
+        int32_t id = -1;
         const char *const end = number.data() + number.size();
         const auto [rest, error] = std::from_chars(number.data(), end, id);
-        SS1_CHECK(error == std::errc() && rest == end && id <= INT32_MAX, SS1_ERROR_FORMAT,
-                  "%s: is not the id of a token", where.c_str());
-        read.id = id;
-        SS1_TRY(json_string(token, where, "content", key::required, read.text));
-        SS1_CHECK(is_name(read.text), SS1_ERROR_FORMAT,
-                  "%s: content '%s' must have 1 to 512 bytes, no control characters", where.c_str(),
-                  printable(read.text).c_str());
-        SS1_TRY(refuse_flags(token, where, {"lstrip", "rstrip", "single_word", "normalized"}));
+        SS1_CHECK(error == std::errc() && rest == end && id >= 0, SS1_ERROR_FORMAT, "%s: is not the id of a token",
+                  where.c_str());
+        SS1_TRY(read_added_token(token, where, id, out));
     }
     return SS1_OK;
 }
@@ -125,6 +118,17 @@ ss1_status read_model_config(const std::string &path, const json &config, tokeni
 }
 
 }  // namespace
+
+ss1_status read_added_token(const json &token, const std::string &where, int64_t id, tokenizer_rules &out) {
+    std::string text;
+    SS1_TRY(json_is_object(token, where));
+    SS1_TRY(json_string(token, where, "content", key::required, text));
+    SS1_CHECK(is_name(text), SS1_ERROR_FORMAT, "%s: content '%s' must have 1 to 512 bytes, no control characters",
+              where.c_str(), printable(text).c_str());
+    SS1_TRY(refuse_flags(token, where, {"lstrip", "rstrip", "single_word", "normalized"}));
+    out.added.push_back({std::move(text), id});
+    return SS1_OK;
+}
 
 ss1_status read_tokenizer_rules(const std::string &directory, tokenizer_rules &out) {
     json object;

@@ -42,6 +42,8 @@ size_t count_nodes(std::vector<std::string_view> tokens) {
 }  // namespace
 
 ss1_status vocabulary::read(const allocator &memory, std::string_view text, const char *label) {
+    SS1_CHECK(text.size() <= max_bytes, SS1_ERROR_FORMAT, "%s: the tokens have %zu bytes, the limit is %zu", label,
+              text.size(), max_bytes);
     std::vector<std::string_view> tokens;
     for (size_t begin = 0; begin < text.size();) {
         const size_t end = std::min(text.find('\n', begin), text.size());

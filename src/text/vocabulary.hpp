@@ -13,7 +13,7 @@ namespace ss1 {
 class vocabulary {
   public:
     static constexpr int32_t none = -1;
-    static constexpr size_t max_bytes = size_t{8} << 20;  // of the file: a node then fits the 24 bits of an edge's key
+    static constexpr size_t max_bytes = size_t{8} << 20;  // of the lines: a node then fits the 24 bits of an edge's key
 
     // `text` is the file's content, `label` its name in messages. The id of a token is its line, from 0; of equal
     // tokens the last line counts, as in Python's dict. @return SS1_OK; SS1_ERROR_FORMAT; SS1_ERROR_OUT_OF_MEMORY.
