@@ -194,7 +194,7 @@ NOTES = {
                "Runtime's stay f32). SS1 in the layers that `ss1 convert` picks, scheme mixed unless it says reference.\n",
     "dlrm-v2": "As v1, but with DCNv2's cross network (rank 512, 3 layers) and 214 indices a row: 3,2,1,2,6,1,1,1,1,7,3,8,1,6,9,5,1,1,1,12,"
                "100,27,10,3,1,1.\n",
-    "bert-base": "12 layers of 768, no pooler. *mails*: lengths drawn from those of 5,542 mails ([shapes/mail_lengths.csv](shapes/mail_lengths.csv): "
+    "bert-base": "12 layers of 768, no pooler. *mails*: lengths drawn from those of 5,542 mails of the SpamAssassin corpus ([shapes/mail_lengths.csv](shapes/mail_lengths.csv): "
                  "words x 1.3 + 2), padded to the longest of the batch, with a mask. *c=8 in half*: all linear layers of the encoder layers "
                  "that the SS1 authors list for c = 8, counted from 0: 1 and 7 to 11. *c=4*: all linear layers. PyTorch is transformers' "
                  "BertModel with sdpa attention, ONNX Runtime has its fused operators.\n",
