@@ -28,7 +28,8 @@ class Plain:
     def attention(self, name, x, mask):
         batch, tokens, width = x.shape
         heads = self.config["num_attention_heads"]
-        q, k, v = (self.linear(f"{name}.{part}", x).view(batch, tokens, heads, width // heads).transpose(1, 2) for part in ("query", "key", "value"))
+        q, k, v = (self.linear(f"{name}.{part}", x).view(batch, tokens, heads, width // heads).transpose(1, 2)
+                   for part in ("query", "key", "value"))
         scores = q @ k.transpose(2, 3) / (width // heads)**0.5
         if mask is not None:
             scores = scores.masked_fill(mask[:, None, None, :] == 0, float("-inf"))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """DLRM in ONNX Runtime as a contender: one Gather over all tables, then MatMul and Add; bound inputs and outputs.
 
-The tables lie behind each other in one array that is given as an input, so one operator looks all up (26 are slower) and the graph is small enough
-to be quantised in a second. int8 is onnxruntime.quantization.quantize_dynamic on the MatMuls; the tables stay f32, as ONNX
-Runtime has no row-wise quantised lookup.
+The tables lie behind each other in one array that is given as an input: one operator looks all up instead of 26, and the
+graph is small enough to be quantised in a second. int8 is onnxruntime.quantization.quantize_dynamic on the MatMuls; the tables
+stay f32, as ONNX Runtime has no row-wise quantised lookup.
 """
 import pathlib
 import tempfile

@@ -16,7 +16,7 @@ COMPILED = {"f32": [("PyTorch compiled", "dlrm_torch", "compiled")],
             "bf16": [("PyTorch compiled bfloat16", "dlrm_torch", "compiled bfloat16")], "int8": []}
 # Largest difference from the reference, PyTorch in f32 with the same weights: of probabilities, in any row; of hidden states
 # (their standard deviation is 1), in the mean.
-TOLERANCE = {"dlrm": {"f32": 1e-4, "bf16": 5e-2, "int8": 0.15}, "bert": {"f32": 1e-4, "bf16": 5e-2, "int8": 0.25}}
+TOLERANCE = {"dlrm": {"f32": 1e-4, "bf16": 5e-2, "int8": 0.15}, "bert": {"f32": 1e-4, "bf16": 3e-2, "int8": 0.15}}
 
 
 @dataclasses.dataclass

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process of one contender: `python3 worker.py`, driven by harness.Worker with pickles over its pipes.
 
-The first message is the contender's spec: {"module", "cpus", "threads", ...}. The module is imported on these CPUs alone, and
-its make(spec) gives an object with .info (a dict) and .prepare([inputs, ...]) -> [callable, ...], one a set of inputs, each
+The first message is the contender's spec: {"module", "threads", "cpus" to run on, ...}. The module's
+make(spec) gives an object with .info (a dict) and .prepare([inputs, ...]) -> [callable, ...], one a set of inputs, each
 of which runs the model once and returns the outputs as a numpy array; if it has .stages(n), also its times by stage.
 """
+import contextlib
 import gc
 import importlib
 import itertools
@@ -66,10 +67,13 @@ def main():
         replies.flush()
 
     spec = pickle.load(sys.stdin.buffer)
-    os.sched_setaffinity(0, spec["cpus"])
     state, commands = answer(lambda: Commands(importlib.import_module(spec["module"]).make(spec)))
-    reply((state, None if state == "ok" else commands))
     gc.freeze()
+    # Only now: twenty contenders that get ready on one core take minutes. Threads to come inherit it.
+    for thread in os.listdir("/proc/self/task"):
+        with contextlib.suppress(ProcessLookupError):  # it has ended
+            os.sched_setaffinity(int(thread), spec["cpus"])
+    reply((state, None if state == "ok" else commands))
     while state == "ok":
         try:
             name, arguments = pickle.load(sys.stdin.buffer)
