@@ -341,7 +341,7 @@ def check_with_transformers(config, tensors, arguments, outputs):
     model = getattr(transformers, config["architectures"][0])(settings)
     state = {name: torch.from_numpy(value) for name, value in stored(config, tensors).items()}
     missing, unexpected = model.load_state_dict(state, strict=False)
-    # What is tied has been loaded under the other name.
+    model.tie_weights()  # what is tied has been loaded under the other name
     allowed = ("position_ids", "predictions.decoder", "vocab_projector.weight", "lm_head.decoder")
     assert not unexpected and all(any(part in name for part in allowed) for name in missing), (missing, unexpected)
     model = model.double().eval()
