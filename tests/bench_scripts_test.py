@@ -184,6 +184,14 @@ class make:
         self.assertEqual(failed, {"B": "RuntimeError: no more"})
         self.assertEqual(self.diary.read_text(), "A" + "AAABBB" * 2 + "AAABB" + "AAA")  # one run to wake up, two that count
 
+    def test_who_waits_is_stopped(self):
+        a = self.worker("A")
+        a.ready(60)
+        a.ask("inputs", [0])
+        _, state = os.waitpid(a.process.pid, os.WUNTRACED)  # returns once it is stopped, or has ended
+        self.assertTrue(os.WIFSTOPPED(state))
+        self.assertEqual(a.ask("result", 1)[0], [0])
+
     def test_time_limit_leaves_the_least_rounds(self):
         a = self.worker("A")
         a.ready(60)
