@@ -20,14 +20,14 @@ PER_LAYER = (*ATTENTION, "intermediate.dense", "output.dense")
 
 
 def config(vocab_size, hidden_size=256, num_hidden_layers=4, num_attention_heads=4, intermediate_size=1024,
-           max_position_embeddings=256, dropout=0.0, **more):
+           max_position_embeddings=256, **more):
     """config.json as Hugging Face has it; `more` are keys to add."""
     return {
         "model_type": "bert", "architectures": ["BertForMaskedLM"], "vocab_size": vocab_size, "hidden_size": hidden_size,
         "num_hidden_layers": num_hidden_layers, "num_attention_heads": num_attention_heads,
         "intermediate_size": intermediate_size, "hidden_act": "gelu", "max_position_embeddings": max_position_embeddings,
-        "type_vocab_size": 2, "layer_norm_eps": 1e-12, "pad_token_id": 0, "hidden_dropout_prob": dropout,
-        "attention_probs_dropout_prob": dropout, **more}
+        "type_vocab_size": 2, "layer_norm_eps": 1e-12, "pad_token_id": 0, "hidden_dropout_prob": 0.1,
+        "attention_probs_dropout_prob": 0.1, **more}
 
 
 def shape_of(config, name):
@@ -120,11 +120,7 @@ class Encoder(torch.nn.Module):
 
 
 def initialise(module):
-    """Weights, also stored ones, from N(0, 1/K), embeddings from N(0, 0.02^2), biases 0.
-
-    BERT's own 0.02 for all weights fits a width of 768 and more. At 256 it leaves attention flat and the layers' outputs
-    small, and the pre-training stays at guessing words by their frequency for thousands of steps.
-    """
+    """BERT's: weights from N(0, 0.02^2), also stored ones, biases 0."""
     for part in module.modules():
         for name, parameter in part.named_parameters(recurse=False):
             with torch.no_grad():
@@ -132,10 +128,8 @@ def initialise(module):
                     parameter.fill_(1.0 if name == "weight" else 0.0)
                 elif name == "bias":
                     parameter.zero_()
-                elif isinstance(part, torch.nn.Embedding):
-                    parameter.normal_(0, 0.02)
                 else:
-                    parameter.normal_(0, (part.K if isinstance(part, SS1Linear) else part.in_features) ** -0.5)
+                    parameter.normal_(0, 0.02)
 
 
 class BertForMaskedLM(torch.nn.Module):

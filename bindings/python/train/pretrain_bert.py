@@ -158,12 +158,11 @@ def arguments():
     def option(name, default, text):
         parser.add_argument(name, type=type(default), default=default, help=f"{text} (default: %(default)s)")
     option("--steps", 0, "steps of training; 0: --minutes decides")
-    option("--batch", 64, "sequences of one step")
+    option("--batch", 128, "sequences of one step")
     option("--length", 256, "tokens of a sequence")
-    option("--lr", 1e-3, "AdamW's largest step")
+    option("--lr", 7e-4, "AdamW's largest step")
     option("--decay", 0.01, "AdamW's weight decay")
     option("--warmup", 0.06, "share of the training in which the step grows")
-    option("--dropout", 0.0, "probability of dropping a value; a few passes over the text need none")
     option("--hidden", 256, "width")
     option("--layers", 4, "encoder layers")
     option("--seed", 1, "seed of weights, batches and masks")
@@ -190,8 +189,7 @@ def main():
     vocab_size = (options.data / "vocab.txt").read_text(encoding="utf-8").count("\n")
     model = bert.BertForMaskedLM(config_of(
         options.model, vocab_size, options.length, hidden_size=options.hidden, num_hidden_layers=options.layers,
-        num_attention_heads=max(1, options.hidden // 64), intermediate_size=4 * options.hidden,
-        dropout=options.dropout)).to(options.device)
+        num_attention_heads=max(1, options.hidden // 64), intermediate_size=4 * options.hidden)).to(options.device)
     values = sum(p.numel() for p in model.bert.encoder.parameters())
     log(f"{values} values in the encoder, {sum(p.numel() for p in model.parameters())} in all, {len(stream)} tokens of text")
     options.out.mkdir(parents=True, exist_ok=True)
