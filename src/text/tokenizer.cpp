@@ -18,6 +18,7 @@ struct id_row {
     int64_t *ids;
     size_t room, enough;
     size_t count = 0;
+    bool full = false;  // a word has made it so; a special token does not
 
     void add(int64_t id) noexcept {
         if (count < room) ids[count] = id;
@@ -29,7 +30,8 @@ struct id_row {
         const size_t n = word.empty() ? 0 : tokenizer.vocabulary.split(word, pieces);
         if (n == 0) add(tokenizer.unk);
         for (size_t i = 0; i < n; ++i) add(pieces[i]);
-        return count < enough;
+        full = count >= enough;
+        return !full;
     }
 };
 
@@ -48,17 +50,17 @@ void add_text(std::string_view text, id_row &row) noexcept {
             [](void *user, std::string_view word) { return static_cast<id_row *>(user)->add_word(word); }, &row);
     };
     size_t begin = 0;
-    for (size_t i = 0; i < text.size() && row.count < row.enough;) {
+    for (size_t i = 0; i < text.size() && !row.full;) {
         const special_token *const found = special_at(row.tokenizer, text.substr(i));
         if (!found) {
             ++i;
             continue;
         }
         if (i > begin) add_words(text.substr(begin, i - begin));
-        if (row.count < row.enough) row.add(found->id);
+        if (!row.full) row.add(found->id);
         begin = i += found->text.size();
     }
-    if (row.count < row.enough && begin < text.size()) add_words(text.substr(begin));
+    if (!row.full && begin < text.size()) add_words(text.substr(begin));
 }
 
 struct pair_lengths {
@@ -67,7 +69,7 @@ struct pair_lengths {
 
 // "longest_first" of Hugging Face's tokenizers: the longer text loses tokens until both are of one length, then both;
 // of an odd rest the longer one gets more. Which one that is, tokenizers 0.23 decides after the word that made a text
-// max_tokens long.
+// max_tokens long (a special token does not end it).
 pair_lengths truncate(size_t first, size_t second, size_t room) noexcept {
     if (first + second <= room) return {first, second};
     const size_t shorter = std::min({first, second, room / 2});
