@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Builds ss1 and runs its main job: a trained recommendation model on held-out rows, dense and as SS1, then a
-# BERT-base-shaped encoder. Installs missing Debian packages first. Takes a few minutes the first time.
+# Builds ss1 and runs its main job: a trained recommendation model on held-out rows, dense and as SS1, a BERT on mails,
+# then a BERT-base-shaped encoder. Installs missing Debian packages first. Takes a few minutes the first time.
 cd "$(dirname "$0")"
 . .ci/prepare
 
@@ -22,6 +22,9 @@ done
 
 say "Latency of both, interleaved in one run"
 "$ss1" bench model "$models/insteval-dense" "$models/insteval-ss1" --batch 1,64,1024 --input "$rows"
+
+say "Mails: spam or ham? A small BERT with all its encoder's layers tied 4-fold, text in, answers out (5 of 20)"
+"$ss1" run "$models/spam-bert-ss1" --text examples/data/spam-test.txt | sed -n 1,5p
 
 say "An encoder of BERT-base's shape (random weights), sequence 128, dense against SS1 at c = 4"
 "$ss1" bench model "$models/bert-base" "$models/bert-base-ss1" --random-weights 1 --tokens 128 --batch 1
