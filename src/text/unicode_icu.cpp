@@ -42,7 +42,8 @@ bool in_unicode(char32_t c, uint8_t version) noexcept {
 }
 
 constexpr uint8_t category_version = 8;        // of the crate unicode_categories
-constexpr uint8_t normalization_version = 12;  // of the crate unicode-normalization-alignments
+constexpr uint8_t normalization_version = 12;  // of the crate unicode-normalization-alignments' decompositions
+constexpr uint8_t combining_version = 9;       // of its combining classes
 
 // Letters of Unicode 16 and 17, which ICU 72 does not know and Rust does.
 struct lower_range {
@@ -100,7 +101,7 @@ char_class classify(char32_t c) noexcept {
 
 uint8_t combining_class(char32_t c) noexcept {
     const uint8_t combining = u_getCombiningClass(static_cast<UChar32>(c));
-    return combining && in_unicode(c, normalization_version) ? combining : 0;
+    return combining && in_unicode(c, combining_version) ? combining : 0;
 }
 
 size_t decompose(char32_t c, char32_t out[max_decomposition]) noexcept {
