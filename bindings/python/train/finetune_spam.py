@@ -31,7 +31,7 @@ import bert
 import mails
 import model_dir
 from pretrain_bert import autocast, learning_rate, optimizer_of
-from quality_insteval import DTYPES, chosen, write
+from quality_insteval import DTYPES, chosen, stored, write
 
 HERE = pathlib.Path(__file__).resolve().parent
 MODELS = ["dense", "scratch", "ss1-4", "ss1-8", "ss1-8-half", "projected-4", "projected-8", "tuned-4", "tuned-8"]
@@ -195,17 +195,6 @@ def test_by_library(result, directory, data, dtypes, context):
         print(f"{directory.name}: {DTYPES[dtype]}  accuracy {got['accuracy']:.4f}  F1 {got['f1']:.4f}", flush=True)
 
 
-def finished(path, settings):
-    """The stored run, None if there is none."""
-    if not path.exists():
-        return None
-    result = json.loads(path.read_text())
-    different = {key for key in settings if result["settings"].get(key) != settings[key]}
-    if different:
-        sys.exit(f"finetune_spam.py: {path} was made with another {', '.join(sorted(different))}: choose another --out")
-    return result
-
-
 def spread(values, sign=""):
     """Mean and standard deviation of a sample, in per cent."""
     deviation = f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
@@ -338,7 +327,7 @@ def main():
     for seed in options.seeds:  # all models of a seed first: a part of the table is then a fair one
         for name in options.models:
             directory = options.out / f"{name}-seed{seed}"
-            result = finished(directory / "result.json", settings) or run(name, seed, data, settings, options)
+            result = stored(directory / "result.json", settings) or run(name, seed, data, settings, options)
             test_by_library(result, directory, data, options.dtypes, context)
             write(directory / "result.json", json.dumps(result, indent=1) + "\n")
             runs[name].append(result)

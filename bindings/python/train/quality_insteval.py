@@ -168,7 +168,7 @@ def stored(path, settings):
     result = json.loads(path.read_text())
     different = {key for key in settings if result["settings"].get(key) != settings[key]}
     if different:
-        sys.exit(f"quality_insteval.py: {path} was made with another {', '.join(sorted(different))}: choose another --out")
+        sys.exit(f"{pathlib.Path(sys.argv[0]).name}: {path} was made with another {', '.join(sorted(different))}: choose another --out")
     return result
 
 
