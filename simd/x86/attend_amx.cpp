@@ -170,7 +170,7 @@ inline __m512 score(const float *s, const float *mask, size_t left) noexcept {
 // Scores of one query with the keys from j0 on to weights, and their running maximum and sum.
 template <bool masked>
 void weigh_row(const attend_args &g, const parts &p, size_t i, size_t j0, size_t j1) noexcept {
-    const float *s = p.scores + i * lds, *mask = masked ? g.mask + j0 : nullptr;
+    const float *s = p.scores + i * lds, *mask = masked ? g.mask + j0 : s;  // else never read
     const __m512 lowest = _mm512_set1_ps(-__builtin_inff()), scale = _mm512_set1_ps(g.scale * 1.44269504f);
     const size_t keys = (j1 < g.n ? j1 : g.n) - j0, whole = keys / 32 * 32;
     const size_t left = keys - whole, left_high = left > 16 ? left - 16 : 0;

@@ -158,6 +158,7 @@ struct epilogue {
     void write(size_t which, size_t from, size_t to) noexcept {
         const place &p = places[which];
         if (to > p.rows) to = p.rows;
+        if (from >= to) return;
         if (~p.mask[wide] == 0) {
             write_rows<true>(which, from, to);
         } else {
