@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "kernels.hpp"
+#include "x86/amx_tiles.hpp"
 
 namespace ss1 {
 namespace {
@@ -17,18 +18,6 @@ constexpr size_t lds = most_keys + 16, ldp = most_keys + 32;  // rows at a power
 constexpr size_t tile_elements = 512;
 
 // Tiles: 0-3 sums, 4-5 a, 6-7 b.
-template <int t>
-inline void load(const void *p, size_t stride) noexcept {
-    asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(stride), "i"(t) : "memory");
-}
-template <int t>
-inline void store(void *p, size_t stride) noexcept {
-    asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(p), "r"(stride), "i"(t) : "memory");
-}
-template <int t>
-inline void zero() noexcept {
-    asm volatile("tilezero %%tmm%c0" ::"i"(t));
-}
 template <int c, int a, int b>
 inline void product() noexcept {
     asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(c), "i"(a), "i"(b));

@@ -24,6 +24,7 @@
 #include <cstring>
 
 #include "kernels.hpp"
+#include "x86/amx_tiles.hpp"
 
 namespace ss1 {
 namespace {
@@ -45,20 +46,8 @@ inline void product() noexcept {
     }
 }
 template <int t>
-inline void load(const void *p, size_t stride) noexcept {
-    asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(stride), "i"(t) : "memory");
-}
-template <int t>
 inline void stream(const void *p, size_t stride) noexcept {
     asm volatile("tileloaddt1 (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(stride), "i"(t) : "memory");
-}
-template <int t>
-inline void store(void *p, size_t stride) noexcept {
-    asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(p), "r"(stride), "i"(t) : "memory");
-}
-template <int t>
-inline void zero() noexcept {
-    asm volatile("tilezero %%tmm%c0" ::"i"(t));
 }
 
 // How 32 values of a row reach y: rounded to its type, with the residual added to them or without. Whole rows of a

@@ -219,7 +219,8 @@ std::span<const sequence> find_sequences(const bert_activations &memory, const s
 void unpack(const bert_activations &memory, std::span<const sequence> sequences, size_t T, size_t H) noexcept {
     for (size_t s = sequences.size(); s-- > 0;) {
         float *to = memory.state + s * T * H, *end = to + sequences[s].length * H;
-        std::memmove(to, memory.state + sequences[s].first * H, sequences[s].length * H * sizeof(float));
+        const float *from = memory.state + sequences[s].first * H;
+        if (to != from) std::memmove(to, from, sequences[s].length * H * sizeof(float));
         std::fill(end, to + T * H, 0.0f);
     }
 }

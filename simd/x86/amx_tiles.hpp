@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tiles from and to memory, `stride` bytes between rows. In assembly: GCC 12's intrinsics take no template parameter
+// for a tile's number. For files with AMX's flags alone.
+#pragma once
+#include <cstddef>
+
+namespace ss1 {
+namespace {
+
+template <int t>
+inline void load(const void *p, size_t stride) noexcept {
+    asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(stride), "i"(t) : "memory");
+}
+template <int t>
+inline void store(void *p, size_t stride) noexcept {
+    asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(p), "r"(stride), "i"(t) : "memory");
+}
+template <int t>
+inline void zero() noexcept {
+    asm volatile("tilezero %%tmm%c0" ::"i"(t));
+}
+
+}  // namespace
+}  // namespace ss1
