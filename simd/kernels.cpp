@@ -123,9 +123,9 @@ void amx_configure() noexcept {}
 void amx_release() noexcept {}
 #endif
 
-const gemm_kernel &select_gemm(dtype b, size_t n, isa::mask usable) noexcept {
-    return *gemm_kernels().find(usable,
-                                [b, n](const gemm_kernel &k) { return k.b == b && (k.max_n == 0 || n <= k.max_n); });
+const gemm_kernel &select_gemm(dtype b, size_t n, dtype narrow_a, isa::mask usable) noexcept {
+    return *gemm_kernels().find(
+        usable, [=](const gemm_kernel &k) { return k.b == b && (k.max_n == 0 || (n <= k.max_n && k.a == narrow_a)); });
 }
 
 const sketch_kernel &select_sketch(dtype x, dtype to, isa::mask usable) noexcept {

@@ -53,12 +53,13 @@ struct activation_kernel {
 //          k_multiple: whoever makes `a` pads it with zeros.
 //   b      packed tiles [ceil(n/nt)][k/kr][nt][kr], 64-byte aligned, zero padded to nt columns; tile j starts at
 //          b + j*ldb elements. kr neighbours in k lie together, as the dot-product instructions want them.
-//   types  of a and b by row: (f32, f32), (f32, bf16), (f32, s8): b is widened; (bf16, bf16), (s8, s8), (u8, s8): u8 is
-//          s8 + 128
+//   types  of a and b by row: (f32, f32), (bf16, bf16), (s8, s8), (u8, s8): u8 is s8 + 128; (f32, bf16), (f32, s8),
+//          (bf16, s8): b is widened
 //   start  bias[j], 0 if bias is NULL; y[i,j] if accumulate (rows without `fused`, a not of an integer type). Rows with
 //          `fused` add the bias at the end.
 //   int8   the sum is an exact s32 that starts at column_start[j] (NULL: 0; for u8 -128 * sum_k b[k,j]), and
-//          y = act(row_scale[i] * column_scale[j] * sum + bias[j]); if a is f32 the sum is, and no row_scale
+//          y = act(row_scale[i] * column_scale[j] * sum + bias[j]); if a is f32 or bf16 the sum is f32, and no
+//          row_scale
 //   act    ReLU if relu, else nothing. Rows with `fused` also call `activate` on blocks of the sums unless it is NULL,
 //          add `residual` (type of y, ldr elements; may be y itself) unless it is NULL, and write bf16 if y_bf16. For
 //          the other rows activate and residual are NULL and y is f32.
@@ -318,8 +319,9 @@ table<bag_kernel> bag_kernels() noexcept;
 table<interact_kernel> interact_kernels() noexcept;
 table<cross_kernel> cross_kernels() noexcept;
 
-// The first usable row for layers of n outputs with packed weights of type b.
-const gemm_kernel &select_gemm(dtype b, size_t n, isa::mask usable) noexcept;
+// The first usable row for layers of n outputs with packed weights of type b; among those with max_n, whose rows of a
+// are of type `narrow_a`: f32, or bf16 unless b is f32.
+const gemm_kernel &select_gemm(dtype b, size_t n, dtype narrow_a, isa::mask usable) noexcept;
 const sketch_kernel &select_sketch(dtype x, dtype s, isa::mask usable) noexcept;
 const store_kernel &select_store(dtype y, isa::mask usable) noexcept;
 const bag_kernel &select_bag(row_format format, isa::mask usable) noexcept;

@@ -720,7 +720,8 @@ TEST_CASE("tables: unique names, the reference last, the best first") {
     for (const sketch_kernel &kernel : sketch_kernels()) CHECK(names.insert(kernel.name).second);
     for (const store_kernel &kernel : store_kernels()) CHECK(names.insert(kernel.name).second);
     for (const bag_kernel &kernel : bag_kernels()) CHECK(names.insert(kernel.name).second);
-    for (dtype b : {dtype::f32, dtype::bf16, dtype::s8}) CHECK(select_gemm(b, 1, isa::none).needs == isa::none);
+    for (dtype b : {dtype::f32, dtype::bf16, dtype::s8})
+        for (dtype a : {dtype::f32, dtype::bf16}) CHECK(select_gemm(b, 1, a, isa::none).needs == isa::none);
     for (dtype x : {dtype::f32, dtype::bf16, dtype::f16})
         for (dtype s : {dtype::f32, dtype::bf16}) CHECK(select_sketch(x, s, isa::none).needs == isa::none);
     for (dtype y : {dtype::f32, dtype::bf16}) CHECK(select_store(y, isa::none).needs == isa::none);

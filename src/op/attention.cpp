@@ -123,7 +123,7 @@ void attend_share(const attention_kernels &kernels, const attention_args &a, dou
 attention_kernels select_attention(isa::mask usable, size_t head_size) noexcept {
     const attend_kernel *attend = attend_kernels().find(
         usable, [head_size](const attend_kernel &k) { return k.needs != isa::none && head_size % k.d_multiple == 0; });
-    return {&select_gemm(dtype::f32, SIZE_MAX, usable), &softmax_kernels().select(usable),
+    return {&select_gemm(dtype::f32, SIZE_MAX, dtype::f32, usable), &softmax_kernels().select(usable),
             &select_store(dtype::bf16, usable), attend};
 }
 

@@ -39,13 +39,19 @@ size_t distinct_sketches(const mapping &map) noexcept {
     return map.desc.c == 1 || map.desc.scheme == SS1_SCHEME_REFERENCE ? 1 : map.output_blocks();
 }
 
+// Few outputs of a dense layer are made of rows of bf16 as they are; of a sketch, which is summed up in f32, of f32.
+const gemm_kernel &choose_gemm(const ss1_linear_desc &desc, isa::mask usable) noexcept {
+    const bool as_it_is = desc.c == 1 && desc.x_dtype == SS1_DTYPE_BF16 && desc.weight_dtype != SS1_DTYPE_F32;
+    return select_gemm(static_cast<dtype>(desc.weight_dtype), desc.N, as_it_is ? dtype::bf16 : dtype::f32, usable);
+}
+
 void choose_kernels(linear &l) {
     const isa::mask usable = l.context.usable;
     const ss1_linear_desc &desc = l.map.desc;
     const auto what = static_cast<activation>(desc.activation);
     l.x_type = static_cast<dtype>(desc.x_dtype);
     l.y_type = static_cast<dtype>(desc.y_dtype);
-    l.gemm = &select_gemm(static_cast<dtype>(desc.weight_dtype), desc.N, usable);
+    l.gemm = &choose_gemm(desc, usable);
     const bool integers = l.gemm->a == dtype::s8 || l.gemm->a == dtype::u8;
     // A dense layer's kernel reads x itself where type and padding allow.
     l.copies = desc.c == 1 && l.x_type == l.gemm->a && desc.K % l.gemm->k_multiple == 0;
@@ -143,7 +149,7 @@ ss1_status pack_weights(linear &l, const float *z, size_t ldz, const float *bias
 ss1_status linear_create(const ss1_context *context, const ss1_linear_desc *desc, const ss1_linear_weights *weights,
                          void **state) {
     const float_mode mode;  // the caller's rounding must not reach int8 weights, nor its traps outputs of zeros
-    const gemm_kernel &gemm = select_gemm(static_cast<dtype>(desc->weight_dtype), desc->N, context->usable);
+    const gemm_kernel &gemm = choose_gemm(*desc, context->usable);
     const mapping tied(*desc);
     ss1_linear_desc as_run = *desc;
     const float *z = weights->z;

@@ -176,6 +176,16 @@ void multiply_fused(const task_state &t, rows_of_a rows, size_t m0, size_t m1, s
     l.gemm->run(g);
 }
 
+// Rows without gaps as one row: kernels would take a column of one output value by value.
+activation_args joined(const activation_args &a) noexcept {
+    return a.ldy == a.n ? activation_args{a.y, 1, a.m * a.n, a.m * a.n} : a;
+}
+store_args joined(const store_args &s) noexcept {
+    const bool gaps = s.ldc != s.n || s.ldy != s.n || (s.residual && s.ldr != s.n);
+    const size_t n = s.m * s.n;
+    return gaps ? s : store_args{s.c, s.y, s.residual, 1, n, n, n, n};
+}
+
 // The other rows: panel by panel, k block by k block; the sums meet in y, or in scratch if y is of another type.
 void multiply_panels(const task_state &t, rows_of_a rows, size_t m0, size_t m1, size_t t0, size_t t1) noexcept {
     const linear &l = t.l;
@@ -200,12 +210,12 @@ void multiply_panels(const task_state &t, rows_of_a rows, size_t m0, size_t m1, 
             g.m = i1 - i0;
             l.gemm->run(g);
             if (k1 < l.ka) continue;
-            if (l.activate) l.activate->run({c, g.m, g.n, g.ldy});
+            if (l.activate) l.activate->run(joined({c, g.m, g.n, g.ldy}));
             if (!apart) continue;
             const char *residual = static_cast<const char *>(t.args.residual);
-            l.store->run({c, static_cast<char *>(t.args.y) + ((m0 + i0) * t.args.ldy + n0) * y_size,
-                          residual ? residual + ((m0 + i0) * t.args.ldr + n0) * y_size : nullptr, g.m, g.n, g.ldy,
-                          t.args.ldy, t.args.ldr});
+            l.store->run(joined({c, static_cast<char *>(t.args.y) + ((m0 + i0) * t.args.ldy + n0) * y_size,
+                                 residual ? residual + ((m0 + i0) * t.args.ldr + n0) * y_size : nullptr, g.m, g.n,
+                                 g.ldy, t.args.ldy, t.args.ldr}));
         }
         k0 = k1;
     } while (k0 < l.ka);
