@@ -587,6 +587,85 @@ class Text(Case):
         answers = self.answers(self.variant(architectures=["BertModel"]), "--random-weights", 1, text="the\n")
         self.assertEqual(len(answers[0]["pooled"]), 64)
 
+    def with_vocabulary(self, model, tokens):
+        """A model of tests/data with a vocabulary: {id: token}, words like q7 in between."""
+        folder = self.directory / model
+        folder.mkdir(exist_ok=True)
+        for name in ("config.json", "model.safetensors"):
+            (folder / name).write_bytes((DATA / model / name).read_bytes())
+        names = [tokens.get(i, f"q{i}") for i in range(json.loads((folder / "config.json").read_text())["vocab_size"])]
+        (folder / "vocab.txt").write_text("".join(name + "\n" for name in names), encoding="utf-8")
+        return folder
+
+    def test_labels_of_words(self):
+        # The sequences of PyTorch's vectors: their first token is made [CLS], their last [SEP].
+        vectors = read_safetensors(DATA / "bert_distil_tokens/vectors.safetensors")
+        self.assertEqual(vectors["input_ids"], [2, 3, 33, 23, 16, 28, 2, 5, 30, 31])
+        special = {0: "[PAD]", 1: "[UNK]"}
+        first = self.with_vocabulary("bert_distil_tokens", {**special, 2: "[CLS]", 16: "[SEP]", 33: "##ing"})
+        second = self.answers(first, text="Q3iNG\u0301   q23\nq3\u0301ing q23")
+        self.assertEqual(second[0]["words"][0], {**second[1]["words"][0], "word": "Q3iNG", "begin": 0, "end": 5})
+        words = second[1]["words"]
+        self.assertEqual([(word["word"], word["begin"], word["end"]) for word in words], [("q3\u0301ing", 0, 7), ("q23", 8, 11)])
+        for word, t in zip(words, (1, 3)):
+            weights = [math.exp(value) for value in vectors["logits"][2 * t:2 * t + 2]]
+            best = weights.index(max(weights))
+            self.assertEqual(word["label"], f"LABEL_{best}")
+            self.assertAlmostEqual(word["score"], weights[best] / sum(weights), delta=1e-5)
+
+    def test_words_of_any_text(self):
+        model = self.with_vocabulary("bert_tokens", {0: "[PAD]", 1: "[UNK]", 2: "[CLS]", 3: "[SEP]", 4: "[MASK]", 5: "you", 6: "##r", 7: "!"})
+        text = "YOUR \u00e9! \u4e2d\u6587 [MASK]you [SEP]\n\n" + "your " * 9 + "\n"
+        answers = self.answers(model, text=text)
+        words = [[word["word"] for word in answer["words"]] for answer in answers]
+        self.assertEqual(words, [["YOUR", "\u00e9", "!", "\u4e2d", "\u6587", "[MASK]", "you", "[SEP]"], [], ["your"] * 6])
+        for line, answer in zip(text.splitlines(), answers, strict=True):
+            for word in answer["words"]:
+                self.assertEqual(line.encode()[word["begin"]:word["end"]].decode(), word["word"])
+                self.assertIn(word["label"], ["no", "maybe", "yes"])
+                self.assertTrue(1 / 3 <= word["score"] <= 1)
+        for batch in (1, 2):
+            self.assertEqual(self.answers(model, "--batch", batch, text=text), answers)
+        cut = self.answers(model, "--max-tokens", 4, text="your your\n")[0]["words"]  # in the middle of no word: [CLS] you ##r [SEP]
+        self.assertEqual([(word["word"], word["begin"], word["end"]) for word in cut], [("your", 0, 4)])
+        broken = ss1("run", model, "--text", "-", stdin=b"yo\xffur you")  # bytes that are not UTF-8
+        self.assertEqual([(word["word"], word["begin"], word["end"]) for word in json.loads(broken.stdout)["words"]],
+                         [("yo\ufffdur", 0, 5), ("you", 6, 9)])
+        self.assertIn("--pairs does not go with a classifier of tokens", self.refused("run", model, "--text", "-", "--pairs"))
+
+    def test_answers_to_questions(self):
+        vectors = read_safetensors(DATA / "bert_distil_answers/vectors.safetensors")
+        self.assertEqual(vectors["input_ids"][:9], [8, 21, 36, 10, 6, 24, 15, 38, 15])
+        model = self.with_vocabulary("bert_distil_answers", {0: "[PAD]", 1: "[UNK]", 8: "[CLS]", 15: "[SEP]"})
+        answers = self.answers(model, text="q21 q36 q10 q6 q24\t  Q38\u0301 \n")
+        expected = 1
+        for logits in (vectors["start_logits"][:9], vectors["end_logits"][:9]):
+            expected *= math.exp(logits[7]) / (math.exp(logits[7]) + math.exp(logits[0]))  # the context's token and [CLS]
+        score = answers[0].pop("score")
+        self.assertEqual(answers, [{"answer": "Q38", "begin": 2, "end": 5}])
+        self.assertAlmostEqual(score, expected, delta=1e-5)
+
+    def test_answers_of_any_text(self):
+        model = self.with_vocabulary("bert_answers", {0: "[PAD]", 1: "[UNK]", 2: "[CLS]", 3: "[SEP]", 5: "you", 6: "##r", 7: "!"})
+        text = "".join(f"q{i}\tq{i + 1} \u00c9 your q{i + 2}!\n" for i in range(8, 30)) + "q9\t\nyour\t\u4e2dyour\n"
+        answers = self.answers(model, text=text)
+        self.assertEqual(self.answers(model, "--pairs", "--batch", 3, text=text), answers)
+        for line, answer in zip(text.splitlines(), answers, strict=True):
+            context = line.split("\t")[1].encode()
+            self.assertEqual(list(answer), ["answer", "begin", "end", "score"])
+            self.assertEqual(context[answer["begin"]:answer["end"]].decode(), answer["answer"])
+            self.assertTrue(0 <= answer["score"] <= 1)
+            self.assertNotRegex(answer["answer"].replace("your", ""), "[your]")  # whole words
+        self.assertEqual(answers[22], {"answer": "", "begin": 0, "end": 0, "score": 0})  # no context
+        (model / "config.json").write_text((model / "config.json").read_text().replace(": 14", ": 60"))  # positions
+        text = "".join("you\t" + " ".join(f"q{8 + (i * k) % 31}" for k in range(50)) + "\n" for i in range(100))
+        lengths = {len(answer["answer"].split()) for answer in self.answers(model, "--random-weights", 3, text=text)}
+        self.assertEqual((min(lengths), max(lengths)), (1, 15))
+        result = ss1("run", model, "--random-weights", 3, "--text", "-", stdin=b"you\n")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("standard input:1: the line has 0 tabs", result.stderr.decode())
+        self.assertIn("to find answers, a question and its context", result.stderr.decode())
+
     def test_mistakes(self):
         path = self.directory / "texts"
         path.write_text("a\n")
@@ -599,6 +678,7 @@ class Text(Case):
                 "--max-tokens 17 is above the model's 16": [self.MODEL, "--text", "-", "--max-tokens", 17],
                 "--text needs a BERT": [DATA / "dlrm_cat", "--text", "-"],
                 "vocab.txt: cannot open": [DATA / "bert_ss1", "--text", "-"],
+                "the tokenizer of model_type 'roberta' is not supported": [DATA / "bert_roberta_tokens", "--text", "-"],
                 "has 100 tokens, the model 99": [small, "--random-weights", 1, "--text", "-"],
                 "/no/such/texts": [self.MODEL, "--text", "/no/such/texts"],
                 f"--output {path} is the input file": [self.MODEL, "--text", path, "--output", path]}.items():

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A byte of rules, a vocabulary, an empty line, a text. Words keep the promises of words.hpp, and what a vocabulary
-// that is accepted makes of one are pieces that put it together again.
+// A byte of rules, a vocabulary, an empty line, a text. Words keep the promises of words.hpp, their places are in
+// order, and what a vocabulary that is accepted makes of one are pieces that put it together again.
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -16,8 +16,25 @@ void promise(bool kept) {
     if (!kept) std::abort();
 }
 
-bool check_word(void *user, std::string_view word) {
-    const auto &vocabulary = *static_cast<const ss1::vocabulary *>(user);
+struct checked_text {
+    const ss1::vocabulary &vocabulary;
+    std::string_view text;
+    ss1::byte_range last;  // place
+};
+
+// Places are in the text and neither end goes back.
+void check_place(checked_text &seen, const ss1::byte_range &place) {
+    promise(place.begin < place.end && place.end <= seen.text.size());
+    promise(seen.last.begin <= place.begin && seen.last.end <= place.end);
+    seen.last = place;
+}
+
+bool check_word(void *user, std::string_view word, const ss1::word_places *places) {
+    auto &seen = *static_cast<checked_text *>(user);
+    const ss1::vocabulary &vocabulary = seen.vocabulary;
+    for (size_t i = 0; places && i < word.size(); ++i) check_place(seen, places->bytes[i]);
+    if (places && word.empty()) check_place(seen, places->word);
+    promise(!places || seen.last.end == places->word.end);
     promise(word.size() <= 4 * ss1::max_word_chars && ss1::is_utf8(word) && word.find(' ') == word.npos);
     int32_t ids[ss1::max_word_chars];
     std::string together;
@@ -47,6 +64,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 std::string_view(vocabulary.token(static_cast<size_t>(last))) == vocabulary.token(id));
     }
     const ss1::word_rules rules = {(data[0] & 1) != 0, (data[0] & 2) != 0, (data[0] & 4) != 0};
-    ss1::split_words(rules, input.substr(std::min(end + 2, input.size())), check_word, &vocabulary);
+    checked_text checked{vocabulary, input.substr(std::min(end + 2, input.size())), {}};
+    ss1::split_words(rules, checked.text, (data[0] & 8) != 0, check_word, &checked);
     return 0;
 }

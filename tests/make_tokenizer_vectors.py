@@ -8,8 +8,9 @@ FOLDER/vectors.json is what tests/data/tokenizer holds. FOLDER/details.json.gz h
 
 vectors.json: `configs` (the keys of tokenizer_config.json), `texts`, and for each config
   ids         token ids of each text, with [CLS] and [SEP]
-  pairs       [first text, second text, max_tokens (0: no limit), ids, type ids]
-  truncated   [text, max_tokens, ids]
+  offsets     of each text the bytes that its tokens come from: begin, end, begin, end, ...
+  pairs       [first text, second text, max_tokens (0: no limit), ids, type ids, offsets]
+  truncated   [text, max_tokens, ids, offsets]
   words       for each block of 4096 code points the hash of the words of the text "a" + c + "b|" for each c of the
               block but surrogates, each word followed by a zero byte, before WordPiece
   marks       for each block the hash of the words of the text "a" + U+302E + c + "b|a" + U+1D165 + c + "b|" for each c:
@@ -17,11 +18,13 @@ vectors.json: `configs` (the keys of tokenizer_config.json), `texts`, and for ea
   random      for each 1000 texts of random_text() the hash of their ids, each as 4 bytes, little endian
   random_pairs  for each 1000 pairs of random texts, cut to 3 to 42 tokens, the hash of their ids, each pair's followed by the
               number of its tokens with type id 0
+  random_offsets, random_pairs_offsets  the hashes of the same texts' offsets
 A hash is FNV-1a, 64 bits.
 """
 import argparse
 import collections
 import gzip
+import itertools
 import json
 import multiprocessing
 import pathlib
@@ -176,6 +179,17 @@ def encode(tokenizer, first, second=None, max_tokens=0):
     return tokenizer.encode(first, second)
 
 
+def byte_offsets(encoding, *texts):
+    """begin, end, begin, end, ... of the tokens: bytes where tokenizers counts characters."""
+    starts = [list(itertools.accumulate((len(c.encode()) for c in text), initial=0)) for text in texts]
+    return [starts[sequence or 0][position] for sequence, offsets in zip(encoding.sequence_ids, encoding.offsets, strict=True)
+            for position in offsets]
+
+
+def fnv_numbers(numbers, state):
+    return fnv(b"".join(i.to_bytes(4, "little") for i in numbers), state)
+
+
 def block_words(tokenizer, block, pattern):
     text = "".join(pattern.format(chr(c)) for c in range(block * BLOCK, (block + 1) * BLOCK) if not 0xD800 <= c < 0xE000)
     return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))]
@@ -185,13 +199,17 @@ def make_vectors(number):
     """What `vectors` holds for one of CONFIGS, and the details behind its hashes."""
     config, vocabulary = CONFIGS[number], read_vocabulary()
     tokenizer = make_tokenizer(config, vocabulary)
-    vectors = {"config": config, "ids": [encode(tokenizer, text).ids for text in TEXTS], "pairs": [], "truncated": []}
+    encodings = [encode(tokenizer, text) for text in TEXTS]
+    vectors = {"config": config, "ids": [encoding.ids for encoding in encodings],
+               "offsets": [byte_offsets(encoding, text) for encoding, text in zip(encodings, TEXTS)], "pairs": [], "truncated": []}
     for first, second in PAIRS:
         for limit in PAIR_LIMITS:
             encoding = encode(tokenizer, first, second, limit)
-            vectors["pairs"].append([first, second, limit, encoding.ids, encoding.type_ids])
+            vectors["pairs"].append([first, second, limit, encoding.ids, encoding.type_ids, byte_offsets(encoding, first, second)])
     for text in TEXTS[2:9]:
-        vectors["truncated"] += [[text, limit, encode(tokenizer, text, None, limit).ids] for limit in LIMITS]
+        for limit in LIMITS:
+            encoding = encode(tokenizer, text, None, limit)
+            vectors["truncated"].append([text, limit, encoding.ids, byte_offsets(encoding, text)])
     details = {"config": config, "random": [], "random_pairs": []}
     for key, pattern in (("words", "a{}b|"), ("marks", "a\u302e{0}b|a\U0001d165{0}b|")):
         words = [block_words(tokenizer, block, pattern) for block in range(0x110000 // BLOCK)]
@@ -199,18 +217,21 @@ def make_vectors(number):
         details[key] = ["\0".join(block) for block in words]
     random = Random(number + 1)
     for key, groups in (("random", GROUPS), ("random_pairs", PAIR_GROUPS)):
-        vectors[key] = []
+        vectors[key], vectors[f"{key}_offsets"] = [], []
         for _ in range(groups):
-            state = fnv(b"")
+            state = offsets_state = fnv(b"")
             for _ in range(GROUP):
                 case = [random_text(random, vocabulary)]
                 if key == "random_pairs":
                     case += [random_text(random, vocabulary), 3 + random.below(40)]
                 encoding = encode(tokenizer, *case)
                 numbers = encoding.ids + ([encoding.type_ids.count(0)] if len(case) > 1 else [])
-                details[key].append([case, numbers])
-                state = fnv(b"".join(i.to_bytes(4, "little") for i in numbers), state)
+                offsets = byte_offsets(encoding, *case[:2])
+                details[key].append([case, numbers, offsets])
+                state = fnv_numbers(numbers, state)
+                offsets_state = fnv_numbers(offsets, offsets_state)
             vectors[key].append(f"{state:016x}")
+            vectors[f"{key}_offsets"].append(f"{offsets_state:016x}")
     return vectors, details
 
 
@@ -229,7 +250,7 @@ def compare_with_transformers(vectors):
                 got = list(tokenizer(text)["input_ids"])
                 if got != ids:
                     differences.append([config["config"], text, ids, got])
-            for first, second, limit, ids, types in config["pairs"]:
+            for first, second, limit, ids, types, _ in config["pairs"]:
                 if not second:  # transformers takes an empty second text for none
                     continue
                 options = {"truncation": "longest_first", "max_length": limit} if limit else {}

@@ -46,18 +46,28 @@ ss1::tokenizer_ptr load(const json &config, const std::string &vocabulary = voca
 }
 
 struct encoded {
-    std::vector<int64_t> ids, types;
+    std::vector<int64_t> ids, types, offsets;  // offsets: begin, end, begin, end, ...
 };
 
 ss1_text text_of(const std::string &text) {
     return {text.data(), text.size()};
 }
 
+// The same ids come without offsets.
+void check_ids_alone(const ss1::tokenizer_ptr &tokenizer, ss1_tokenize_args args, const std::vector<int64_t> &ids) {
+    std::vector<int64_t> alone(args.max_tokens);
+    args.input_ids = alone.data();
+    args.begins = args.ends = nullptr;
+    ss1::check(ss1_tokenizer_encode(tokenizer.get(), &args));
+    if (!std::equal(ids.begin(), ids.end(), alone.begin())) throw std::logic_error("offsets change ids");
+}
+
 // `max_tokens` 0: no limit.
 encoded encode(const ss1::tokenizer_ptr &tokenizer, const std::string &first, const std::string *second = nullptr,
                size_t max_tokens = 0) {
     if (max_tokens == 0) max_tokens = 3 + 4 * (first.size() + (second ? second->size() : 0));
-    encoded row{std::vector<int64_t>(max_tokens), std::vector<int64_t>(max_tokens)};
+    encoded row{std::vector<int64_t>(max_tokens), std::vector<int64_t>(max_tokens), {}};
+    std::vector<int64_t> begins(max_tokens, -7), ends(max_tokens, -7);
     const ss1_text a = text_of(first), b = second ? text_of(*second) : ss1_text{};
     size_t length = 0;
     ss1_tokenize_args args = SS1_TOKENIZE_ARGS_INIT;
@@ -68,9 +78,16 @@ encoded encode(const ss1::tokenizer_ptr &tokenizer, const std::string &first, co
     args.input_ids = row.ids.data();
     args.token_type_ids = row.types.data();
     args.lengths = &length;
+    args.begins = begins.data();
+    args.ends = ends.data();
     ss1::check(ss1_tokenizer_encode(tokenizer.get(), &args));
     row.ids.resize(length);
     row.types.resize(length);
+    for (size_t t = 0; t < max_tokens; ++t) {
+        if (t < length) row.offsets.insert(row.offsets.end(), {begins[t], ends[t]});
+        if (t >= length && (begins[t] || ends[t])) throw std::logic_error("padding has a place");
+    }
+    check_ids_alone(tokenizer, args, row.ids);
     return row;
 }
 
@@ -152,8 +169,8 @@ ss1::word_rules rules_of(const json &config) {
 std::string words_of(const ss1::word_rules &rules, const std::string &text) {
     std::string words;
     ss1::split_words(
-        rules, text,
-        [](void *user, std::string_view word) {
+        rules, text, false,
+        [](void *user, std::string_view word, const ss1::word_places *) {
             auto &all = *static_cast<std::string *>(user);
             (all += word) += '\0';
             return true;
@@ -164,7 +181,8 @@ std::string words_of(const ss1::word_rules &rules, const std::string &text) {
 
 }  // namespace
 
-TEST_CASE("texts, pairs and truncation give the ids of Hugging Face's tokenizers") {
+TEST_CASE("texts, pairs and truncation give the ids and offsets of Hugging Face's tokenizers") {
+    using numbers = std::vector<int64_t>;
     const json &texts = vectors()["texts"];
     size_t checked = 0;
     for (const json &expected : vectors()["vectors"]) {
@@ -172,19 +190,24 @@ TEST_CASE("texts, pairs and truncation give the ids of Hugging Face's tokenizers
         const ss1::tokenizer_ptr tokenizer = load(expected["config"]);
         for (size_t i = 0; i < texts.size(); ++i) {
             CAPTURE(texts[i].dump());
-            CHECK(encode(tokenizer, texts[i]).ids == expected["ids"][i].get<std::vector<int64_t>>());
+            const encoded row = encode(tokenizer, texts[i]);
+            CHECK(row.ids == expected["ids"][i].get<numbers>());
+            CHECK(row.offsets == expected["offsets"][i].get<numbers>());
             ++checked;
         }
         for (const json &pair : expected["pairs"]) {
             CAPTURE(pair.dump());
             const std::string second = pair[1];
             const encoded row = encode(tokenizer, pair[0], &second, pair[2]);
-            CHECK(row.ids == pair[3].get<std::vector<int64_t>>());
-            CHECK(row.types == pair[4].get<std::vector<int64_t>>());
+            CHECK(row.ids == pair[3].get<numbers>());
+            CHECK(row.types == pair[4].get<numbers>());
+            CHECK(row.offsets == pair[5].get<numbers>());
         }
         for (const json &cut : expected["truncated"]) {
             CAPTURE(cut.dump());
-            CHECK(encode(tokenizer, cut[0], nullptr, cut[1]).ids == cut[2].get<std::vector<int64_t>>());
+            const encoded row = encode(tokenizer, cut[0], nullptr, cut[1]);
+            CHECK(row.ids == cut[2].get<numbers>());
+            CHECK(row.offsets == cut[3].get<numbers>());
         }
     }
     CHECK(checked >= 700);
@@ -210,7 +233,7 @@ TEST_CASE("every code point gives the words of Hugging Face's tokenizers") {
     }
 }
 
-TEST_CASE("random texts of all scripts give the ids of Hugging Face's tokenizers") {
+TEST_CASE("random texts of all scripts give the ids and offsets of Hugging Face's tokenizers") {
     const std::vector<std::string> vocabulary = lines_of(vocabulary_text());
     size_t number = 0;
     for (const json &expected : vectors()["vectors"]) {
@@ -218,21 +241,27 @@ TEST_CASE("random texts of all scripts give the ids of Hugging Face's tokenizers
         const ss1::tokenizer_ptr tokenizer = load(expected["config"]);
         generator random{++number};
         const auto text = [&] { return random_text(random, vocabulary, vectors()["alphabets"]); };
-        for (const json &hash : expected["random"]) {
-            uint64_t state = fnv("");
-            for (size_t i = 0; i < vectors()["group"]; ++i) state = add_numbers(encode(tokenizer, text()).ids, state);
-            CHECK(hex(state) == hash);
+        for (size_t group = 0; group < expected["random"].size(); ++group) {
+            uint64_t state = fnv(""), offsets_state = state;
+            for (size_t i = 0; i < vectors()["group"]; ++i) {
+                const encoded row = encode(tokenizer, text());
+                state = add_numbers(row.ids, state);
+                offsets_state = add_numbers(row.offsets, offsets_state);
+            }
+            CHECK(hex(state) == expected["random"][group]);
+            CHECK(hex(offsets_state) == expected["random_offsets"][group]);
         }
-        if (!expected.contains("random_pairs")) continue;
-        for (const json &hash : expected["random_pairs"]) {
-            uint64_t state = fnv("");
+        for (size_t group = 0; group < expected["random_pairs"].size(); ++group) {
+            uint64_t state = fnv(""), offsets_state = state;
             for (size_t i = 0; i < vectors()["group"]; ++i) {
                 const std::string first = text(), second = text();
                 const encoded row = encode(tokenizer, first, &second, 3 + random.below(40));
                 state = add_numbers(row.ids, state);
                 state = add_numbers({std::count(row.types.begin(), row.types.end(), 0)}, state);
+                offsets_state = add_numbers(row.offsets, offsets_state);
             }
-            CHECK(hex(state) == hash);
+            CHECK(hex(state) == expected["random_pairs"][group]);
+            CHECK(hex(offsets_state) == expected["random_pairs_offsets"][group]);
         }
     }
 }
@@ -425,11 +454,98 @@ TEST_CASE("bytes that are not UTF-8 are dropped") {
     CHECK(encode(tokenizer, broken).ids == encode(tokenizer, clean).ids);
 }
 
+namespace {
+
+// What the tokens of a text, or of the second of two, come from; nothing for [CLS] and [SEP].
+std::vector<std::string> sources(const ss1::tokenizer_ptr &tokenizer, const std::string &first,
+                                 const std::string *second = nullptr, size_t max_tokens = 0) {
+    const encoded row = encode(tokenizer, first, second, max_tokens);
+    std::vector<std::string> parts;
+    for (size_t t = 0; t < row.ids.size(); ++t) {
+        const auto begin = static_cast<size_t>(row.offsets[2 * t]), end = static_cast<size_t>(row.offsets[2 * t + 1]);
+        if (end && row.types[t] == (second ? 1 : 0))
+            parts.push_back((second ? *second : first).substr(begin, end - begin));
+    }
+    return parts;
+}
+
+}  // namespace
+
+TEST_CASE("tokens know the bytes that they come from") {
+    using parts = std::vector<std::string>;
+    const std::string vocabulary =
+        small_vocabulary + "cafe\nun\n##aff\n##able\n\u65e5\n\u1100\n##\u1161\ni\n##\u0307\n";
+    const ss1::tokenizer_ptr tokenizer = load(json::object(), vocabulary);
+    CHECK(sources(tokenizer, "") == parts{});
+    CHECK(sources(tokenizer, " unAFFable  b") == parts{"un", "AFF", "able", "b"});
+    CHECK(sources(tokenizer, "Caf\u00e9, CAFE\u0301!") == parts{"Caf\u00e9", ",", "CAFE", "!"});  // behind it: outside
+    CHECK(sources(tokenizer, "C\u0301A\u0302FE") == parts{"C\u0301A\u0302FE"});
+    CHECK(sources(tokenizer, "u\u0301n\u0301aff") == parts{"u\u0301n", "aff"});
+    CHECK(sources(tokenizer, "a\u65e5\u65e5\u65e6") == parts{"a", "\u65e5", "\u65e5", "\u65e6"});
+    CHECK(sources(tokenizer, "\uac00") == parts{"\uac00", "\uac00"});  // two pieces of one character
+    CHECK(sources(tokenizer, "\u0007un\u0007aff\u200bable\ufeff b") == parts{"un", "aff", "able", "b"});
+    CHECK(sources(tokenizer, "a\u0007\u0007b") == parts{"a\u0007\u0007b"});  // the token ab
+    CHECK(sources(tokenizer, "\U0001f600\U0001f601 a\U0001f600") == parts{"\U0001f600\U0001f601", "a\U0001f600"});
+    CHECK(sources(tokenizer,
+                  "un\xff\xff"
+                  "aff\xe4 b") == parts{"un", "aff", "b"});
+    CHECK(sources(tokenizer, "unx un[MASK]aff[SEP]") == parts{"unx", "un", "[MASK]", "aff", "[SEP]"});
+    CHECK(sources(tokenizer, "un affable unaffable", nullptr, 6) == parts{"un", "affable", "un", "aff"});
+    const std::string longest(100, 'b'), longer = std::string(150, 'b') + "e\u0301", marks = "a" + [] {
+        std::string text;
+        for (size_t i = 0; i < 150; ++i) text += utf8(0x302E);  // combining, but kept
+        return text;
+    }();
+    CHECK(sources(tokenizer, longest) == parts(100, "b"));
+    CHECK(sources(tokenizer, longer + " a") == parts{longer.substr(0, 151), "a"});
+    CHECK(sources(tokenizer, marks + " a") == parts{marks, "a"});
+    const ss1::tokenizer_ptr accents = load({{"strip_accents", false}}, vocabulary);
+    CHECK(sources(accents, "\u0130a") == parts{"\u0130a"});
+    CHECK(sources(accents, "\u0130") == parts{"\u0130", "\u0130"});
+
+    const std::string first = "ab b a", second = "\u00c3\u0303 b  UNaffable";
+    CHECK(sources(tokenizer, first, &second) == parts{"\u00c3", "b", "UN", "aff", "able"});
+    CHECK(sources(tokenizer, first, &second, 8) == parts{"\u00c3", "b", "UN"});
+    CHECK(encode(tokenizer, first, &second, 8).offsets == numbers{0, 0, 0, 2, 3, 4, 0, 0, 0, 2, 5, 6, 8, 10, 0, 0});
+}
+
+TEST_CASE("places are in order and inside the text, and plain words are what they come from") {
+    const std::vector<std::string> vocabulary = lines_of(vocabulary_text());
+    const ss1::tokenizer_ptr tokenizer = load(json::object());
+    generator random{77};
+    for (size_t i = 0; i < 2000; ++i) {
+        const std::string text = random_text(random, vocabulary, vectors()["alphabets"]);
+        CAPTURE(json(text).dump());
+        const encoded row = encode(tokenizer, text);
+        int64_t begin = 0, end = 0;
+        bool good = row.offsets.front() == 0 && row.offsets.back() == 0;
+        for (size_t t = 1; t + 1 < row.ids.size(); ++t) {
+            good &= begin <= row.offsets[2 * t] && end <= row.offsets[2 * t + 1];
+            begin = row.offsets[2 * t], end = row.offsets[2 * t + 1];
+            good &= begin < end && end <= static_cast<int64_t>(text.size());
+        }
+        CHECK(good);
+        for (const std::string &source : sources(tokenizer, text)) CHECK(ss1::is_utf8(source));
+    }
+    for (size_t i = 0; i < 2000; ++i) {
+        std::string text;
+        for (size_t n = random.below(60); n; --n)
+            text += "abcdefghijklmnopqrstuvwxyz0123456789.,!-   "[random.below(43)];
+        CAPTURE(text);
+        const encoded row = encode(tokenizer, text);
+        const std::vector<std::string> parts = sources(tokenizer, text);
+        for (size_t t = 0; t < parts.size(); ++t) {
+            const std::string token = vocabulary[static_cast<size_t>(row.ids[t + 1])];
+            CHECK((token == "[UNK]" || token == parts[t] || token == "##" + parts[t]));
+        }
+    }
+}
+
 TEST_CASE("rows are padded, and what is beside them is kept") {
     const ss1::tokenizer_ptr tokenizer = load(json::object(), small_vocabulary);
     const std::vector<ss1_text> first = {{"a b a b a b", 11}, {nullptr, 0}, {"ab", 2}};
     const std::vector<ss1_text> second = {{"b", 1}, {"a", 1}, {nullptr, 0}};
-    numbers ids(3 * 8, -7), mask = ids, types = ids;
+    numbers ids(3 * 8, -7), mask = ids, types = ids, begins = ids, ends = ids;
     std::vector<size_t> lengths(3);
     ss1_tokenize_args args = SS1_TOKENIZE_ARGS_INIT;
     args.n = 3;
@@ -441,11 +557,21 @@ TEST_CASE("rows are padded, and what is beside them is kept") {
     args.attention_mask = mask.data();
     args.token_type_ids = types.data();
     args.lengths = lengths.data();
+    args.begins = begins.data();
+    args.ends = ends.data();
     REQUIRE(ss1_tokenizer_encode(tokenizer.get(), &args) == SS1_OK);
     CHECK(ids == numbers{2, 5, 6, 5, 3, 6, 3, -7, 2, 3, 5, 3, 0, 0, 0, -7, 2, 8, 3, 3, 0, 0, 0, -7});
     CHECK(mask == numbers{1, 1, 1, 1, 1, 1, 1, -7, 1, 1, 1, 1, 0, 0, 0, -7, 1, 1, 1, 1, 0, 0, 0, -7});
     CHECK(types == numbers{0, 0, 0, 0, 0, 1, 1, -7, 0, 0, 1, 1, 0, 0, 0, -7, 0, 0, 0, 1, 0, 0, 0, -7});
+    CHECK(begins == numbers{0, 0, 2, 4, 0, 0, 0, -7, 0, 0, 0, 0, 0, 0, 0, -7, 0, 0, 0, 0, 0, 0, 0, -7});
+    CHECK(ends == numbers{0, 1, 3, 5, 0, 1, 0, -7, 0, 0, 1, 0, 0, 0, 0, -7, 0, 2, 0, 0, 0, 0, 0, -7});
     CHECK(lengths == std::vector<size_t>{7, 4, 4});
+
+    const numbers wanted = ends;  // one of the two alone
+    std::fill(ends.begin(), ends.end(), -7);
+    args.begins = nullptr;
+    REQUIRE(ss1_tokenizer_encode(tokenizer.get(), &args) == SS1_OK);
+    CHECK(ends == wanted);
 }
 
 TEST_CASE("wrong arguments of the tokenizer are refused") {
@@ -475,6 +601,8 @@ TEST_CASE("wrong arguments of the tokenizer are refused") {
     refused("args.max_tokens=2 is below 3", [&](auto &args) { args.max_tokens = 2, args.second = &text; });
     refused("args.ld=3 is below max_tokens=4", [](auto &args) { args.ld = 3; });
     refused("overlaps", [&](auto &args) { args.attention_mask = ids.data() + 3; });
+    refused("args.begins", [&](auto &args) { args.begins = ids.data() + 3; });
+    refused("args.ends", [&](auto &args) { args.begins = mask.data(), args.ends = mask.data(); });
     refused("fit the address space", [](auto &args) { args.max_tokens = SIZE_MAX / 8 + 1; });
     CHECK(ss1_tokenizer_encode(nullptr, &good) == SS1_ERROR_INVALID_ARGUMENT);
     CHECK(ss1_tokenizer_encode(tokenizer.get(), nullptr) == SS1_ERROR_INVALID_ARGUMENT);

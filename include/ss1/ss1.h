@@ -708,8 +708,16 @@ typedef struct ss1_text {
  *   .input_ids       i64 [n, T] out: [CLS] first [SEP], or [CLS] first [SEP] second [SEP], then [PAD].
  *   .attention_mask  i64 [n, T] out: 1 for tokens, 0 for padding; or NULL.
  *   .token_type_ids  i64 [n, T] out: 1 for the second text and its [SEP], else 0; or NULL.
- *   .ld              Leading dimension of the three, >= T (0 = T). Columns T..ld-1 are kept.
+ *   .ld              Leading dimension of these and of begins and ends, >= T (0 = T). Columns T..ld-1 are kept.
  *   .lengths         [n] out: tokens of each row, without padding; or NULL.
+ *   .begins, .ends   i64 [n, T] out: the bytes [begin, end) of its text (the second one where token_type_ids is 1) that
+ *                    each token comes from; either or both may be NULL. 0 and 0 for [CLS], [SEP] and [PAD] that the
+ *                    texts do not hold themselves; every other token has begin < end <= the text's bytes, and
+ *                    neither begins nor ends of a text's tokens decrease. They are the offsets of Hugging Face's
+ *                    tokenizers 0.23, in bytes: from the first byte of the character that gave the token's first one
+ *                    after normalisation to the last byte of the one that gave its last. So an accent that is
+ *                    dropped behind the last letter is outside, one between two letters inside; pieces of one
+ *                    character (decomposed Hangul) have the same place; the unknown token has that of its whole word.
  */
 typedef struct ss1_tokenize_args {
     uint32_t struct_size;
@@ -719,12 +727,13 @@ typedef struct ss1_tokenize_args {
     int64_t *input_ids, *attention_mask, *token_type_ids;
     size_t ld;
     size_t *lengths;
+    int64_t *begins, *ends;
 } ss1_tokenize_args;
 #define SS1_TOKENIZE_ARGS_INIT \
-    { sizeof(ss1_tokenize_args), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(ss1_tokenize_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /**
- * Texts to ids, on the context's threads; a row's ids depend on nothing but its texts.
+ * Texts to ids and places, on the context's threads; a row's depend on nothing but its texts.
  * Special tokens are found in the text as it is: "[SEP]" gives the id of [SEP], also inside of a word.
  * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (NULL, max_tokens or ld too small, outputs that overlap).
  * @note Thread-safe. Allocates nothing.

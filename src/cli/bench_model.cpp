@@ -69,7 +69,7 @@ std::shared_ptr<const bert_rows> read_texts(const bench_options &options, const 
                                             const loaded_model &model) {
     if (std::string_view(describe(model.handle).family) == "dlrm")
         throw failure("--text is for BERT; these models are DLRM", "leave --text out");
-    text_rows texts(context, model.handle, model.directory, options.tokens, false);
+    text_rows texts(context, model.handle, model.directory, options.tokens);
     text_lines lines(options.text, false);
     auto rows = std::make_shared<bert_rows>(describe(model.handle));
     while (texts.read(lines, 256, *rows)) {

@@ -162,11 +162,16 @@ run_totals score(const run_options &options, const model_handle &model, Rows row
     return totals;
 }
 
+// Bytes of the text that are not UTF-8 become U+FFFD.
+std::string to_line(const nlohmann::ordered_json &answer) {
+    return answer.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n';
+}
+
 // A line of JSON for each line of text.
 run_totals answer(const run_options &options, const context_handle &context, const model_handle &model) {
-    text_rows texts(context, model, options.model.directory, options.max_tokens, options.pairs);
-    text_answers answers(model, texts.tokenizer().get());
-    text_lines lines(options.text, options.pairs);
+    text_rows texts(context, model, options.model.directory, options.max_tokens);
+    text_answers answers(model, texts.tokenizer().get(), options.pairs);
+    text_lines lines(options.text, answers.pairs());
     ss1_session_options bounds = SS1_SESSION_OPTIONS_INIT;
     bounds.max_batch = options.batch ? options.batch : bert_rows::default_batch;
     bounds.max_tokens = texts.max_tokens();
@@ -178,9 +183,9 @@ run_totals answer(const run_options &options, const context_handle &context, con
     bert_rows rows(describe(model));
     while (texts.read(lines, bounds.max_batch, rows)) {
         const model_run &run = rows.runs().front();
-        ss1_tensor tensor = answers.output(rows.size(), rows.longest());
-        check(ss1_session_run(session.get(), run.inputs.data(), run.inputs.size(), &tensor, 1));
-        for (size_t i = 0; i < rows.size(); ++i) out.write(answers.answer(i, rows.ids(i)).dump() + '\n');
+        std::vector<ss1_tensor> outputs = answers.outputs(rows.size(), rows.longest());
+        check(ss1_session_run(session.get(), run.inputs.data(), run.inputs.size(), outputs.data(), outputs.size()));
+        for (size_t i = 0; i < rows.size(); ++i) out.write(to_line(answers.answer(i, texts.row(i))));
         out.flush();
         totals.rows += rows.size();
         rows.clear();
@@ -233,6 +238,23 @@ void run_model(const run_options &options) {
                                                  : score(options, model, bert_rows(info)));
 }
 
+constexpr char notes[] =
+    R"(DLRM reads a column for each dense feature and each table of config.json; a bag of several indices is 3|17|4, an
+empty field an empty bag. BERT reads input_ids and, if there, token_type_ids: numbers with blanks between them.
+With --text, by what the model is for:
+  texts      {"label": ..., "score": ...}; of several labels at once their scores
+  words      {"words": [{"word": ..., "begin": ..., "end": ..., "label": ..., "score": ...}, ...]}: begin and end are
+             the word's bytes in the line, label and score those of its first token; what is cut off is left out
+  answers    {"answer": ..., "begin": ..., "end": ..., "score": ...} for a line of question, tab, context: the
+             likeliest part of the context, at most 15 tokens made whole words; begin and end are its bytes there
+  [MASK]     {"masks": [...]}: the likeliest tokens for each
+  no head    {"pooled": [...]}
+With --label every row's score is kept until the end (8 bytes each); without it memory does not grow.
+Examples:
+  zcat rows.csv.gz | ss1 run model --input - --label clicked > scores.csv
+  echo 'You have won a prize' | ss1 run bert --text -
+  printf 'Who wrote it?\tAda wrote it.\n' | ss1 run bert-squad --text -)";
+
 }  // namespace
 
 void add_run(CLI::App &app) {
@@ -242,7 +264,8 @@ void add_run(CLI::App &app) {
     command.add_option("--input", options->input, "CSV file with a header line, - for stdin");
     command.add_option("--text", options->text,
                        "BERT: text file, each line a text to answer for with a line of JSON; - for stdin");
-    command.add_flag("--pairs", options->pairs, "With --text: each line is two texts with a tab between them");
+    command.add_flag("--pairs", options->pairs,
+                     "With --text: each line is two texts with a tab between them; implied for answers");
     command
         .add_option("--max-tokens", options->max_tokens,
                     "With --text: what is longer is cut; default: as many as the model takes")
@@ -259,18 +282,7 @@ void add_run(CLI::App &app) {
                        "JSON file for n, rows_per_s and, with --label, auc and log_loss");
     add_random_weights(command, options->model);
     add_dtype(command, options->model);
-    command.footer(
-        "DLRM reads a column for each dense feature and each table of config.json; a bag of several indices is 3|17|4, "
-        "an\n"
-        "empty field an empty bag. BERT reads input_ids and, if there, token_type_ids: numbers with blanks between "
-        "them.\n"
-        "With --text classifiers give {\"label\": ..., \"score\": ...} (several labels at once: their scores), masked "
-        "language\n"
-        "models the likeliest tokens for each [MASK], models without a head their pooled vector.\n"
-        "With --label every row's score is kept until the end (8 bytes each); without it memory does not grow.\n"
-        "Examples:\n"
-        "  zcat rows.csv.gz | ss1 run model --input - --label clicked > scores.csv\n"
-        "  echo 'You have won a prize' | ss1 run bert --text -");
+    command.footer(notes);
     command.callback([options] { run_model(*options); });
 }
 

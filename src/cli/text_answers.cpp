@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
 
 namespace ss1::cli {
@@ -10,7 +11,8 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr size_t n_masked = 5;  // tokens shown for each [MASK]
+constexpr size_t n_masked = 5;            // tokens shown for each [MASK]
+constexpr size_t max_answer_tokens = 15;  // as in transformers' pipeline
 
 std::vector<double> softmax(const float *logits, size_t n) {
     const double largest = *std::max_element(logits, logits + n);
@@ -34,19 +36,18 @@ ordered_json scored(const char *what, const std::string &name, double score) {
     return {{what, name}, {"score", six_digits(score)}};
 }
 
-// The output that answers for a text: logits or, without a head, the pooled vector.
-ss1_tensor find_output(const model_handle &model) {
-    ss1_tensor logits = {}, pooled = {};
+// The outputs that answer for a text: those of its head or, without one, the pooled vector.
+std::vector<ss1_tensor> find_outputs(const model_handle &model) {
+    std::map<std::string, ss1_tensor> all;
     for (size_t i = 0, n = describe(model).n_outputs; i < n; ++i) {
         ss1_tensor tensor = {};
         check(ss1_model_output(model.get(), i, &tensor));
-        if (std::string_view(tensor.name) == "logits") logits = tensor;
-        if (std::string_view(tensor.name) == "pooled") pooled = tensor;
+        all[tensor.name] = tensor;
     }
-    if (logits.name) return logits;
-    if (pooled.name) return pooled;
-    throw failure("--text needs a classifier, a masked language model or a model with a pooler",
-                  "'ss1 inspect MODEL' shows what this one is");
+    if (all.count("logits")) return {all["logits"]};
+    if (all.count("start_logits")) return {all["start_logits"], all["end_logits"]};
+    if (all.count("pooled")) return {all["pooled"]};
+    throw failure("--text needs a model with a head or a pooler", "'ss1 inspect MODEL' shows what this one is");
 }
 
 std::vector<std::string> labels_of(const model_handle &model) {
@@ -59,74 +60,152 @@ std::vector<std::string> labels_of(const model_handle &model) {
     return labels;
 }
 
+// Probabilities of the tokens [begin, end) and of [CLS], in front of them: a model that has learned from questions
+// without an answer points there.
+std::vector<double> position_scores(const float *logits, size_t begin, size_t end) {
+    std::vector<float> candidates = {logits[0]};
+    candidates.insert(candidates.end(), logits + begin, logits + end);
+    return softmax(candidates.data(), candidates.size());
+}
+
+struct scored_tokens {
+    size_t begin, end;  // [begin, end)
+    double score;
+};
+
+// Of the tokens [begin, end), the likeliest answer: the largest product of a start's and an end's probability.
+scored_tokens best_answer(const float *starts, const float *ends, size_t begin, size_t end) {
+    const std::vector<double> start = position_scores(starts, begin, end), last = position_scores(ends, begin, end);
+    scored_tokens best = {begin, begin, 0};
+    for (size_t i = begin; i < end; ++i) {
+        for (size_t k = i; k < std::min(i + max_answer_tokens, end); ++k) {
+            const double score = start[1 + i - begin] * last[1 + k - begin];
+            if (score > best.score) best = {i, k + 1, score};
+        }
+    }
+    return best;
+}
+
+ordered_json part(const char *what, std::string_view text, int64_t begin, int64_t end) {
+    const auto first = static_cast<size_t>(begin), size = static_cast<size_t>(end - begin);
+    return {{what, text.substr(first, size)}, {"begin", begin}, {"end", end}};
+}
+
 }  // namespace
 
-text_answers::text_answers(const model_handle &model, const ss1_tokenizer *tokenizer)
+text_answers::text_answers(const model_handle &model, const ss1_tokenizer *tokenizer, bool pairs)
     : tokenizer_(tokenizer), labels_(labels_of(model)) {
-    const ss1_tensor output = find_output(model);
-    name_ = output.name;
-    width_ = static_cast<size_t>(output.shape[output.rank - 1]);
+    const std::vector<ss1_tensor> outputs = find_outputs(model);
+    for (const ss1_tensor &output : outputs) names_.push_back(output.name);
+    const ss1_tensor &output = outputs[0];
     ss1_tokenizer_info info = SS1_TOKENIZER_INFO_INIT;
     check(ss1_tokenizer_describe(tokenizer, &info));
     mask_ = info.mask;
-    if (output.rank == 3 && !labels_.empty())
-        throw failure("--text does not take classifiers of tokens", "use the library: logits [B, T, labels]");
-    if (output.rank == 3) {
-        kind_ = kind::masked_tokens;
-    } else if (labels_.empty()) {
-        kind_ = kind::vector;
-    } else {  // what the text classification of transformers does with the scores
-        const std::string type =
-            nlohmann::json::parse(describe(model).config).value("problem_type", nlohmann::json()).dump();
-        kind_ = type == "\"regression\""                                          ? kind::value
-                : type == "\"multi_label_classification\"" || labels_.size() == 1 ? kind::any_labels
-                                                                                  : kind::one_label;
+    vocab_size_ = info.vocab_size;
+    kind_ = names_.size() == 2 ? kind::part_of_context : kind_of(model, output.rank);
+    of_tokens_ = kind_ == kind::part_of_context || output.rank == 3;
+    width_ = kind_ == kind::part_of_context ? 1 : static_cast<size_t>(output.shape[output.rank - 1]);
+    pairs_ = pairs || kind_ == kind::part_of_context;
+    if (pairs && kind_ == kind::word_labels)
+        throw failure("--pairs does not go with a classifier of tokens", "give each text a line of its own");
+}
+
+text_answers::kind text_answers::kind_of(const model_handle &model, size_t rank) const {
+    if (rank == 3) return labels_.empty() ? kind::masked_tokens : kind::word_labels;
+    if (labels_.empty()) return kind::vector;
+    // What the text classification of transformers does with the scores.
+    const std::string type =
+        nlohmann::json::parse(describe(model).config).value("problem_type", nlohmann::json()).dump();
+    return type == "\"regression\""                                          ? kind::value
+           : type == "\"multi_label_classification\"" || labels_.size() == 1 ? kind::any_labels
+                                                                             : kind::one_label;
+}
+
+std::vector<ss1_tensor> text_answers::outputs(size_t batch, size_t tokens) {
+    batch_ = batch;
+    stride_ = of_tokens_ ? tokens * width_ : width_;
+    values_.resize(names_.size() * batch * stride_);
+    std::vector<ss1_tensor> tensors(names_.size());
+    for (size_t i = 0; i < tensors.size(); ++i) {
+        tensors[i].name = names_[i].c_str();
+        tensors[i].dtype = SS1_DTYPE_F32;
+        tensors[i].data = values_.data() + i * batch * stride_;
+        tensors[i].bytes = batch * stride_ * sizeof(float);
     }
+    return tensors;
 }
 
-ss1_tensor text_answers::output(size_t batch, size_t tokens) {
-    stride_ = kind_ == kind::masked_tokens ? tokens * width_ : width_;
-    values_.resize(batch * stride_);
-    ss1_tensor tensor = {};
-    tensor.name = name_.c_str();
-    tensor.dtype = SS1_DTYPE_F32;
-    tensor.data = values_.data();
-    tensor.bytes = values_.size() * sizeof(float);
-    return tensor;
-}
-
-std::string text_answers::token(size_t id) const {
+std::string text_answers::token(int64_t id) const {
     const char *text = nullptr;
-    check(ss1_tokenizer_token(tokenizer_, static_cast<int64_t>(id), &text));
+    check(ss1_tokenizer_token(tokenizer_, id, &text));
     return text;
 }
 
+bool text_answers::continues_word(int64_t id) const {
+    const bool is_added = static_cast<uint64_t>(id) >= vocab_size_;
+    return !is_added && token(id).starts_with("##");
+}
+
+ordered_json text_answers::one_label(const float *logits) const {
+    const size_t best = static_cast<size_t>(std::max_element(logits, logits + width_) - logits);
+    return scored("label", labels_[best], softmax(logits, width_)[best]);
+}
+
+// A word has the label of its first token: "first" among transformers' aggregation strategies.
+ordered_json text_answers::word_labels(const float *logits, const text_row &row) const {
+    ordered_json words = ordered_json::array();
+    for (size_t t = 0; t < row.ids.size();) {
+        const size_t begin = t++;
+        if (!row.in_text(begin)) continue;
+        while (t < row.ids.size() && row.in_text(t) && continues_word(row.ids[t])) ++t;
+        ordered_json word = part("word", row.first, row.begins[begin], row.ends[t - 1]);
+        word.update(one_label(logits + begin * width_));
+        words.push_back(word);
+    }
+    return words;
+}
+
 // The most likely tokens at each [MASK].
-ordered_json text_answers::masked_tokens(const float *logits, const std::vector<int64_t> &ids) const {
-    ss1_tokenizer_info info = SS1_TOKENIZER_INFO_INIT;
-    check(ss1_tokenizer_describe(tokenizer_, &info));
+ordered_json text_answers::masked_tokens(const float *logits, const text_row &row) const {
     ordered_json masks = ordered_json::array();
-    for (size_t t = 0; t < ids.size(); ++t) {
-        if (ids[t] != mask_) continue;
+    for (size_t t = 0; t < row.ids.size(); ++t) {
+        if (row.ids[t] != mask_) continue;
         const std::vector<double> scores = softmax(logits + t * width_, width_);
-        std::vector<size_t> best(info.vocab_size);  // the model may have rows beyond the vocabulary
+        std::vector<size_t> best(vocab_size_);  // the model may have rows beyond the vocabulary
         std::iota(best.begin(), best.end(), size_t{0});
         const auto end = best.begin() + std::min(n_masked, best.size());
         std::partial_sort(best.begin(), end, best.end(), [&](size_t a, size_t b) { return scores[a] > scores[b]; });
         ordered_json tokens = ordered_json::array();
-        for (auto id = best.begin(); id != end; ++id) tokens.push_back(scored("token", token(*id), scores[*id]));
+        for (auto id = best.begin(); id != end; ++id)
+            tokens.push_back(scored("token", token(static_cast<int64_t>(*id)), scores[*id]));
         masks.push_back(tokens);
     }
     return masks;
 }
 
-ordered_json text_answers::answer(size_t i, const std::vector<int64_t> &ids) const {
+// What the question-answering pipeline of transformers 4 gives for a context that is not cut.
+ordered_json text_answers::part_of_context(const float *starts, const float *ends, const text_row &row) const {
+    const auto is_context = [&](size_t t) { return row.types[t] == 1 && row.in_text(t); };
+    size_t begin = 0;
+    while (begin < row.ids.size() && !is_context(begin)) ++begin;
+    size_t end = begin;
+    while (end < row.ids.size() && is_context(end)) ++end;
+    scored_tokens best = best_answer(starts, ends, begin, end);
+    ordered_json answer = {{"answer", ""}, {"begin", 0}, {"end", 0}};  // of an empty context
+    if (best.begin < best.end) {
+        while (best.begin > begin && continues_word(row.ids[best.begin])) --best.begin;
+        while (best.end < end && continues_word(row.ids[best.end])) ++best.end;
+        answer = part("answer", row.second, row.begins[best.begin], row.ends[best.end - 1]);
+    }
+    answer["score"] = six_digits(best.score);
+    return answer;
+}
+
+ordered_json text_answers::answer(size_t i, const text_row &row) const {
     const float *const values = values_.data() + i * stride_;
     switch (kind_) {
-        case kind::one_label: {
-            const size_t best = static_cast<size_t>(std::max_element(values, values + width_) - values);
-            return scored("label", labels_[best], softmax(values, width_)[best]);
-        }
+        case kind::one_label:
+            return one_label(values);
         case kind::any_labels: {
             ordered_json scores;
             for (size_t k = 0; k < width_; ++k) scores[labels_[k]] = six_digits(sigmoid(values[k]));
@@ -135,8 +214,12 @@ ordered_json text_answers::answer(size_t i, const std::vector<int64_t> &ids) con
         case kind::value:
             return {
                 {"score", width_ == 1 ? ordered_json(values[0]) : ordered_json(std::vector(values, values + width_))}};
+        case kind::word_labels:
+            return {{"words", word_labels(values, row)}};
         case kind::masked_tokens:
-            return {{"masks", masked_tokens(values, ids)}};
+            return {{"masks", masked_tokens(values, row)}};
+        case kind::part_of_context:
+            return part_of_context(values, values + batch_ * stride_, row);
         case kind::vector:
             return {{"pooled", std::vector(values, values + width_)}};
     }

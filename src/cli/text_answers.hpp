@@ -1,36 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a BERT says of each text of a batch, as a JSON object: labels with scores, tokens for [MASK], or a vector.
+// What a BERT says of each text of a batch, as a JSON object: labels with scores, of the text or its words, tokens for
+// [MASK], the part of a context that answers a question, or a vector.
 #pragma once
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "cli.hpp"
+#include "text_rows.hpp"
 
 namespace ss1::cli {
 
 class text_answers {
   public:
-    text_answers(const model_handle &model, const ss1_tokenizer *tokenizer);
+    // `pairs`: whether the user gives pairs of texts.
+    text_answers(const model_handle &model, const ss1_tokenizer *tokenizer, bool pairs);
 
-    // The output to ask for in a run of `batch` sequences of `tokens`; its memory is this object's.
-    ss1_tensor output(size_t batch, size_t tokens);
+    bool pairs() const { return pairs_; }  // whether the model gets some
+    // The outputs to ask for in a run of `batch` sequences of `tokens`; their memory is this object's.
+    std::vector<ss1_tensor> outputs(size_t batch, size_t tokens);
     // Of sequence i after the run.
-    nlohmann::ordered_json answer(size_t i, const std::vector<int64_t> &ids) const;
+    nlohmann::ordered_json answer(size_t i, const text_row &row) const;
 
   private:
-    enum class kind { one_label, any_labels, value, masked_tokens, vector };
+    enum class kind { one_label, any_labels, value, word_labels, masked_tokens, part_of_context, vector };
 
-    nlohmann::ordered_json masked_tokens(const float *logits, const std::vector<int64_t> &ids) const;
-    std::string token(size_t id) const;
+    kind kind_of(const model_handle &model, size_t rank) const;
+    nlohmann::ordered_json one_label(const float *logits) const;
+    nlohmann::ordered_json word_labels(const float *logits, const text_row &row) const;
+    nlohmann::ordered_json masked_tokens(const float *logits, const text_row &row) const;
+    nlohmann::ordered_json part_of_context(const float *starts, const float *ends, const text_row &row) const;
+    std::string token(int64_t id) const;
+    bool continues_word(int64_t id) const;
 
     const ss1_tokenizer *tokenizer_;
-    int64_t mask_ = -1;
+    int64_t mask_;
+    size_t vocab_size_;
     kind kind_;
+    bool pairs_;
     std::vector<std::string> labels_;
-    std::string name_;   // of the output
-    size_t width_;       // values of a sequence or, for masked_tokens, of a token
-    size_t stride_ = 0;  // values of a sequence of the last run
+    std::vector<std::string> names_;  // of the outputs
+    size_t width_;                    // values of a sequence or of a token
+    bool of_tokens_;
+    size_t batch_ = 0, stride_ = 0;  // of the last run: sequences, values of one
     std::vector<float> values_;
 };
 

@@ -31,7 +31,7 @@ bool text_lines::next() {
     const auto tabs = std::count(first_.begin(), first_.end(), '\t');
     if (tabs != 1)
         fail(in_, line, "the line has " + std::to_string(tabs) + " tabs, a pair of texts has one between them",
-             "mend this line, or leave --pairs out");
+             "each line is two texts with a tab between them; to find answers, a question and its context");
     const size_t tab = first_.find('\t');
     second_.assign(first_, tab + 1);
     first_.resize(tab);

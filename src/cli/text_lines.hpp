@@ -16,6 +16,7 @@ class text_lines {
     bool next();
     const std::string &first() const { return first_; }
     const std::string &second() const { return second_; }  // of a pair
+    bool pairs() const { return pairs_; }
     const byte_input &input() const { return in_; }
 
   private:

@@ -21,8 +21,8 @@ std::vector<ss1_text> views(const std::vector<std::string> &texts) {
 }  // namespace
 
 text_rows::text_rows(const context_handle &context, const model_handle &model, const std::string &directory,
-                     size_t max_tokens, bool pairs)
-    : tokenizer_(load_tokenizer(context, directory)), max_tokens_(describe(model).max_tokens), pairs_(pairs) {
+                     size_t max_tokens)
+    : tokenizer_(load_tokenizer(context, directory)), max_tokens_(describe(model).max_tokens) {
     ss1_tokenizer_info info = SS1_TOKENIZER_INFO_INIT;
     check(ss1_tokenizer_describe(tokenizer_.get(), &info));
     const size_t vocab_size = describe(model).vocab_size;
@@ -41,27 +41,38 @@ bool text_rows::read(text_lines &lines, size_t batch, bert_rows &rows) {
     second_.clear();
     while (first_.size() < batch && lines.next()) {
         first_.push_back(lines.first());
-        if (pairs_) second_.push_back(lines.second());
+        if (lines.pairs()) second_.push_back(lines.second());
     }
     if (first_.empty()) return false;
     const std::vector<ss1_text> first = views(first_), second = views(second_);
-    std::vector<size_t> lengths(first.size());
-    ids_.resize(first.size() * max_tokens_);
-    types_.resize(first.size() * max_tokens_);
+    lengths_.resize(first.size());
+    for (std::vector<int64_t> *const values : {&ids_, &types_, &begins_, &ends_})
+        values->resize(first.size() * max_tokens_);
     ss1_tokenize_args args = SS1_TOKENIZE_ARGS_INIT;
     args.n = first.size();
     args.first = first.data();
-    if (pairs_) args.second = second.data();
+    if (lines.pairs()) args.second = second.data();
     args.max_tokens = max_tokens_;
     args.input_ids = ids_.data();
     args.token_type_ids = types_.data();
-    args.lengths = lengths.data();
+    args.lengths = lengths_.data();
+    args.begins = begins_.data();
+    args.ends = ends_.data();
     check(ss1_tokenizer_encode(tokenizer_.get(), &args));
-    for (size_t i = 0; i < lengths.size(); ++i) {
-        const auto ids = ids_.begin() + i * max_tokens_, types = types_.begin() + i * max_tokens_;
-        rows.add({ids, ids + lengths[i]}, {types, types + lengths[i]});
+    for (size_t i = 0; i < lengths_.size(); ++i) {
+        const text_row added = row(i);
+        rows.add({added.ids.begin(), added.ids.end()}, {added.types.begin(), added.types.end()});
     }
     return true;
+}
+
+text_row text_rows::row(size_t i) const {
+    const auto of_row = [&](const std::vector<int64_t> &values) {
+        return std::span(values).subspan(i * max_tokens_, lengths_[i]);
+    };
+    return {first_[i],       second_.empty() ? std::string_view() : second_[i],
+            of_row(ids_),    of_row(types_),
+            of_row(begins_), of_row(ends_)};
 }
 
 }  // namespace ss1::cli

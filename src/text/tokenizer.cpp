@@ -2,6 +2,8 @@
 #include "text/tokenizer.hpp"
 
 #include <algorithm>
+#include <cstring>
+#include <span>
 
 #include "io/file.hpp"
 #include "io/json.hpp"
@@ -12,26 +14,61 @@
 namespace ss1 {
 namespace {
 
-// Ids of one text: the first `room` are kept; with the word that makes it `enough`, counting ends.
-struct id_row {
+// Tokens of a row from one on: ids and, if wanted, places in the text.
+struct token_row {
+    int64_t *ids, *begins, *ends;  // begins and ends: or NULL
+
+    void set(size_t i, int64_t id, byte_range place = {}) const noexcept {
+        ids[i] = id;
+        if (begins) begins[i] = static_cast<int64_t>(place.begin);
+        if (ends) ends[i] = static_cast<int64_t>(place.end);
+    }
+    token_row from(size_t i) const noexcept {
+        return {ids + i, begins ? begins + i : nullptr, ends ? ends + i : nullptr};
+    }
+    bool with_places() const noexcept { return begins || ends; }
+};
+
+// Tokens of one text: the first `room` are kept; with the word that makes it `enough`, counting ends.
+struct text_row {
     const ss1_tokenizer &tokenizer;
-    int64_t *ids;
+    token_row tokens;
     size_t room, enough;
     size_t count = 0;
-    bool full = false;  // a word has made it so; a special token does not
+    size_t part_begin = 0;  // where the words' places are counted from
+    bool full = false;      // a word has made it so; a special token does not
 
-    void add(int64_t id) noexcept {
-        if (count < room) ids[count] = id;
+    void add_id(int64_t id) noexcept {
+        if (count < room) tokens.ids[count] = id;
         ++count;
     }
 
-    bool add_word(std::string_view word) noexcept {
+    void add(int64_t id, byte_range place) noexcept {
+        if (count < room) tokens.set(count, id, {part_begin + place.begin, part_begin + place.end});
+        ++count;
+    }
+
+    bool add_word(std::string_view word, const word_places *places) noexcept {
         int32_t pieces[max_word_chars];
         const size_t n = word.empty() ? 0 : tokenizer.vocabulary.split(word, pieces);
-        if (n == 0) add(tokenizer.unk);
-        for (size_t i = 0; i < n; ++i) add(pieces[i]);
+        if (n == 0)
+            add(tokenizer.unk, places ? places->word : byte_range());
+        else if (places)
+            add_pieces({pieces, n}, places->bytes);
+        else
+            for (size_t i = 0; i < n; ++i) add_id(pieces[i]);
         full = count >= enough;
         return !full;
+    }
+
+    void add_pieces(std::span<const int32_t> pieces, const byte_range *places) noexcept {
+        size_t begin = 0;
+        for (const int32_t id : pieces) {
+            const size_t prefix = begin ? 2 : 0;  // ##
+            const size_t end = begin + std::strlen(tokenizer.vocabulary.token(static_cast<size_t>(id))) - prefix;
+            add(id, {places[begin].begin, places[end - 1].end});
+            begin = end;
+        }
     }
 };
 
@@ -43,11 +80,15 @@ const special_token *special_at(const ss1_tokenizer &tokenizer, std::string_view
 }
 
 // Special tokens are cut out first; the rules for words see what is between two of them as a text of its own.
-void add_text(std::string_view text, id_row &row) noexcept {
-    const auto add_words = [&](std::string_view part) {
+void add_text(std::string_view text, text_row &row) noexcept {
+    const auto add_words = [&](size_t part_begin, size_t part_end) {
+        row.part_begin = part_begin;
         split_words(
-            row.tokenizer.rules, part,
-            [](void *user, std::string_view word) { return static_cast<id_row *>(user)->add_word(word); }, &row);
+            row.tokenizer.rules, text.substr(part_begin, part_end - part_begin), row.tokens.with_places(),
+            [](void *user, std::string_view word, const word_places *places) {
+                return static_cast<text_row *>(user)->add_word(word, places);
+            },
+            &row);
     };
     size_t begin = 0;
     for (size_t i = 0; i < text.size() && !row.full;) {
@@ -56,11 +97,12 @@ void add_text(std::string_view text, id_row &row) noexcept {
             ++i;
             continue;
         }
-        if (i > begin) add_words(text.substr(begin, i - begin));
-        if (!row.full) row.add(found->id);
+        if (i > begin) add_words(begin, i);
+        row.part_begin = i;
+        if (!row.full) row.add(found->id, {0, found->text.size()});
         begin = i += found->text.size();
     }
-    if (!row.full && begin < text.size()) add_words(text.substr(begin));
+    if (!row.full && begin < text.size()) add_words(begin, text.size());
 }
 
 struct pair_lengths {
@@ -81,42 +123,43 @@ std::string_view view(const ss1_text &text) noexcept {
 }
 
 // [CLS] first [SEP]. @return its length.
-size_t encode_text(const ss1_tokenizer &tokenizer, const ss1_text &text, size_t max_tokens, int64_t *ids) noexcept {
-    id_row row{tokenizer, ids + 1, max_tokens - 2, max_tokens - 2};
+size_t encode_text(const ss1_tokenizer &tokenizer, const ss1_text &text, size_t max_tokens, token_row out) noexcept {
+    text_row row{tokenizer, out.from(1), max_tokens - 2, max_tokens - 2};
     add_text(view(text), row);
     const size_t n = std::min(row.count, row.room);
-    ids[0] = tokenizer.cls;
-    ids[n + 1] = tokenizer.sep;
+    out.set(0, tokenizer.cls);
+    out.set(n + 1, tokenizer.sep);
     return n + 2;
 }
 
 // [CLS] first [SEP] second [SEP]; `second_begin` is where the second text and type id 1 begin.
 size_t encode_pair(const ss1_tokenizer &tokenizer, const ss1_text &first, const ss1_text &second, size_t max_tokens,
-                   int64_t *ids, size_t &second_begin) noexcept {
+                   token_row out, size_t &second_begin) noexcept {
     const size_t room = max_tokens - 3;
-    id_row a{tokenizer, ids + 1, room, max_tokens};
+    text_row a{tokenizer, out.from(1), room, max_tokens};
     add_text(view(first), a);
     const size_t kept = std::min(a.count, room);
-    id_row b{tokenizer, ids + 2 + kept, room - kept, max_tokens};
+    text_row b{tokenizer, out.from(2 + kept), room - kept, max_tokens};
     add_text(view(second), b);
     const pair_lengths n = truncate(a.count, b.count, room);
     if (n.first < kept) {  // the second text gets room that the first one had taken
-        id_row again{tokenizer, ids + 2 + n.first, n.second, n.second};
+        text_row again{tokenizer, out.from(2 + n.first), n.second, n.second};
         add_text(view(second), again);
     }
     second_begin = n.first + 2;
-    ids[0] = tokenizer.cls;
-    ids[n.first + 1] = ids[n.first + n.second + 2] = tokenizer.sep;
+    out.set(0, tokenizer.cls);
+    out.set(n.first + 1, tokenizer.sep);
+    out.set(n.first + n.second + 2, tokenizer.sep);
     return n.first + n.second + 3;
 }
 
 void encode_row(const ss1_tokenizer &tokenizer, const ss1_tokenize_args &args, size_t i) noexcept {
     const size_t T = args.max_tokens;
-    int64_t *const ids = args.input_ids + i * args.ld;
+    const token_row row = token_row{args.input_ids, args.begins, args.ends}.from(i * args.ld);
     size_t second = T;
-    const size_t n = args.second ? encode_pair(tokenizer, args.first[i], args.second[i], T, ids, second)
-                                 : encode_text(tokenizer, args.first[i], T, ids);
-    std::fill(ids + n, ids + T, tokenizer.pad);
+    const size_t n = args.second ? encode_pair(tokenizer, args.first[i], args.second[i], T, row, second)
+                                 : encode_text(tokenizer, args.first[i], T, row);
+    for (size_t t = n; t < T; ++t) row.set(t, tokenizer.pad);
     if (args.lengths) args.lengths[i] = n;
     if (int64_t *const mask = args.attention_mask) {
         std::fill_n(mask + i * args.ld, n, 1);
@@ -192,9 +235,11 @@ ss1_status check_args(const ss1_tokenizer &tokenizer, ss1_tokenize_args &args) n
         const int64_t *data;
     } outputs[] = {{"args.input_ids", args.input_ids},
                    {"args.attention_mask", args.attention_mask},
-                   {"args.token_type_ids", args.token_type_ids}};
-    memory_span spans[3]{};
-    for (size_t i = 0; i < 3; ++i) {
+                   {"args.token_type_ids", args.token_type_ids},
+                   {"args.begins", args.begins},
+                   {"args.ends", args.ends}};
+    memory_span spans[std::size(outputs)]{};
+    for (size_t i = 0; i < std::size(outputs); ++i) {
         if (!outputs[i].data) continue;
         SS1_TRY(
             matrix_span(outputs[i].name, outputs[i].data, args.n, args.max_tokens, args.ld, spans[i], sizeof(int64_t)));

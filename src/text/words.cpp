@@ -3,6 +3,10 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
+#include <type_traits>
+#include <utility>
+#include <variant>
 
 #include "text/unicode.hpp"
 
@@ -34,29 +38,78 @@ bool is_ideograph(char32_t c) noexcept {
                                       [c](const char32_t(&block)[2]) { return c >= block[0] && c <= block[1]; });
 }
 
+// What BERT's cleaning leaves out.
+bool is_dropped(char32_t c) noexcept {
+    return c == 0xFFFD || class_of(c) == char_class::control;
+}
+
+struct waiting_char {
+    char32_t c;
+    uint8_t combining;
+    size_t number;  // of it among the characters of its class, from 1
+};
+
+// A run of combining characters: canonical order moves them, and as in tokenizers the k-th after it has the place of
+// the k-th before, whichever those are. What a character's decomposition adds has the place of the one in front.
+class mark_places {
+  public:
+    void start(size_t end_of_base) noexcept {
+        base_end_ = end_of_base;
+        if (any_) numbers_.fill(0);
+        any_ = false;
+    }
+    size_t add(uint8_t combining, bool is_first_part) noexcept {
+        any_ = true;
+        return numbers_[combining] += is_first_part;
+    }
+
+    // Calls use(character, place) for the characters in their order, `base` being the place in front of the run.
+    template <class Use>
+    void each(std::string_view text, std::span<const waiting_char> sorted, byte_range base, Use use) const noexcept {
+        size_t next_class = 0, of_lower_classes = 0, seen = 0;
+        byte_range place = base;
+        size_t position = base_end_;
+        for (const waiting_char &waiting : sorted) {
+            while (next_class < waiting.combining) of_lower_classes += numbers_[next_class++];
+            while (seen < of_lower_classes + waiting.number) {
+                place.begin = position;
+                seen += !is_dropped(next_char(text, position));
+                place.end = position;
+            }
+            use(waiting.c, place);
+        }
+    }
+
+  private:
+    size_t base_end_ = 0;
+    bool any_ = false;
+    std::array<size_t, 256> numbers_{};  // characters of each combining class, decomposed parts behind the first apart
+};
+
+template <bool with_places>
 class splitter {
   public:
-    splitter(const word_rules &rules, word_sink sink, void *user) : rules_(rules), sink_(sink), user_(user) {}
+    splitter(const word_rules &rules, std::string_view text, word_sink sink, void *user)
+        : rules_(rules), text_(text), sink_(sink), user_(user) {}
 
-    void run(std::string_view text) noexcept {
-        for (size_t i = 0; i < text.size() && wanted_;) {
-            const auto byte = static_cast<unsigned char>(text[i]);
+    void run() noexcept {
+        for (size_t i = 0; i < text_.size() && wanted_;) {
+            const size_t begin = i;
+            const auto byte = static_cast<unsigned char>(text_[i]);
             if (byte < 128) {
                 ++i;
+                if constexpr (with_places) char_ = {begin, i};
                 take_ascii(byte);
             } else {
-                take(next_char(text, i));
+                const char32_t c = next_char(text_, i);
+                if constexpr (with_places) char_ = {begin, i};
+                take(c);
             }
         }
         end_word();
     }
 
   private:
-    struct waiting_char {
-        char32_t c;
-        uint8_t combining;
-    };
-
     void take_ascii(unsigned char c) noexcept {
         switch (ascii_classes[c]) {
             case char_class::control:
@@ -73,7 +126,7 @@ class splitter {
 
     void take(char32_t c) noexcept {
         const char_class kind = class_of(c);
-        if (c == 0xFFFD || kind == char_class::control) return;
+        if (c == 0xFFFD || kind == char_class::control) return;  // as is_dropped()
         if (kind == char_class::space) return end_word();
         const bool alone = rules_.split_ideographs && is_ideograph(c);
         if (alone) end_word();
@@ -87,14 +140,21 @@ class splitter {
         const size_t n = decompose(c, parts);
         for (size_t i = 0; i < n; ++i) {
             const uint8_t combining = combining_class(parts[i]);
-            if (combining == 0) put_waiting();
+            size_t number = 0;
+            if (combining == 0)
+                put_waiting();
+            else if constexpr (with_places)
+                number = marks_.add(combining, i == 0);
             if (classify(parts[i]) == char_class::mark) continue;
-            combining == 0 ? fold(parts[i]) : wait({parts[i], combining});
+            combining == 0 ? fold(parts[i]) : wait({parts[i], combining, number});
         }
     }
 
     void wait(waiting_char next) noexcept {
-        if (n_waiting_ == waiting_.size()) return;  // their word is longer than any that is known
+        if (n_waiting_ == waiting_.size()) {  // their word is longer than any that is known: its end is all that counts
+            if (next.combining >= waiting_.back().combining) waiting_.back() = next;
+            return;
+        }
         const auto end = waiting_.begin() + n_waiting_++;
         const auto place = std::upper_bound(waiting_.begin(), end, next,
                                             [](const auto &a, const auto &b) { return a.combining < b.combining; });
@@ -103,9 +163,25 @@ class splitter {
     }
 
     void put_waiting() noexcept {
-        const size_t n = n_waiting_;
-        n_waiting_ = 0;
-        for (size_t i = 0; i < n; ++i) fold(waiting_[i].c);
+        if (n_waiting_) put_each_waiting();
+        if constexpr (with_places) {
+            base_ = char_;
+            marks_.start(char_.end);
+        }
+    }
+
+    void put_each_waiting() noexcept {
+        const std::span<const waiting_char> waiting(waiting_.data(), std::exchange(n_waiting_, 0));
+        if constexpr (with_places) {
+            const byte_range next = char_;
+            marks_.each(text_, waiting, base_, [&](char32_t c, byte_range place) {
+                char_ = place;
+                fold(c);
+            });
+            char_ = next;
+        } else {
+            for (const waiting_char &next : waiting) fold(next.c);
+        }
     }
 
     void fold(char32_t c) noexcept {
@@ -124,33 +200,52 @@ class splitter {
     }
 
     void put(char32_t c) noexcept {
+        if constexpr (with_places) {
+            if (chars_ == 0) place_.begin = char_.begin;
+            place_.end = char_.end;
+        }
         if (++chars_ > max_word_chars) return;
+        [[maybe_unused]] const size_t begin = size_;
         if (c < 128)
             word_[size_++] = static_cast<char>(c);
         else
             size_ += put_char(c, word_.data() + size_);
+        if constexpr (with_places) std::fill(places_.begin() + begin, places_.begin() + size_, char_);
     }
 
     void end_word() noexcept {
         put_waiting();
-        if (chars_ && wanted_) wanted_ = sink_(user_, {word_.data(), chars_ > max_word_chars ? size_t{0} : size_});
+        if (chars_ && wanted_) {
+            const std::string_view word(word_.data(), chars_ > max_word_chars ? size_t{0} : size_);
+            const word_places places{place_, places_.data()};
+            wanted_ = sink_(user_, word, with_places ? &places : nullptr);
+        }
         chars_ = size_ = 0;
     }
 
+    static constexpr size_t max_word_bytes = 4 * max_word_chars;
+
     const word_rules &rules_;
+    const std::string_view text_;
     const word_sink sink_;
     void *const user_;
     bool wanted_ = true;
-    std::array<char, 4 * max_word_chars> word_;
+    std::array<char, max_word_bytes> word_;
     size_t size_ = 0, chars_ = 0;
     std::array<waiting_char, max_word_chars + 1> waiting_;  // combining characters whose run has not ended
     size_t n_waiting_ = 0;
+
+    // With places only.
+    byte_range char_, place_, base_;  // of the character in hand; of the word; of the last that was not combining
+    std::array<byte_range, with_places ? max_word_bytes : 0> places_;
+    std::conditional_t<with_places, mark_places, std::monostate> marks_;
 };
 
 }  // namespace
 
-void split_words(const word_rules &rules, std::string_view text, word_sink sink, void *user) noexcept {
-    splitter(rules, sink, user).run(text);
+void split_words(const word_rules &rules, std::string_view text, bool with_places, word_sink sink,
+                 void *user) noexcept {
+    with_places ? splitter<true>(rules, text, sink, user).run() : splitter<false>(rules, text, sink, user).run();
 }
 
 }  // namespace ss1

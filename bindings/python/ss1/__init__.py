@@ -519,9 +519,25 @@ class Tokenizer(_Handle):
         first: list of texts, str or UTF-8 bytes; second: as many, for pairs. What is longer than max_tokens (0: the
         tokenizer's limit) is cut, of a pair the longer text first.
         """
+        return self._encode(("input_ids", "attention_mask", "token_type_ids"), first, second, max_tokens)
+
+    def with_offsets(self, first, second=None, max_tokens=0):
+        """(inputs, offsets): the dict of a call, and int64 [n, T, 2]: the bytes [begin, end) that each token comes from.
+
+        They count in the UTF-8 of its text, the second one where token_type_ids is 1; transformers counts characters.
+        (0, 0) for the [CLS], [SEP] and [PAD] that the tokenizer adds.
+
+            inputs, offsets = tokenizer.with_offsets(["You have won a prize"])
+            begin, end = offsets[0, 2]
+            "You have won a prize".encode()[begin:end]  # b"have", if that is one token
+        """
+        names = ("input_ids", "attention_mask", "token_type_ids")
+        arrays = self._encode((*names, "begins", "ends"), first, second, max_tokens)
+        return {name: arrays[name] for name in names}, numpy.stack([arrays["begins"], arrays["ends"]], axis=-1)
+
+    def _encode(self, names, first, second, max_tokens):
         max_tokens = _unsigned("max_tokens", max_tokens, 64) or self.info["max_tokens"]
         _require(max_tokens, "max_tokens=0 means the model's limit, and this tokenizer has none")
-        names = ("input_ids", "attention_mask", "token_type_ids")
         arrays = {name: numpy.empty((len(first), max_tokens), numpy.int64) for name in names}
         lengths = numpy.zeros(len(first), numpy.uintp)
         texts = self._texts("first", first)

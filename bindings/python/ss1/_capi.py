@@ -116,7 +116,7 @@ class Text(ctypes.Structure):
 class TokenizeArgs(Struct):
     _fields_ = [("struct_size", c_uint32), ("n", c_size_t), ("first", POINTER(Text)), ("second", POINTER(Text)),
                 ("max_tokens", c_size_t), ("input_ids", c_void_p), ("attention_mask", c_void_p), ("token_type_ids", c_void_p),
-                ("ld", c_size_t), ("lengths", c_void_p)]
+                ("ld", c_size_t), ("lengths", c_void_p), ("begins", c_void_p), ("ends", c_void_p)]
 
 
 lib = _load()

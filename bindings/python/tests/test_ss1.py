@@ -272,9 +272,16 @@ class Tokenizer(TestCase):
             for ids, mask, want in zip(rows["input_ids"], rows["attention_mask"], expected["ids"], strict=True):
                 self.assertEqual(ids[:mask.sum()].tolist(), want)
                 self.assertTrue((ids[mask.sum():] == tokenizer.info["pad"]).all())
-            for first, second, limit, ids, types in expected["pairs"]:
-                rows = tokenizer([first], [second], max_tokens=limit or 500)
+            again, offsets = tokenizer.with_offsets(vectors["texts"], max_tokens=500)
+            for name, array in rows.items():
+                self.assertTrue((again[name] == array).all())
+            for places, mask, want in zip(offsets, rows["attention_mask"], expected["offsets"], strict=True):
+                self.assertEqual(places[:mask.sum()].ravel().tolist(), want)
+                self.assertFalse(places[mask.sum():].any())
+            for first, second, limit, ids, types, want in expected["pairs"]:
+                rows, offsets = tokenizer.with_offsets([first], [second], max_tokens=limit or 500)
                 self.assertEqual((rows["input_ids"][0].tolist(), rows["token_type_ids"][0].tolist()), (ids, types))
+                self.assertEqual(offsets[0].ravel().tolist(), want)
 
     def test_text_to_labels(self):
         with ss1.Model(self.context, self.DIRECTORY) as model, ss1.Tokenizer(self.context, self.DIRECTORY) as tokenizer:
@@ -286,6 +293,7 @@ class Tokenizer(TestCase):
             for row, text in zip(together, ["You WIN!", "lunch now [MASK]", "a " * 99]):
                 self.assertTrue((session.run(tokenizer([text]), ["logits"])["logits"][0] == row).all())
             self.assertEqual(tokenizer([])["input_ids"].shape, (0, 0))
+            self.assertEqual(tokenizer.with_offsets([])[1].shape, (0, 0, 2))
 
     def test_bad_arguments(self):
         tokenizer = ss1.Tokenizer(self.context, self.DIRECTORY)
