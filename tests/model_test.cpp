@@ -1537,6 +1537,48 @@ TEST_CASE("a model describes its inputs, outputs and layers") {
     CHECK(none == nullptr);
 }
 
+TEST_CASE("queries, keys and values that run as one layer are told apart") {
+    const auto context = make_context(nullptr, 1);
+    const auto describe = [&](const std::string &key, std::vector<ss1_layer_info> &layers) {
+        const std::string entry =
+            R"({"kind": "ss1", "c": 2, "scheme": "mixed", "block_k": 32, "block_n": 32, "step": 16, "seed": )";
+        const std::string config =
+            R"({"model_type": "bert", "vocab_size": 90, "hidden_size": 128, "num_hidden_layers": 1,
+          "num_attention_heads": 2, "intermediate_size": 96, "max_position_embeddings": 30, "ss1": {"layers": {
+          "encoder.layer.0.attention.self.query": )" +
+            entry + R"(7}, "encoder.layer.0.attention.self.key": )" + key +
+            R"(, "encoder.layer.0.attention.self.value": )" + entry + "7}}}}";
+        const auto model = random_model(context, config.c_str());
+        for (size_t i = 0; i < 3; ++i) {
+            ss1_model_layer_info info = SS1_MODEL_LAYER_INFO_INIT;
+            ss1::check(ss1_model_layer(model.get(), i, &info));
+            CHECK(info.name ==
+                  "encoder.layer.0.attention.self." + std::vector<std::string>{"query", "key", "value"}[i]);
+            CHECK((info.layer.desc.K == 128 && info.layer.desc.N == 128));
+            CHECK(info.layer.flops_per_row_dense == 2.0 * 128 * 128);
+            layers.push_back(info.layer);
+        }
+        ss1_model_info info = SS1_MODEL_INFO_INIT;
+        ss1::check(ss1_model_describe(model.get(), &info));
+        return info;
+    };
+    const std::string tied =
+        R"({"kind": "ss1", "c": 2, "scheme": "mixed", "block_k": 32, "block_n": 32, "step": 16, "seed": )";
+    std::vector<ss1_layer_info> one, three, mixed;
+    const ss1_model_info same = describe(tied + "7}", one), other_seed = describe(tied + "8}", three),
+                         dense = describe(R"({"kind": "dense"})", mixed);
+    CHECK(same.parameters == other_seed.parameters);
+    CHECK(dense.parameters == same.parameters + 128 * 64);
+    CHECK(same.weight_bytes < other_seed.weight_bytes);  // one table of rotations instead of three
+    for (size_t i = 0; i < 3; ++i) {
+        CHECK(one[i].stored_columns == 64);
+        // Multiply-adds of its own; a third of four sketches, or four sketches.
+        CHECK(one[i].flops_per_row == Approx(2.0 * 64 * 128 + 4 * 128 / 3.0));
+        CHECK(three[i].flops_per_row == 2.0 * 64 * 128 + 4 * 128);
+    }
+    CHECK((mixed[1].desc.c == 1 && mixed[0].desc.c == 2 && mixed[2].desc.c == 2));
+}
+
 TEST_CASE("random weights stand for a shape: MLPerf's DLRM") {
     ss1_model_options options = SS1_MODEL_OPTIONS_INIT;
     options.random_weights = 1;

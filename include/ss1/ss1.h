@@ -531,7 +531,10 @@ typedef struct ss1_tensor {
 SS1_API ss1_status ss1_model_input(const ss1_model *model, size_t i, ss1_tensor *tensor);
 SS1_API ss1_status ss1_model_output(const ss1_model *model, size_t i, ss1_tensor *tensor);
 
-/** One linear layer of a model. The name and the strings in `layer` are owned by the model. */
+/**
+ * One linear layer of a model. The name and the strings in `layer` are owned by the model. Queries, keys and values of
+ * one mapping and type run as one layer; each counts its share of the bytes and FLOPs.
+ */
 typedef struct ss1_model_layer_info {
     uint32_t struct_size;
     const char *name; /**< e.g. "top_l.2", "encoder.layer.0.intermediate.dense" */

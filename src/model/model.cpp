@@ -79,7 +79,7 @@ ss1_status model_layer(const ss1_model &model, size_t i, ss1_model_layer_info &i
     const std::vector<named_layer> &layers = layers_of(model);
     SS1_CHECK(i < layers.size(), SS1_ERROR_INVALID_ARGUMENT, "i=%zu: the model has %zu layers", i, layers.size());
     info.name = layers[i].name.c_str();
-    info.layer = layers[i].layer->info;
+    info.layer = layers[i].info;
     return SS1_OK;
 }
 
@@ -94,8 +94,8 @@ void model_describe(const ss1_model &model, ss1_model_info &info) noexcept {
     info.weight_bytes = tables;
     info.parameters = std::visit([](const auto &graph) { return table_parameters(graph); }, model.graph);
     for (const named_layer &l : layers) {
-        info.weight_bytes += l.layer->info.weight_bytes;
-        info.parameters += l.layer->desc.N * (l.layer->info.stored_columns + l.has_bias);
+        info.weight_bytes += l.info.weight_bytes;
+        info.parameters += l.info.desc.N * (l.info.stored_columns + l.has_bias);
     }
     if (const auto *bert = std::get_if<bert_model>(&model.graph)) {
         info.n_labels = bert->labels.size();
