@@ -786,6 +786,27 @@ TEST_CASE("padding is not computed: a sequence has the same bits in any batch an
         }
 }
 
+TEST_CASE("heads cut at their queries, for threads that would have none, give the bits of whole heads") {
+    auto random = ss1_test::seeded();
+    for (const size_t batch : {size_t{1}, size_t{3}}) {
+        arrays inputs = random_bert_inputs(random, batch, 293);
+        int64_t *mask = inputs.at("attention_mask").as<int64_t>();
+        std::fill_n(mask, 293, 1);
+        for (size_t t = 0; t < 293 && batch > 1; ++t) mask[293 + t] = t < 150;  // the third has holes
+        for (const char *level : ss1_test::levels_here())
+            for (const ss1_dtype dtype : {SS1_DTYPE_F32, SS1_DTYPE_BF16}) {
+                arrays first;
+                for (const uint32_t threads : {1u, 2u, 3u, 7u, 16u}) {
+                    INFO(level << ", dtype " << dtype << ", batch " << batch << ", " << threads << " threads");
+                    const auto model = random_model(make_context(level, threads), long_bert, 1, dtype);
+                    const arrays got = infer(model, make_session(model, batch, 293), inputs);
+                    if (threads == 1) first = got;
+                    REQUIRE(same_bits(got, first));
+                }
+            }
+    }
+}
+
 TEST_CASE("a sequence whose tokens are all masked sees all of them equally") {
     // With zero queries every score is 0, so an unmasked run attends uniformly too.
     const io_support::temporary_folder folder;
