@@ -897,6 +897,24 @@ TEST_CASE("heads: outputs, limits, memory, empty runs and bits of sequences alon
     }
 }
 
+TEST_CASE("each output has the same bits without the others") {
+    const auto context = make_context(nullptr, 2);
+    for (const std::string &directory : cases()) {
+        INFO(directory);
+        arrays inputs, unused;
+        read_vectors(directory, inputs, unused);
+        const auto model = ss1::load_model(context, directory);
+        const arrays all = infer(model, make_session(model, batch_of(inputs)), inputs);
+        for (const auto &[name, want] : all) {
+            arrays one = {{name, want}};
+            std::fill(one[name].data.begin(), one[name].data.end(), std::byte{0xa5});
+            // A session of its own, whose memory holds nothing of other runs.
+            CHECK(run(make_session(model, batch_of(inputs)), inputs, one) == SS1_OK);
+            CHECK(one[name].data == want.data);
+        }
+    }
+}
+
 TEST_CASE("empty runs do nothing") {
     auto random = ss1_test::seeded();
     const auto context = make_context(nullptr, 2);

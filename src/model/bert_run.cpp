@@ -285,7 +285,7 @@ bert_activations carve(const ss1_context &context, const bert_model &model, cons
 
 ss1_status run(const ss1_context &context, const bert_model &model, const bert_activations &memory,
                const run_control &control, const tensor_list<const ss1_tensor> &inputs, const run_size &size,
-               tensor_list<const float> &results) {
+               run_outputs &outputs) {
     const bert_config &config = model.config;
     stage_clock clock(memory.stage_seconds);
     const std::span<const sequence> sequences = find_sequences(memory, inputs[attention_mask], size);
@@ -299,7 +299,7 @@ ss1_status run(const ss1_context &context, const bert_model &model, const bert_a
     SS1_TRY(run_encoders(context, model, memory, control, sequences));
     clock.restart();
     unpack(memory, sequences, size.tokens, config.hidden_size);
-    SS1_TRY(run_heads(context, model, memory, control, size, results));
+    SS1_TRY(run_heads(context, model, memory, control, size, outputs));
     clock.lap(bert_stage::heads);
     return SS1_OK;
 }

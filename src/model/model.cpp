@@ -148,20 +148,19 @@ ss1_status session_run(ss1_session &session, const ss1_tensor *inputs, size_t n_
     const run_control &control = session.control;
     const run_scope scope(session.control);
     tensor_list<const ss1_tensor> in;
-    tensor_list<ss1_tensor> out;
+    run_outputs out{};
     SS1_TRY(match_inputs(model.inputs, {inputs, n_inputs}, in));
-    SS1_TRY(match_outputs(model.outputs, {outputs, n_outputs}, out));
+    SS1_TRY(match_outputs(model.outputs, {outputs, n_outputs}, out.wanted));
     return std::visit(
         [&](const auto &graph) {
             using graph_type = std::decay_t<decltype(graph)>;
             const auto &memory = *std::get_if<typename graph_type::activations>(&session.activations);
             run_size size;
-            tensor_list<const float> results{};
             SS1_TRY(check_inputs(graph, session.bounds, in, size));
-            SS1_TRY(check_room(model.outputs, out, size));
-            if (!size.empty()) SS1_TRY(run(*model.context, graph, memory, control, in, size, results));
+            SS1_TRY(check_room(model.outputs, out.wanted, size));
+            if (!size.empty()) SS1_TRY(run(*model.context, graph, memory, control, in, size, out));
             SS1_TRY(control.check());
-            write_outputs(model.outputs, out, size, results);
+            write_outputs(model.outputs, out, size);
             return SS1_OK;
         },
         model.graph);
