@@ -184,10 +184,11 @@ struct softmax_kernel {
 };
 
 // attend:  y[i,:] = sum_j w[i,j] * v[j,:] / sum_j w[i,j],  w[i,j] = exp(scale * (s[i,j] - max_j s[i,j])),
-//   s[i,j] = <q[i,:], k[j,:]> + mask[j] (NULL: 0)        0 <= i, j < n: the attention of one head of one sequence
-//   q, k, v, y  [n, d] row-major bf16, ld elements each; y may be q. Of q the rows up to the next multiple of 16 are
-//   read
-//               (memory must be there, its values do not matter). d is a multiple of d_multiple.
+//   s[i,j] = <q[i,:], k[j,:]> + mask[j] (NULL: 0)        0 <= i < m, 0 <= j < n: the attention of some queries of one
+//   head of a sequence of n tokens
+//   q, y, k, v  [m, d], [m, d], [n, d], [n, d] row-major bf16, ld elements each; y may be q. Of q the rows up to the
+//               next multiple of 16 are read (memory must be there, its values do not matter). d is a multiple of
+//               d_multiple.
 //   scratch     attend_scratch_bytes(n, d) bytes at a multiple of 64
 // Sums run in f32, w may be rounded to bf16. The bits of a row depend on q[i,:], k, v and mask only; a row of q that
 // holds NaN becomes NaN.
@@ -196,7 +197,7 @@ struct attend_args {
     const float *mask;
     uint16_t *y;
     void *scratch;
-    size_t n, d, ld;
+    size_t m, n, d, ld;
     float scale;
 };
 struct attend_kernel {

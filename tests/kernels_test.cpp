@@ -245,11 +245,11 @@ namespace {
 
 enum class seen { all, some, none };
 
-// One head of n tokens. The rows of q behind the last, which may be read, hold NaN, as does one row among them. In
-// place or not.
+// One head of n tokens, whose queries are taken at once and in two calls. The rows of q behind the last, which may be
+// read, hold NaN, as does one row among them. In place or not.
 void check_attend(const attend_kernel &kernel, size_t n, size_t d, seen keys, bool in_place, seeded &random) {
     const size_t ld = 3 * d + 8 * random.index(0, 2), rows = (n + 15) / 16 * 16;
-    guarded<uint16_t> q(rows, d, ld), k(n, d, ld), v(n, d, ld), y(n, d, ld);
+    guarded<uint16_t> q(rows, d, ld), k(n, d, ld), v(n, d, ld), y(n, d, ld), at_once(n, d, ld);
     guarded<float> mask(1, n, n);
     guarded<uint64_t> scratch(1, attend_scratch_bytes(n, d) / 8, attend_scratch_bytes(n, d) / 8, guard::after, 64);
     const auto uniform = [&] { return bf16_from_f32(random.uniform(-2, 2)); };
@@ -265,8 +265,14 @@ void check_attend(const attend_kernel &kernel, size_t n, size_t d, seen keys, bo
     const std::vector<uint16_t> queries(q.data(), q.data() + q.size());
     uint16_t *to = in_place ? q.data() : y.data();
     if (kernel.needs & isa::amx_bf16) amx_configure();
-    kernel.run(
-        {q.data(), k.data(), v.data(), keys == seen::all ? nullptr : mask.data(), to, scratch.data(), n, d, ld, scale});
+    const auto attend = [&](size_t begin, size_t end, uint16_t *result) {
+        kernel.run({q.data() + begin * ld, k.data(), v.data(), keys == seen::all ? nullptr : mask.data(),
+                    result + begin * ld, scratch.data(), end - begin, n, d, ld, scale});
+    };
+    attend(0, n, at_once.data());
+    const size_t cut = std::min(n, 16 * random.index(0, n / 16));
+    attend(0, cut, to);
+    attend(cut, n, to);
     if (kernel.needs & isa::amx_bf16) amx_release();
 
     std::vector<double> want(n * d), bound(n * d), w(n);
@@ -299,7 +305,8 @@ void check_attend(const attend_kernel &kernel, size_t n, size_t d, seen keys, bo
         [&](size_t i, size_t c) { return want[i * d + c]; }, [&](size_t i, size_t c) { return bound[i * d + c]; });
     INFO(kernel.name << " " << shape.str());
     CHECK(std::equal(to, to + d, to + twin * ld));
-    CHECK((q.intact() && y.intact() && scratch.intact()));
+    for (size_t i = 0; i < n; i++) CHECK(std::equal(to + i * ld, to + i * ld + d, &at_once.at(i, 0)));
+    CHECK((q.intact() && y.intact() && at_once.intact() && scratch.intact()));
     if (!in_place) CHECK(std::equal(queries.begin(), queries.end(), q.data()));
 }
 

@@ -17,6 +17,7 @@
 #include "check.hpp"
 #include "cpu.hpp"
 #include "layer_support.hpp"
+#include "op/linear.hpp"
 #include "op/mapping.hpp"
 #include "ss1/ss1.hpp"
 
@@ -532,6 +533,93 @@ TEST_CASE("of every type, a row has the same bits for any thread count, batch si
                     for (const size_t rows : {1, 5, 16, 33}) check_parts(rows == 5 ? 7 : rows == 33 ? 3 : 1, rows);
                 }
     }
+}
+
+// ---------------------------------------------------------------- stacked layers
+
+namespace {
+
+// Layers of desc's mapping and type, one behind the other as one layer.
+ss1::layer_ptr stack(const ss1::context_ptr &context, const std::vector<problem> &parts) {
+    std::vector<float> z, bias;
+    for (const problem &p : parts) {
+        z.insert(z.end(), p.z.begin(), p.z.end());
+        bias.insert(bias.end(), p.bias.begin(), p.bias.end());
+    }
+    ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
+    weights.z = z.data();
+    weights.bias = bias.empty() ? nullptr : bias.data();
+    ss1_layer *layer = nullptr;
+    ss1::check(ss1::layer_create(*context, parts[0].desc, weights, &layer, parts.size()));
+    return ss1::layer_ptr(layer);
+}
+
+ss1_linear_desc random_part(ss1_test::seeded &random, ss1_dtype weights) {
+    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+    desc.K = random.index(64, 400);
+    desc.c = std::vector<uint32_t>{1, 2, 4}[random.index(0, 2)];
+    desc.scheme = random.index(0, 1) ? SS1_SCHEME_REFERENCE : SS1_SCHEME_MIXED;
+    desc.seed = static_cast<uint32_t>(random());
+    desc.block_k = 16;
+    desc.block_n = static_cast<uint32_t>(16 * random.index(1, 6));
+    desc.N = random.index(1, 3) == 1 ? random.index(1, desc.block_n) : desc.block_n * random.index(1, 4);
+    if (desc.scheme == SS1_SCHEME_REFERENCE || desc.c == 1) desc.N += random.index(0, 20);
+    desc.activation = random.index(0, 1) ? SS1_ACTIVATION_NONE : SS1_ACTIVATION_RELU;
+    desc.weight_dtype = weights;
+    desc.x_dtype = x_types[random.index(0, 2)];
+    desc.y_dtype = y_types[random.index(0, 1)];
+    return desc;
+}
+
+}  // namespace
+
+TEST_CASE("layers of one mapping run as one give the bits of each alone") {
+    for (const level_context &at : contexts()) {
+        ss1_test::seeded random;
+        for (const ss1_dtype w : weight_types)
+            for (int round = 0; round < 16; ++round) {
+                const ss1_linear_desc desc = random_part(random, w);
+                INFO(at.level << " " << text_of(desc));
+                const bool with_bias = random.index(0, 3) > 0;
+                const size_t m = random.index(1, 100), n = random.index(2, 4),
+                             y_size = desc.y_dtype == SS1_DTYPE_F32 ? 4 : 2;
+                std::vector<problem> parts;
+                for (size_t i = 0; i < n; ++i) parts.push_back(make_problem(desc, random, with_bias));
+                REQUIRE(ss1::can_stack(*at.one, parts[0].desc));
+                matrix x(desc.x_dtype, m, desc.K, desc.K);
+                x.fill([&] { return random.uniform(); });
+                const size_t row = desc.N * y_size;
+                std::vector<char> want(m * n * row), one(m * row), got(want.size());
+                for (size_t i = 0; i < n; ++i) {
+                    run(make_layer(at.one, parts[i]), m, x.data(), one.data());
+                    for (size_t r = 0; r < m; ++r) std::copy_n(&one[r * row], row, &want[(r * n + i) * row]);
+                }
+                for (const uint32_t threads : {1u, 2u, 7u}) {
+                    const auto layer = stack(make_context(at.level, threads), parts);
+                    std::fill(got.begin(), got.end(), '\xff');
+                    run(layer, m, x.data(), got.data());
+                    INFO("m=" << m << " parts " << n << " threads " << threads);
+                    CHECK((got == want));
+                }
+                CHECK(kernels_of(stack(at.one, parts)) == kernels_of(make_layer(at.one, parts[0])));
+            }
+    }
+}
+
+TEST_CASE("layers whose output blocks do not end with them are not stacked") {
+    const auto context = make_context(nullptr, 1);
+    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+    desc.K = 128;
+    desc.N = 96;
+    desc.c = 2;
+    desc.block_n = 64;
+    ss1::check(ss1_linear_resolve(&desc, nullptr));
+    CHECK_FALSE(ss1::can_stack(*context, desc));
+    desc.N = 128;
+    CHECK(ss1::can_stack(*context, desc));
+    desc.c = 1;
+    desc.N = 96;
+    CHECK(ss1::can_stack(*context, desc));
 }
 
 // ---------------------------------------------------------------- NaN and infinities

@@ -786,6 +786,27 @@ TEST_CASE("padding is not computed: a sequence has the same bits in any batch an
         }
 }
 
+TEST_CASE("heads cut at their queries, for threads that would have none, give the bits of whole heads") {
+    auto random = ss1_test::seeded();
+    for (const size_t batch : {size_t{1}, size_t{3}}) {
+        arrays inputs = random_bert_inputs(random, batch, 293);
+        int64_t *mask = inputs.at("attention_mask").as<int64_t>();
+        std::fill_n(mask, 293, 1);
+        for (size_t t = 0; t < 293 && batch > 1; ++t) mask[293 + t] = t < 150;  // the third has holes
+        for (const char *level : ss1_test::levels_here())
+            for (const ss1_dtype dtype : {SS1_DTYPE_F32, SS1_DTYPE_BF16}) {
+                arrays first;
+                for (const uint32_t threads : {1u, 2u, 3u, 7u, 16u}) {
+                    INFO(level << ", dtype " << dtype << ", batch " << batch << ", " << threads << " threads");
+                    const auto model = random_model(make_context(level, threads), long_bert, 1, dtype);
+                    const arrays got = infer(model, make_session(model, batch, 293), inputs);
+                    if (threads == 1) first = got;
+                    REQUIRE(same_bits(got, first));
+                }
+            }
+    }
+}
+
 TEST_CASE("a sequence whose tokens are all masked sees all of them equally") {
     // With zero queries every score is 0, so an unmasked run attends uniformly too.
     const io_support::temporary_folder folder;
@@ -872,6 +893,24 @@ TEST_CASE("heads: outputs, limits, memory, empty runs and bits of sequences alon
             const arrays nothing = {{"input_ids", make_array<int64_t>("input_ids", {batch, tokens}, {})}};
             for (const auto &[name, output] : infer(model, session, nothing))
                 CHECK(output.data == byte_list(output.data.size()));
+        }
+    }
+}
+
+TEST_CASE("each output has the same bits without the others") {
+    const auto context = make_context(nullptr, 2);
+    for (const std::string &directory : cases()) {
+        INFO(directory);
+        arrays inputs, unused;
+        read_vectors(directory, inputs, unused);
+        const auto model = ss1::load_model(context, directory);
+        const arrays all = infer(model, make_session(model, batch_of(inputs)), inputs);
+        for (const auto &[name, want] : all) {
+            arrays one = {{name, want}};
+            std::fill(one[name].data.begin(), one[name].data.end(), std::byte{0xa5});
+            // A session of its own, whose memory holds nothing of other runs.
+            CHECK(run(make_session(model, batch_of(inputs)), inputs, one) == SS1_OK);
+            CHECK(one[name].data == want.data);
         }
     }
 }
@@ -1535,6 +1574,48 @@ TEST_CASE("a model describes its inputs, outputs and layers") {
     ss1_model *none = nullptr;
     CHECK(ss1_model_load(context.get(), SS1_TEST_DATA "/absent", nullptr, &none) == SS1_ERROR_IO);
     CHECK(none == nullptr);
+}
+
+TEST_CASE("queries, keys and values that run as one layer are told apart") {
+    const auto context = make_context(nullptr, 1);
+    const auto describe = [&](const std::string &key, std::vector<ss1_layer_info> &layers) {
+        const std::string entry =
+            R"({"kind": "ss1", "c": 2, "scheme": "mixed", "block_k": 32, "block_n": 32, "step": 16, "seed": )";
+        const std::string config =
+            R"({"model_type": "bert", "vocab_size": 90, "hidden_size": 128, "num_hidden_layers": 1,
+          "num_attention_heads": 2, "intermediate_size": 96, "max_position_embeddings": 30, "ss1": {"layers": {
+          "encoder.layer.0.attention.self.query": )" +
+            entry + R"(7}, "encoder.layer.0.attention.self.key": )" + key +
+            R"(, "encoder.layer.0.attention.self.value": )" + entry + "7}}}}";
+        const auto model = random_model(context, config.c_str());
+        for (size_t i = 0; i < 3; ++i) {
+            ss1_model_layer_info info = SS1_MODEL_LAYER_INFO_INIT;
+            ss1::check(ss1_model_layer(model.get(), i, &info));
+            CHECK(info.name ==
+                  "encoder.layer.0.attention.self." + std::vector<std::string>{"query", "key", "value"}[i]);
+            CHECK((info.layer.desc.K == 128 && info.layer.desc.N == 128));
+            CHECK(info.layer.flops_per_row_dense == 2.0 * 128 * 128);
+            layers.push_back(info.layer);
+        }
+        ss1_model_info info = SS1_MODEL_INFO_INIT;
+        ss1::check(ss1_model_describe(model.get(), &info));
+        return info;
+    };
+    const std::string tied =
+        R"({"kind": "ss1", "c": 2, "scheme": "mixed", "block_k": 32, "block_n": 32, "step": 16, "seed": )";
+    std::vector<ss1_layer_info> one, three, mixed;
+    const ss1_model_info same = describe(tied + "7}", one), other_seed = describe(tied + "8}", three),
+                         dense = describe(R"({"kind": "dense"})", mixed);
+    CHECK(same.parameters == other_seed.parameters);
+    CHECK(dense.parameters == same.parameters + 128 * 64);
+    CHECK(same.weight_bytes < other_seed.weight_bytes);  // one table of rotations instead of three
+    for (size_t i = 0; i < 3; ++i) {
+        CHECK(one[i].stored_columns == 64);
+        // Multiply-adds of its own; a third of four sketches, or four sketches.
+        CHECK(one[i].flops_per_row == Approx(2.0 * 64 * 128 + 4 * 128 / 3.0));
+        CHECK(three[i].flops_per_row == 2.0 * 64 * 128 + 4 * 128);
+    }
+    CHECK((mixed[1].desc.c == 1 && mixed[0].desc.c == 2 && mixed[2].desc.c == 2));
 }
 
 TEST_CASE("random weights stand for a shape: MLPerf's DLRM") {

@@ -531,7 +531,10 @@ typedef struct ss1_tensor {
 SS1_API ss1_status ss1_model_input(const ss1_model *model, size_t i, ss1_tensor *tensor);
 SS1_API ss1_status ss1_model_output(const ss1_model *model, size_t i, ss1_tensor *tensor);
 
-/** One linear layer of a model. The name and the strings in `layer` are owned by the model. */
+/**
+ * One linear layer of a model. The name and the strings in `layer` are owned by the model. Queries, keys and values of
+ * one mapping and type run as one layer; each counts its share of the bytes and FLOPs.
+ */
 typedef struct ss1_model_layer_info {
     uint32_t struct_size;
     const char *name; /**< e.g. "top_l.2", "encoder.layer.0.intermediate.dense" */
@@ -607,7 +610,7 @@ SS1_API void ss1_session_destroy(ss1_session **session);
  * @param inputs   Tensors by name, in any order; bytes must equal the shape's size. Missing optional ones take
  *                 their default.
  * @param outputs  Those wanted, by name: dtype, data and bytes (at least what is needed) are read; rank and shape
- *                 are written.
+ *                 are written. Heads of a BERT that give none of them are not computed.
  * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (unknown, missing or twice-given name, dtype, rank, shape, bytes; batch
  * above max_batch; an index or offset out of range: the message names table, position, value and row count);
  * SS1_ERROR_CANCELLED; SS1_ERROR_DEADLINE. After an error the session is as good as before.

@@ -10,7 +10,7 @@ namespace ss1 {
 // The scores of a row wait in scratch.
 void attend_bf16_ref(const attend_args &args) noexcept {
     auto *p = static_cast<float *>(args.scratch);
-    for (size_t i = 0; i < args.n; i++) {
+    for (size_t i = 0; i < args.m; i++) {
         float max = -HUGE_VALF, sum = 0;
         for (size_t j = 0; j < args.n; j++) {
             p[j] = 0;

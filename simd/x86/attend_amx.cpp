@@ -272,8 +272,8 @@ void attend_bf16_amx(const attend_args &g) noexcept {
     const parts p = make_parts(g);
     pack_keys(g, p);
     pack_values(g, p);
-    for (size_t i = 0; i < g.n; i += queries) {
-        const size_t rows = g.n - i < queries ? g.n - i : queries;
+    for (size_t i = 0; i < g.m; i += queries) {
+        const size_t rows = g.m - i < queries ? g.m - i : queries;
         rows > 16 ? attend_rows<true>(g, p, i, rows) : attend_rows<false>(g, p, i, rows);
     }
 }

@@ -49,12 +49,13 @@ layer_types types_of(const model_directory &from, std::span<const linear_shape> 
 ss1_status load_layers(ss1_context &context, const model_directory &from, bert_model &out) {
     const std::vector<linear_shape> shapes = linear_layers(from.config);
     const size_t encoders = out.config.num_hidden_layers * per_encoder;
-    for (size_t i = 0; i < shapes.size(); ++i) {
+    for (size_t i = 0, n; i < shapes.size(); i += n) {
         const std::string &name = shapes[i].name;
+        n = i < encoders && i % per_encoder == to_query ? 3 : 1;  // queries, keys and values read the same x
         // Pooler and classifier may be missing; an optional classifier without its pooler has no input.
         if (shapes[i].optional && (!from.find(name + ".bias") || (name == "classifier" && !out.pooler))) continue;
-        SS1_TRY(load_layer(context, from, shapes[i], activation_of(out.config, name), out.layers.emplace_back(),
-                           types_of(from, shapes, i, out.config)));
+        SS1_TRY(load_layers(context, from, std::span(shapes).subspan(i, n), activation_of(out.config, name), out.layers,
+                            types_of(from, shapes, i, out.config)));
         if (i >= encoders) place_of(out, name) = out.layers.back().layer.get();
     }
     return SS1_OK;

@@ -82,12 +82,11 @@ bert_activations carve(const ss1_context &context, const bert_model &model, cons
 // Inputs are matched; this checks how they go together, what fits the session, and every value.
 ss1_status check_inputs(const bert_model &model, const session_bounds &bounds,
                         const tensor_list<const ss1_tensor> &inputs, run_size &size);
-// `results` receives where the outputs are.
 ss1_status run(const ss1_context &context, const bert_model &model, const bert_activations &memory,
                const run_control &control, const tensor_list<const ss1_tensor> &inputs, const run_size &size,
-               tensor_list<const float> &results);
-// From the hidden states in memory.state to memory.pooled and memory.logits; `results` are those of output_slots().
+               run_outputs &outputs);
+// From the hidden states in memory.state to memory.pooled and memory.logits, as far as wanted.
 ss1_status run_heads(const ss1_context &context, const bert_model &model, const bert_activations &memory,
-                     const run_control &control, const run_size &size, tensor_list<const float> &results);
+                     const run_control &control, const run_size &size, run_outputs &outputs);
 
 }  // namespace ss1

@@ -27,6 +27,10 @@ void split_answers(const bert_activations &memory, size_t rows) noexcept {
     }
 }
 
+bool reads_pooled(const bert_model &model) noexcept {
+    return model.config.head == bert_head::sequence_classification && !model.head_dense;
+}
+
 ss1_status run_head(const ss1_context &context, const bert_model &model, const bert_activations &memory,
                     const run_control &control, const run_size &size) {
     const bert_config &config = model.config;
@@ -38,7 +42,7 @@ ss1_status run_head(const ss1_context &context, const bert_model &model, const b
         case bert_head::none:
             return SS1_OK;
         case bert_head::sequence_classification:
-            if (!model.head_dense) return linear(*model.head_out, B, memory.pooled, H, memory.logits);
+            if (reads_pooled(model)) return linear(*model.head_out, B, memory.pooled, H, memory.logits);
             SS1_TRY(linear(*model.head_dense, B, memory.state, T * H, memory.head));
             return linear(*model.head_out, B, memory.head, H, memory.logits);
         case bert_head::token_classification:
@@ -110,18 +114,23 @@ void carve_heads(const bert_model &model, size_t B, size_t rows, carver &memory,
 }
 
 ss1_status run_heads(const ss1_context &context, const bert_model &model, const bert_activations &memory,
-                     const run_control &control, const run_size &size, tensor_list<const float> &results) {
+                     const run_control &control, const run_size &size, run_outputs &outputs) {
     const size_t B = size.batch, T = size.tokens, H = model.config.hidden_size;
+    bool wants_pooled = false, wants_head = false;
     size_t n = 0;
-    results[n++] = memory.state;
+    const auto add = [&](bool &is_wanted, const float *result) {
+        is_wanted |= outputs.wanted[n] != nullptr;
+        outputs.results[n++] = result;
+    };
+    outputs.results[n++] = memory.state;
+    if (model.pooler) add(wants_pooled, memory.pooled);
+    if (model.head_out) add(wants_head, memory.logits);
+    if (model.head_out && model.config.head == bert_head::question_answering) add(wants_head, memory.logits + B * T);
+    wants_pooled |= wants_head && reads_pooled(model);
     SS1_TRY(control.check());
     // The pooler reads the first token of each sequence where it stands.
-    if (model.pooler) SS1_TRY(layer_run(*model.pooler, B, memory.state, T * H, memory.pooled, H, memory.scratch));
-    if (model.pooler) results[n++] = memory.pooled;
-    if (!model.head_out) return SS1_OK;
-    results[n++] = memory.logits;
-    if (model.config.head == bert_head::question_answering) results[n++] = memory.logits + B * T;
-    return run_head(context, model, memory, control, size);
+    if (wants_pooled) SS1_TRY(layer_run(*model.pooler, B, memory.state, T * H, memory.pooled, H, memory.scratch));
+    return wants_head ? run_head(context, model, memory, control, size) : SS1_OK;
 }
 
 }  // namespace ss1

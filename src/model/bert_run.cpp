@@ -31,14 +31,23 @@ std::span<const named_layer> layers_of(const bert_model &model, size_t encoder) 
     return std::span(model.layers).subspan(encoder * per_encoder, per_encoder);
 }
 
+// Runs f(layer) for what makes queries, keys and values: one layer to three.
+template <class F>
+void for_qkv(const bert_model &model, size_t encoder, F &&f) {
+    const auto layers = layers_of(model, encoder);
+    for (size_t i = to_query; i <= to_value; i += layers[i].layer->desc.N / model.config.hidden_size)
+        f(*layers[i].layer);
+}
+
 // ------------------------------------------------------------------------------------------------------- memory, tasks
 
 // Tasks that each take their rows from one attention to the next; 0: all rows go layer by layer, cut into tasks.
 size_t graph_tasks(const ss1_context &context, const bert_model &model, size_t m) noexcept {
     if (!on_cpu(model)) return 0;
     double seconds = 0;
-    for (const named_layer &l : layers_of(model, 0))
-        seconds += linear_seconds(*static_cast<const linear *>(l.layer->state), m);
+    const auto add = [&](const ss1_layer &l) { seconds += linear_seconds(*static_cast<const linear *>(l.state), m); };
+    for_qkv(model, 0, add);
+    for (const named_layer &l : layers_of(model, 0).subspan(attention_output)) add(*l.layer);
     const size_t wanted = linear_most_tasks(context, seconds);
     return wanted == 1 || m / rows_of_task >= wanted ? wanted : 0;
 }
@@ -150,10 +159,13 @@ ss1_status run_qkv(worker &w, size_t encoder, size_t m0, size_t m) {
     const bert_model &model = w.model;
     const size_t H = model.config.hidden_size, size = model.qkv_size(encoder);
     char *to = w.memory.qkv + m0 * model.qkv_ld * size;
-    for (size_t i = 0; i < 3; ++i, to += H * size)
-        SS1_TRY(run_linear(w, bert_stage::qkv, *layers_of(model, encoder)[i].layer, m, w.memory.state + m0 * H, H, to,
-                           model.qkv_ld));
-    return SS1_OK;
+    ss1_status status = SS1_OK;
+    for_qkv(model, encoder, [&](const ss1_layer &layer) {
+        if (status == SS1_OK)
+            status = run_linear(w, bert_stage::qkv, layer, m, w.memory.state + m0 * H, H, to, model.qkv_ld);
+        to += layer.desc.N * size;
+    });
+    return status;
 }
 
 // What lies between two attentions: the rest of encoder layer `next` - 1 and the beginning of layer `next`, as far as
@@ -273,7 +285,7 @@ bert_activations carve(const ss1_context &context, const bert_model &model, cons
 
 ss1_status run(const ss1_context &context, const bert_model &model, const bert_activations &memory,
                const run_control &control, const tensor_list<const ss1_tensor> &inputs, const run_size &size,
-               tensor_list<const float> &results) {
+               run_outputs &outputs) {
     const bert_config &config = model.config;
     stage_clock clock(memory.stage_seconds);
     const std::span<const sequence> sequences = find_sequences(memory, inputs[attention_mask], size);
@@ -287,7 +299,7 @@ ss1_status run(const ss1_context &context, const bert_model &model, const bert_a
     SS1_TRY(run_encoders(context, model, memory, control, sequences));
     clock.restart();
     unpack(memory, sequences, size.tokens, config.hidden_size);
-    SS1_TRY(run_heads(context, model, memory, control, size, results));
+    SS1_TRY(run_heads(context, model, memory, control, size, outputs));
     clock.lap(bert_stage::heads);
     return SS1_OK;
 }

@@ -23,7 +23,7 @@ ss1_status load_layers(ss1_context &context, const model_directory &from, dlrm_m
     const std::span<const linear_shape> all = shapes;
     SS1_TRY(load_mlp(context, from, all.first(out.n_bottom), SS1_ACTIVATION_RELU, SS1_ACTIVATION_RELU, out.layers));
     for (size_t i = out.n_bottom; i < top; ++i)
-        SS1_TRY(load_layer(context, from, shapes[i], SS1_ACTIVATION_NONE, out.layers.emplace_back()));
+        SS1_TRY(load_layers(context, from, all.subspan(i, 1), SS1_ACTIVATION_NONE, out.layers));
     SS1_TRY(load_mlp(context, from, all.subspan(top), SS1_ACTIVATION_RELU, SS1_ACTIVATION_NONE, out.layers));
     const std::span<const named_layer> layers = out.layers;
     SS1_TRY(make_tower(layers.first(out.n_bottom), out.bottom));

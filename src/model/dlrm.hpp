@@ -59,9 +59,9 @@ dlrm_activations carve(const ss1_context &context, const dlrm_model &model, cons
 // Inputs are matched; this checks how they go together and what fits the session.
 ss1_status check_inputs(const dlrm_model &model, const session_bounds &bounds,
                         const tensor_list<const ss1_tensor> &inputs, run_size &size);
-// Checks all offsets and indices while it runs. `results` receives where the outputs are.
+// Checks all offsets and indices while it runs.
 ss1_status run(const ss1_context &context, const dlrm_model &model, const dlrm_activations &memory,
                const run_control &control, const tensor_list<const ss1_tensor> &inputs, const run_size &size,
-               tensor_list<const float> &results);
+               run_outputs &outputs);
 
 }  // namespace ss1

@@ -295,7 +295,7 @@ dlrm_activations carve(const ss1_context &context, const dlrm_model &model, cons
 
 ss1_status run(const ss1_context &context, const dlrm_model &model, const dlrm_activations &memory,
                const run_control &control, const tensor_list<const ss1_tensor> &inputs, const run_size &size,
-               tensor_list<const float> &results) {
+               run_outputs &outputs) {
     const request r = make_request(model, inputs, size.batch);
     worker shared = {context, model, r, memory, control, {}, memory.memory, false, stage_clock(memory.stage_seconds)};
     SS1_TRY(run_shared(shared));
@@ -304,7 +304,7 @@ ss1_status run(const ss1_context &context, const dlrm_model &model, const dlrm_a
     SS1_TRY(tasks ? run_tasks(context, model, r, memory, control, tasks)
                   : run_stages(context, model, r, memory, control));
     SS1_TRY(control.check());
-    results = {memory.probability, memory.logits};
+    outputs.results = {memory.probability, memory.logits};
     return SS1_OK;
 }
 

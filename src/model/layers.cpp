@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "io/checked.hpp"
 #include "op/mapping.hpp"
 
 namespace ss1 {
@@ -19,33 +20,75 @@ ss1_linear_desc desc_of(const model_directory &from, const linear_shape &shape) 
     return desc;
 }
 
-ss1_status load_as(ss1_context &context, const model_directory &from, const linear_shape &shape, ss1_linear_desc desc,
-                   named_layer &out) {
-    const bool is_tied = from.config.is_tied(shape.name);
-    SS1_TRY(resolve_for("layer " + shape.name, SS1_ERROR_INVALID_ARGUMENT, desc));
-    const size_t stored_columns = mapping(desc).stored_columns;
+// What part `i` of `n` that run as one layer is by itself.
+ss1_layer_info info_of_part(const ss1_layer &layer, size_t i, size_t n) noexcept {
+    ss1_layer_info info = layer.info;
+    info.desc.N /= n;
+    info.weight_bytes =
+        layer.info.weight_bytes * (i + 1) / n - layer.info.weight_bytes * i / n;  // together all of them
+    info.flops_per_row /= static_cast<double>(n);
+    info.flops_per_row_dense /= static_cast<double>(n);
+    return info;
+}
+
+// One layer made of `shapes`, which are alike, with the desc of each: one entry of `out` for each shape.
+ss1_status load_as(ss1_context &context, const model_directory &from, std::span<const linear_shape> shapes,
+                   ss1_linear_desc desc, std::vector<named_layer> &out) {
+    const linear_shape &first = shapes[0];
+    SS1_TRY(resolve_for("layer " + first.name, SS1_ERROR_INVALID_ARGUMENT, desc));
+    const size_t N = first.N, kz = mapping(desc).stored_columns, parts = shapes.size();
+    const size_t z_shape[] = {N, kz}, bias_shape[] = {N}, all[] = {parts, N, kz};
+    size_t z_bytes = 0;
+    SS1_CHECK(checked_bytes(all, sizeof(float), z_bytes), SS1_ERROR_OUT_OF_MEMORY,
+              "layer %s: %zu x %zu weights do not fit the address space", first.name.c_str(), N, kz);
     buffer z, bias;  // gone when the layer has packed them
-    const size_t z_shape[] = {shape.N, stored_columns}, bias_shape[] = {shape.N};
-    SS1_TRY(tensor_f32(context, from, shape.name + (is_tied ? ".ss1_weight" : ".weight"), z_shape, z));
-    if (shape.has_bias) SS1_TRY(tensor_f32(context, from, shape.name + ".bias", bias_shape, bias));
+    SS1_TRY(z.allocate(context, z_bytes));
+    if (first.has_bias) SS1_TRY(bias.allocate(context, parts * N * sizeof(float)));
+    for (size_t i = 0; i < parts; ++i) {
+        const std::string &name = shapes[i].name;
+        SS1_TRY(tensor_f32(from, name + (from.config.is_tied(name) ? ".ss1_weight" : ".weight"), z_shape,
+                           z.as<float>() + i * N * kz));
+        if (first.has_bias) SS1_TRY(tensor_f32(from, name + ".bias", bias_shape, bias.as<float>() + i * N));
+    }
     ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
     weights.z = z.as<float>();
     weights.bias = bias.as<float>();
-    ss1_layer *layer = nullptr;
-    SS1_TRY(layer_create(context, desc, weights, &layer));
-    out = {shape.name, std::unique_ptr<ss1_layer>(layer), shape.has_bias};
+    ss1_layer *created = nullptr;
+    SS1_TRY(layer_create(context, desc, weights, &created, parts));
+    const std::shared_ptr<const ss1_layer> layer(created);
+    for (size_t i = 0; i < parts; ++i)
+        out.push_back({shapes[i].name, layer, info_of_part(*layer, i, parts), first.has_bias});
     return SS1_OK;
+}
+
+// Whether these layers have one mapping and one type, which the context's backend takes as one layer.
+bool are_alike(const ss1_context &context, const model_directory &from, std::span<const linear_shape> shapes) {
+    const auto resolved = [&](const linear_shape &shape) {
+        ss1_linear_desc desc = desc_of(from, shape);
+        return linear_resolve(desc, nullptr) == SS1_OK ? desc : ss1_linear_desc SS1_LINEAR_DESC_INIT;
+    };
+    const ss1_linear_desc first = resolved(shapes[0]);
+    return can_stack(context, first) && std::ranges::all_of(shapes.subspan(1), [&](const linear_shape &shape) {
+               const ss1_linear_desc desc = resolved(shape);
+               const bool one_mapping = desc.c == 1 || (desc.scheme == first.scheme && desc.seed == first.seed &&
+                                                        desc.block_k == first.block_k &&
+                                                        desc.block_n == first.block_n && desc.step == first.step);
+               return desc.K == first.K && desc.N == first.N && desc.c == first.c && one_mapping &&
+                      desc.weight_dtype == first.weight_dtype && shape.has_bias == shapes[0].has_bias;
+           });
 }
 
 }  // namespace
 
-ss1_status load_layer(ss1_context &context, const model_directory &from, const linear_shape &shape,
-                      ss1_activation activation, named_layer &out, layer_types types) {
-    ss1_linear_desc desc = desc_of(from, shape);
+ss1_status load_layers(ss1_context &context, const model_directory &from, std::span<const linear_shape> shapes,
+                       ss1_activation activation, std::vector<named_layer> &out, layer_types types) {
+    ss1_linear_desc desc = desc_of(from, shapes[0]);
     desc.activation = activation;
     desc.x_dtype = types.x;
     desc.y_dtype = types.y;
-    return load_as(context, from, shape, desc, out);
+    if (shapes.size() == 1 || are_alike(context, from, shapes)) return load_as(context, from, shapes, desc, out);
+    SS1_TRY(load_as(context, from, shapes.first(1), desc, out));
+    return load_layers(context, from, shapes.subspan(1), activation, out, types);
 }
 
 bool is_below_f32(const model_directory &from, const linear_shape &shape) {
@@ -63,7 +106,7 @@ ss1_status load_mlp(ss1_context &context, const model_directory &from, std::span
         desc.x_dtype = x_dtype;
         const bool hands_bf16 = !is_last && is_below_f32(from, shapes[i]) && is_below_f32(from, shapes[i + 1]);
         desc.y_dtype = x_dtype = hands_bf16 ? SS1_DTYPE_BF16 : SS1_DTYPE_F32;
-        SS1_TRY(load_as(context, from, shapes[i], desc, out.emplace_back()));
+        SS1_TRY(load_as(context, from, shapes.subspan(i, 1), desc, out));
     }
     return SS1_OK;
 }

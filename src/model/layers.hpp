@@ -13,7 +13,8 @@ namespace ss1 {
 
 struct named_layer {
     std::string name;
-    std::unique_ptr<ss1_layer> layer;
+    std::shared_ptr<const ss1_layer> layer;  // what runs; neighbours that run as one layer share it
+    ss1_layer_info info;                     // of this layer alone, if it shares: N, and its part of bytes and FLOPs
     bool has_bias;
 };
 
@@ -22,9 +23,10 @@ struct layer_types {
     ss1_dtype x = SS1_DTYPE_F32, y = SS1_DTYPE_F32;
 };
 
-// Loads one layer, tied or dense and in the type that the configuration says, with `activation` fused.
-ss1_status load_layer(ss1_context &context, const model_directory &from, const linear_shape &shape,
-                      ss1_activation activation, named_layer &out, layer_types types = {});
+// Appends layers of the same x to `out`, tied or dense and in the type that the configuration says, with `activation`
+// fused. Those that are alike run as one layer, which reads and sketches x once: to the same bits.
+ss1_status load_layers(ss1_context &context, const model_directory &from, std::span<const linear_shape> shapes,
+                       ss1_activation activation, std::vector<named_layer> &out, layer_types types = {});
 
 // Whether its weights are bf16 or int8: such a layer may read bf16 at no more rounding than its own, as its sketch is
 // rounded to bf16 or int8 anyway.

@@ -79,7 +79,7 @@ ss1_status model_layer(const ss1_model &model, size_t i, ss1_model_layer_info &i
     const std::vector<named_layer> &layers = layers_of(model);
     SS1_CHECK(i < layers.size(), SS1_ERROR_INVALID_ARGUMENT, "i=%zu: the model has %zu layers", i, layers.size());
     info.name = layers[i].name.c_str();
-    info.layer = layers[i].layer->info;
+    info.layer = layers[i].info;
     return SS1_OK;
 }
 
@@ -94,8 +94,8 @@ void model_describe(const ss1_model &model, ss1_model_info &info) noexcept {
     info.weight_bytes = tables;
     info.parameters = std::visit([](const auto &graph) { return table_parameters(graph); }, model.graph);
     for (const named_layer &l : layers) {
-        info.weight_bytes += l.layer->info.weight_bytes;
-        info.parameters += l.layer->desc.N * (l.layer->info.stored_columns + l.has_bias);
+        info.weight_bytes += l.info.weight_bytes;
+        info.parameters += l.info.desc.N * (l.info.stored_columns + l.has_bias);
     }
     if (const auto *bert = std::get_if<bert_model>(&model.graph)) {
         info.n_labels = bert->labels.size();
@@ -148,20 +148,19 @@ ss1_status session_run(ss1_session &session, const ss1_tensor *inputs, size_t n_
     const run_control &control = session.control;
     const run_scope scope(session.control);
     tensor_list<const ss1_tensor> in;
-    tensor_list<ss1_tensor> out;
+    run_outputs out{};
     SS1_TRY(match_inputs(model.inputs, {inputs, n_inputs}, in));
-    SS1_TRY(match_outputs(model.outputs, {outputs, n_outputs}, out));
+    SS1_TRY(match_outputs(model.outputs, {outputs, n_outputs}, out.wanted));
     return std::visit(
         [&](const auto &graph) {
             using graph_type = std::decay_t<decltype(graph)>;
             const auto &memory = *std::get_if<typename graph_type::activations>(&session.activations);
             run_size size;
-            tensor_list<const float> results{};
             SS1_TRY(check_inputs(graph, session.bounds, in, size));
-            SS1_TRY(check_room(model.outputs, out, size));
-            if (!size.empty()) SS1_TRY(run(*model.context, graph, memory, control, in, size, results));
+            SS1_TRY(check_room(model.outputs, out.wanted, size));
+            if (!size.empty()) SS1_TRY(run(*model.context, graph, memory, control, in, size, out));
             SS1_TRY(control.check());
-            write_outputs(model.outputs, out, size, results);
+            write_outputs(model.outputs, out, size);
             return SS1_OK;
         },
         model.graph);

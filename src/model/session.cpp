@@ -121,18 +121,18 @@ ss1_status check_room(std::span<const tensor_slot> slots, const tensor_list<ss1_
     return SS1_OK;
 }
 
-void write_outputs(std::span<const tensor_slot> slots, const tensor_list<ss1_tensor> &outputs, const run_size &size,
-                   const tensor_list<const float> &results) noexcept {
+void write_outputs(std::span<const tensor_slot> slots, const run_outputs &outputs, const run_size &size) noexcept {
     for (size_t s = 0; s < slots.size(); ++s) {
-        if (!outputs[s]) continue;
+        ss1_tensor *to = outputs.wanted[s];
+        if (!to) continue;
         const ss1_tensor tensor = sized(slots[s].tensor, size);
-        outputs[s]->rank = tensor.rank;
-        std::copy_n(tensor.shape, tensor.rank, outputs[s]->shape);
+        to->rank = tensor.rank;
+        std::copy_n(tensor.shape, tensor.rank, to->shape);
         if (tensor.bytes == 0) continue;
         if (size.empty()) {
-            std::memset(outputs[s]->data, 0, tensor.bytes);
+            std::memset(to->data, 0, tensor.bytes);
         } else {
-            std::memcpy(outputs[s]->data, results[s], tensor.bytes);
+            std::memcpy(to->data, outputs.results[s], tensor.bytes);
         }
     }
 }

@@ -64,11 +64,16 @@ struct run_size {
     bool empty() const noexcept { return batch == 0 || tokens == 0; }
 };
 
+// What a run hands out, in the order of the slots: where each output is, of which those that nobody wants (NULL) may be
+// left out.
+struct run_outputs {
+    tensor_list<ss1_tensor> wanted;
+    tensor_list<const float> results;
+};
+
 // Checks that each output given has room.
 ss1_status check_room(std::span<const tensor_slot> slots, const tensor_list<ss1_tensor> &outputs, const run_size &size);
-// Writes shapes and data; `results` are those of the slots. An empty run gives zeros where an output is not empty (T =
-// 0).
-void write_outputs(std::span<const tensor_slot> slots, const tensor_list<ss1_tensor> &outputs, const run_size &size,
-                   const tensor_list<const float> &results) noexcept;
+// Writes shapes and data of those wanted. An empty run gives zeros where an output is not empty (T = 0).
+void write_outputs(std::span<const tensor_slot> slots, const run_outputs &outputs, const run_size &size) noexcept;
 
 }  // namespace ss1

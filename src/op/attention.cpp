@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// A task takes whole heads. In f32: K^T and V packed once (96 KB at 128 tokens of 64 elements, in L2), then mr rows of
-// Q at a time, whose scores (14 x 128 floats, 7 KB) stay in L1 from the first product to the second. bf16 has a kernel
-// of its own where there are tiles; elsewhere a head is widened, which costs less than its exponentials.
+// A task takes whole heads, or where those are too few for all threads to have as many, rows of a head; it then packs
+// the head's keys and values for itself. In f32: K^T and V packed once (96 KB at 128 tokens of 64 elements, in L2),
+// then mr rows of Q at a time, whose scores (14 x 128 floats, 7 KB) stay in L1 from the first product to the second.
+// bf16 has a kernel of its own where there are tiles; elsewhere a head is widened, which costs less than its
+// exponentials.
 #include "op/attention.hpp"
 
 #include <cmath>
@@ -55,6 +57,11 @@ void multiply(const gemm_kernel &gemm, const float *a, size_t lda, const float *
     gemm.run(g);
 }
 
+// Queries between cuts of a head: blocks of the kernel for tiles, or whole panels.
+size_t query_group(const attention_kernels &kernels, dtype type) noexcept {
+    return type == dtype::bf16 && kernels.attend ? 32 : kernels.gemm->mr;
+}
+
 // One head in f32, as it lies there.
 struct head_rows {
     float *q;
@@ -62,22 +69,27 @@ struct head_rows {
     size_t ld;
 };
 
-void attend_f32(const attention_kernels &kernels, const head_rows &head, const sequence &s, size_t d, const layout &l,
-                float *scratch) noexcept {
+// The queries of a head that a task has.
+struct row_range {
+    size_t begin, end;
+};
+
+void attend_f32(const attention_kernels &kernels, const head_rows &head, const sequence &s, row_range queries, size_t d,
+                const layout &l, float *scratch) noexcept {
     const gemm_kernel &gemm = *kernels.gemm;
-    const size_t T = s.length;
+    const size_t T = s.length, m = queries.end - queries.begin;
     float *keys = scratch, *values = keys + l.keys, *scores = values + l.values;
     pack_columns(head.k, d, T, head.ld, gemm.nt, keys);
     pack_rows(head.v, T, d, head.ld, gemm.nt, values);
     const float scale = 1 / std::sqrt(static_cast<float>(d));
-    const size_t panels = (T + gemm.mr - 1) / gemm.mr;
+    const size_t panels = (m + gemm.mr - 1) / gemm.mr;
     for (size_t p = 0; p < panels; ++p) {
         // Panels of like height, as in the linear layer.
-        const size_t i0 = T * p / panels, m = T * (p + 1) / panels - i0;
-        float *rows = head.q + i0 * head.ld;
-        multiply(gemm, rows, head.ld, keys, s.mask, scores, l.lds, m, T, d);
-        kernels.softmax->run({scores, m, T, l.lds, scale});
-        multiply(gemm, scores, l.lds, values, nullptr, rows, head.ld, m, d, T);
+        const size_t i0 = m * p / panels, height = m * (p + 1) / panels - i0;
+        float *rows = head.q + (queries.begin + i0) * head.ld;
+        multiply(gemm, rows, head.ld, keys, s.mask, scores, l.lds, height, T, d);
+        kernels.softmax->run({scores, height, T, l.lds, scale});
+        multiply(gemm, scores, l.lds, values, nullptr, rows, head.ld, height, d, T);
     }
 }
 
@@ -87,34 +99,89 @@ void widen(const uint16_t *from, size_t ld, size_t rows, size_t d, float *to) no
 }
 
 void attend_head(const attention_kernels &kernels, const attention_args &a, const sequence &s, size_t head,
-                 const layout &l, float *scratch) noexcept {
+                 row_range queries, const layout &l, float *scratch) noexcept {
     const size_t d = a.head_size, at = s.first * a.ld + head * d;
     if (a.type == dtype::f32) {
         const head_rows rows = {static_cast<float *>(a.q) + at, static_cast<const float *>(a.k) + at,
                                 static_cast<const float *>(a.v) + at, a.ld};
-        return attend_f32(kernels, rows, s, d, l, scratch);
+        return attend_f32(kernels, rows, s, queries, d, l, scratch);
     }
-    uint16_t *q = static_cast<uint16_t *>(a.q) + at;
+    uint16_t *q = static_cast<uint16_t *>(a.q) + at + queries.begin * a.ld;
     const uint16_t *k = static_cast<const uint16_t *>(a.k) + at, *v = static_cast<const uint16_t *>(a.v) + at;
+    const size_t m = queries.end - queries.begin;
     if (kernels.attend)
         return kernels.attend->run(
-            {q, k, v, s.mask, q, scratch, s.length, d, a.ld, 1 / std::sqrt(static_cast<float>(d))});
+            {q, k, v, s.mask, q, scratch, m, s.length, d, a.ld, 1 / std::sqrt(static_cast<float>(d))});
     float *wide = scratch + l.total - 3 * l.wide;
-    widen(q, a.ld, s.length, d, wide);
+    widen(q, a.ld, m, d, wide);
     widen(k, a.ld, s.length, d, wide + l.wide);
     widen(v, a.ld, s.length, d, wide + 2 * l.wide);
-    attend_f32(kernels, {wide, wide + l.wide, wide + 2 * l.wide, d}, s, d, l, scratch);
-    kernels.round->run({wide, q, nullptr, s.length, d, d, a.ld, 0});
+    attend_f32(kernels, {wide, wide + l.wide, wide + 2 * l.wide, d}, s, {0, m}, d, l, scratch);
+    kernels.round->run({wide, q, nullptr, m, d, d, a.ld, 0});
 }
 
-// Heads differ in work where sequences differ in length: each goes to the task in whose share of all work it begins.
-void attend_share(const attention_kernels &kernels, const attention_args &a, double begin, double end, const layout &l,
-                  float *scratch) noexcept {
+// How all heads are cut: into shares of like work, at multiples of `group` queries of a head.
+struct plan {
+    size_t tasks, group;
+    double work;
+};
+
+size_t ceil_div(size_t a, size_t b) noexcept {
+    return (a + b - 1) / b;
+}
+
+// Most heads, whole or not, that one of `tasks` like shares of n heads has.
+double most_heads(double n, size_t tasks) noexcept {
+    constexpr double rounding = 1e-6;
+    const double share = n / static_cast<double>(tasks);
+    double most = 0;
+    for (size_t t = 0; t < tasks; ++t) {
+        const double begin = share * static_cast<double>(t);
+        most = std::max(most, std::ceil(begin + share - rounding) - std::floor(begin + rounding));
+    }
+    return most;
+}
+
+plan make_plan(const ss1_context &context, const attention_kernels &kernels, const attention_args &a,
+               size_t longest) noexcept {
+    double work = 0;
+    for (const sequence &s : a.sequences) work += static_cast<double>(a.heads) * floats_of(s.length, a.head_size);
+    const size_t heads = a.sequences.size() * a.heads, group = query_group(kernels, a.type);
+    const plan whole = {task_count(context, heads, work), longest, work},
+               split = {task_count(context, heads * ceil_div(longest, group), work), group, work};
+    // Times in those of the longest head, as if all heads were that long. To pack a head takes as long as 14 (f32) to
+    // 26 queries (tiles) at d = 64: d / 2 here, since a split that gains nothing is no use.
+    const double n = work / floats_of(longest, a.head_size), tokens = static_cast<double>(longest),
+                 packing = static_cast<double>(a.head_size) / (2 * tokens + static_cast<double>(a.head_size));
+    const double whole_time = std::ceil(n / static_cast<double>(whole.tasks)),
+                 split_time =
+                     (1 - packing) * n / static_cast<double>(split.tasks) + packing * most_heads(n, split.tasks);
+    return split_time < whole_time ? split : whole;
+}
+
+// The first query of a head behind the `fraction` of its work, at a multiple of `group` or its end.
+size_t cut_at(double fraction, size_t length, size_t group) noexcept {
+    if (!(fraction > 0)) return 0;
+    if (fraction >= 1) return length;
+    const size_t groups = ceil_div(length, group);
+    return std::min(length, static_cast<size_t>(fraction * static_cast<double>(groups) + 0.5) * group);
+}
+
+// Heads differ in work where sequences differ in length: a share has those queries whose work lies in it.
+void attend_share(const attention_kernels &kernels, const attention_args &a, const plan &p, size_t task,
+                  const layout &l, float *scratch) noexcept {
+    const auto share = [&](size_t t) {
+        return t == p.tasks ? HUGE_VAL : p.work * static_cast<double>(t) / static_cast<double>(p.tasks);
+    };
+    const double begin = share(task), end = share(task + 1);
     double at = 0;
     for (const sequence &s : a.sequences) {
         const double work = floats_of(s.length, a.head_size);
-        for (size_t head = 0; head < a.heads; ++head, at += work)
-            if (at >= begin && at < end) attend_head(kernels, a, s, head, l, scratch);
+        for (size_t head = 0; head < a.heads; ++head, at += work) {
+            const row_range queries = {cut_at((begin - at) / work, s.length, p.group),
+                                       cut_at((end - at) / work, s.length, p.group)};
+            if (queries.begin < queries.end) attend_head(kernels, a, s, head, queries, l, scratch);
+        }
     }
 }
 
@@ -130,25 +197,19 @@ attention_kernels select_attention(isa::mask usable, size_t head_size) noexcept 
 size_t attention_scratch(const ss1_context &context, const attention_kernels &kernels, size_t batch, size_t tokens,
                          size_t heads, size_t head_size) noexcept {
     const double work = static_cast<double>(batch * heads) * floats_of(tokens, head_size);
-    return task_count(context, batch * heads, work) * make_layout(kernels, tokens, head_size).total * sizeof(float);
+    const size_t parts = batch * heads * ceil_div(tokens, query_group(kernels, dtype::f32));
+    return task_count(context, parts, work) * make_layout(kernels, tokens, head_size).total * sizeof(float);
 }
 
 void attend(const ss1_context &context, const attention_kernels &kernels, const attention_args &a) {
     size_t longest = 0;
-    double work = 0;
-    for (const sequence &s : a.sequences) {
-        longest = std::max(longest, s.length);
-        work += static_cast<double>(a.heads) * floats_of(s.length, a.head_size);
-    }
+    for (const sequence &s : a.sequences) longest = std::max(longest, s.length);
     const layout l = make_layout(kernels, longest, a.head_size);
-    const size_t tasks = task_count(context, a.sequences.size() * a.heads, work);
+    const plan p = make_plan(context, kernels, a, longest);
     const bool tiles = a.type == dtype::bf16 && kernels.attend && kernels.attend->needs & isa::amx_bf16;
-    parallel(context, tasks, [&](size_t task) {
-        const auto share = [&](size_t t) {
-            return t == tasks ? HUGE_VAL : work * static_cast<double>(t) / static_cast<double>(tasks);
-        };
+    parallel(context, p.tasks, [&](size_t task) {
         if (tiles) amx_configure();
-        attend_share(kernels, a, share(task), share(task + 1), l, static_cast<float *>(a.scratch) + task * l.total);
+        attend_share(kernels, a, p, task, l, static_cast<float *>(a.scratch) + task * l.total);
         if (tiles) amx_release();
     });
 }

@@ -10,7 +10,7 @@ struct attention_kernels {
     const gemm_kernel *gemm = nullptr;
     const softmax_kernel *softmax = nullptr;
     const store_kernel *round = nullptr;    // to bf16
-    const attend_kernel *attend = nullptr;  // whole heads in bf16; NULL: they are widened
+    const attend_kernel *attend = nullptr;  // heads in bf16; NULL: they are widened
 };
 attention_kernels select_attention(isa::mask usable, size_t head_size) noexcept;
 

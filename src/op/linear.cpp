@@ -35,18 +35,8 @@ ss1_status check_finite(const char *what, const float *values, size_t rows, size
     return SS1_OK;
 }
 
-}  // namespace
-
-const ss1_backend cpu_backend = {SS1_BACKEND_ABI, sizeof(ss1_backend), "cpu",           cpu_score,     linear_create,
-                                 linear_scratch,  linear_run,          linear_describe, linear_destroy};
-
-ss1_status layer_create(ss1_context &context, const ss1_linear_desc &wanted, const ss1_linear_weights &given,
-                        ss1_layer **out) {
-    auto layer = std::make_unique<ss1_layer>();
-    layer->desc = wanted;
-    size_t kz = 0;
-    SS1_TRY(linear_resolve(layer->desc, &kz));
-    ss1_linear_weights weights = given;
+// Of N outputs and kz stored columns; replaces ldz = 0.
+ss1_status check_weights(ss1_linear_weights &weights, size_t N, size_t kz) noexcept {
     SS1_CHECK(weights.struct_size == sizeof weights, SS1_ERROR_INVALID_ARGUMENT,
               "weights.struct_size=%u is not %zu: set weights with SS1_LINEAR_WEIGHTS_INIT", weights.struct_size,
               sizeof weights);
@@ -55,13 +45,40 @@ ss1_status layer_create(ss1_context &context, const ss1_linear_desc &wanted, con
     SS1_CHECK(weights.ldz >= kz, SS1_ERROR_INVALID_ARGUMENT, "weights.ldz=%zu is below the stored columns Kz=%zu",
               weights.ldz, kz);
     memory_span z{}, bias{};
-    SS1_TRY(matrix_span("weights.z", weights.z, layer->desc.N, kz, weights.ldz, z));
-    if (weights.bias) SS1_TRY(matrix_span("weights.bias", weights.bias, 1, layer->desc.N, layer->desc.N, bias));
-    SS1_TRY(check_finite("z", weights.z, layer->desc.N, kz, weights.ldz));
-    if (weights.bias) SS1_TRY(check_finite("bias", weights.bias, 1, layer->desc.N, layer->desc.N));
+    SS1_TRY(matrix_span("weights.z", weights.z, N, kz, weights.ldz, z));
+    if (weights.bias) SS1_TRY(matrix_span("weights.bias", weights.bias, 1, N, N, bias));
+    SS1_TRY(check_finite("z", weights.z, N, kz, weights.ldz));
+    return weights.bias ? check_finite("bias", weights.bias, 1, N, N) : SS1_OK;
+}
+
+}  // namespace
+
+const ss1_backend cpu_backend = {SS1_BACKEND_ABI, sizeof(ss1_backend), "cpu",           cpu_score,     linear_create,
+                                 linear_scratch,  linear_run,          linear_describe, linear_destroy};
+
+bool can_stack(const ss1_context &context, const ss1_linear_desc &desc) noexcept {
+    if (desc.c == 1) return true;
+    // A segment of tiles is a whole output block.
+    return context.backend == &cpu_backend &&
+           (desc.scheme == SS1_SCHEME_REFERENCE || desc.N <= desc.block_n || desc.N % desc.block_n == 0);
+}
+
+ss1_status layer_create(ss1_context &context, const ss1_linear_desc &wanted, const ss1_linear_weights &given,
+                        ss1_layer **out, size_t parts) {
+    auto layer = std::make_unique<ss1_layer>();
+    ss1_linear_desc part = wanted;
+    size_t kz = 0;
+    SS1_TRY(linear_resolve(part, &kz));
+    const size_t N = parts * part.N;
+    ss1_linear_weights weights = given;
+    SS1_TRY(check_weights(weights, N, kz));
     layer->context = context_ref(&context);
     layer->backend = context.backend;
-    SS1_TRY(layer->backend->layer_create(&context, &layer->desc, &weights, &layer->state));
+    layer->desc = part;
+    layer->desc.N = N;
+    SS1_TRY(parts > 1 && layer->backend == &cpu_backend
+                ? linear_create_stacked(context, part, parts, weights, &layer->state)
+                : layer->backend->layer_create(&context, &layer->desc, &weights, &layer->state));
     layer->info = SS1_LAYER_INFO_INIT;
     layer->info.desc = layer->desc;
     layer->info.stored_columns = kz;

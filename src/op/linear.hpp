@@ -23,9 +23,13 @@ struct ss1_layer {
 
 namespace ss1 {
 
-// Checks everything and creates the layer in the context's backend.
+// Checks everything and creates the layer in the context's backend. `parts` layers of one desc, their weights one
+// behind the other, become one of parts * N outputs: each has the bits that it had alone, and x is read and sketched
+// once.
 ss1_status layer_create(ss1_context &context, const ss1_linear_desc &desc, const ss1_linear_weights &weights,
-                        ss1_layer **layer);
+                        ss1_layer **layer, size_t parts = 1);
+// Whether the context's backend takes several parts of this resolved desc.
+bool can_stack(const ss1_context &context, const ss1_linear_desc &desc) noexcept;
 
 // Runs with checked arguments and scratch that is there; the middle hop of the call path.
 inline ss1_status layer_run(const ss1_layer &layer, const ss1_linear_args &args) noexcept {

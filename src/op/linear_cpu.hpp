@@ -13,10 +13,12 @@ namespace ss1 {
 inline constexpr size_t max_fused_row_block = 256;
 
 struct linear {
-    linear(const ss1_context &owner, const ss1_linear_desc &resolved) : context(owner), map(resolved) {}
+    linear(const ss1_context &owner, const ss1_linear_desc &resolved, size_t stacked)
+        : context(owner), map(resolved), parts(stacked) {}
 
     const ss1_context &context;
-    mapping map;  // of the layer as it runs: c is 1 if it was expanded
+    mapping map;   // of a part of the layer as it runs: c is 1 if it was expanded
+    size_t parts;  // layers of this mapping whose outputs lie one behind the other; they read the same sketches
     dtype x_type = dtype::f32, y_type = dtype::f32;
 
     const gemm_kernel *gemm = nullptr;
@@ -27,7 +29,8 @@ struct linear {
     bool relu = false, expanded = false;
     bool copies = false;  // `a` is x as it is, copied only for the rows behind its last group
 
-    // The sketch as it is made: c, B_K and groups of the layer, or 1 and whatever pads rows of x best.
+    // The sketches of each part as they are made: c, B_K and groups of the layer, or 1 and whatever pads rows of x
+    // best.
     size_t n_sketches = 1, c = 1, block_k = 0, groups = 0;
     size_t ka = 0;         // columns of `a`: Kz or K, padded to what gemm wants
     size_t lda = 0;        // of `a` in scratch, elements
@@ -42,6 +45,7 @@ struct linear {
     std::string kernels;
     double flops_per_row = 0;
 
+    size_t outputs() const noexcept { return parts * map.desc.N; }
     size_t row_bytes_of_a() const noexcept { return n_sketches * lda * size_of(gemm->a); }
     size_t packed_bytes() const noexcept {
         return packed.bytes() + bias.bytes() + entries.bytes() + column_scale.bytes() + column_start.bytes();
@@ -62,6 +66,10 @@ size_t linear_most_tasks(const ss1_context &context, double seconds) noexcept;
 
 ss1_status linear_create(const ss1_context *context, const ss1_linear_desc *desc, const ss1_linear_weights *weights,
                          void **state);
+// `parts` layers of one desc as one layer; the weights are those of the parts, one behind the other. Its kernels are
+// those of a part alone, and so are its bits.
+ss1_status linear_create_stacked(const ss1_context &context, const ss1_linear_desc &desc, size_t parts,
+                                 const ss1_linear_weights &weights, void **state);
 ss1_status linear_run(const void *state, const ss1_linear_args *args) noexcept;
 size_t linear_scratch(const void *state, size_t m) noexcept;
 

@@ -93,7 +93,7 @@ void choose_blocking(linear &l) {
     const mapping &map = l.map;
     const size_t l2 = l.context.caches.l2 ? l.context.caches.l2 : usual_l2, nt = l.gemm->nt;
     const bool whole_k = l.gemm->fused || l.gemm->b == dtype::s8;
-    l.tiles = {map.desc.N, l.n_sketches > 1 ? map.desc.block_n : map.desc.N, nt};
+    l.tiles = {l.outputs(), l.n_sketches > 1 ? map.desc.block_n : l.outputs(), nt};
     l.k_block = whole_k ? l.ka : round_up(ceil_div(l.ka, ceil_div(l.ka, max_k_block)), l.gemm->kr);
     const size_t weight_block = l.gemm->fused ? l2 / 2 : l2 / 8 * 3;
     l.beyond_l2 = l.tiles.tiles() * nt * l.ka * size_of(l.gemm->b) > l2;
@@ -110,7 +110,7 @@ void choose_blocking(linear &l) {
         l.row_block = std::max<size_t>(max_f32_row_block / l.gemm->mr, 1) * l.gemm->mr;
     }
     const double additions = l.map.desc.c > 1 ? static_cast<double>(l.n_sketches) * static_cast<double>(map.desc.K) : 0;
-    l.flops_per_row = 2.0 * static_cast<double>(map.stored_columns) * static_cast<double>(map.desc.N) + additions;
+    l.flops_per_row = 2.0 * static_cast<double>(map.stored_columns) * static_cast<double>(l.outputs()) + additions;
 }
 
 ss1_status fill_entries(linear &l) {
@@ -146,33 +146,39 @@ ss1_status pack_weights(linear &l, const float *z, size_t ldz, const float *bias
 
 }  // namespace
 
-ss1_status linear_create(const ss1_context *context, const ss1_linear_desc *desc, const ss1_linear_weights *weights,
-                         void **state) {
+ss1_status linear_create_stacked(const ss1_context &context, const ss1_linear_desc &desc, size_t parts,
+                                 const ss1_linear_weights &weights, void **state) {
     const float_mode mode;  // the caller's rounding must not reach int8 weights, nor its traps outputs of zeros
-    const gemm_kernel &gemm = choose_gemm(*desc, context->usable);
-    const mapping tied(*desc);
-    ss1_linear_desc as_run = *desc;
-    const float *z = weights->z;
-    size_t ldz = weights->ldz;
+    const gemm_kernel &gemm = choose_gemm(desc, context.usable);
+    const mapping tied(desc);
+    ss1_linear_desc as_run = desc;
+    const float *z = weights.z;
+    size_t ldz = weights.ldz;
     std::vector<float> dense;
-    const bool expanded = desc->c > 1 && !worth_a_sketch(tied, gemm, distinct_sketches(tied));
+    const bool expanded = desc.c > 1 && !worth_a_sketch(tied, gemm, distinct_sketches(tied));
     if (expanded) {
-        dense.resize(desc->N * desc->K);
-        expand(*desc, z, ldz, dense.data(), desc->K);
+        dense.resize(parts * desc.N * desc.K);
+        for (size_t part = 0; part < parts; ++part)
+            expand(desc, z + part * desc.N * ldz, ldz, dense.data() + part * desc.N * desc.K, desc.K);
         z = dense.data();
-        ldz = desc->K;
+        ldz = desc.K;
         as_run.c = 1;
     }
-    auto l = std::make_unique<linear>(*context, as_run);
+    auto l = std::make_unique<linear>(context, as_run, parts);
     l->expanded = expanded;
     l->n_sketches = distinct_sketches(l->map);
     choose_kernels(*l);
     choose_sketch_shape(*l);
     choose_blocking(*l);
     if (l->sketch) SS1_TRY(fill_entries(*l));
-    SS1_TRY(pack_weights(*l, z, ldz, weights->bias));
+    SS1_TRY(pack_weights(*l, z, ldz, weights.bias));
     *state = l.release();
     return SS1_OK;
+}
+
+ss1_status linear_create(const ss1_context *context, const ss1_linear_desc *desc, const ss1_linear_weights *weights,
+                         void **state) {
+    return linear_create_stacked(*context, *desc, 1, *weights, state);
 }
 
 }  // namespace ss1

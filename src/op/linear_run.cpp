@@ -54,7 +54,8 @@ double task_cost(const linear &l, size_t m, size_t row_tasks, size_t tile_tasks)
     const double rows = static_cast<double>(ceil_div(m, row_tasks));
     const size_t steps = ceil_div(ceil_div(l.tiles.tiles(), l.tiles_at_once), tile_tasks);
     const double tiles = static_cast<double>(std::min(l.tiles.tiles(), steps * l.tiles_at_once));
-    const double sketches = std::ceil(tiles / static_cast<double>(l.tiles.tiles_per_segment()));
+    const double sketches = std::min(static_cast<double>(l.n_sketches),
+                                     std::ceil(tiles / static_cast<double>(l.tiles.tiles_per_segment())));
     const double columns = tiles * static_cast<double>(l.gemm->nt), ka = static_cast<double>(l.ka);
     const double x_bytes = static_cast<double>(l.map.desc.K * size_of(l.x_type));
     return rows * columns * ka +
@@ -221,19 +222,30 @@ void multiply_panels(const task_state &t, rows_of_a rows, size_t m0, size_t m1, 
     } while (k0 < l.ka);
 }
 
+// Sketches [begin, end): what the tiles [t0, t1) read. Each part has its segments, whose sketches are the same.
+struct sketch_range {
+    size_t begin, end;
+};
+
+sketch_range sketches_of(const linear &l, size_t t0, size_t t1) noexcept {
+    const size_t n = l.n_sketches, first = l.tiles.segment_of(t0), last = l.tiles.segment_of(t1 - 1);
+    if (last - first >= n || first % n > last % n) return {0, n};
+    return {first % n, last % n + 1};
+}
+
 // Rows [m0, m1) of one block and the tiles [t0, t1).
 void run_block(const task_state &t, size_t m0, size_t m1, size_t t0, size_t t1) noexcept {
     const linear &l = t.l;
     const size_t per_segment = l.tiles.tiles_per_segment();
-    const size_t s0 = l.tiles.segment_of(t0), s1 = l.tiles.segment_of(t1 - 1) + 1;
+    const sketch_range made = sketches_of(l, t0, t1);
     const size_t stride = round_up(m1 - m0, l.gemm->fused ? 16 : 1);
-    if (t.sketches) make_a(t, m0, m1, s0, s1, stride);
+    if (t.sketches) make_a(t, m0, m1, made.begin, made.end, stride);
     while (t0 < t1) {
-        const size_t segment = l.tiles.segment_of(t0),
+        const size_t segment = l.tiles.segment_of(t0), sketch = segment % l.n_sketches - made.begin,
                      end = std::min({t1, (segment + 1) * per_segment, t0 + l.tile_block});
         rows_of_a rows = {t.x(m0), t.args.ldx, nullptr};
-        if (t.sketches) rows = {t.a(segment - s0, 0, stride), l.lda, nullptr};
-        if (l.quantize) rows.scale = reinterpret_cast<const float *>(t.scratch + t.at.scale) + (segment - s0) * stride;
+        if (t.sketches) rows = {t.a(sketch, 0, stride), l.lda, nullptr};
+        if (l.quantize) rows.scale = reinterpret_cast<const float *>(t.scratch + t.at.scale) + sketch * stride;
         if (l.gemm->fused) {
             multiply_fused(t, rows, m0, m1, t0, end);
         } else {

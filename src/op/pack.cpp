@@ -42,7 +42,7 @@ void order_row(const mapping &map, const float *z, size_t n, float *row) noexcep
     }
     // S' is the sketch by rho alone, so its column u meets the stored column (u - alpha) mod B_K.
     for (size_t g = 0; g * bk < kz; ++g) {
-        const size_t alpha = map.alpha(n / map.desc.block_n, g);
+        const size_t alpha = map.alpha(n % map.desc.N / map.desc.block_n, g);
         for (size_t v = 0; v < bk; ++v)
             row[g * bk + (v + alpha) % bk] = g * bk + v < map.live_columns ? z[g * bk + v] : 0.0f;
     }

@@ -39,9 +39,10 @@ struct packed_weights {
     int32_t *column_start;  // [tiles * nt], for a of type u8
 };
 
-// Packs stored weights z [N, Kz] for the sketch that the layer runs: as they are for `mixed`; rotated by alpha(j,g) for
-// `reference`, whose one sketch then serves all blocks. Dead columns, those from Kz to ka and those beyond N are zero.
-// bf16 rounds to nearest even; s8 is round(z / scale) with one scale for each output, max |z| / 127.
+// Packs stored weights z [tiles.N, Kz], those of one or more parts of N outputs each, for the sketch that the layer
+// runs: as they are for `mixed`; rotated by alpha(j,g) for `reference`, whose one sketch then serves all blocks. Dead
+// columns, those from Kz to ka and those beyond N are zero. bf16 rounds to nearest even; s8 is round(z / scale) with
+// one scale for each output, max |z| / 127.
 void pack_stored(const mapping &map, const float *z, size_t ldz, const tiling &tiles, const gemm_kernel &kernel,
                  size_t ka, const packed_weights &to);
 
