@@ -47,6 +47,8 @@ class Grid(Case):
     def test_help_has_an_example(self):
         for name in ("grid.py", "report.py", "latency_curve.py"):
             self.assertIn(f"bench/{name} ", self.ok(name, "--help").stdout)
+        help_text = subprocess.run(["sh", BENCH / "serving.sh", "--help"], capture_output=True, text=True, check=True).stdout
+        self.assertIn("bench/serving.sh ", help_text)
 
     def test_measures_resumes_and_reports(self):
         out = self.directory / "grid.json.gz"
