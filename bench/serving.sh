@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Measures what serving a DLRM is made of and writes it as FOLDER/SERVING.md with FOLDER/plots/latency.svg: embedding bags,
-# towers, and a model under open-loop load. About 5 minutes.
+# Measures what serving is made of and writes it as FOLDER/SERVING.md with FOLDER/plots/latency.svg: a DLRM's embedding bags,
+# towers and requests under open-loop load, a BERT operator by operator. About 5 minutes.
 #   bench/serving.sh [ss1 [FOLDER]]          e.g. bench/serving.sh build/test/src/cli/ss1 bench
 set -eu
 case "${1:-}" in -h | --help) sed -n '3,5s/^# *//p' "$0"; exit ;; esac
@@ -22,7 +22,7 @@ measure() {
 }
 mkdir -p "$out/plots"
 {
-    printf '# Serving a DLRM\n\nWritten by `bench/serving.sh` on %s (%s CPUs).\n' "$("$ss1" info | sed -n 's/^CPU *//p')" "$(nproc)"
+    printf '# Serving\n\nWritten by `bench/serving.sh` on %s (%s CPUs).\n' "$("$ss1" info | sed -n 's/^CPU *//p')" "$(nproc)"
     printf '\n## Embedding bags\n\nBeside a plain prefetched gather of the same rows, without checks, which adds them up in registers:\n*share* of its rate, and what the *checks* of indices and offsets add to unchecked bags.\n'
     measure bench bag --rows 1000000 -d 16,64,128 --pooling 1,20,80
     printf '\n## Towers\n\nRow blocks with their activations in L2, beside the same layers one by one.\n'
@@ -33,5 +33,8 @@ mkdir -p "$out/plots"
     tell "$@"
     "$ss1" "$@" >"$load"
     printf '![throughput against latency](plots/latency.svg)\n'
+    printf '\n## BERT, operator by operator\n\nPercentages are of what a loop of the matrix or vector unit reaches from registers.\n'
+    measure bench model examples/models/bert-base examples/models/bert-base-ss1 --random-weights 1 --dtype f32,bf16,int8 \
+        --tokens 128 --batch 1,8 --threads 1 --repetitions 5 --stages
 } >"$out/SERVING.md"
 python3 bench/latency_curve.py "$load" --out "$out/plots/latency.svg"

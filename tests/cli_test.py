@@ -486,6 +486,9 @@ class Models(Case):
         stages = ("embed", "qkv", "attention", "attention_output", "intermediate", "output", "norm", "heads")
         self.assertGreater(min(row[f"ns_{stage}"] for stage in stages), 0)
         self.assertTrue(0 < row["stages_of_run"] <= 1, row)
+        shares = [row[f"percent_of_ceiling_{stage}"] for stage in stages[1:6]]  # None: no ceiling is known for this CPU
+        self.assertTrue(all(share is None or share > 0 for share in shares), row)
+        self.assertNotIn("percent_of_ceiling_norm", row)
 
     def test_bench_of_a_single_output(self):
         # Which cancels to little here: its rounding error is large beside it, not beside what such inputs give on average.

@@ -2,11 +2,13 @@
 // ss1 bench model: latency of whole models; several models take turns in one process, or serve an open loop.
 #include <chrono>
 #include <CLI/CLI.hpp>
+#include <map>
 #include <optional>
 #include <random>
 #include <type_traits>
 
 #include "bert_rows.hpp"
+#include "ceiling.hpp"
 #include "cli.hpp"
 #include "dlrm_rows.hpp"
 #include "model_rows.hpp"
@@ -15,6 +17,7 @@
 #include "ranges.hpp"
 #include "report.hpp"
 #include "sampler.hpp"
+#include "stage_work.hpp"
 #include "stats.hpp"
 #include "text_rows.hpp"
 
@@ -33,7 +36,7 @@ struct bench_options {
     open_loop load;
 };
 
-// In the order of ss1_session_time_stages().
+// In the order of ss1_session_time_stages(). Keys are "ns_" and the stage's name.
 const std::vector<column> dlrm_stages = {{"ns_lookup", "lookup us", 1e-3, 1, 9},
                                          {"ns_bottom", "bottom us", 1e-3, 1, 9},
                                          {"ns_interaction", "inter. us", 1e-3, 1, 9},
@@ -46,6 +49,15 @@ const std::vector<column> bert_stages = {{"ns_embed", "embed us", 1e-3, 1, 9},
                                          {"ns_output", "output us", 1e-3, 1, 9},
                                          {"ns_norm", "norm us", 1e-3, 1, 9},
                                          {"ns_heads", "heads us", 1e-3, 1, 9}};
+
+// Those of which the share of the ceiling is told.
+const std::vector<column> dlrm_shares = {{"percent_of_ceiling_bottom", "bottom %", 1, 1},
+                                         {"percent_of_ceiling_top", "top %", 1, 1}};
+const std::vector<column> bert_shares = {{"percent_of_ceiling_qkv", "QKV %", 1, 1},
+                                         {"percent_of_ceiling_attention", "attention %", 1, 1},
+                                         {"percent_of_ceiling_attention_output", "att. output %", 1, 1},
+                                         {"percent_of_ceiling_intermediate", "intermediate %", 1, 1},
+                                         {"percent_of_ceiling_output", "output %", 1, 1}};
 
 template <class Rows>
 const std::vector<column> &stages_of() {
@@ -161,6 +173,7 @@ struct contender {
         for (size_t i = 0; i < n; ++i) {
             rows.push_back(make_rows<Rows>(model, options, bounds.max_batch, bounds.max_tokens, i, random));
             runs.push_back(rows.back().runs().front());
+            add_work(work_of(model.handle, rows.back()), n);
         }
         if (options.stages) check(ss1_session_time_stages(session.get(), stage_seconds.data(), stage_seconds.size()));
     }
@@ -176,12 +189,27 @@ struct contender {
         seconds = 0;
     }
 
-    // Means, and how much of the run they are together.
-    void add_stages(json &row) const {
+    // The mean of `n` requests.
+    void add_work(const std::vector<stage_work> &of_request, size_t n) {
+        for (size_t i = 0; i < work.size(); ++i) {
+            work[i].flops += of_request[i].flops / static_cast<double>(n);
+            work[i].dtype = of_request[i].dtype;
+        }
+    }
+
+    // Means, how much of the run they are together, and how much of the ceilings, FLOP/ns by dtype, they reach.
+    void add_stages(json &row, const std::map<std::string, double> &ceilings) const {
         double sum = 0;
         for (size_t i = 0; i < stage_seconds.size(); ++i) {
-            row[stages_of<Rows>()[i].key] = rounded(stage_seconds[i] * 1e9 / static_cast<double>(calls - 1), 1);
+            const std::string &key = stages_of<Rows>()[i].key;
+            const double ns = stage_seconds[i] * 1e9 / static_cast<double>(calls - 1);
+            row[key] = rounded(ns, 1);
             sum += stage_seconds[i];
+            const auto limit = ceilings.find(work[i].dtype);
+            if (work[i].flops > 0)
+                row["percent_of_ceiling_" + key.substr(3)] =
+                    limit == ceilings.end() ? json(nullptr)
+                                            : json(rounded(100 * work[i].flops / ns / limit->second, 1));
         }
         row["stages_of_run"] = rounded(sum / seconds, 4);
     }
@@ -194,8 +222,23 @@ struct contender {
     size_t calls = 0;
     double seconds = 0;
     std::vector<double> stage_seconds = std::vector<double>(stages_of<Rows>().size());
+    std::vector<stage_work> work = std::vector<stage_work>(stages_of<Rows>().size());
     session_handle session;
 };
+
+// The ceilings of all types that the contenders' stages compute in, to be timed in their rounds.
+template <class Rows>
+std::map<std::string, ceiling> ceilings_of(const std::vector<std::unique_ptr<contender<Rows>>> &contenders,
+                                           uint32_t threads) {
+    std::map<std::string, ceiling> ceilings;
+    for (const auto &c : contenders)
+        for (const stage_work &work : c->work)
+            if (work.flops > 0 && !ceilings.contains(work.dtype)) {
+                ceiling limit = make_ceiling(work.dtype, threads);
+                if (limit.run) ceilings.emplace(work.dtype, std::move(limit));
+            }
+    return ceilings;
+}
 
 // Measures the models against each other and adds a row for each; speedup is over the first.
 template <class Rows>
@@ -208,7 +251,13 @@ void measure(const bench_options &options, const std::vector<loaded_model> &mode
         contenders.push_back(std::make_unique<contender<Rows>>(model, options, bounds));
         calls.emplace_back([c = contenders.back().get()] { c->call(); });
     }
+    std::map<std::string, ceiling> ceilings;
+    if (options.stages) ceilings = ceilings_of(contenders, threads);
+    for (const auto &[dtype, limit] : ceilings) calls.push_back(limit.run);
     const std::vector<timing> timings = interleave(calls, options.rule);
+    std::map<std::string, double> flops_per_ns;
+    for (size_t i = models.size(); const auto &[dtype, limit] : ceilings)
+        flops_per_ns[dtype] = limit.flops / percentile(sorted(timings[i++].ns), 0.5);
     const double first_p50 = percentile(sorted(timings[0].ns), 0.5);
     line.clear();
     for (size_t i = 0; i < models.size(); ++i) {
@@ -225,7 +274,7 @@ void measure(const bench_options &options, const std::vector<loaded_model> &mode
         row["rows_per_s"] = rounded(static_cast<double>(batch) / p50 * 1e9, 1);
         row["speedup"] = rounded(first_p50 / p50, 3);
         add_memory(row, models[i], bounds);
-        if (options.stages) contenders[i]->add_stages(row);
+        if (options.stages) contenders[i]->add_stages(row, flops_per_ns);
         table.add(row);
     }
 }
@@ -302,9 +351,11 @@ json document_head(const bench_options &options) {
 }
 
 // Before the model's name.
-void add_stage_columns(std::vector<column> &shown, const std::vector<column> &stages) {
+void add_stage_columns(std::vector<column> &shown, const std::vector<column> &stages,
+                       const std::vector<column> &shares) {
     shown.insert(shown.end() - 1, stages.begin(), stages.end());
     shown.insert(shown.end() - 1, {"stages_of_run", "of run", 1, 3});
+    shown.insert(shown.end() - 1, shares.begin(), shares.end());
 }
 
 void run_bench(const bench_options &options) {
@@ -332,7 +383,8 @@ void run_bench(const bench_options &options) {
             throw failure("--one-user is for DLRM; these models are BERT", "leave it out");
         if (!table) {
             std::vector<column> shown = in_open_loop ? open_loop_columns : columns;
-            if (options.stages) add_stage_columns(shown, is_dlrm ? dlrm_stages : bert_stages);
+            if (options.stages && is_dlrm) add_stage_columns(shown, dlrm_stages, dlrm_shares);
+            if (options.stages && !is_dlrm) add_stage_columns(shown, bert_stages, bert_shares);
             table.emplace(options.format, shown, document_head(options));
         }
         const uint32_t n_threads = context_info(context).num_threads;
@@ -376,7 +428,10 @@ void add_bench_model(CLI::App &bench) {
     command.add_flag(
         "--stages", o.stages,
         "Also mean times of a run's stages (DLRM: lookup, bottom MLP, interaction, top MLP; BERT: embed, QKV, "
-        "attention, its output, intermediate, output, norms, heads) and their share of the run");
+        "attention, its output, intermediate, output, norms, heads), their share of the run, and what those that "
+        "multiply "
+        "matrices reach of the machine's ceiling (a loop of its matrix or vector unit from registers, in the same "
+        "rounds)");
     add_sampling(command, o.rule, "runs of each model", "a batch size");
     add_open_loop(command, o.load);
     add_output_format(command, o.format);

@@ -25,6 +25,7 @@ class dlrm_rows {
     size_t max_tokens() const { return 1; }
     // From now on the first row's dense features and user's tables stand for all rows, and are given once.
     void share_user() { one_user_ = true; }
+    bool one_user() const { return one_user_; }
     // The session runs that give the rows' outputs; they point into this object.
     const std::vector<model_run> &runs();
 
