@@ -130,16 +130,17 @@ struct epilogue {
         return integers ? _mm512_set1_ps(g.row_scale[i]) : _mm512_setzero_ps();
     }
 
-    // Before its first row, where an activation wants the whole block.
-    void open(size_t which) noexcept {
+    // Rows [from, to) of a block before they are written: among the products, which wait for no result of it.
+    template <bool whole>
+    void activate_rows(size_t which, size_t from, size_t to) noexcept {
         const place &p = places[which];
-        for (size_t i = 0; i < p.rows; i++)
+        float *row = sums[which] + from * columns;
+        for (size_t i = from; i < to; i++, row += columns)
             for (size_t v = 0; v < columns && p.mask[v / 32]; v += 16) {
-                float *at = sums[which] + i * columns + v;
                 const auto mask = static_cast<__mmask16>(p.mask[v / 32] >> v % 32);
-                _mm512_store_ps(at, value<false>(_mm512_load_ps(at), p.j + v, mask, row_scale(p.i + i)));
+                _mm512_store_ps(row + v, value<whole>(_mm512_load_ps(row + v), p.j + v, mask, row_scale(p.i + i)));
             }
-        g.activate({sums[which], p.rows, columns, columns});
+        g.activate({sums[which] + from * columns, to - from, columns, columns});
     }
 
     // Rows [from, to) of a block to y, as far as they exist. This runs among the products, and its vector arithmetic
@@ -149,8 +150,10 @@ struct epilogue {
         if (to > p.rows) to = p.rows;
         if (from >= to) return;
         if (~p.mask[wide] == 0) {
+            if (g.activate) activate_rows<true>(which, from, to);
             write_rows<true>(which, from, to);
         } else {
+            if (g.activate) activate_rows<false>(which, from, to);
             write_rows<false>(which, from, to);
         }
     }
@@ -327,7 +330,6 @@ struct walker {
             // Block blocks - 2 waits in sums[parity], block blocks - 1 in the tiles.
             float *previous = blocks > 0 ? out.sums[!parity] : nullptr;
             const bool pending = blocks > 1;
-            if (pending && g.activate) out.open(parity);
             const auto during = [&](size_t s) {
                 if (pending) out.write(parity, s * rows_a_step, (s + 1) * rows_a_step);
             };
@@ -356,10 +358,7 @@ struct walker {
         store<3>(sums + (wide ? 48 : 528), stride);
         write_all(last);
     }
-    void write_all(size_t which) noexcept {
-        if (out.g.activate) out.open(which);
-        out.write(which, 0, block_rows);
-    }
+    void write_all(size_t which) noexcept { out.write(which, 0, block_rows); }
 };
 
 // One row for 64 columns, exact as the tiles' sums are. The instruction wants a without sign: a + 128, and 128 times
@@ -393,7 +392,6 @@ void gemm_row(const gemm_args &g) noexcept {
         for (size_t t = 0; t < 4; t++) tiles[t] = j + t * tile_columns < g.n ? b + t * g.ldb : b;
         sum_row(static_cast<const int8_t *>(g.a), tiles, steps, out.sums[0]);
         out.note(0, 0, j, 1);
-        if (g.activate) out.open(0);
         out.write(0, 0, 1);
     }
 }

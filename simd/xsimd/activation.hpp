@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The activations over xsimd, for one arch per including file. At most 4 ulp from the double result (gelu_tanh: see
 // there); results, and the factor of x in silu and gelu_tanh, may become zero under FLT_MIN. NaN stays NaN: everything
-// is built from select and arithmetic, never min or max, which drop a NaN on x86.
+// is built from select and arithmetic, or from min and max of a constant and a value in this order: of two of which one
+// is NaN x86 gives the second, Arm the NaN.
 #pragma once
 #include "kernels.hpp"
 #include "lanes.hpp"
@@ -76,14 +77,14 @@ inline V gelu(V x) {
 template <class V>
 inline V gelu_bf16(V x) {
     constexpr float bound = 4.4f;
-    const V left = at_least(x, bound), t = xsimd::select(left > V(bound), V(bound), left), square = t * t;
+    const V left = xsimd::max(V(-bound), x), t = xsimd::min(V(bound), left), square = t * t;
     constexpr float fit[] = {3.569430780e-11f,  -3.754050493e-09f, 1.740847894e-07f,
                              -4.724869419e-06f, 8.429303083e-05f,  -1.054992604e-03f,
                              9.643028421e-03f,  -6.607643092e-02f, 3.987616000e-01f};
     V p(fit[0]);
     for (size_t i = 1; i < sizeof fit / sizeof *fit; i++) p = xsimd::fma(p, square, V(fit[i]));
     p = xsimd::fma(t, p, V(0.5f));
-    return left * xsimd::select(p > V(1.0f), V(1.0f), p);
+    return left * xsimd::min(V(1.0f), p);
 }
 
 template <class V, V (*f)(V)>
