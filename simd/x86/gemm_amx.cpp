@@ -140,7 +140,8 @@ struct epilogue {
                 const auto mask = static_cast<__mmask16>(p.mask[v / 32] >> v % 32);
                 _mm512_store_ps(row + v, value<whole>(_mm512_load_ps(row + v), p.j + v, mask, row_scale(p.i + i)));
             }
-        g.activate({sums[which] + from * columns, to - from, columns, columns});
+        const size_t n = (to - from) * columns;  // as one row
+        g.activate({sums[which] + from * columns, 1, n, n});
     }
 
     // Rows [from, to) of a block to y, as far as they exist. This runs among the products, and its vector arithmetic

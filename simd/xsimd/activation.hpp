@@ -42,7 +42,7 @@ inline V silu(V x) {
 template <class V>
 inline V gelu_tanh(V x) {
     const V left = at_least(x, 20.0f);
-    return left * sigmoid(left * xsimd::fma(left * left, V(0.0713548163f), V(1.59576912f)));
+    return left * sigmoid(left * mul_add(left * left, V(0.0713548163f), V(1.59576912f)));
 }
 
 // P(normal > t), 0 <= t <= 15. exp(t^2/2) P(t) (t+3) is smooth in q = (t-3)/(t+3); this Chebyshev fit is good to 0.3
@@ -50,11 +50,11 @@ inline V gelu_tanh(V x) {
 template <class V>
 inline V normal_tail(V t) {
     const V w = V(1.0f) / (t + V(3.0f));
-    const V q = xsimd::fma(V(-6.0f), w, V(1.0f));
+    const V q = mul_add(V(-6.0f), w, V(1.0f));
     constexpr float fit[] = {3.973129816e-5f, -0.0002191398923f, -0.000935871743f, 0.001033011106f, 0.006934259882f,
                              -0.01046769312f, -0.04725779114f,   0.2300182681f,    -0.509332185f,   0.7290836823f};
     V p(fit[0]);
-    for (size_t i = 1; i < sizeof fit / sizeof *fit; i++) p = xsimd::fma(p, q, V(fit[i]));
+    for (size_t i = 1; i < sizeof fit / sizeof *fit; i++) p = mul_add(p, q, V(fit[i]));
     // Rounding t^2/2 would cost t^2/2 ulp (100 at the far end), so keep it as s + rest: high has 12 bits, its
     // square 24.
     const V c = V(4097.0f) * t, high = c - (c - t);
@@ -82,8 +82,8 @@ inline V gelu_bf16(V x) {
                              -4.724869419e-06f, 8.429303083e-05f,  -1.054992604e-03f,
                              9.643028421e-03f,  -6.607643092e-02f, 3.987616000e-01f};
     V p(fit[0]);
-    for (size_t i = 1; i < sizeof fit / sizeof *fit; i++) p = xsimd::fma(p, square, V(fit[i]));
-    p = xsimd::fma(t, p, V(0.5f));
+    for (size_t i = 1; i < sizeof fit / sizeof *fit; i++) p = mul_add(p, square, V(fit[i]));
+    p = mul_add(t, p, V(0.5f));
     return left * xsimd::min(V(1.0f), p);
 }
 
@@ -91,7 +91,9 @@ template <class V, V (*f)(V)>
 inline void each(const activation_args &args) {
     for (size_t i = 0; i < args.m; i++) {
         float *y = args.y + i * args.ldy;
-        for (size_t j = 0; j < args.n; j += V::size) store_at(f(load_at<V>(y, j, args.n, 0.0f)), y, j, args.n);
+        size_t j = 0;
+        for (; j + V::size <= args.n; j += V::size) f(V::load_unaligned(y + j)).store_unaligned(y + j);
+        if (j < args.n) store_at(f(load_at<V>(y, j, args.n, 0.0f)), y, j, args.n);
     }
 }
 
