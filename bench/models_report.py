@@ -94,6 +94,15 @@ def describe(cell):
     return f"{model}{cell.dtype}, {cell.threads}T, {stage_bars.size_text(cell)}"
 
 
+REASONS = """
+Why goals are missed, as far as it is known. *f32*: PyTorch's and ONNX Runtime's products run at the machine's FMA rate on one
+thread, as ours do; what is left to win is copies, lookups and calls. *bf16 and int8 BERT*: tile products take two to three
+times as long as from registers (see the linear layers), which leaves 20 to 40 % of the ceiling; the rest of an encoder layer (rounding,
+quantising, GELU, exponentials) runs on the vector units. *int8 with c = 4*: the products of int8 layers are the smallest share of
+the run, and the attention (in bf16) the largest. *Stages*: what is between them and Python's clock is 1 to 14 µs a run.
+"""
+
+
 def goals_section(cells):
     rows = []
     for goal in goals():
@@ -214,7 +223,7 @@ def machine_of(document):
 def machine_part(documents, folder):
     """What was measured on one machine: (text, names of the plots)"""
     cells, cpus = collect(documents), documents[0]["machine"]["cpus"]
-    text, plots = "\n#### Goals\n\n" + goals_section(cells), []
+    text, plots = "\n#### Goals\n\n" + goals_section(cells) + REASONS, []
     for model in [name for name in TITLES if any(cell.model == name and cells[cell] for cell in cells)]:
         variants = list(dict.fromkeys(name[4:] for cell, entry in cells.items() if entry and cell.model == model
                                       for name in entry["contenders"] if is_ours(name)))

@@ -188,6 +188,17 @@ weights and take and give bf16, their peers get X as u8 ready-made. A peer count
 """
 
 
+REASONS = """
+Why goals are missed, as far as it is known. *Tiles (bf16, int8)*: the ceiling is a loop from registers, while a product of a
+layer needs a tile from memory: on these shared machines it took up to 18 ns with its load, as neighbours allow, where registers
+alone allow 7.5 (`ss1 bench linear` times both loops). *c = 8*: the sketch, the rounding and the outputs do not shrink with the
+products. *int8*: rows are quantised after their sketch, the peers get theirs ready-made. *16 threads, small M*: a layer takes 5
+to 20 µs and the host holds threads up for 1 to 4 ms; medians of five rounds can hold such stalls, ours or the peers', and the
+least cells are those. *`mixed`*: each output block has a sketch of its own. *(13,512)*: outputs are written faster than 13
+products each fill the FMA units.
+"""
+
+
 def write_report(documents, out):
     """(cells, missing cells, plots), of layers and models together."""
     layers = [document for document in documents if "runs" in document]
@@ -206,7 +217,7 @@ def layers_section(documents, folder):
     cells, missing = collect(documents)
     groups = {tuple(entry["shape"]): entry["groups"] for document in documents for entry in document["groups"]}
     names = plots.write_all(cells, folder)
-    text = LAYERS + "\n### Goals\n\n" + goals_section(cells, groups)
+    text = LAYERS + "\n### Goals\n\n" + goals_section(cells, groups) + REASONS
     text += "\n### Ratio over the fastest peer\n\nGeometric means over the shapes of a group, scheme `reference`; c = 1 is our dense layer.\n\n"
     text += summary_section(cells, groups)
     text += "\n### Speed-up over M\n\n" + "".join(f"![{name}](plots/{name}.svg)\n" for name in names)
