@@ -163,7 +163,7 @@ def measure(options, axes, document):
     chunks = [chunk for chunk in chunks_of(axes) if identity(chunk, axes) not in finished]
     progress = Progress(len(chunks))
     for chunk in chunks:
-        if options.budget and time.monotonic() - progress.start > options.budget * 60:
+        if options.budget is not None and time.monotonic() - progress.start > options.budget * 60:
             progress.show(f"budget spent; {len(chunks) - progress.done} commands are left for another start", end=True)
             return
         name = "{shape[0]}x{shape[1]} {dtype} {threads} threads {weights}".format(**chunk)
@@ -179,6 +179,8 @@ def measure(options, axes, document):
         progress.done += 1
         if status != "ok":
             progress.show(f"{name}: {status}: {message.splitlines()[0] if message else ''}", end=True)
+        elif not head.get("peers"):
+            progress.show(f"{name}: no peer was found, ss1 was measured alone (see --peers)", end=True)
     progress.show("all measured", end=True)
 
 

@@ -186,7 +186,7 @@ def measure_model(options, name, threads, cells, prepared, document, progress):
     for key, worker in workers.items():
         document["contenders"][f"{name} {key}"] = worker.ask("info")
     for dtype, batch, tokens in cells:
-        if options.budget and time.monotonic() - progress.start > options.budget * 60:
+        if options.budget is not None and time.monotonic() - progress.start > options.budget * 60:
             break
         text = f"{name} {dtype} {threads} threads batch {batch}{f', {tokens} tokens' if tokens else ''}"
         progress.show(text)
@@ -227,7 +227,7 @@ def measure(options, document):
               for threads in options.threads for name in options.models}
     progress, prepared = Progress(sum(map(len, wanted.values()))), {}
     for (threads, name), cells in wanted.items():
-        if not cells or options.budget and time.monotonic() - progress.start > options.budget * 60:
+        if not cells or options.budget is not None and time.monotonic() - progress.start > options.budget * 60:
             continue
         if name not in prepared:
             progress.show(f"{name}: the models are made")

@@ -53,7 +53,7 @@ class Grid(Case):
     def test_measures_resumes_and_reports(self):
         out = self.directory / "grid.json.gz"
         self.measure(out, "--dtype", "f32", "--budget", "0")  # nothing fits: the file is there all the same
-        self.measure(out, "--dtype", "f32,f23")
+        self.assertIn("no peer was found", self.measure(out, "--dtype", "f32,f23").stderr)
         report = self.ok("report.py", out, "--out", self.directory)
         self.assertIn("8 cells, 8 missing", report.stdout)
         text = (self.directory / "RESULTS.md").read_text()
