@@ -66,6 +66,9 @@ struct activation_kernel {
 //   partial      for rows with `fused`: 32 * n (rounded up to 32) floats at a multiple of 64, where sums wait when k is
 //                walked in parts whose 32 rows of a fit in L1; NULL: k is walked at once
 //   b_beyond_l2  a hint to rows with `fused`: b comes from L3 or memory
+//   ahead        NULL, or what a later call will read as b: a hint to fetch it to L2 among the products. Rows with
+//                `fused` fetch `ahead_bytes`, of whatever is there; the others ahead_step bytes with each k of tile j,
+//                from ahead + j*ldb elements on
 //   bias, column_scale, column_start: of ceil(n/nt)*nt elements that may be read, but bias of n if a is f32
 //   y      [m, n] row-major, ldy elements; nothing outside [0,m) x [0,n) is written
 // Each output is one chain in ascending k, whatever m, n and the position of the row: its bits depend on the row and
@@ -82,6 +85,8 @@ struct gemm_args {
     void (*activate)(const activation_args &) noexcept;
     size_t m, n, k, lda, ldb, ldy, ldr;
     bool accumulate, relu, y_bf16, b_beyond_l2;
+    const char *ahead;
+    size_t ahead_bytes, ahead_step;
 };
 struct gemm_kernel {
     const char *name;

@@ -36,7 +36,10 @@ inline void block(const gemm_args &g, size_t j, __mmask16 last) noexcept {
             acc[i][v] = start ? _mm512_maskz_loadu_ps(mask, start) : _mm512_setzero_ps();
         }
     }
-    for (size_t k = 0; k < g.k; k++, b += nt) {
+    // Without anything to fetch, b itself, which is in L1 by then: a branch would cost more.
+    const char *ahead = g.ahead ? g.ahead + j / nt * g.ldb * sizeof(float) : reinterpret_cast<const char *>(b);
+    for (size_t k = 0; k < g.k; k++, b += nt, ahead += g.ahead_step) {
+        if constexpr (rows > 6) _mm_prefetch(ahead, _MM_HINT_T1);  // fewer rows wait for b alone
         __m512 bk[vectors];
 #pragma GCC unroll 8
         for (size_t v = 0; v < vectors; v++) {

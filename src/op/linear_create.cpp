@@ -11,8 +11,7 @@
 namespace ss1 {
 namespace {
 
-// Blocking. A block of packed weights takes half of L2 (fused kernels; 1 MB of 2 MB: at 1.5 MB they fall from 97 to
-// 60 % of the tile ceiling) or 3/8 (the others, whose row panels of 14 x 512 f32 pass through L1 beside it).
+// Blocking. A block of packed weights takes an eighth of L2, and so does the next one, which is fetched meanwhile.
 constexpr size_t usual_l2 = size_t{2} << 20;
 constexpr size_t max_k_block = 512;  // f32: a panel of 14 rows is 28 KB of L1
 constexpr size_t max_f32_row_block = 168;
@@ -95,7 +94,7 @@ void choose_blocking(linear &l) {
     const bool whole_k = l.gemm->fused || l.gemm->b == dtype::s8;
     l.tiles = {l.outputs(), l.n_sketches > 1 ? map.desc.block_n : l.outputs(), nt};
     l.k_block = whole_k ? l.ka : round_up(ceil_div(l.ka, ceil_div(l.ka, max_k_block)), l.gemm->kr);
-    const size_t weight_block = l.gemm->fused ? l2 / 2 : l2 / 8 * 3;
+    const size_t weight_block = l2 / 8;
     l.beyond_l2 = l.tiles.tiles() * nt * l.ka * size_of(l.gemm->b) > l2;
     l.tiles_at_once = l.gemm->fused ? 2 : 1;
     const size_t group_bytes = l.tiles_at_once * nt * l.k_block * size_of(l.gemm->b);

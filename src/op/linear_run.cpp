@@ -134,12 +134,16 @@ void make_a(const task_state &t, size_t m0, size_t m1, size_t s0, size_t s1, siz
             std::memset(t.a(j, i, stride) + columns * size, l.gemm->a == dtype::u8 ? 128 : 0, (l.ka - columns) * size);
 }
 
+const char *packed_at(const linear &l, size_t tile, size_t k) noexcept {
+    return l.packed.as<char>() + (tile * l.ka + k) * l.gemm->nt * size_of(l.gemm->b);
+}
+
 // The arguments that all calls for the tiles [t0, t1) share.
 gemm_args tile_args(const task_state &t, size_t t0, size_t t1, size_t k0, size_t k1) noexcept {
     const linear &l = t.l;
     const size_t n0 = l.tiles.first_column(t0), nt = l.gemm->nt;
     gemm_args g{};
-    g.b = l.packed.as<char>() + (t0 * l.ka + k0) * nt * size_of(l.gemm->b);
+    g.b = packed_at(l, t0, k0);
     if (l.bias.data()) g.bias = l.bias.as<float>() + t0 * nt;
     if (l.column_scale.data()) g.column_scale = l.column_scale.as<float>() + t0 * nt;
     if (l.column_start.data()) g.column_start = l.column_start.as<int32_t>() + t0 * nt;
@@ -151,6 +155,17 @@ gemm_args tile_args(const task_state &t, size_t t0, size_t t1, size_t k0, size_t
     return g;
 }
 
+struct range {
+    size_t begin, end;
+};
+
+// A block of tiles, whose packed weights stay in L2 while rows pass by, and the one that follows, which the rows fetch
+// to L2 meanwhile (none: empty).
+struct weight_block {
+    range now, next;
+    bool fetched;  // by the rows of the block before
+};
+
 struct rows_of_a {
     const char *a;
     size_t lda;
@@ -158,12 +173,16 @@ struct rows_of_a {
 };
 
 // Rows with `fused`: all rows in one call, which does the rest, too.
-void multiply_fused(const task_state &t, rows_of_a rows, size_t m0, size_t m1, size_t t0, size_t t1) noexcept {
+void multiply_fused(const task_state &t, rows_of_a rows, size_t m0, size_t m1, const weight_block &tiles) noexcept {
     const linear &l = t.l;
-    gemm_args g = tile_args(t, t0, t1, 0, l.ka);
-    const size_t n0 = l.tiles.first_column(t0), y_size = size_of(l.y_type);
+    gemm_args g = tile_args(t, tiles.now.begin, tiles.now.end, 0, l.ka);
+    const size_t n0 = l.tiles.first_column(tiles.now.begin), y_size = size_of(l.y_type);
     g.activate = l.activate ? l.activate->run : nullptr;
-    g.b_beyond_l2 = l.beyond_l2;
+    g.b_beyond_l2 = l.beyond_l2 && !tiles.fetched;
+    if (tiles.next.begin < tiles.next.end) {
+        g.ahead = packed_at(l, tiles.next.begin, 0);
+        g.ahead_bytes = static_cast<size_t>(packed_at(l, tiles.next.end, 0) - g.ahead);
+    }
     g.y_bf16 = l.y_type == dtype::bf16;
     g.a = rows.a;
     g.lda = rows.lda;
@@ -188,9 +207,9 @@ store_args joined(const store_args &s) noexcept {
 }
 
 // The other rows: panel by panel, k block by k block; the sums meet in y, or in scratch if y is of another type.
-void multiply_panels(const task_state &t, rows_of_a rows, size_t m0, size_t m1, size_t t0, size_t t1) noexcept {
+void multiply_panels(const task_state &t, rows_of_a rows, size_t m0, size_t m1, const weight_block &tiles) noexcept {
     const linear &l = t.l;
-    const size_t panels = ceil_div(m1 - m0, l.gemm->mr), n0 = l.tiles.first_column(t0);
+    const size_t panels = ceil_div(m1 - m0, l.gemm->mr), n0 = l.tiles.first_column(tiles.now.begin);
     const size_t y_size = size_of(l.y_type);
     const bool apart = l.y_type != dtype::f32 || t.args.residual;
     float *sums =
@@ -198,7 +217,10 @@ void multiply_panels(const task_state &t, rows_of_a rows, size_t m0, size_t m1, 
     size_t k0 = 0;
     do {
         const size_t k1 = std::min(l.ka, k0 + l.k_block);
-        gemm_args g = tile_args(t, t0, t1, k0, k1);
+        gemm_args g = tile_args(t, tiles.now.begin, tiles.now.end, k0, k1);
+        const char *next = k1 < l.ka                           ? packed_at(l, tiles.now.begin, k1)
+                           : tiles.next.begin < tiles.next.end ? packed_at(l, tiles.next.begin, 0)
+                                                               : nullptr;
         g.lda = rows.lda;
         g.ldy = apart ? l.tile_block * l.gemm->nt : t.args.ldy;
         for (size_t p = 0; p < panels; ++p) {
@@ -209,6 +231,10 @@ void multiply_panels(const task_state &t, rows_of_a rows, size_t m0, size_t m1, 
             g.row_scale = rows.scale ? rows.scale + i0 : nullptr;
             g.y = c;
             g.m = i1 - i0;
+            if (next && p > 0) {  // the first panel waits for its own weights
+                g.ahead_step = ceil_div(l.gemm->nt * size_of(l.gemm->b), panels - 1);
+                g.ahead = next + (p - 1) * g.k * g.ahead_step;
+            }
             l.gemm->run(g);
             if (k1 < l.ka) continue;
             if (l.activate) l.activate->run(joined({c, g.m, g.n, g.ldy}));
@@ -222,37 +248,46 @@ void multiply_panels(const task_state &t, rows_of_a rows, size_t m0, size_t m1, 
     } while (k0 < l.ka);
 }
 
-// Sketches [begin, end): what the tiles [t0, t1) read. Each part has its segments, whose sketches are the same.
-struct sketch_range {
-    size_t begin, end;
-};
-
-sketch_range sketches_of(const linear &l, size_t t0, size_t t1) noexcept {
-    const size_t n = l.n_sketches, first = l.tiles.segment_of(t0), last = l.tiles.segment_of(t1 - 1);
+// The sketches that the tiles [t0, t1) read. Each part has its segments, whose sketches are the same.
+range sketches_of(const linear &l, range tiles) noexcept {
+    const size_t n = l.n_sketches, first = l.tiles.segment_of(tiles.begin), last = l.tiles.segment_of(tiles.end - 1);
     if (last - first >= n || first % n > last % n) return {0, n};
     return {first % n, last % n + 1};
 }
 
-// Rows [m0, m1) of one block and the tiles [t0, t1).
-void run_block(const task_state &t, size_t m0, size_t m1, size_t t0, size_t t1) noexcept {
+// The first block of these tiles: they read one sketch.
+range first_block(const linear &l, range tiles) noexcept {
+    const size_t segment_end = (l.tiles.segment_of(tiles.begin) + 1) * l.tiles.tiles_per_segment();
+    return {tiles.begin, std::min({tiles.end, segment_end, tiles.begin + l.tile_block})};
+}
+
+// Rows [m0, m1) of one block and some tiles. `fetched`: by rows before, the first block's weights. Returns the same for
+// the rows that follow; `last`: there are none.
+bool run_block(const task_state &t, size_t m0, size_t m1, range tiles, bool fetched, bool last) noexcept {
     const linear &l = t.l;
-    const size_t per_segment = l.tiles.tiles_per_segment();
-    const sketch_range made = sketches_of(l, t0, t1);
+    const range made = sketches_of(l, tiles), first = first_block(l, tiles);
     const size_t stride = round_up(m1 - m0, l.gemm->fused ? 16 : 1);
     if (t.sketches) make_a(t, m0, m1, made.begin, made.end, stride);
-    while (t0 < t1) {
-        const size_t segment = l.tiles.segment_of(t0), sketch = segment % l.n_sketches - made.begin,
-                     end = std::min({t1, (segment + 1) * per_segment, t0 + l.tile_block});
+    for (range now = first; now.begin < tiles.end;) {
+        const size_t segment = l.tiles.segment_of(now.begin), sketch = segment % l.n_sketches - made.begin;
         rows_of_a rows = {t.x(m0), t.args.ldx, nullptr};
         if (t.sketches) rows = {t.a(sketch, 0, stride), l.lda, nullptr};
         if (l.quantize) rows.scale = reinterpret_cast<const float *>(t.scratch + t.at.scale) + sketch * stride;
+        const range left = {now.end, tiles.end};
+        const bool more = left.begin < left.end;
+        const range next = more ? first_block(l, left) : first;
+        // A lone block stays where it is; a lone panel waits for its own weights.
+        const bool fetches = (more || !last) && next.begin != now.begin && m1 - m0 > row_panel;
+        const weight_block block = {now, fetches ? next : range{}, fetched};
         if (l.gemm->fused) {
-            multiply_fused(t, rows, m0, m1, t0, end);
+            multiply_fused(t, rows, m0, m1, block);
         } else {
-            multiply_panels(t, rows, m0, m1, t0, end);
+            multiply_panels(t, rows, m0, m1, block);
         }
-        t0 = end;
+        fetched = fetches;
+        now = more ? next : left;
     }
+    return fetched;
 }
 
 // Tile kernels run between these; thread by thread, as the configuration is the thread's.
@@ -274,7 +309,9 @@ void run_task(const linear &l, const ss1_linear_args &args, void *scratch, size_
     const bool direct = in_groups && l.copies;
     const task_state t = {l, args, static_cast<char *>(scratch), make_layout(l, m1 - m0), l.sketch && !direct};
     const size_t rows = direct && l.gemm->fused ? max_fused_row_block : l.row_block;
-    for (size_t m = m0; m < m1; m += rows) run_block(t, m, std::min(m1, m + rows), t0, t1);
+    bool fetched = false;
+    for (size_t m = m0; m < m1; m += rows)
+        fetched = run_block(t, m, std::min(m1, m + rows), {t0, t1}, fetched, m + rows >= m1);
 }
 
 }  // namespace
