@@ -325,7 +325,7 @@ struct walker {
         for (size_t j = 0; j < g.n; j += 32, b += 2 * g.ldb * size, sums += block_floats) {
             const char *tiles[4] = {b, j + tile_columns < g.n ? b + g.ldb * size : b, b, b};
             block_2x2<integers, prefetch>(g, a + begin * step_bytes, tiles, end - begin, nullptr,
-                                          begin ? sums : nullptr, [this](size_t) {
+                                          begin ? sums : nullptr, [&](size_t) {
                                               if constexpr (!prefetch) ahead.step();
                                           });
             store<0>(sums, 128);
