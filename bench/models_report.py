@@ -96,10 +96,12 @@ def describe(cell):
 
 REASONS = """
 Why goals are missed, as far as it is known. *f32*: PyTorch's and ONNX Runtime's products run at the machine's FMA rate on one
-thread, as ours do; what is left to win is copies, lookups and calls. *bf16 and int8 BERT*: tile products take two to three
-times as long as from registers (see the linear layers), which leaves 20 to 40 % of the ceiling; the rest of an encoder layer (rounding,
-quantising, GELU, exponentials) runs on the vector units. *int8 with c = 4*: the products of int8 layers are the smallest share of
-the run, and the attention (in bf16) the largest. *Stages*: what is between them and Python's clock is 1 to 14 µs a run.
+thread, as ours do; what is left to win is copies, lookups and calls, and weights that come from memory while others are
+multiplied. *bf16 and int8 BERT*: tile products take two to three times as long as from registers (see the linear layers), which
+leaves 20 to 40 % of the ceiling; the rest of an encoder layer (rounding, quantising, GELU, exponentials) runs on the vector units.
+*int8 with c = 4*: the products of int8 layers are the smallest share of the run, and the attention (in bf16) the largest.
+*16 threads*: rounds differ by up to a factor of 5, as the host holds threads up; the least cells are those. *Stages*: what is
+between them and Python's clock is 1 to 14 µs a run.
 """
 
 
