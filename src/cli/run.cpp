@@ -60,6 +60,7 @@ std::string header_line(const row_output &output) {
 }
 
 void append_number(std::string &text, float value) {
+    if (std::isnan(value)) value = std::fabs(value);  // its sign depends on the kernel
     char digits[32];
     text.append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
 }
