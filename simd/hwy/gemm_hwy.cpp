@@ -27,13 +27,13 @@ HWY_INLINE vec widen(const uint16_t *b, bool odd) {
     return hn::BitCast(d, odd ? hn::And(pairs, hn::Set(dw, 0xffff0000u)) : hn::ShiftLeft<16>(pairs));
 }
 
-// Up to `rows_that_wait` rows wait for B, which is fetched to L1 so far ahead. With more, that costs bf16 8 %.
-constexpr size_t rows_that_wait = 2, prefetch_bytes = 1024;
+constexpr size_t prefetch_bytes = 1024;
 
 // `rows` rows of the packed tiles at b, which hold columns j .. j + tiles*vectors*lanes - 1.
 template <size_t rows, size_t vectors, size_t tiles, class T>
 HWY_INLINE void block(const gemm_args &g, const T *b, size_t j) {
     constexpr size_t kr = sizeof(float) / sizeof(T), all = tiles * vectors;
+    constexpr bool prefetches = rows <= 4 || kr == 1;  // it costs 5 rows of bf16 8 % where B is in L2
     const float *a = static_cast<const float *>(g.a);
     float *y = static_cast<float *>(g.y);
     const size_t lda = g.lda, ldb = g.ldb, end = g.k;
@@ -49,7 +49,7 @@ HWY_INLINE void block(const gemm_args &g, const T *b, size_t j) {
     }
     for (size_t k = 0; k < end; k += kr, b += vectors * lanes * kr) {
 #pragma GCC unroll 8
-        for (size_t t = 0; rows <= rows_that_wait && t < tiles; t++)
+        for (size_t t = 0; prefetches && t < tiles; t++)
             __builtin_prefetch(reinterpret_cast<const char *>(b + t * ldb) + prefetch_bytes);
 #pragma GCC unroll 2
         for (size_t r = 0; r < kr; r++) {

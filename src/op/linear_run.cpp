@@ -14,6 +14,7 @@ namespace {
 // Waking a team costs 5-10 us, whatever its size: shorter runs stay on the calling thread.
 constexpr double worth_a_team = 8e-6, worth_a_task = 1e-6;  // s
 constexpr size_t line = 64;                                 // bytes
+constexpr size_t max_lone_panel = 7168;                     // values: 28 KB of f32 in L1
 
 size_t ceil_div(size_t a, size_t b) {
     return (a + b - 1) / b;
@@ -26,6 +27,18 @@ size_t round_up(size_t a, size_t b) {
 struct plan {
     size_t row_tasks, tile_tasks, rows;
 };
+
+// Columns of `a` and tiles of weights at a time, for so many rows. Where they are a lone panel, weights pass once and
+// need no place in L2: blocks are as large as L1 has room for the panel, and the scratch of a row block for its sums.
+struct blocking {
+    size_t k, tiles;
+};
+
+blocking blocking_of(const linear &l, size_t rows) noexcept {
+    if (l.gemm->fused || rows > l.gemm->mr) return {l.k_block, l.tile_block};
+    return {rows * l.ka <= max_lone_panel ? l.ka : l.k_block,
+            std::min(l.row_block / l.gemm->mr * l.tile_block, l.tiles.tiles())};
+}
 
 // Scratch of one task, in bytes from its start; each part is a multiple of a cache line.
 struct layout {
@@ -40,8 +53,10 @@ layout make_layout(const linear &l, size_t rows) noexcept {
     p.c = p.sums + (l.quantize ? std::min(rows, l.sums_rows) * l.n_sketches * l.lda * sizeof(float) : 0);
     // f32 sums apart from y, where y is of another type or a residual is added.
     // Fused kernels have sums of 32 rows between parts of k.
-    const size_t sums_rows = l.gemm->fused ? row_panel : rows;
-    p.total = p.c + round_up(sums_rows * round_up(l.tile_block * l.gemm->nt, 32) * sizeof(float), line);
+    const auto sums_of = [&l](size_t m) { return m * round_up(blocking_of(l, m).tiles * l.gemm->nt, 32); };
+    const size_t sums =
+        l.gemm->fused ? sums_of(row_panel) : std::max(sums_of(rows), sums_of(std::min<size_t>(rows, l.gemm->mr)));
+    p.total = p.c + round_up(sums * sizeof(float), line);
     return p;
 }
 
@@ -210,19 +225,20 @@ store_args joined(const store_args &s) noexcept {
 void multiply_panels(const task_state &t, rows_of_a rows, size_t m0, size_t m1, const weight_block &tiles) noexcept {
     const linear &l = t.l;
     const size_t panels = ceil_div(m1 - m0, l.gemm->mr), n0 = l.tiles.first_column(tiles.now.begin);
+    const blocking block = blocking_of(l, m1 - m0);
     const size_t y_size = size_of(l.y_type);
     const bool apart = l.y_type != dtype::f32 || t.args.residual;
     float *sums =
         apart ? reinterpret_cast<float *>(t.scratch + t.at.c) : static_cast<float *>(t.args.y) + m0 * t.args.ldy + n0;
     size_t k0 = 0;
     do {
-        const size_t k1 = std::min(l.ka, k0 + l.k_block);
+        const size_t k1 = std::min(l.ka, k0 + block.k);
         gemm_args g = tile_args(t, tiles.now.begin, tiles.now.end, k0, k1);
         const char *next = k1 < l.ka                           ? packed_at(l, tiles.now.begin, k1)
                            : tiles.next.begin < tiles.next.end ? packed_at(l, tiles.next.begin, 0)
                                                                : nullptr;
         g.lda = rows.lda;
-        g.ldy = apart ? l.tile_block * l.gemm->nt : t.args.ldy;
+        g.ldy = apart ? block.tiles * l.gemm->nt : t.args.ldy;
         for (size_t p = 0; p < panels; ++p) {
             // Panels of like height: 15 rows run as 8 + 7, not as 14 + 1.
             const size_t i0 = (m1 - m0) * p / panels, i1 = (m1 - m0) * (p + 1) / panels;
@@ -255,17 +271,18 @@ range sketches_of(const linear &l, range tiles) noexcept {
     return {first % n, last % n + 1};
 }
 
-// The first block of these tiles: they read one sketch.
-range first_block(const linear &l, range tiles) noexcept {
+// The first block of these tiles, at most so many: they read one sketch.
+range first_block(const linear &l, range tiles, size_t most) noexcept {
     const size_t segment_end = (l.tiles.segment_of(tiles.begin) + 1) * l.tiles.tiles_per_segment();
-    return {tiles.begin, std::min({tiles.end, segment_end, tiles.begin + l.tile_block})};
+    return {tiles.begin, std::min({tiles.end, segment_end, tiles.begin + most})};
 }
 
 // Rows [m0, m1) of one block and some tiles. `fetched`: by rows before, the first block's weights. Returns the same for
 // the rows that follow; `last`: there are none.
 bool run_block(const task_state &t, size_t m0, size_t m1, range tiles, bool fetched, bool last) noexcept {
     const linear &l = t.l;
-    const range made = sketches_of(l, tiles), first = first_block(l, tiles);
+    const size_t most = blocking_of(l, m1 - m0).tiles;
+    const range made = sketches_of(l, tiles), first = first_block(l, tiles, most);
     const size_t stride = round_up(m1 - m0, l.gemm->fused ? 16 : 1);
     if (t.sketches) make_a(t, m0, m1, made.begin, made.end, stride);
     for (range now = first; now.begin < tiles.end;) {
@@ -275,7 +292,7 @@ bool run_block(const task_state &t, size_t m0, size_t m1, range tiles, bool fetc
         if (l.quantize) rows.scale = reinterpret_cast<const float *>(t.scratch + t.at.scale) + sketch * stride;
         const range left = {now.end, tiles.end};
         const bool more = left.begin < left.end;
-        const range next = more ? first_block(l, left) : first;
+        const range next = more ? first_block(l, left, most) : first;
         // A lone block stays where it is; a lone panel waits for its own weights.
         const bool fetches = (more || !last) && next.begin != now.begin && m1 - m0 > row_panel;
         const weight_block block = {now, fetches ? next : range{}, fetched};
