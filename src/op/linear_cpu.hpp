@@ -38,8 +38,13 @@ struct linear {
 
     tiling tiles{};
     size_t k_block = 0, tile_block = 0, row_block = 0;
-    size_t tiles_at_once = 1;  // that the kernel multiplies with a panel: blocks and tasks hold whole groups
-    bool beyond_l2 = false;    // the packed weights: no run finds them there
+    size_t lone_tile_block = 0;  // tile_block for a lone panel of rows: as many sums as those of a row block
+    size_t tiles_at_once = 1;    // that the kernel multiplies with a panel: blocks and tasks hold whole groups
+    bool beyond_l2 = false;      // the packed weights: no run finds them there
+
+    // What is the same in all calls of the kernel. They start from a copy: GCC clears as many bytes by `rep stos`,
+    // which takes 10 to 50 ns.
+    gemm_args gemm_common{};
 
     buffer entries, packed, bias, column_scale, column_start;
     std::string kernels;

@@ -60,6 +60,8 @@ void choose_kernels(linear &l) {
     l.relu = what == activation::relu;
     const bool rounded = what == activation::gelu && l.y_type == dtype::bf16;
     if (!l.relu) l.activate = select_activation(rounded ? activation::gelu_bf16 : what, usable);
+    if (l.gemm->fused) l.gemm_common.activate = l.activate ? l.activate->run : nullptr;
+    l.gemm_common.y_bf16 = l.y_type == dtype::bf16;
     l.kernels = l.expanded ? "cpu expanded" : "cpu";
     const auto name = [&l](const auto *kernel) {
         if (kernel) l.kernels += std::string(" ") + kernel->name;
@@ -108,6 +110,8 @@ void choose_blocking(linear &l) {
     } else {
         l.row_block = std::max<size_t>(max_f32_row_block / l.gemm->mr, 1) * l.gemm->mr;
     }
+    l.gemm_common.ldb = l.ka * nt;
+    l.lone_tile_block = std::min(l.row_block / l.gemm->mr * l.tile_block, l.tiles.tiles());
     const double additions = l.map.desc.c > 1 ? static_cast<double>(l.n_sketches) * static_cast<double>(map.desc.K) : 0;
     l.flops_per_row = 2.0 * static_cast<double>(map.stored_columns) * static_cast<double>(l.outputs()) + additions;
 }

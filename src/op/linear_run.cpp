@@ -36,8 +36,7 @@ struct blocking {
 
 blocking blocking_of(const linear &l, size_t rows) noexcept {
     if (l.gemm->fused || rows > l.gemm->mr) return {l.k_block, l.tile_block};
-    return {rows * l.ka <= max_lone_panel ? l.ka : l.k_block,
-            std::min(l.row_block / l.gemm->mr * l.tile_block, l.tiles.tiles())};
+    return {rows * l.ka <= max_lone_panel ? l.ka : l.k_block, l.lone_tile_block};
 }
 
 // Scratch of one task, in bytes from its start; each part is a multiple of a cache line.
@@ -46,7 +45,8 @@ struct layout {
 };
 
 layout make_layout(const linear &l, size_t rows) noexcept {
-    rows = round_up(std::min(rows, l.row_block), l.gemm->fused ? 16 : 1);  // kernels with `fused` read groups of 16
+    rows = std::min(rows, l.row_block);
+    if (l.gemm->fused) rows = round_up(rows, 16);  // these kernels read groups of 16
     layout p{};
     p.scale = l.sketch ? round_up(rows * l.row_bytes_of_a(), line) : 0;
     p.sums = p.scale + (l.quantize ? round_up(rows * l.n_sketches * sizeof(float), line) : 0);
@@ -157,14 +157,13 @@ const char *packed_at(const linear &l, size_t tile, size_t k) noexcept {
 gemm_args tile_args(const task_state &t, size_t t0, size_t t1, size_t k0, size_t k1) noexcept {
     const linear &l = t.l;
     const size_t n0 = l.tiles.first_column(t0), nt = l.gemm->nt;
-    gemm_args g{};
+    gemm_args g = l.gemm_common;
     g.b = packed_at(l, t0, k0);
     if (l.bias.data()) g.bias = l.bias.as<float>() + t0 * nt;
     if (l.column_scale.data()) g.column_scale = l.column_scale.as<float>() + t0 * nt;
     if (l.column_start.data()) g.column_start = l.column_start.as<int32_t>() + t0 * nt;
     g.n = l.tiles.end_column(t1) - n0;
     g.k = k1 - k0;
-    g.ldb = l.ka * nt;
     g.accumulate = k0 > 0;
     g.relu = l.relu && k1 == l.ka;
     return g;
@@ -192,13 +191,11 @@ void multiply_fused(const task_state &t, rows_of_a rows, size_t m0, size_t m1, c
     const linear &l = t.l;
     gemm_args g = tile_args(t, tiles.now.begin, tiles.now.end, 0, l.ka);
     const size_t n0 = l.tiles.first_column(tiles.now.begin), y_size = size_of(l.y_type);
-    g.activate = l.activate ? l.activate->run : nullptr;
     g.b_beyond_l2 = l.beyond_l2 && !tiles.fetched;
     if (tiles.next.begin < tiles.next.end) {
         g.ahead = packed_at(l, tiles.next.begin, 0);
         g.ahead_bytes = static_cast<size_t>(packed_at(l, tiles.next.end, 0) - g.ahead);
     }
-    g.y_bf16 = l.y_type == dtype::bf16;
     g.a = rows.a;
     g.lda = rows.lda;
     g.row_scale = rows.scale;
@@ -266,7 +263,9 @@ void multiply_panels(const task_state &t, rows_of_a rows, size_t m0, size_t m1, 
 
 // The sketches that the tiles [t0, t1) read. Each part has its segments, whose sketches are the same.
 range sketches_of(const linear &l, range tiles) noexcept {
-    const size_t n = l.n_sketches, first = l.tiles.segment_of(tiles.begin), last = l.tiles.segment_of(tiles.end - 1);
+    const size_t n = l.n_sketches;
+    if (n == 1) return {0, 1};
+    const size_t first = l.tiles.segment_of(tiles.begin), last = l.tiles.segment_of(tiles.end - 1);
     if (last - first >= n || first % n > last % n) return {0, n};
     return {first % n, last % n + 1};
 }
@@ -286,7 +285,7 @@ bool run_block(const task_state &t, size_t m0, size_t m1, range tiles, bool fetc
     const size_t stride = round_up(m1 - m0, l.gemm->fused ? 16 : 1);
     if (t.sketches) make_a(t, m0, m1, made.begin, made.end, stride);
     for (range now = first; now.begin < tiles.end;) {
-        const size_t segment = l.tiles.segment_of(now.begin), sketch = segment % l.n_sketches - made.begin;
+        const size_t sketch = sketches_of(l, now).begin - made.begin;
         rows_of_a rows = {t.x(m0), t.args.ldx, nullptr};
         if (t.sketches) rows = {t.a(sketch, 0, stride), l.lda, nullptr};
         if (l.quantize) rows.scale = reinterpret_cast<const float *>(t.scratch + t.at.scale) + sketch * stride;
@@ -358,7 +357,13 @@ size_t linear_task_bytes(const linear &l, size_t rows) noexcept {
 ss1_status linear_run(const void *state, const ss1_linear_args *args) noexcept {
     const linear &l = *static_cast<const linear *>(state);
     const plan p = make_plan(l, args->m);
-    const size_t tiles = l.tiles.tiles(), bytes = linear_task_bytes(l, p.rows);
+    const size_t tiles = l.tiles.tiles();
+    if (p.row_tasks * p.tile_tasks == 1) {  // a layer may take less than 100 ns
+        const float_mode mode;
+        run_task(l, *args, args->scratch, 0, args->m, 0, tiles, false);
+        return SS1_OK;
+    }
+    const size_t bytes = linear_task_bytes(l, p.rows);
     const auto first_tile = [&](size_t task) {
         return std::min(tiles, ceil_div(tiles, l.tiles_at_once) * task / p.tile_tasks * l.tiles_at_once);
     };

@@ -8,21 +8,32 @@ namespace ss1 {
 // The outputs cut into tiles of nt columns. With several sketches a tile never straddles two output blocks, so each
 // block starts a tile; otherwise all outputs are one segment.
 struct tiling {
-    size_t N, segment, nt;  // columns, columns of a segment, columns of a tile
-    size_t tiles_per_segment() const noexcept { return (segment + nt - 1) / nt; }
-    size_t tiles() const noexcept {
-        const size_t full = N / segment, rest = N % segment;
-        return full * tiles_per_segment() + (rest + nt - 1) / nt;
-    }
-    size_t segment_of(size_t tile) const noexcept { return tile / tiles_per_segment(); }
+    tiling() = default;
+    tiling(size_t outputs, size_t columns_of_segment, size_t columns_of_tile) noexcept
+        : N(outputs),
+          segment(columns_of_segment),
+          nt(columns_of_tile),
+          per_segment_((segment + nt - 1) / nt),
+          tiles_(N / segment * per_segment_ + (N % segment + nt - 1) / nt) {}
+
+    size_t N = 0, segment = 0, nt = 0;  // columns, columns of a segment, columns of a tile
+
+    size_t tiles_per_segment() const noexcept { return per_segment_; }
+    size_t tiles() const noexcept { return tiles_; }
+    // Most layers are one segment, and a small one takes no longer than a few divisions.
+    size_t segment_of(size_t tile) const noexcept { return tile < per_segment_ ? 0 : tile / per_segment_; }
     size_t first_column(size_t tile) const noexcept {
-        return segment_of(tile) * segment + tile % tiles_per_segment() * nt;
+        const size_t of = segment_of(tile);
+        return of * segment + (tile - of * per_segment_) * nt;
     }
     // One past the last column of the tiles up to and without `tile`, all of one segment.
     size_t end_column(size_t tile) const noexcept {
         const size_t last = tile - 1, segment_end = (segment_of(last) + 1) * segment, end = first_column(last) + nt;
         return end < segment_end ? (end < N ? end : N) : (segment_end < N ? segment_end : N);
     }
+
+  private:
+    size_t per_segment_ = 0, tiles_ = 0;
 };
 
 // Packs row-major b [k, n] with leading dimension ldb into tiles [ceil(n/nt)][k][nt], zero padded.
