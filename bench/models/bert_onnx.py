@@ -4,6 +4,7 @@ EmbedLayerNormalization, Attention, SkipLayerNormalization and BiasGelu. int8 is
 on MatMul and Attention."""
 import os
 import pathlib
+import tempfile
 
 import numpy
 import onnx
@@ -64,7 +65,11 @@ def model_file(directory, dtype):
             onnx.save(graph_of(*files.read(directory)), made)
         else:
             from onnxruntime.quantization import QuantType, quantize_dynamic
-            quantize_dynamic(model_file(directory, "f32"), made, op_types_to_quantize=["MatMul", "Attention"], per_channel=True,
+            # It writes beside its input: to a folder of this process, not to where another one may do the same.
+            with tempfile.TemporaryDirectory(dir=directory) as own:
+                source = pathlib.Path(own) / "f32.onnx"
+                source.symlink_to(model_file(directory, "f32").resolve())
+                quantize_dynamic(source, made, op_types_to_quantize=["MatMul", "Attention"], per_channel=True,
                              weight_type=QuantType.QInt8, extra_options={"DefaultTensorType": TensorProto.FLOAT})
         made.replace(path)
     return path

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BERT in PyTorch as a contender: transformers' BertModel with its sdpa attention; and, to compare all with, the plain formulas."""
+"""BERT in PyTorch as a contender: transformers' BertModel with its sdpa attention; and, to compare all with, the plain formulas,
+which stand in for it in f32 where there is no transformers (Debian)."""
+import importlib.util
 import warnings
 
 import torch
@@ -12,7 +14,8 @@ warnings.filterwarnings("ignore")
 
 
 class Plain:
-    """BERT as its paper writes it, in f32, for dense and tied layers; it is not timed."""
+    """BERT as its paper writes it, in f32, for dense and tied layers."""
+    name = "the plain formulas"
 
     def __init__(self, directory):
         self.config, tensors = files.dense_tensors(directory, bert_files.widths)
@@ -51,7 +54,7 @@ class Transformers:
     def __init__(self, directory, mode):
         import transformers
         transformers.logging.set_verbosity_error()
-        self.version = transformers.__version__
+        self.name = f"transformers {transformers.__version__}"
         self.model = transformers.BertModel.from_pretrained(directory, add_pooling_layer=False, attn_implementation="sdpa",
                                                             dtype=torch.bfloat16 if mode == "bfloat16" else torch.float32).eval()
         if mode == "int8":
@@ -67,9 +70,9 @@ class Contender:
     def __init__(self, spec):
         torch.set_num_threads(spec["threads"])
         self.autocast = spec["mode"] == "autocast"
-        self.model = Plain(spec["directory"]) if spec["mode"] == "plain f32" else Transformers(spec["directory"], spec["mode"])
-        version = f", transformers {self.model.version}" if isinstance(self.model, Transformers) else ""
-        self.info = {"library": f"PyTorch {torch.__version__.split('+')[0]}{version}"}
+        plain = spec["mode"] == "plain f32" or spec["mode"] == "f32" and not importlib.util.find_spec("transformers")
+        self.model = Plain(spec["directory"]) if plain else Transformers(spec["directory"], spec["mode"])
+        self.info = {"library": f"PyTorch {torch.__version__.split('+')[0]}, {self.model.name}"}
 
     def prepare(self, sets):
         return [self._call({name: torch.from_numpy(array) for name, array in inputs.items()}) for inputs in sets]
