@@ -535,6 +535,36 @@ TEST_CASE("of every type, a row has the same bits for any thread count, batch si
     }
 }
 
+TEST_CASE("K in several blocks: of every type and few outputs or many, a row has the same bits for any batch size") {
+    for (const level_context &at : contexts()) {
+        ss1_test::seeded random;
+        for (const ss1_dtype w : {SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_I8})
+            for (const size_t N : {1, 3, 8, 40})
+                for (const uint32_t c : {1u, 2u}) {
+                    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+                    desc.K = random.index(1025, 2100) * c;
+                    desc.N = N;
+                    desc.c = c;
+                    desc.weight_dtype = w;
+                    const problem p = make_problem(desc, random);
+                    const auto layer = make_layer(at.one, p);
+                    const size_t m = 70;
+                    matrix x(SS1_DTYPE_F32, m, desc.K, desc.K);
+                    x.fill([&] { return random.uniform(); });
+                    std::vector<float> all(m * N), parts(m * N);
+                    run(layer, m, x.data(), all.data());
+                    for (const size_t rows : {1, 2, 5, 7, 20, 64}) {
+                        std::fill(parts.begin(), parts.end(), NAN);
+                        for (size_t i = 0; i < m; i += rows)
+                            run(layer, std::min(rows, m - i), static_cast<float *>(x.data()) + i * desc.K,
+                                &parts[i * N]);
+                        INFO(at.level << " rows at once " << rows << " " << text_of(desc));
+                        CHECK((all == parts));
+                    }
+                }
+    }
+}
+
 // ---------------------------------------------------------------- stacked layers
 
 namespace {

@@ -13,7 +13,8 @@ namespace {
 
 // Blocking. A block of packed weights takes an eighth of L2, and so does the next one, which is fetched meanwhile.
 constexpr size_t usual_l2 = size_t{2} << 20;
-constexpr size_t max_k_block = 512;  // f32: a panel of 14 rows is 28 KB of L1
+constexpr size_t panel_values = 7168;  // of a k block: 28 KB of f32 in L1, beside tiles that stream by
+constexpr size_t least_k_block = 512;
 constexpr size_t max_f32_row_block = 168;
 constexpr size_t sums_bytes = size_t{16} << 10;  // f32 sketches on their way to int8
 
@@ -95,7 +96,8 @@ void choose_blocking(linear &l) {
     const size_t l2 = l.context.caches.l2 ? l.context.caches.l2 : usual_l2, nt = l.gemm->nt;
     const bool whole_k = l.gemm->fused || l.gemm->b == dtype::s8;
     l.tiles = {l.outputs(), l.n_sketches > 1 ? map.desc.block_n : l.outputs(), nt};
-    l.k_block = whole_k ? l.ka : round_up(ceil_div(l.ka, ceil_div(l.ka, max_k_block)), l.gemm->kr);
+    const size_t most_k = std::max(panel_values / l.gemm->mr, least_k_block);
+    l.k_block = whole_k ? l.ka : round_up(ceil_div(l.ka, ceil_div(l.ka, most_k)), l.gemm->kr);
     const size_t weight_block = l2 / 8;
     l.beyond_l2 = l.tiles.tiles() * nt * l.ka * size_of(l.gemm->b) > l2;
     l.tiles_at_once = l.gemm->fused ? 2 : 1;

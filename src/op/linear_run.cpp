@@ -14,7 +14,6 @@ namespace {
 // Waking a team costs 5-10 us, whatever its size: shorter runs stay on the calling thread.
 constexpr double worth_a_team = 8e-6, worth_a_task = 1e-6;  // s
 constexpr size_t line = 64;                                 // bytes
-constexpr size_t max_lone_panel = 7168;                     // values: 28 KB of f32 in L1
 
 size_t ceil_div(size_t a, size_t b) {
     return (a + b - 1) / b;
@@ -28,15 +27,10 @@ struct plan {
     size_t row_tasks, tile_tasks, rows;
 };
 
-// Columns of `a` and tiles of weights at a time, for so many rows. Where they are a lone panel, weights pass once and
-// need no place in L2: blocks are as large as L1 has room for the panel, and the scratch of a row block for its sums.
-struct blocking {
-    size_t k, tiles;
-};
-
-blocking blocking_of(const linear &l, size_t rows) noexcept {
-    if (l.gemm->fused || rows > l.gemm->mr) return {l.k_block, l.tile_block};
-    return {rows * l.ka <= max_lone_panel ? l.ka : l.k_block, l.lone_tile_block};
+// Tiles of weights that so many rows take at a time. Those of a lone panel pass once and need no place in L2: as many
+// as the scratch of a row block has room for their sums.
+size_t tile_block_of(const linear &l, size_t rows) noexcept {
+    return l.gemm->fused || rows > l.gemm->mr ? l.tile_block : l.lone_tile_block;
 }
 
 // Scratch of one task, in bytes from its start; each part is a multiple of a cache line.
@@ -53,7 +47,7 @@ layout make_layout(const linear &l, size_t rows) noexcept {
     p.c = p.sums + (l.quantize ? std::min(rows, l.sums_rows) * l.n_sketches * l.lda * sizeof(float) : 0);
     // f32 sums apart from y, where y is of another type or a residual is added.
     // Fused kernels have sums of 32 rows between parts of k.
-    const auto sums_of = [&l](size_t m) { return m * round_up(blocking_of(l, m).tiles * l.gemm->nt, 32); };
+    const auto sums_of = [&l](size_t m) { return m * round_up(tile_block_of(l, m) * l.gemm->nt, 32); };
     const size_t sums =
         l.gemm->fused ? sums_of(row_panel) : std::max(sums_of(rows), sums_of(std::min<size_t>(rows, l.gemm->mr)));
     p.total = p.c + round_up(sums * sizeof(float), line);
@@ -222,20 +216,19 @@ store_args joined(const store_args &s) noexcept {
 void multiply_panels(const task_state &t, rows_of_a rows, size_t m0, size_t m1, const weight_block &tiles) noexcept {
     const linear &l = t.l;
     const size_t panels = ceil_div(m1 - m0, l.gemm->mr), n0 = l.tiles.first_column(tiles.now.begin);
-    const blocking block = blocking_of(l, m1 - m0);
     const size_t y_size = size_of(l.y_type);
     const bool apart = l.y_type != dtype::f32 || t.args.residual;
     float *sums =
         apart ? reinterpret_cast<float *>(t.scratch + t.at.c) : static_cast<float *>(t.args.y) + m0 * t.args.ldy + n0;
     size_t k0 = 0;
     do {
-        const size_t k1 = std::min(l.ka, k0 + block.k);
+        const size_t k1 = std::min(l.ka, k0 + l.k_block);
         gemm_args g = tile_args(t, tiles.now.begin, tiles.now.end, k0, k1);
         const char *next = k1 < l.ka                           ? packed_at(l, tiles.now.begin, k1)
                            : tiles.next.begin < tiles.next.end ? packed_at(l, tiles.next.begin, 0)
                                                                : nullptr;
         g.lda = rows.lda;
-        g.ldy = apart ? block.tiles * l.gemm->nt : t.args.ldy;
+        g.ldy = apart ? tile_block_of(l, m1 - m0) * l.gemm->nt : t.args.ldy;
         for (size_t p = 0; p < panels; ++p) {
             // Panels of like height: 15 rows run as 8 + 7, not as 14 + 1.
             const size_t i0 = (m1 - m0) * p / panels, i1 = (m1 - m0) * (p + 1) / panels;
@@ -280,7 +273,7 @@ range first_block(const linear &l, range tiles, size_t most) noexcept {
 // the rows that follow; `last`: there are none.
 bool run_block(const task_state &t, size_t m0, size_t m1, range tiles, bool fetched, bool last) noexcept {
     const linear &l = t.l;
-    const size_t most = blocking_of(l, m1 - m0).tiles;
+    const size_t most = tile_block_of(l, m1 - m0);
     const range made = sketches_of(l, tiles), first = first_block(l, tiles, most);
     const size_t stride = round_up(m1 - m0, l.gemm->fused ? 16 : 1);
     if (t.sketches) make_a(t, m0, m1, made.begin, made.end, stride);
@@ -358,9 +351,8 @@ ss1_status linear_run(const void *state, const ss1_linear_args *args) noexcept {
     const linear &l = *static_cast<const linear *>(state);
     const plan p = make_plan(l, args->m);
     const size_t tiles = l.tiles.tiles();
-    if (p.row_tasks * p.tile_tasks == 1) {  // a layer may take less than 100 ns
-        const float_mode mode;
-        run_task(l, *args, args->scratch, 0, args->m, 0, tiles, false);
+    if (p.row_tasks * p.tile_tasks == 1) {  // nothing to cut: a layer may take less than 100 ns
+        parallel(l.context, 1, [&](size_t) { run_task(l, *args, args->scratch, 0, args->m, 0, tiles, false); });
         return SS1_OK;
     }
     const size_t bytes = linear_task_bytes(l, p.rows);
