@@ -27,6 +27,8 @@ HWY_INLINE vec widen(const uint16_t *b, bool odd) {
     return hn::BitCast(d, odd ? hn::And(pairs, hn::Set(dw, 0xffff0000u)) : hn::ShiftLeft<16>(pairs));
 }
 
+// Half of it is up to 7 % faster for one row whose weights are in memory and slower for four, twice the other way
+// round.
 constexpr size_t prefetch_bytes = 1024;
 
 // `rows` rows of the packed tiles at b, which hold columns j .. j + tiles*vectors*lanes - 1.
