@@ -70,7 +70,7 @@ def model_file(directory, dtype):
                 source = pathlib.Path(own) / "f32.onnx"
                 source.symlink_to(model_file(directory, "f32").resolve())
                 quantize_dynamic(source, made, op_types_to_quantize=["MatMul", "Attention"], per_channel=True,
-                             weight_type=QuantType.QInt8, extra_options={"DefaultTensorType": TensorProto.FLOAT})
+                                 weight_type=QuantType.QInt8, extra_options={"DefaultTensorType": TensorProto.FLOAT})
         made.replace(path)
     return path
 
