@@ -194,6 +194,12 @@ void context_release(ss1_context *context) noexcept {
     if (context->references.fetch_sub(1) == 1) delete context;
 }
 
+allocator weight_memory(const ss1_context &context, size_t bytes) noexcept {
+    if (context.memory.alloc || !arena::serves(bytes)) return context.memory;
+    return {[](void *user, size_t n, size_t) { return static_cast<arena *>(user)->alloc(n); },
+            [](void *user, void *p, size_t n) { static_cast<arena *>(user)->free(p, n); }, &context.weights};
+}
+
 ss1_status context_create(const ss1_context_options &options, ss1_context **out) {
     SS1_CHECK(!options.alloc == !options.free, SS1_ERROR_INVALID_ARGUMENT,
               "alloc and free go together, but only %s is set", options.alloc ? "alloc" : "free");

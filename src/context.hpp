@@ -7,6 +7,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "arena.hpp"
 #include "buffer.hpp"
 #include "cpu.hpp"
 #include "float_mode.hpp"
@@ -48,6 +49,7 @@ struct ss1_context {
     int32_t device = 0;
     ss1::cache_sizes caches{};
     mutable ss1::scratch_pool scratch;
+    mutable ss1::arena weights;
 
     // What ss1_get_info() shows; the items point into the texts.
     std::string threads_reason, cpu_name;
@@ -86,6 +88,9 @@ ss1_status context_use_backend(ss1_context &context, const char *name);
 
 [[gnu::format(printf, 3, 4)]] void log(const ss1_context &context, ss1_log_level level, const char *format,
                                        ...) noexcept;
+
+// Where packed weights of so many bytes come from: the caller's allocator if there is one.
+allocator weight_memory(const ss1_context &context, size_t bytes) noexcept;
 
 // Runs f(i) for i in [0, n) on the context's executor. One task runs here, without a parallel region.
 template <class F>

@@ -135,7 +135,8 @@ ss1_status fill_entries(linear &l) {
 
 ss1_status pack_weights(linear &l, const float *z, size_t ldz, const float *bias) {
     const size_t columns = l.tiles.tiles() * l.gemm->nt;
-    SS1_TRY(l.packed.allocate(l.context, columns * l.ka * size_of(l.gemm->b)));
+    const size_t bytes = columns * l.ka * size_of(l.gemm->b);
+    SS1_TRY(l.packed.allocate(weight_memory(l.context, bytes), bytes));
     if (l.gemm->b == dtype::s8) SS1_TRY(l.column_scale.allocate(l.context, columns * sizeof(float)));
     if (l.gemm->a == dtype::u8) SS1_TRY(l.column_start.allocate(l.context, columns * sizeof(int32_t)));
     pack_stored(l.map, z, ldz, l.tiles, *l.gemm, l.ka,
