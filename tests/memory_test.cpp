@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where packed weights lie.
+// Where packed weights lie, and which of them a core may still hold.
+#include <array>
 #include <catch2/catch.hpp>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 #include <vector>
 
 #include "arena.hpp"
 #include "context.hpp"
+#include "op/recent_weights.hpp"
 #include "ss1/ss1.hpp"
 
 namespace {
@@ -71,4 +74,30 @@ TEST_CASE("packed weights come from the caller's allocator if there is one") {
     ss1::buffer block;
     REQUIRE(block.allocate(ss1::weight_memory(*own, mb), mb) == SS1_OK);
     CHECK(asked == mb);
+}
+
+TEST_CASE("weights count as recent as long as no L2 full of others came between") {
+    std::thread([] {  // whose list is empty
+        const size_t l2 = 2 * mb;
+        std::array<char, 64> w{};
+        const auto run = [&](size_t i, size_t bytes) { return ss1::run_recently(&w[i], bytes, l2); };
+        CHECK(!run(0, mb));  // the first time
+        CHECK(run(0, mb));
+        CHECK(!run(1, mb / 2));
+        CHECK(run(0, mb));  // half a MB between
+        CHECK(run(1, mb / 2));
+        CHECK(!run(2, mb));
+        CHECK(!run(0, mb));       // 1.5 MB between and 1 of its own
+        CHECK(!run(3, 3 * mb));   // more than L2 by itself,
+        CHECK(!run(3, 3 * mb));   // always
+        CHECK(run(4, 63 * kb));   // too few to matter
+        CHECK(!run(5, 64 * kb));  // just enough
+        CHECK(run(5, 64 * kb));
+        // As many as the list holds, twice: they fit; one more layer and none of them does.
+        for (size_t i = 10; i < 41; ++i) run(i, 64 * kb);
+        for (size_t i = 10; i < 41; ++i) CHECK(run(i, 64 * kb));
+        for (size_t i = 10; i < 43; ++i) run(i, 64 * kb);
+        for (size_t i = 10; i < 43; ++i) CHECK(!run(i, 64 * kb));
+    })
+        .join();
 }

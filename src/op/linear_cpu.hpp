@@ -40,7 +40,7 @@ struct linear {
     size_t k_block = 0, tile_block = 0, row_block = 0;
     size_t lone_tile_block = 0;  // tile_block for a lone panel of rows: as many sums as those of a row block
     size_t tiles_at_once = 1;    // that the kernel multiplies with a panel: blocks and tasks hold whole groups
-    bool beyond_l2 = false;      // the packed weights: no run finds them there
+    size_t l2 = 0;               // bytes of a core's
 
     // What is the same in all calls of the kernel. They start from a copy: GCC clears as many bytes by `rep stos`,
     // which takes 10 to 50 ns.

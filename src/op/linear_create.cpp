@@ -93,13 +93,13 @@ void choose_sketch_shape(linear &l) {
 
 void choose_blocking(linear &l) {
     const mapping &map = l.map;
-    const size_t l2 = l.context.caches.l2 ? l.context.caches.l2 : usual_l2, nt = l.gemm->nt;
+    const size_t nt = l.gemm->nt;
+    l.l2 = l.context.caches.l2 ? l.context.caches.l2 : usual_l2;
     const bool whole_k = l.gemm->fused || l.gemm->b == dtype::s8;
     l.tiles = {l.outputs(), l.n_sketches > 1 ? map.desc.block_n : l.outputs(), nt};
     const size_t most_k = std::max(panel_values / l.gemm->mr, least_k_block);
     l.k_block = whole_k ? l.ka : round_up(ceil_div(l.ka, ceil_div(l.ka, most_k)), l.gemm->kr);
-    const size_t weight_block = l2 / 8;
-    l.beyond_l2 = l.tiles.tiles() * nt * l.ka * size_of(l.gemm->b) > l2;
+    const size_t weight_block = l.l2 / 8;
     l.tiles_at_once = l.gemm->fused ? 2 : 1;
     const size_t group_bytes = l.tiles_at_once * nt * l.k_block * size_of(l.gemm->b);
     l.tile_block = std::min(std::max<size_t>(weight_block / group_bytes, 1) * l.tiles_at_once, l.tiles.tiles());
@@ -107,7 +107,7 @@ void choose_blocking(linear &l) {
     l.sums_rows = std::clamp<size_t>(sums_bytes / sums_row, 1, 32);
     if (l.gemm->fused) {
         // `a` of the row block in a quarter of L2, whole panels.
-        const size_t rows = l2 / 4 / l.row_bytes_of_a() / l.gemm->mr * l.gemm->mr;
+        const size_t rows = l.l2 / 4 / l.row_bytes_of_a() / l.gemm->mr * l.gemm->mr;
         l.row_block = std::clamp<size_t>(rows, l.gemm->mr, max_fused_row_block);
     } else {
         l.row_block = std::max<size_t>(max_f32_row_block / l.gemm->mr, 1) * l.gemm->mr;

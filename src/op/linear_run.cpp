@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "op/linear_cpu.hpp"
+#include "op/recent_weights.hpp"
 #include "op/split.hpp"
 
 namespace ss1 {
@@ -171,7 +172,7 @@ struct range {
 // to L2 meanwhile (none: empty).
 struct weight_block {
     range now, next;
-    bool fetched;  // by the rows of the block before
+    bool cold;  // not in L2 yet
 };
 
 struct rows_of_a {
@@ -185,7 +186,7 @@ void multiply_fused(const task_state &t, rows_of_a rows, size_t m0, size_t m1, c
     const linear &l = t.l;
     gemm_args g = tile_args(t, tiles.now.begin, tiles.now.end, 0, l.ka);
     const size_t n0 = l.tiles.first_column(tiles.now.begin), y_size = size_of(l.y_type);
-    g.b_beyond_l2 = l.beyond_l2 && !tiles.fetched;
+    g.b_beyond_l2 = tiles.cold;
     if (tiles.next.begin < tiles.next.end) {
         g.ahead = packed_at(l, tiles.next.begin, 0);
         g.ahead_bytes = static_cast<size_t>(packed_at(l, tiles.next.end, 0) - g.ahead);
@@ -269,9 +270,9 @@ range first_block(const linear &l, range tiles, size_t most) noexcept {
     return {tiles.begin, std::min({tiles.end, segment_end, tiles.begin + most})};
 }
 
-// Rows [m0, m1) of one block and some tiles. `fetched`: by rows before, the first block's weights. Returns the same for
-// the rows that follow; `last`: there are none.
-bool run_block(const task_state &t, size_t m0, size_t m1, range tiles, bool fetched, bool last) noexcept {
+// Rows [m0, m1) of one block and some tiles. `cold`: their weights, not in L2. `fetched`: by rows before, those of the
+// first block. Returns the same for the rows that follow; `last`: there are none.
+bool run_block(const task_state &t, size_t m0, size_t m1, range tiles, bool cold, bool fetched, bool last) noexcept {
     const linear &l = t.l;
     const size_t most = tile_block_of(l, m1 - m0);
     const range made = sketches_of(l, tiles), first = first_block(l, tiles, most);
@@ -287,7 +288,7 @@ bool run_block(const task_state &t, size_t m0, size_t m1, range tiles, bool fetc
         const range next = more ? first_block(l, left, most) : first;
         // A lone block stays where it is; a lone panel waits for its own weights.
         const bool fetches = (more || !last) && next.begin != now.begin && m1 - m0 > row_panel;
-        const weight_block block = {now, fetches ? next : range{}, fetched};
+        const weight_block block = {now, fetches ? next : range{}, cold && !fetched};
         if (l.gemm->fused) {
             multiply_fused(t, rows, m0, m1, block);
         } else {
@@ -318,9 +319,13 @@ void run_task(const linear &l, const ss1_linear_args &args, void *scratch, size_
     const bool direct = in_groups && l.copies;
     const task_state t = {l, args, static_cast<char *>(scratch), make_layout(l, m1 - m0), l.sketch && !direct};
     const size_t rows = direct && l.gemm->fused ? max_fused_row_block : l.row_block;
-    bool fetched = false;
-    for (size_t m = m0; m < m1; m += rows)
-        fetched = run_block(t, m, std::min(m1, m + rows), {t0, t1}, fetched, m + rows >= m1);
+    const size_t weights = static_cast<size_t>(packed_at(l, t1, 0) - packed_at(l, t0, 0));
+    // Kernels without `fused` prefetch as they go.
+    bool cold = l.gemm->fused && !run_recently(packed_at(l, t0, 0), weights, l.l2), fetched = false;
+    for (size_t m = m0; m < m1; m += rows) {
+        fetched = run_block(t, m, std::min(m1, m + rows), {t0, t1}, cold, fetched, m + rows >= m1);
+        cold = cold && weights > l.l2;  // else they are there by now
+    }
 }
 
 }  // namespace
