@@ -194,9 +194,9 @@ layer needs a tile from memory: on these shared machines it took up to 18 ns wit
 alone allow 7.5 (`ss1 bench linear` times both loops). *c = 8*: the sketch, the rounding and the outputs do not shrink with the
 products. *int8*: rows are quantised after their sketch, the peers get theirs ready-made. *16 threads, small M*: a layer takes 5
 to 20 µs and the host holds threads up for 1 to 4 ms; medians of few rounds can hold such stalls, ours or the peers', and the
-least cells are those. *Cold weights, few rows*: a layer fetches weights ahead only if they alone are larger than L2, which those
-of SS1 seldom are, so the first rows wait for them. *`mixed`*: each output block has a sketch of its own. *(13,512)*: outputs are written faster than 13
-products each fill the FMA units.
+least cells are those. *Cold weights, few rows*: they come at the rate at which a core reads memory, at most 16.5 GB/s here, to us
+as to the peers. *`mixed`*: each output block has a sketch of its own. *(13,512)*: outputs are written faster than 13 products each
+fill the FMA units.
 """
 
 
