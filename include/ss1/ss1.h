@@ -108,6 +108,8 @@ typedef void (*ss1_log_fn)(void *user, ss1_log_level level, const char *message)
  *   .parallel_for  The caller's thread pool, used instead of OpenMP; num_threads then says how many tasks to make
  *                  (0: as above). Must be callable from every thread that runs layers of this context.
  *   .alloc, .free  Memory for weights, packed weights, scratch and activations; both or neither. Thread-safe.
+ *                  Without them packed weights of 64 KB to 4 MB share chunks of 8 MB, which lie on huge pages where the
+ *                  system allows it; a chunk goes with the last layer in it.
  *   .log           Receives messages up to .log_level (0 = SS1_LOG_WARNING; SS1_VERBOSE=1..4 raises it).
  *                  NULL: silence.
  *   .device        Device number for backends that have several.
