@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sketch through Highway, for every type of x and s. The blocks of a group are widened into L1, each twice in a row, so
-// that a rotated block is there without a wrap: no shuffles, any rotation, and one load and one FMA for a vector of it.
-// Sums stay in registers. All sketches share the widened group.
+// Sketch through Highway, for every type of x and s. Sums stay in registers, and no path shuffles.
+//
+// One sketch with rotations by whole vectors, as those of the reference mapping are: no vector of a rotated block
+// wraps, so x is read where it lies, once, by one load and one FMA for a vector. Else the blocks of a group are widened
+// into L1, each twice in a row, so that a block under any rotation is there without a wrap. All sketches share the
+// widened group.
 #include "hwy/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -73,6 +76,48 @@ HWY_INLINE void add_group(const float *wide, float *sums, const sketch_entry *en
     }
 }
 
+// Columns [u, u + vectors * lanes) of one group's sums from x where it lies.
+template <size_t vectors, class X, class T>
+HWY_INLINE void add_in_place(const typename X::element *x, T *s, const sketch_entry *entries, size_t blocks,
+                             size_t block_k, size_t exist, size_t u) {
+    vec sum[vectors];
+#pragma GCC unroll 8
+    for (size_t v = 0; v < vectors; v++) sum[v] = hn::Zero(d);
+    for (size_t q = 0; q < blocks; q++, x += block_k, exist -= block_k) {
+        const vec sign = hn::Set(d, entries[q].negative ? -1.0f : 1.0f);  // a product with it is exact
+        const size_t first = u + entries[q].rotation;
+#pragma GCC unroll 8
+        for (size_t v = 0; v < vectors; v++) {
+            const size_t column = (first + v * lanes) & (block_k - 1);
+            const vec value = HWY_LIKELY(exist >= block_k) ? X::load(x, column, SIZE_MAX)
+                              : column < exist             ? X::load(x, column, exist)
+                                                           : hn::Zero(d);
+            sum[v] = hn::MulAdd(sign, value, sum[v]);
+        }
+    }
+#pragma GCC unroll 8
+    for (size_t v = 0; v < vectors; v++) write_at(sum[v], s, u + v * lanes, block_k);
+}
+
+template <class X, class T>
+HWY_INLINE void add_group_in_place(const typename X::element *x, T *s, const sketch_entry *entries, size_t blocks,
+                                   size_t block_k, size_t exist) {
+    constexpr size_t strip = 8 * lanes;
+    if (block_k >= strip) {
+        for (size_t u = 0; u < block_k; u += strip) add_in_place<8, X>(x, s, entries, blocks, block_k, exist, u);
+    } else if (block_k >= strip / 2) {
+        add_in_place<4, X>(x, s, entries, blocks, block_k, exist, 0);
+    } else {
+        add_in_place<2, X>(x, s, entries, blocks, block_k, exist, 0);
+    }
+}
+
+HWY_INLINE bool by_whole_vectors(const sketch_args &args) {
+    unsigned rotations = 0;
+    for (size_t i = 0; i < args.groups * args.c; i++) rotations |= args.entries[i].rotation;
+    return args.sketches == 1 && rotations % lanes == 0;
+}
+
 // A block as it is, without the detour.
 template <class X, class T>
 HWY_INLINE void convert(const typename X::element *x, T *s, size_t block_k, size_t exist) {
@@ -87,6 +132,7 @@ HWY_NOINLINE void sketch(const sketch_args &args) {
     HWY_ALIGN float unrounded[widest_block];
     const size_t block_k = args.block_k, c = args.c;
     const size_t at_once = widest_group / (2 * block_k);  // blocks of a group
+    const bool in_place = by_whole_vectors(args);
     for (size_t i = 0; i < args.m; i++) {
         const auto *x = static_cast<const typename X::element *>(args.x) + i * args.ldx;
         for (size_t g = 0, exist = args.k; g < args.groups; g++, x += c * block_k, exist -= c * block_k) {
@@ -97,6 +143,10 @@ HWY_NOINLINE void sketch(const sketch_args &args) {
                 const sketch_entry *entries = args.entries + (j * args.groups + g) * c;
                 if (c == 1 && entries->rotation == 0 && !entries->negative) {
                     convert<X>(x, s, block_k, exist);
+                    continue;
+                }
+                if (in_place) {
+                    add_group_in_place<X>(x, s, entries, blocks, block_k, exist);
                     continue;
                 }
                 float *sums = unrounded;
