@@ -4,6 +4,7 @@
 #include <sanitizer/asan_interface.h>
 
 #include <algorithm>
+#include <functional>
 #include <new>
 
 namespace ss1 {

@@ -47,68 +47,47 @@ HWY_INLINE void widen(const typename X::element *x, float *wide, size_t count, s
     }
 }
 
-// sums[0..vectors*lanes) of `count` blocks, onto what is there unless `fresh`.
-template <size_t vectors>
-HWY_INLINE void add_blocks(const float *wide, float *sums, const sketch_entry *entries, size_t count, size_t block_k,
-                           bool fresh) {
-    vec sum[vectors];
-#pragma GCC unroll 8
-    for (size_t v = 0; v < vectors; v++) sum[v] = fresh ? hn::Zero(d) : hn::LoadU(d, sums + v * lanes);
-    for (size_t q = 0; q < count; q++, wide += 2 * block_k) {
-        const float *x = wide + entries[q].rotation;
-        const vec sign = hn::Set(d, entries[q].negative ? -1.0f : 1.0f);  // a product with it is exact
-#pragma GCC unroll 8
-        for (size_t v = 0; v < vectors; v++) sum[v] = hn::MulAdd(sign, hn::LoadU(d, x + v * lanes), sum[v]);
-    }
-#pragma GCC unroll 8
-    for (size_t v = 0; v < vectors; v++) hn::StoreU(sum[v], d, sums + v * lanes);
-}
+// Where the blocks of a group are: block q begins at x + q * stride, its rotated column u is at (u + rotation) & wrap.
+// `exist` columns are left of x from the first block on.
+template <class X>
+struct blocks_of_x {
+    const typename X::element *x;
+    const sketch_entry *entries;
+    size_t count, stride, wrap, exist;
+};
 
-HWY_INLINE void add_group(const float *wide, float *sums, const sketch_entry *entries, size_t count, size_t block_k,
-                          bool fresh) {
-    constexpr size_t strip = 8 * lanes;
-    if (block_k >= strip) {
-        for (size_t u = 0; u < block_k; u += strip) add_blocks<8>(wide + u, sums + u, entries, count, block_k, fresh);
-    } else if (block_k >= strip / 2) {
-        add_blocks<4>(wide, sums, entries, count, block_k, fresh);
-    } else {
-        add_blocks<2>(wide, sums, entries, count, block_k, fresh);
-    }
-}
-
-// Columns [u, u + vectors * lanes) of one group's sums from x where it lies.
+// sums[0..vectors*lanes) of the columns from u on, onto what is there unless `fresh`.
 template <size_t vectors, class X, class T>
-HWY_INLINE void add_in_place(const typename X::element *x, T *s, const sketch_entry *entries, size_t blocks,
-                             size_t block_k, size_t exist, size_t u) {
+HWY_INLINE void add_blocks(const blocks_of_x<X> &b, T *sums, size_t u, bool fresh) {
     vec sum[vectors];
 #pragma GCC unroll 8
-    for (size_t v = 0; v < vectors; v++) sum[v] = hn::Zero(d);
-    for (size_t q = 0; q < blocks; q++, x += block_k, exist -= block_k) {
-        const vec sign = hn::Set(d, entries[q].negative ? -1.0f : 1.0f);  // a product with it is exact
-        const size_t first = u + entries[q].rotation;
+    for (size_t v = 0; v < vectors; v++) sum[v] = fresh ? hn::Zero(d) : read_at(sums, v * lanes, SIZE_MAX);
+    const typename X::element *x = b.x;
+    for (size_t q = 0, exist = b.exist; q < b.count; q++, x += b.stride, exist -= b.stride) {
+        const vec sign = hn::Set(d, b.entries[q].negative ? -1.0f : 1.0f);  // a product with it is exact
+        const size_t first = u + b.entries[q].rotation;
 #pragma GCC unroll 8
         for (size_t v = 0; v < vectors; v++) {
-            const size_t column = (first + v * lanes) & (block_k - 1);
-            const vec value = HWY_LIKELY(exist >= block_k) ? X::load(x, column, SIZE_MAX)
-                              : column < exist             ? X::load(x, column, exist)
-                                                           : hn::Zero(d);
+            const size_t column = (first + v * lanes) & b.wrap;
+            const vec value = HWY_LIKELY(exist >= b.stride) ? X::load(x, column, SIZE_MAX)
+                              : column < exist              ? X::load(x, column, exist)
+                                                            : hn::Zero(d);
             sum[v] = hn::MulAdd(sign, value, sum[v]);
         }
     }
 #pragma GCC unroll 8
-    for (size_t v = 0; v < vectors; v++) write_at(sum[v], s, u + v * lanes, block_k);
+    for (size_t v = 0; v < vectors; v++) write_at(sum[v], sums, v * lanes, SIZE_MAX);
 }
 
 template <class X, class T>
-HWY_INLINE void add_group_in_place(const typename X::element *x, T *s, const sketch_entry *entries, size_t blocks,
-                                   size_t block_k, size_t exist) {
+HWY_INLINE void add_group(const blocks_of_x<X> &b, T *sums, size_t block_k, bool fresh) {
     constexpr size_t strip = 8 * lanes;
     if (block_k >= strip) {
-        for (size_t u = 0; u < block_k; u += strip) add_in_place<8, X>(x, s, entries, blocks, block_k, exist, u);
+        for (size_t u = 0; u < block_k; u += strip) add_blocks<8>(b, sums + u, u, fresh);
     } else if (block_k >= strip / 2) {
-        add_in_place<4, X>(x, s, entries, blocks, block_k, exist, 0);
+        add_blocks<4>(b, sums, 0, fresh);
     } else {
-        add_in_place<2, X>(x, s, entries, blocks, block_k, exist, 0);
+        add_blocks<2>(b, sums, 0, fresh);
     }
 }
 
@@ -146,7 +125,7 @@ HWY_NOINLINE void sketch(const sketch_args &args) {
                     continue;
                 }
                 if (in_place) {
-                    add_group_in_place<X>(x, s, entries, blocks, block_k, exist);
+                    add_group(blocks_of_x<X>{x, entries, blocks, block_k, block_k - 1, exist}, s, block_k, true);
                     continue;
                 }
                 float *sums = unrounded;
@@ -156,7 +135,8 @@ HWY_NOINLINE void sketch(const sketch_args &args) {
                     if (!is_wide || blocks > at_once)
                         widen<X>(x + q * block_k, wide, count, block_k, exist - q * block_k);
                     is_wide = true;
-                    add_group(wide, sums, entries + q, count, block_k, q == 0);
+                    add_group(blocks_of_x<x_f32>{wide, entries + q, count, 2 * block_k, SIZE_MAX, SIZE_MAX}, sums,
+                              block_k, q == 0);
                 }
                 if constexpr (sizeof(T) != sizeof(float))
                     for (size_t u = 0; u < block_k; u += lanes) write_at(hn::Load(d, sums + u), s, u, block_k);

@@ -2,7 +2,6 @@
 #include "op/recent_weights.hpp"
 
 #include <algorithm>
-#include <iterator>
 
 namespace ss1 {
 namespace {

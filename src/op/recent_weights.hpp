@@ -7,7 +7,7 @@
 namespace ss1 {
 
 // The calling thread is about to run through `bytes` of packed weights. Returns whether it did so before and has run
-// through less than l2 bytes since, these included. Weights of less than a 32nd of L2 are not kept track of and count
+// through at most l2 bytes since, these included. Weights of less than a 32nd of L2 are not kept track of and count
 // as there.
 bool run_recently(const void *weights, size_t bytes, size_t l2) noexcept;
 
