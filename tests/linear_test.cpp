@@ -184,6 +184,7 @@ TEST_CASE("scratch of the caller is enough and not overrun") {
     desc.K = 512;
     desc.N = 640;
     desc.c = 4;
+    desc.block_n = GENERATE(256, 32);  // 3 sketches that fit side by side, 20 that do not
     const problem p = make_problem(desc, random);
     const auto layer = make_layer(context, p);
     for (const size_t m : {1, 3, 17, 200, 900}) {

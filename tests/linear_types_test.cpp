@@ -565,6 +565,34 @@ TEST_CASE("K in several blocks: of every type and few outputs or many, a row has
     }
 }
 
+TEST_CASE("of every type, sketches that do not fit side by side give the bits of those of few rows") {
+    for (const level_context &at : contexts()) {
+        ss1_test::seeded random;
+        for (const ss1_dtype w : {SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_I8}) {
+            ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+            desc.K = 600;
+            desc.N = 1024;
+            desc.c = 2;
+            desc.block_n = 32;  // 32 sketches of 1.2 KB in f32: 170 rows of them take 6.5 MB
+            desc.weight_dtype = w;
+            const problem p = make_problem(desc, random);
+            const auto layer = make_layer(at.one, p);
+            const bool slow = kernels_of(layer).find("_ref") != std::string::npos;
+            const size_t m = slow ? 40 : 170, rows = slow ? 13 : 1;
+            matrix x(SS1_DTYPE_F32, m, desc.K, desc.K);
+            x.fill([&] { return random.uniform(); });
+            std::vector<float> all(m * desc.N), parts(m * desc.N);
+            const size_t bytes = ss1_layer_scratch_bytes(layer.get(), m);
+            INFO(at.level << " " << text_of(desc) << " scratch " << bytes);
+            CHECK(bytes >= ss1_layer_scratch_bytes(layer.get(), m - 1));
+            run(layer, m, x.data(), all.data());
+            for (size_t i = 0; i < m; i += rows)
+                run(layer, std::min(rows, m - i), static_cast<float *>(x.data()) + i * desc.K, &parts[i * desc.N]);
+            CHECK((all == parts));
+        }
+    }
+}
+
 // ---------------------------------------------------------------- stacked layers
 
 namespace {

@@ -32,9 +32,9 @@ struct linear {
     // The sketches of each part as they are made: c, B_K and groups of the layer, or 1 and whatever pads rows of x
     // best.
     size_t n_sketches = 1, c = 1, block_k = 0, groups = 0;
-    size_t ka = 0;         // columns of `a`: Kz or K, padded to what gemm wants
-    size_t lda = 0;        // of `a` in scratch, elements
-    size_t sums_rows = 0;  // integers: rows of f32 sketches at a time
+    size_t ka = 0;            // columns of `a`: Kz or K, padded to what gemm wants
+    size_t lda = 0;           // of `a` in scratch, elements
+    size_t sketch_bytes = 0;  // of `a` in scratch, unless rows of one sketch take more
 
     tiling tiles{};
     size_t k_block = 0, tile_block = 0, row_block = 0;
@@ -51,7 +51,7 @@ struct linear {
     double flops_per_row = 0;
 
     size_t outputs() const noexcept { return parts * map.desc.N; }
-    size_t row_bytes_of_a() const noexcept { return n_sketches * lda * size_of(gemm->a); }
+    size_t row_bytes_of_a() const noexcept { return lda * size_of(gemm->a); }  // of one sketch
     size_t packed_bytes() const noexcept {
         return packed.bytes() + bias.bytes() + entries.bytes() + column_scale.bytes() + column_start.bytes();
     }

@@ -16,7 +16,6 @@ constexpr size_t usual_l2 = size_t{2} << 20;
 constexpr size_t panel_values = 7168;  // of a k block: 28 KB of f32 in L1, beside tiles that stream by
 constexpr size_t least_k_block = 512;
 constexpr size_t max_f32_row_block = 168;
-constexpr size_t sums_bytes = size_t{16} << 10;  // f32 sketches on their way to int8
 
 size_t ceil_div(size_t a, size_t b) {
     return (a + b - 1) / b;
@@ -103,13 +102,18 @@ void choose_blocking(linear &l) {
     l.tiles_at_once = l.gemm->fused ? 2 : 1;
     const size_t group_bytes = l.tiles_at_once * nt * l.k_block * size_of(l.gemm->b);
     l.tile_block = std::min(std::max<size_t>(weight_block / group_bytes, 1) * l.tiles_at_once, l.tiles.tiles());
-    const size_t sums_row = l.n_sketches * l.lda * sizeof(float);
-    l.sums_rows = std::clamp<size_t>(sums_bytes / sums_row, 1, 32);
     if (l.gemm->fused) {
-        // `a` of the row block in a quarter of L2, whole panels.
-        const size_t rows = l.l2 / 4 / l.row_bytes_of_a() / l.gemm->mr * l.gemm->mr;
+        l.sketch_bytes = l.l2 / 4;
+        // `a` of the row block, whole panels. Each row block reads all weights: where those come from L3, it takes more
+        // rows and makes their sketches a few at a time, while x stays in half of L2. (1024,4096), c = 2, 8 sketches:
+        // 256 rows at a time instead of 32, 1.1 to 1.9 times as fast.
+        const bool far = l.tiles.tiles() * nt * l.ka * size_of(l.gemm->b) > l.l2;
+        const size_t x_row = map.desc.K * size_of(l.x_type) / 2, all = l.n_sketches * l.row_bytes_of_a();
+        const size_t row = far ? std::min(all, std::max(x_row, l.row_bytes_of_a())) : all;
+        const size_t rows = l.sketch_bytes / row / l.gemm->mr * l.gemm->mr;
         l.row_block = std::clamp<size_t>(rows, l.gemm->mr, max_fused_row_block);
     } else {
+        l.sketch_bytes = l.l2;
         l.row_block = std::max<size_t>(max_f32_row_block / l.gemm->mr, 1) * l.gemm->mr;
     }
     l.gemm_common.ldb = l.ka * nt;

@@ -15,6 +15,7 @@ namespace {
 // Waking a team costs 5-10 us, whatever its size: shorter runs stay on the calling thread.
 constexpr double worth_a_team = 8e-6, worth_a_task = 1e-6;  // s
 constexpr size_t line = 64;                                 // bytes
+constexpr size_t sums_bytes = size_t{16} << 10;             // f32 sketches on their way to int8
 
 size_t ceil_div(size_t a, size_t b) {
     return (a + b - 1) / b;
@@ -34,6 +35,16 @@ size_t tile_block_of(const linear &l, size_t rows) noexcept {
     return l.gemm->fused || rows > l.gemm->mr ? l.tile_block : l.lone_tile_block;
 }
 
+// Sketches that so many rows of a block have in scratch at a time.
+size_t sketches_at_once(const linear &l, size_t rows) noexcept {
+    return std::clamp<size_t>(l.sketch_bytes / (rows * l.row_bytes_of_a()), 1, l.n_sketches);
+}
+
+// Integers: rows of so many f32 sketches on their way to `a` at a time.
+size_t rows_of_sums(const linear &l, size_t sketches) noexcept {
+    return std::clamp<size_t>(sums_bytes / (sketches * l.lda * sizeof(float)), 1, 32);
+}
+
 // Scratch of one task, in bytes from its start; each part is a multiple of a cache line.
 struct layout {
     size_t scale, sums, c, total;  // `a` comes first
@@ -43,9 +54,14 @@ layout make_layout(const linear &l, size_t rows) noexcept {
     rows = std::min(rows, l.row_block);
     if (l.gemm->fused) rows = round_up(rows, 16);  // these kernels read groups of 16
     layout p{};
-    p.scale = l.sketch ? round_up(rows * l.row_bytes_of_a(), line) : 0;
+    // Not what so many rows take, but a bound that grows with them.
+    const auto at_most = [&](size_t row, size_t bytes) { return std::min(rows * l.n_sketches * row, bytes); };
+    const size_t row_of_sums = l.lda * sizeof(float);
+    p.scale =
+        l.sketch ? round_up(at_most(l.row_bytes_of_a(), std::max(l.sketch_bytes, rows * l.row_bytes_of_a())), line) : 0;
     p.sums = p.scale + (l.quantize ? round_up(rows * l.n_sketches * sizeof(float), line) : 0);
-    p.c = p.sums + (l.quantize ? std::min(rows, l.sums_rows) * l.n_sketches * l.lda * sizeof(float) : 0);
+    p.c = p.sums +
+          (l.quantize ? round_up(at_most(row_of_sums, std::max(sums_bytes, l.n_sketches * row_of_sums)), line) : 0);
     // f32 sums apart from y, where y is of another type or a residual is added.
     // Fused kernels have sums of 32 rows between parts of k.
     const auto sums_of = [&l](size_t m) { return m * round_up(tile_block_of(l, m) * l.gemm->nt, 32); };
@@ -114,7 +130,7 @@ struct task_state {
 void make_a(const task_state &t, size_t m0, size_t m1, size_t s0, size_t s1, size_t stride) noexcept {
     const linear &l = t.l;
     const size_t columns = l.groups * l.block_k, size = size_of(l.gemm->a);
-    const size_t step = l.quantize ? l.sums_rows : m1 - m0;
+    const size_t step = l.quantize ? rows_of_sums(l, s1 - s0) : m1 - m0;
     float *sums = reinterpret_cast<float *>(t.scratch + t.at.sums);
     for (size_t m = m0; m < m1; m += step) {
         const size_t rows = std::min(step, m1 - m);
@@ -275,11 +291,16 @@ range first_block(const linear &l, range tiles, size_t most) noexcept {
 bool run_block(const task_state &t, size_t m0, size_t m1, range tiles, bool cold, bool fetched, bool last) noexcept {
     const linear &l = t.l;
     const size_t most = tile_block_of(l, m1 - m0);
-    const range made = sketches_of(l, tiles), first = first_block(l, tiles, most);
-    const size_t stride = round_up(m1 - m0, l.gemm->fused ? 16 : 1);
-    if (t.sketches) make_a(t, m0, m1, made.begin, made.end, stride);
+    const range wanted = sketches_of(l, tiles), first = first_block(l, tiles, most);
+    const size_t stride = round_up(m1 - m0, l.gemm->fused ? 16 : 1), at_once = sketches_at_once(l, stride);
+    range made = {};
     for (range now = first; now.begin < tiles.end;) {
-        const size_t sketch = sketches_of(l, now).begin - made.begin;
+        const size_t of_tiles = sketches_of(l, now).begin;
+        if (t.sketches && (of_tiles < made.begin || of_tiles >= made.end)) {
+            made = {of_tiles, std::min(wanted.end, of_tiles + at_once)};
+            make_a(t, m0, m1, made.begin, made.end, stride);
+        }
+        const size_t sketch = of_tiles - made.begin;
         rows_of_a rows = {t.x(m0), t.args.ldx, nullptr};
         if (t.sketches) rows = {t.a(sketch, 0, stride), l.lda, nullptr};
         if (l.quantize) rows.scale = reinterpret_cast<const float *>(t.scratch + t.at.scale) + sketch * stride;
