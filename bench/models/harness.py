@@ -41,7 +41,7 @@ class Worker:
     def ready(self, limit_s):
         return self._receive(limit_s)
 
-    def ask(self, command, *arguments, limit_s=120):
+    def ask(self, command, *arguments, limit_s=300):
         self.process.send_signal(signal.SIGCONT)
         self._send((command, arguments))
         return self._receive(limit_s)
