@@ -247,7 +247,7 @@ def main():
     options = parse_arguments()
     document = load(options.out) if options.out.exists() else {"format": 1, "cells": [], "contenders": {}, "configs": {}, "commands": [],
                                                                "machine": {**machine(), "system": platform.system()}}
-    command = ["bench/models.py", *(pathlib.Path(word).name if word.startswith("/") else word for word in sys.argv[1:])]
+    command = ["bench/models.py", *(pathlib.Path(word).name if "/" in word else word for word in sys.argv[1:])]
     document["commands"] = list(dict.fromkeys([*document["commands"], shlex.join(command)]))
     document["python"] = platform.python_version()
     document["environment"] = {name: os.environ.get(name, value) for name, value in harness.ENVIRONMENT.items()}

@@ -7,7 +7,7 @@ import statistics
 import typing
 
 import stage_bars
-from markdown import number, table
+from markdown import number, reasons, table
 
 Cell = collections.namedtuple("Cell", ("model", "dtype", "threads", "batch", "tokens"))
 TITLES = {"dlrm-v1": "DLRM, MLPerf v1", "dlrm-v2": "DLRM, MLPerf v2 (DCNv2, many indices a bag)", "bert-base": "BERT-base",
@@ -94,15 +94,62 @@ def describe(cell):
     return f"{model}{cell.dtype}, {cell.threads}T, {stage_bars.size_text(cell)}"
 
 
-REASONS = """
-Why goals are missed, as far as it is known. *f32*: PyTorch's and ONNX Runtime's products run at the machine's FMA rate on one
-thread, as ours do; what is left to win is copies, lookups and calls, and weights that come from memory while others are
-multiplied. *bf16 and int8 BERT*: tile products take two to three times as long as from registers (see the linear layers), which
-leaves 20 to 40 % of the ceiling; the rest of an encoder layer (rounding, quantising, GELU, exponentials) runs on the vector units.
-*int8 with c = 4*: the products of int8 layers are the smallest share of the run, and the attention (in bf16) the largest.
-*16 threads*: rounds differ by up to a factor of 5, as the host holds threads up; the least cells are those. *Stages*: what is
-between them and Python's clock is 1 to 14 µs a run.
-"""
+def is_tiles_bert(cell):
+    return cell.model.startswith("bert") and cell.dtype != "f32"
+
+
+# Why goals are missed, as far as it is known, and the cells that it is about.
+REASONS = (
+    (lambda cell: cell.dtype == "f32", "*f32*: PyTorch's and ONNX Runtime's products run at the machine's FMA rate on one thread, as ours "
+     "do; what is left to win is copies, lookups and calls, and weights that come from memory while others are multiplied."),
+    (is_tiles_bert, "*bf16 and int8 BERT*: tile products take two to three times as long as from registers (see the linear layers), which "
+     "leaves 20 to 40 % of the ceiling; the rest of an encoder layer (rounding, quantising, GELU, exponentials) runs on the vector "
+     "units. *int8 with c = 4*: the products of int8 layers are the smallest share of the run, and the attention (in bf16) the "
+     "largest."),
+    (lambda cell: cell.threads == 16, "*16 threads*: rounds differ by up to a factor of 5, as the host holds threads up; the least cells "
+     "are those."),
+    (lambda cell: cell.model.startswith("dlrm"), "*Stages*: what is between them and Python's clock is 1 to 14 µs a run."))
+
+MLPERF, BASE = "DLRM of MLPerf v1's shape, batch 1 to 2048", "BERT-base, 1, 8 and 32 sequences of 128 and 384"
+MAILS = "32 sequences as long as mails (padding costs us nothing)"
+
+
+def is_sized(cell):
+    return cell.model == "bert-base" and cell.tokens in (128, 384)
+
+
+def is_mails(cell):
+    return cell.model == "bert-base" and cell.tokens == "mails"
+
+
+# What README.md shows: title, cells, threads, variant of ours.
+SHORT = ((f"{MLPERF}: dense, 1 thread", lambda cell: cell.model == "dlrm-v1", 1, "dense"),
+         ("16 threads", lambda cell: cell.model == "dlrm-v1", 16, "dense"),
+         ("SS1 c = 4 in the wide layers, 1 thread", lambda cell: cell.model == "dlrm-v1", 1, "c=4"),
+         ("16 threads", lambda cell: cell.model == "dlrm-v1", 16, "c=4"),
+         (f"{BASE}: dense, 1 thread", is_sized, 1, "dense"),
+         ("16 threads", is_sized, 16, "dense"),
+         ("SS1 c = 4 in all layers, 1 thread", is_sized, 1, "c=4"),
+         ("16 threads", is_sized, 16, "c=4"),
+         (f"{MAILS}, 16 threads: dense", is_mails, 16, "dense"),
+         ("SS1 c = 4", is_mails, 16, "c=4"))
+
+
+def short_section(cells):
+    """The least and the largest ratio over the fastest peer of some cells; "" where they were not measured."""
+    rows = []
+    for title, chooses, threads, variant in SHORT:
+        row = [title]
+        for dtype in ("f32", "bf16", "int8"):
+            chosen = [entry for cell, entry in cells.items() if entry and chooses(cell) and (cell.threads, cell.dtype) == (threads, dtype)]
+            values = [ratios(entry, f"ss1 {variant}", fastest_peer(entry)) for entry in chosen]
+            if not all(values) or not values:
+                return ""
+            ends = [number(choose(map(statistics.median, values)), 2) for choose in (min, max)]
+            row.append("–".join(dict.fromkeys(ends)))
+        rows.append(row)
+    return "\n#### In short\n\nTimes of the fastest peer of the same precision over ours: the least and the largest cell.\n\n" + \
+        table(["", "f32", "bf16", "int8"], rows)
 
 
 def goals_section(cells):
@@ -194,9 +241,7 @@ PyTorch from the module's call, ONNX Runtime with its inputs and outputs bound. 
 compared before with PyTorch's in f32; the models have random weights.
 
 Stages are those of `ss1_session_time_stages()`, in runs of their own. What is left of a run holds the call from Python too, whose own
-code the weights have driven out of the caches: 1 to 14 µs. Called from C++ (`ss1 bench model --stages`; f32 and int8, dense and
-c = 4, batch 1, 16 and 128, 1 thread of the 2-CPU machine) the stages were 98.6 to 99.9 % of the run in 11 of 12 cells and 96.9 %
-of 42 µs in one (int8, c = 4, batch 1).
+code the weights have driven out of the caches: 1 to 14 µs.
 """
 
 NOTES = {
@@ -205,7 +250,7 @@ NOTES = {
                "Runtime's stay f32). SS1 in the layers that `ss1 convert` picks, scheme mixed unless it says reference.\n",
     "dlrm-v2": "As v1, but with DCNv2's cross network (rank 512, 3 layers) and 214 indices a row: 3,2,1,2,6,1,1,1,1,7,3,8,1,6,9,5,1,1,1,12,"
                "100,27,10,3,1,1.\n",
-    "bert-base": "12 layers of 768, no pooler. *mails*: lengths drawn from those of 5,542 mails of the SpamAssassin corpus ([shapes/mail_lengths.csv](shapes/mail_lengths.csv): "
+    "bert-base": "12 layers of 768, no pooler. *mails*: lengths drawn from those of 5,542 mails of the SpamAssassin corpus (bench/shapes/mail_lengths.csv: "
                  "words x 1.3 + 2), padded to the longest of the batch, with a mask. *c=8 in half*: all linear layers of the encoder layers "
                  "that the SS1 authors list for c = 8, counted from 0: 1 and 7 to 11. *c=4*: all linear layers. PyTorch is transformers' "
                  "BertModel with sdpa attention, ONNX Runtime has its fused operators.\n",
@@ -225,13 +270,14 @@ def machine_of(document):
 def machine_part(documents, folder):
     """What was measured on one machine: (text, names of the plots)"""
     cells, cpus = collect(documents), documents[0]["machine"]["cpus"]
-    text, plots = "\n#### Goals\n\n" + goals_section(cells) + REASONS, []
-    for model in [name for name in TITLES if any(cell.model == name and cells[cell] for cell in cells)]:
+    measured = {cell: entry for cell, entry in cells.items() if entry}
+    text, plots = "\n#### Goals\n\n" + goals_section(cells) + reasons(measured, REASONS) + short_section(cells), []
+    for model in [name for name in TITLES if any(cell.model == name for cell in measured)]:
         variants = list(dict.fromkeys(name[4:] for cell, entry in cells.items() if entry and cell.model == model
                                       for name in entry["contenders"] if is_ours(name)))
         text += f"\n#### {TITLES[model]}\n\n{note_of(model, documents)}\n" + model_table(cells, model, variants)
-        measured = {cell: entry for cell, entry in cells.items() if entry and cell.model == model}
-        names = stage_bars.write_all(measured, TITLES[model], cpus, folder)
+        of_model = {cell: entry for cell, entry in measured.items() if cell.model == model}
+        names = stage_bars.write_all(of_model, TITLES[model], cpus, folder)
         text += "".join(f"\n![{name}](plots/{name}.svg)\n" for name in names)
         text += f"\n<details><summary>Every contender</summary>\n\n{every_contender(cells, model)}\n</details>\n"
         plots += names

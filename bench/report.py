@@ -2,21 +2,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write bench/RESULTS.md and bench/plots/*.svg from the files of bench/grid.py and bench/models.py.
 
-  bench/report.py bench/results/*.json.gz
-  bench/report.py one.json two.json --out /tmp/report     # of a cell measured twice the later file counts
+  bench/report.py bench/results/xeon-16.json.gz bench/results/xeon-32.json.gz bench/results/models-xeon-32.json.gz
+  bench/report.py bench/results/xeon-2.json.gz bench/results/models-xeon-2.json.gz --out bench/xeon-2
+  bench/report.py bench/results/epyc-2.json.gz bench/results/models-epyc-2.json.gz --out bench/epyc-2
+
+Layers of several files are one grid, of one kind of CPU; of a cell measured twice the later file counts.
 """
 import argparse
 import collections
 import math
 import pathlib
 import re
+import shlex
 import statistics
 
 import goals
 import models_report
 import plots
 from grid import load
-from markdown import number, table
+from markdown import number, reasons, table
 
 KEYS = ("k", "n", "dtype", "threads", "weights", "m", "c", "scheme")
 Cell = collections.namedtuple("Cell", KEYS)
@@ -83,9 +87,11 @@ def goals_section(cells, groups):
         for c in goal.targets:
             values = [value for value, cell in chosen if c in (None, cell.c)]
             measured[c] = STATISTICS[goal.statistic](values) if values else None
+        if not chosen:
+            continue
         met = [measured[c] >= target for c, target in goal.targets.items() if measured[c] is not None]
-        verdict = "no cell" if not met else "met" if sum(met) == len(goal.targets) else "missed" if not any(met) else f"{sum(met)} of {len(goal.targets)} met"
-        worst = "{0}: ({1.k},{1.n}) M={1.m} c={1.c} {1.threads}T {1.weights}".format(number(min(chosen)[0]), min(chosen)[1]) if chosen else "–"
+        verdict = "met" if sum(met) == len(goal.targets) else "missed" if not any(met) else f"{sum(met)} of {len(goal.targets)} met"
+        worst = "{0}: ({1.k},{1.n}) M={1.m} c={1.c} {1.threads}T {1.weights}".format(number(min(chosen)[0]), min(chosen)[1])
         text = goal.text + (", c = " + " / ".join(map(str, goal.targets)) if None not in goal.targets else "")
         rows.append([goal.number, text, goal.statistic, " / ".join(map(number, goal.targets.values())),
                      "**" + " / ".join(map(number, measured.values())) + "**", verdict, len(chosen), worst])
@@ -173,7 +179,7 @@ def machine_section(documents):
 
 INTRODUCTION = """# Results
 
-Written by `bench/report.py`: [linear layers](#linear-layers), [whole models](#whole-models).
+Written by `bench/report.py {files}`: [linear layers](#linear-layers), [whole models](#whole-models).
 """
 
 LAYERS = """
@@ -188,23 +194,26 @@ weights and take and give bf16, their peers get X as u8 ready-made. A peer count
 """
 
 
-REASONS = """
-Why goals are missed, as far as it is known. *Tiles (bf16, int8)*: the ceiling is a loop from registers, while a product of a
-layer needs a tile from memory: on these shared machines it took up to 18 ns with its load, as neighbours allow, where registers
-alone allow 7.5 (`ss1 bench linear` times both loops). *c = 8*: the sketch, the rounding and the outputs do not shrink with the
-products. *int8*: rows are quantised after their sketch, the peers get theirs ready-made. *16 threads, small M*: a layer takes 5
-to 20 µs and the host holds threads up for 1 to 4 ms; medians of few rounds can hold such stalls, ours or the peers', and the
-least cells are those. *Cold weights, few rows*: they come at the rate at which a core reads memory, at most 16.5 GB/s here, to us
-as to the peers. *`mixed`*: each output block has a sketch of its own. *(13,512)*: outputs are written faster than 13 products each
-fill the FMA units.
-"""
+# Why goals are missed, as far as it is known, and the cells that it is about.
+REASONS = (
+    (lambda cell: cell.dtype != "f32", "*Tiles (bf16, int8)*: the ceiling is a loop from registers, while a product of a layer needs a "
+     "tile from memory: on these shared machines it took up to 18 ns with its load, as neighbours allow, where registers alone allow "
+     "7.5 (`ss1 bench linear` times both loops)."),
+    (lambda cell: cell.c == 8, "*c = 8*: the sketch, the rounding and the outputs do not shrink with the products."),
+    (lambda cell: cell.dtype == "int8", "*int8*: rows are quantised after their sketch, the peers get theirs ready-made."),
+    (lambda cell: cell.threads == 16, "*16 threads, small M*: a layer takes 5 to 20 µs and the host holds threads up for 1 to 4 ms; "
+     "medians of few rounds can hold such stalls, ours or the peers', and the least cells are those."),
+    (lambda cell: cell.weights == "cold", "*Cold weights, few rows*: they come at the rate at which a core reads memory, to us as to the "
+     "peers."),
+    (lambda cell: cell.scheme == "mixed", "*`mixed`*: each output block has a sketch of its own."),
+    (lambda cell: cell.k == 13, "*(13,512)*: outputs are written faster than 13 products each fill the FMA units."))
 
 
-def write_report(documents, out):
+def write_report(documents, files, out):
     """(cells, missing cells, plots), of layers and models together."""
     layers = [document for document in documents if "runs" in document]
     models = [document for document in documents if "cells" in document]
-    text, counts = INTRODUCTION, [0, 0, 0]
+    text, counts = INTRODUCTION.format(files=files), [0, 0, 0]
     for part, measured in ((layers_section, layers), (models_report.section, models)):
         if measured:
             section, *found = part(measured, out / "plots")
@@ -218,7 +227,7 @@ def layers_section(documents, folder):
     cells, missing = collect(documents)
     groups = {tuple(entry["shape"]): entry["groups"] for document in documents for entry in document["groups"]}
     names = plots.write_all(cells, folder)
-    text = LAYERS + "\n### Goals\n\n" + goals_section(cells, groups) + REASONS
+    text = LAYERS + "\n### Goals\n\n" + goals_section(cells, groups) + reasons(cells, REASONS)
     text += "\n### Ratio over the fastest peer\n\nGeometric means over the shapes of a group, scheme `reference`; c = 1 is our dense layer.\n\n"
     text += summary_section(cells, groups)
     text += "\n### Speed-up over M\n\n" + "".join(f"![{name}](plots/{name}.svg)\n" for name in names)
@@ -235,8 +244,13 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).resolve().parent,
                         help="folder for RESULTS.md and plots/ (default: %(default)s)")
     options = parser.parse_args()
+    documents = [load(path) for path in options.files]
+    kinds = {(document["machine"]["cpu"], document["machine"]["family"], document["machine"]["model"])
+             for document in documents if "runs" in document}
+    if len(kinds) > 1:
+        parser.error(f"layers of {len(kinds)} kinds of CPU are not one grid: {'; '.join(' '.join(map(str, kind)) for kind in sorted(kinds))}")
     options.out.mkdir(parents=True, exist_ok=True)
-    cells, missing, drawn = write_report([load(path) for path in options.files], options.out)
+    cells, missing, drawn = write_report(documents, shlex.join(path.name for path in options.files), options.out)
     print(f"{options.out / 'RESULTS.md'}: {cells} cells, {missing} missing, {drawn} plots")
 
 

@@ -72,7 +72,7 @@ class Report(Case):
         text = (self.directory / "RESULTS.md").read_text()
         for title in ("## Goals", "## Cells that are missing", "## Machine", "## Every cell"):
             self.assertIn(title, text)
-        self.assertRegex(text, r"\| bf16 \| 1 \| warm \| 8 \|.*unsupported")  # the missing cells are named
+        self.assertRegex(text, r"\| bf16 \| 1 \| warm \| 8 \|.*failed: ss1: --dtype")  # the missing cells are named
         self.assertRegex(text, r"\(13,512\) \| 64 \|.* d \|")  # a cell that ran as a dense layer
         for lines in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
             self.assertEqual(len({line.count("|") for line in lines.splitlines()}), 1, lines)
