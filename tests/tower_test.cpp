@@ -111,6 +111,48 @@ TEST_CASE("a tower gives its layers' bits for any number of rows and threads") {
             }
 }
 
+TEST_CASE("a layer that occurs more than once, also as the last one") {
+    for (const uint32_t threads : {1u, 3u}) {
+        const auto context = make_context(nullptr, threads);
+        const auto make = [&](size_t K, size_t N) {
+            ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+            desc.K = K;
+            desc.N = N;
+            desc.activation = SS1_ACTIVATION_TANH;
+            return make_layer(context, desc);
+        };
+        const auto a = make(64, 64), wide = make(16, 256), narrow = make(256, 16);
+        for (const std::vector<const ss1_layer *> &chain : {std::vector<const ss1_layer *>{a.get(), a.get()},
+                                                            {a.get(), a.get(), a.get()},
+                                                            {wide.get(), narrow.get(), wide.get()}})
+            for (const size_t m : {1, 64, 300}) {
+                const size_t K = chain[0] == a.get() ? 64 : 16, N = chain[0] == a.get() ? 64 : 256;
+                seeded random;
+                std::vector<float> x(m * K);
+                for (float &v : x) v = random.uniform();
+                std::vector<float> want = x;
+                for (const ss1_layer *layer : chain) {
+                    std::vector<float> next(m * (layer == narrow.get() ? 16 : N));
+                    run_one(layer, m, want.data(), 0, next.data());
+                    want = next;
+                }
+                const auto tower = ss1::make_tower(chain);
+                const size_t bytes = ss1_tower_scratch_bytes(tower.get(), m);
+                guarded<char> memory(1, bytes, bytes, ss1_test::guard::after, 64);
+                std::vector<float> y(m * N);
+                ss1_linear_args args = SS1_LINEAR_ARGS_INIT;
+                args.m = m;
+                args.x = x.data();
+                args.y = y.data();
+                args.scratch = memory.data();
+                ss1::check(ss1_tower_run(tower.get(), &args));
+                INFO(threads << " threads, " << chain.size() << " layers, m " << m);
+                CHECK(y == want);
+                CHECK(memory.intact());
+            }
+    }
+}
+
 TEST_CASE("scratch of a tower serves fewer rows too, and stops growing") {
     for (const uint32_t threads : {1u, 3u}) {
         const auto context = make_context(nullptr, threads);

@@ -70,12 +70,13 @@ ss1_status tower_create(const ss1_layer *const *layers, size_t n, ss1_tower &tow
     tower.context = layers[0]->context;
     tower.layers.assign(layers, layers + n);
     tower.on_cpu = true;
-    for (const ss1_layer *layer : tower.layers) {
+    for (size_t i = 0; i < n; ++i) {
+        const ss1_layer *layer = layers[i];
         tower.on_cpu = tower.on_cpu && layer->backend == &cpu_backend;
         // Rows a cache line apart from a power of two, whose rows would meet in a few sets of L1.
         const size_t size = y_size(*layer), bytes = round_up(layer->desc.N * size, 64) + 64;
         tower.hidden_ld.push_back(bytes / size);
-        if (layer != tower.layers.back()) tower.hidden_row_bytes = std::max(tower.hidden_row_bytes, bytes);
+        if (i + 1 < n) tower.hidden_row_bytes = std::max(tower.hidden_row_bytes, bytes);
     }
     // Inputs and outputs of a layer in half of L2; weights and the sketch want the rest.
     const size_t l2 = tower.context->caches.l2 ? tower.context->caches.l2 : usual_l2;
