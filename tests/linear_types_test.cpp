@@ -372,7 +372,7 @@ TEST_CASE("many rows and K in several blocks, of every weight type") {
     };
     ss1_test::seeded random;
     for (const shape s : {shape{301, 250, 120, 1, 0}, shape{301, 333, 300, 2, 128}, shape{37, 1100, 130, 1, 0},
-                          shape{33, 2304, 300, 2, 0}})
+                          shape{33, 2304, 300, 2, 0}, shape{17, 2048, 70, 1, 0}, shape{20, 1000, 40, 1, 0}})
         for (const ss1_dtype w : weight_types) {
             ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
             desc.K = s.K;
@@ -570,13 +570,15 @@ TEST_CASE("of every type, sketches that do not fit side by side give the bits of
         ss1_test::seeded random;
         for (const ss1_dtype w : {SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_I8}) {
             ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
-            desc.K = 600;
-            desc.N = 1024;
+            desc.K = 1200;
+            desc.N = 4096;
             desc.c = 2;
-            desc.block_n = 32;  // 32 sketches of 1.2 KB in f32: 170 rows of them take 6.5 MB
+            desc.block_n =
+                128;  // 32 sketches of 0.7 to 2.5 KB: 170 rows of them take 4 MB and more, weights 2.4 MB and more
             desc.weight_dtype = w;
             const problem p = make_problem(desc, random);
             const auto layer = make_layer(at.one, p);
+            REQUIRE(kernels_of(layer).find("expanded") == std::string::npos);
             const bool slow = kernels_of(layer).find("_ref") != std::string::npos;
             const size_t m = slow ? 40 : 170, rows = slow ? 13 : 1;
             matrix x(SS1_DTYPE_F32, m, desc.K, desc.K);

@@ -97,7 +97,7 @@ void choose_blocking(linear &l) {
     const bool whole_k = l.gemm->fused || l.gemm->b == dtype::s8;
     l.tiles = {l.outputs(), l.n_sketches > 1 ? map.desc.block_n : l.outputs(), nt};
     const size_t most_k = std::max(panel_values / l.gemm->mr, least_k_block);
-    l.k_block = whole_k ? l.ka : round_up(ceil_div(l.ka, ceil_div(l.ka, most_k)), l.gemm->kr);
+    l.k_block = whole_k ? l.ka : round_up(ceil_div(l.ka, ceil_div(l.ka, most_k)), l.gemm->k_multiple);
     const size_t weight_block = l.l2 / 8;
     l.tiles_at_once = l.gemm->fused ? 2 : 1;
     const size_t group_bytes = l.tiles_at_once * nt * l.k_block * size_of(l.gemm->b);
