@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "context.hpp"
 
+#include <pthread.h>
+
 #include <algorithm>
+#include <atomic>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -22,19 +25,29 @@ namespace {
 
 constexpr uint32_t max_threads = 4096;
 
+void serial_parallel_for(void *, size_t n, void (*task)(void *, size_t), void *arg) {
+    for (size_t i = 0; i < n; ++i) task(arg, i);
+}
+
 #ifdef _OPENMP
+// A child of fork() has none of the team's threads, and GCC's run time would wait for them without end.
+std::atomic<bool> team_runs{false}, team_is_lost{false};
+
+void watch_forks() noexcept {
+    [[maybe_unused]] static const int registered =
+        pthread_atfork(nullptr, nullptr, [] { team_is_lost = team_runs.load(); });
+}
+
 // The team always has all of the context's threads: GCC's run time ends those that a smaller team leaves over, and
 // makes new ones for the next larger team, which took 2 ms a layer where a model's layers had different numbers of
 // tasks.
 void openmp_parallel_for(void *user, size_t n, void (*task)(void *, size_t), void *arg) {
+    if (team_is_lost.load(std::memory_order_relaxed)) return serial_parallel_for(user, n, task, arg);
+    team_runs.store(true, std::memory_order_relaxed);
     const auto count = static_cast<long>(n);
     [[maybe_unused]] const auto team = static_cast<int>(static_cast<const ss1_context *>(user)->num_threads);
 #pragma omp parallel for num_threads(team) schedule(static, 1)
     for (long i = 0; i < count; ++i) task(arg, static_cast<size_t>(i));
-}
-#else
-void serial_parallel_for(void *, size_t n, void (*task)(void *, size_t), void *arg) {
-    for (size_t i = 0; i < n; ++i) task(arg, i);
 }
 #endif
 
@@ -59,7 +72,7 @@ ss1_status choose_threads(const ss1_context_options &options, ss1_context &conte
     SS1_CHECK(options.num_threads <= max_threads, SS1_ERROR_INVALID_ARGUMENT, "num_threads=%u is above %u",
               options.num_threads, max_threads);
     unsigned long from_environment = 0;
-    SS1_TRY(read_number("SS1_NUM_THREADS", max_threads, from_environment));
+    if (!options.num_threads) SS1_TRY(read_number("SS1_NUM_THREADS", max_threads, from_environment));
     const cpu_budget budget = cpu_usable_threads();
     if (options.num_threads) {
         context.num_threads = options.num_threads;
@@ -75,6 +88,7 @@ ss1_status choose_threads(const ss1_context_options &options, ss1_context &conte
     context.parallel_for_user = options.parallel_for_user;
     if (context.parallel_for) return SS1_OK;
 #ifdef _OPENMP
+    watch_forks();
     context.parallel_for = openmp_parallel_for;
     context.parallel_for_user = &context;
 #else

@@ -113,6 +113,14 @@ std::string first_line(const std::string &path) {
     return line;
 }
 
+// Whether a list "a,b,c" has the word.
+bool lists(const std::string &list, const char *word) {
+    std::istringstream words(list);
+    for (std::string each; std::getline(words, each, ',');)
+        if (each == word) return true;
+    return false;
+}
+
 // CPUs granted by the cgroup of this process (v2 cpu.max, v1 cfs_quota), 0 if there is no quota. Every ancestor counts.
 double cgroup_quota() {
     double quota = 0;
@@ -121,11 +129,15 @@ double cgroup_quota() {
     };
     std::ifstream file("/proc/self/cgroup");
     for (std::string line; std::getline(file, line);) {
-        const size_t path_at = line.rfind(':');
-        const bool v2 = line.rfind("0::", 0) == 0;
-        if (path_at == std::string::npos || (!v2 && line.find(":cpu") == std::string::npos)) continue;
+        std::istringstream fields(line);  // "hierarchy:controllers:path"; colons of its own are the path's
+        std::string hierarchy, controllers, path;
+        if (!std::getline(fields, hierarchy, ':') || !std::getline(fields, controllers, ':') ||
+            !std::getline(fields, path))
+            continue;
+        const bool v2 = hierarchy == "0" && controllers.empty();
+        if (!v2 && !lists(controllers, "cpu")) continue;
         const std::string root = v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu";
-        for (std::string path = line.substr(path_at + 1);; path.resize(path.find_last_of('/'))) {
+        for (;; path.resize(path.find_last_of('/'))) {
             double limit = -1, period = 100000;
             if (v2) {
                 std::istringstream(first_line(root + path + "/cpu.max")) >> limit >> period;  // "max 100000": no number

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The contract of the C API: every bad argument has a pinned status and a message that names function, argument, value
 // and rule; nothing half created; callbacks are used as documented.
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <cfenv>
 #include <cmath>
 #include <cstddef>
 #include <cstring>
@@ -144,6 +148,10 @@ TEST_CASE("bad environment variables are errors, not guesses") {
     REQUIRE(ss1_get_info(context, &info) == SS1_OK);
     CHECK(info.num_threads == 3);
     CHECK(std::string(info.threads_reason).find("SS1_NUM_THREADS") != std::string::npos);
+    ss1_context_destroy(&context);
+    setenv("SS1_NUM_THREADS", "many", 1);  // not read where num_threads is given
+    options.num_threads = 2;
+    CHECK(ss1_context_create(&options, &context) == SS1_OK);
     ss1_context_destroy(&context);
     unsetenv("SS1_NUM_THREADS");
 }
@@ -797,6 +805,62 @@ TEST_CASE("one layer on many threads, each with the context's scratch") {
         });
     for (auto &t : threads) t.join();
     CHECK(wrong == 0);
+}
+
+TEST_CASE("a child of a process whose threads ran runs on its own, to the same bits") {
+    ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
+    options.num_threads = 3;
+    const auto context = ss1::make_context(options);
+    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+    desc.K = desc.N = 512;
+    const std::vector<float> z(desc.K * desc.N, 0.5f), x(64 * desc.K, 1.25f);
+    std::vector<float> first(64 * desc.N), second(64 * desc.N);
+    ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
+    weights.z = z.data();
+    const auto layer = ss1::make_layer(context, desc, weights);
+    ss1_linear_args args = SS1_LINEAR_ARGS_INIT;
+    args.m = 64;
+    args.x = x.data();
+    args.y = first.data();
+    REQUIRE(ss1_layer_run(layer.get(), &args) == SS1_OK);
+    const pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        alarm(60);  // a child that waits for threads it does not have
+        args.y = second.data();
+        _exit(ss1_layer_run(layer.get(), &args) == SS1_OK && first == second ? 0 : 1);
+    }
+    int status = -1;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+}
+
+TEST_CASE("scratch does not depend on the caller's rounding") {
+    ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
+    options.num_threads = 64;
+    options.parallel_for = [](void *, size_t n, void (*task)(void *, size_t), void *arg) {
+        for (size_t i = 0; i < n; ++i) task(arg, i);
+    };
+    const auto context = ss1::make_context(options);
+    for (const size_t K : {64, 100, 171, 256, 300})
+        for (const size_t N : {33, 96, 128}) {
+            ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+            desc.K = K;
+            desc.N = N;
+            const std::vector<float> z(K * N, 0.5f);
+            ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
+            weights.z = z.data();
+            const auto layer = ss1::make_layer(context, desc, weights);
+            size_t different = 0;
+            for (size_t m = 1; m < 200; ++m) {
+                const size_t nearest = ss1_layer_scratch_bytes(layer.get(), m);
+                std::fesetround(FE_DOWNWARD);
+                different += ss1_layer_scratch_bytes(layer.get(), m) != nearest;
+                std::fesetround(FE_TONEAREST);
+            }
+            INFO("K " << K << " N " << N);
+            CHECK(different == 0);
+        }
 }
 
 TEST_CASE("a folder without a tokenizer gives none, nor does a build without ICU") {

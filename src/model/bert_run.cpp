@@ -44,11 +44,11 @@ void for_qkv(const bert_model &model, size_t encoder, F &&f) {
 // Tasks that each take their rows from one attention to the next; 0: all rows go layer by layer, cut into tasks.
 size_t graph_tasks(const ss1_context &context, const bert_model &model, size_t m) noexcept {
     if (!on_cpu(model)) return 0;
-    double seconds = 0;
-    const auto add = [&](const ss1_layer &l) { seconds += linear_seconds(*static_cast<const linear *>(l.state), m); };
+    uint64_t ns = 0;
+    const auto add = [&](const ss1_layer &l) { ns += linear_ns(*static_cast<const linear *>(l.state), m); };
     for_qkv(model, 0, add);
     for (const named_layer &l : layers_of(model, 0).subspan(attention_output)) add(*l.layer);
-    const size_t wanted = linear_most_tasks(context, seconds);
+    const size_t wanted = linear_most_tasks(context, ns);
     return wanted == 1 || m / rows_of_task >= wanted ? wanted : 0;
 }
 

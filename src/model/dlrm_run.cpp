@@ -24,12 +24,12 @@ bool on_cpu(const dlrm_model &model) noexcept {
 
 // Tasks that each take their rows from lookup to top; 0: all rows go stage by stage, and a stage is cut into tasks.
 size_t graph_tasks(const ss1_context &context, const dlrm_model &model, size_t m, size_t lookups) noexcept {
-    constexpr double lookup_bytes_a_second = 5e9;  // of rows that lie anywhere in memory
+    constexpr size_t lookup_bytes_a_ns = 5;  // of rows that lie anywhere in memory
     if (!on_cpu(model)) return 0;
-    double seconds = tower_seconds(model.bottom, m) + tower_seconds(model.top, m);
-    seconds += static_cast<double>(lookups * model.config.embedding_dim * sizeof(float)) / lookup_bytes_a_second;
-    for (const ss1_tower &tower : model.cross) seconds += tower_seconds(tower, m);
-    return row_tasks(context, m, seconds);
+    uint64_t ns = tower_ns(model.bottom, m) + tower_ns(model.top, m);
+    ns += lookups * model.config.embedding_dim * sizeof(float) / lookup_bytes_a_ns;
+    for (const ss1_tower &tower : model.cross) ns += tower_ns(tower, m);
+    return row_tasks(context, m, ns);
 }
 
 // Memory of one task, or of all stages, for blocks of up to `rows` rows: bytes from its start.

@@ -16,7 +16,7 @@ void linear_describe(const void *state, ss1_layer_info *info) noexcept {
     const linear &l = *static_cast<const linear *>(state);
     info->kernels = l.kernels.c_str();
     info->weight_bytes = l.packed_bytes();
-    info->flops_per_row = l.flops_per_row;
+    info->flops_per_row = static_cast<double>(l.flops_per_row);
 }
 
 void linear_destroy(void *state) noexcept {

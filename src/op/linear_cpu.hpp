@@ -48,7 +48,7 @@ struct linear {
 
     buffer entries, packed, bias, column_scale, column_start;
     std::string kernels;
-    double flops_per_row = 0;
+    size_t flops_per_row = 0;
 
     size_t outputs() const noexcept { return parts * map.desc.N; }
     size_t row_bytes_of_a() const noexcept { return lda * size_of(gemm->a); }  // of one sketch
@@ -65,9 +65,10 @@ void linear_run_rows(const linear &l, const ss1_linear_args &args, size_t m0, si
 // Scratch of one task for at most `rows` rows: grows with them up to a bound.
 size_t linear_task_bytes(const linear &l, size_t rows) noexcept;
 
-// About how long m rows take on one thread, and into how many tasks work of so many seconds is cut at most.
-double linear_seconds(const linear &l, size_t m) noexcept;
-size_t linear_most_tasks(const ss1_context &context, double seconds) noexcept;
+// About how many ns m rows take on one thread, and into how many tasks work of so many ns is cut at most. Integers:
+// scratch is reckoned from it, and the caller may round otherwise in another call.
+uint64_t linear_ns(const linear &l, size_t m) noexcept;
+size_t linear_most_tasks(const ss1_context &context, uint64_t ns) noexcept;
 
 ss1_status linear_create(const ss1_context *context, const ss1_linear_desc *desc, const ss1_linear_weights *weights,
                          void **state);

@@ -25,7 +25,8 @@ size_t round_up(size_t a, size_t b) {
 }
 
 // A sketch costs K additions a row, at 10-12 a cycle; the products that it saves run at 24-32 a cycle (f32) or 350-500
-// (tiles). So few outputs are cheaper as a dense layer: N <= 1 in f32, N <= 85 in tiles at c = 2.
+// (tiles). So few outputs are cheaper as a dense layer: N <= 1 in f32, N <= 85 in tiles at c = 2; with a
+// sketch for each block of outputs, B_N is what counts: 64 in tiles at c = 2.
 bool worth_a_sketch(const mapping &map, const gemm_kernel &gemm, size_t n_sketches) noexcept {
     if (gemm.b == dtype::s8 && map.desc.K > max_int8_columns) return true;  // dense sums could overflow
     const double products_a_cycle = gemm.fused ? 400 : 24, additions_a_cycle = 10;
@@ -118,8 +119,8 @@ void choose_blocking(linear &l) {
     }
     l.gemm_common.ldb = l.ka * nt;
     l.lone_tile_block = std::min(l.row_block / l.gemm->mr * l.tile_block, l.tiles.tiles());
-    const double additions = l.map.desc.c > 1 ? static_cast<double>(l.n_sketches) * static_cast<double>(map.desc.K) : 0;
-    l.flops_per_row = 2.0 * static_cast<double>(map.stored_columns) * static_cast<double>(l.outputs()) + additions;
+    const size_t additions = map.desc.c > 1 ? l.n_sketches * map.desc.K : 0;
+    l.flops_per_row = 2 * map.stored_columns * l.outputs() + additions;
 }
 
 ss1_status fill_entries(linear &l) {

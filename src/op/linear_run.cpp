@@ -13,9 +13,9 @@ namespace ss1 {
 namespace {
 
 // Waking a team costs 5-10 us, whatever its size: shorter runs stay on the calling thread.
-constexpr double worth_a_team = 8e-6, worth_a_task = 1e-6;  // s
-constexpr size_t line = 64;                                 // bytes
-constexpr size_t sums_bytes = size_t{16} << 10;             // f32 sketches on their way to int8
+constexpr uint64_t worth_a_team = 8000, worth_a_task = 1000;  // ns
+constexpr size_t line = 64;                                   // bytes
+constexpr size_t sums_bytes = size_t{16} << 10;               // f32 sketches on their way to int8
 
 size_t ceil_div(size_t a, size_t b) {
     return (a + b - 1) / b;
@@ -89,12 +89,13 @@ double task_cost(const linear &l, size_t m, size_t row_tasks, size_t tile_tasks)
 }
 
 size_t most_tasks(const linear &l, size_t m) {
-    return linear_most_tasks(l.context, linear_seconds(l, m));
+    return linear_most_tasks(l.context, linear_ns(l, m));
 }
 
 plan make_plan(const linear &l, size_t m) {
     const size_t wanted = most_tasks(l, m);
     if (wanted == 1) return {1, 1, m};
+    const float_mode mode;  // costs must not meet the caller's traps
     plan p = {1, 1, m};
     double best = task_cost(l, m, 1, 1);
     for (size_t row_tasks = 1; row_tasks <= std::min(wanted, ceil_div(m, l.gemm->mr)); ++row_tasks) {
@@ -356,17 +357,18 @@ void linear_run_rows(const linear &l, const ss1_linear_args &args, size_t m0, si
     run_task(l, args, scratch, m0, m1, 0, l.tiles.tiles(), in_groups);
 }
 
-double linear_seconds(const linear &l, size_t m) noexcept {
-    const double flops_a_second = l.gemm->fused ? 1e12 : l.gemm->b == dtype::s8 ? 3e11 : 1e11;
-    const double bytes_a_second = 3e10;  // from L3: with few rows the weights are all that costs
-    return l.flops_per_row * static_cast<double>(m) / flops_a_second +
-           static_cast<double>(l.packed.bytes()) / bytes_a_second;
+uint64_t linear_ns(const linear &l, size_t m) noexcept {
+    const size_t flops_a_ns = l.gemm->fused ? 1000 : l.gemm->b == dtype::s8 ? 300 : 100;
+    constexpr size_t bytes_a_ns = 30;                 // from L3: with few rows the weights are all that costs
+    constexpr uint64_t for_ever = uint64_t{1} << 50;  // sums of it do not overflow
+    size_t flops = 0;
+    if (__builtin_mul_overflow(l.flops_per_row, m, &flops)) return for_ever;
+    return std::min(for_ever, flops / flops_a_ns + l.packed.bytes() / bytes_a_ns);
 }
 
-size_t linear_most_tasks(const ss1_context &context, double seconds) noexcept {
-    if (seconds < worth_a_team) return 1;
-    // Compared as double: the quotient need not fit a size_t.
-    return static_cast<size_t>(std::clamp<double>(seconds / worth_a_task, 1, context.num_threads));
+size_t linear_most_tasks(const ss1_context &context, uint64_t ns) noexcept {
+    if (ns < worth_a_team) return 1;
+    return std::clamp<uint64_t>(ns / worth_a_task, 1, context.num_threads);
 }
 
 size_t linear_task_bytes(const linear &l, size_t rows) noexcept {

@@ -30,7 +30,7 @@ size_t y_size(const ss1_layer &layer) noexcept {
 // Tasks that split the rows; 0: too few rows for all threads, which split the outputs of a layer, too.
 size_t tower_tasks(const ss1_tower &tower, size_t m) noexcept {
     if (!tower.on_cpu) return 0;
-    return row_tasks(*tower.context, m, tower_seconds(tower, m));
+    return row_tasks(*tower.context, m, tower_ns(tower, m));
 }
 
 // Up to `m` rows at once, layer by layer.
@@ -85,14 +85,14 @@ ss1_status tower_create(const ss1_layer *const *layers, size_t n, ss1_tower &tow
     return SS1_OK;
 }
 
-double tower_seconds(const ss1_tower &tower, size_t m) noexcept {
-    double seconds = 0;
-    for (const ss1_layer *layer : tower.layers) seconds += linear_seconds(state_of(*layer), m);
-    return seconds;
+uint64_t tower_ns(const ss1_tower &tower, size_t m) noexcept {
+    uint64_t ns = 0;
+    for (const ss1_layer *layer : tower.layers) ns += linear_ns(state_of(*layer), m);
+    return ns;
 }
 
-size_t row_tasks(const ss1_context &context, size_t m, double seconds) noexcept {
-    const size_t wanted = linear_most_tasks(context, seconds);
+size_t row_tasks(const ss1_context &context, size_t m, uint64_t ns) noexcept {
+    const size_t wanted = linear_most_tasks(context, ns);
     return wanted == 1 || m / row_panel >= wanted ? wanted : 0;
 }
 

@@ -32,10 +32,10 @@ size_t tower_scratch(const ss1_tower &tower, size_t m) noexcept;  // for up to m
 void tower_run_rows(const ss1_tower &tower, const ss1_linear_args &args, size_t m0, size_t m1, size_t bytes,
                     const run_control *control) noexcept;
 size_t tower_task_bytes(const ss1_tower &tower, size_t rows) noexcept;
-double tower_seconds(const ss1_tower &tower, size_t m) noexcept;  // about, on one thread
+uint64_t tower_ns(const ss1_tower &tower, size_t m) noexcept;  // about, on one thread
 
-// Tasks that split m rows which take so long on one thread; 0: too few rows for all threads, which better split the
+// Tasks that split m rows which take so many ns on one thread; 0: too few rows for all threads, which better split the
 // outputs of a layer, too.
-size_t row_tasks(const ss1_context &context, size_t m, double seconds) noexcept;
+size_t row_tasks(const ss1_context &context, size_t m, uint64_t ns) noexcept;
 
 }  // namespace ss1
