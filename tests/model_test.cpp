@@ -889,6 +889,25 @@ TEST_CASE("heads: outputs, limits, memory, empty runs and bits of sequences alon
         const arrays all = infer(model, session, inputs);
         for (size_t b = 0; b < batch_of(inputs); ++b)
             CHECK(same_bits(infer(model, session, part_of(inputs, b, b + 1)), part_of(all, b, b + 1)));
+        // Of each token what its sequence alone gives, and 0 for padding.
+        arrays padded = part_of(inputs, 0, 2), alone = part_of(padded, 1, 2);
+        const size_t T = static_cast<size_t>(padded.at("input_ids").shape[1]), length = 3;
+        std::vector<int64_t> mask(2 * T, 1);
+        std::fill(mask.begin() + static_cast<ptrdiff_t>(T + length), mask.end(), 0);
+        padded["attention_mask"] = make_array<int64_t>("attention_mask", {2, static_cast<int64_t>(T)}, mask);
+        alone.erase("attention_mask");
+        for (auto &[name, a] : alone) {
+            a.shape[1] = length;
+            a.data.resize(length * sizeof(int64_t));
+        }
+        const arrays want = infer(model, session, alone);
+        for (const auto &[name, output] : infer(model, session, padded)) {
+            const auto second = output.data.begin() + static_cast<ptrdiff_t>(output.data.size() / 2);
+            const byte_list &first_tokens = want.at(name).data;
+            const auto padding = second + static_cast<ptrdiff_t>(first_tokens.size());
+            CHECK(std::equal(first_tokens.begin(), first_tokens.end(), second));
+            CHECK(std::all_of(padding, output.data.end(), [](std::byte b) { return b == std::byte{0}; }));
+        }
         for (const auto &[batch, tokens] : {std::pair<int64_t, int64_t>{0, 5}, {2, 0}}) {
             const arrays nothing = {{"input_ids", make_array<int64_t>("input_ids", {batch, tokens}, {})}};
             for (const auto &[name, output] : infer(model, session, nothing))

@@ -28,15 +28,15 @@ inline constexpr size_t n_bert_stages = 8;
 
 // Activations of up to max_batch * max_tokens rows, all in the session's memory.
 struct bert_activations {
-    float *state;  // [rows, H]: what the encoder layers hand on, packed; [B, T, H] for the heads, zeros as padding
-    char *qkv;     // [rows, qkv_ld]: queries, keys and values; the attention's result takes the place of queries
-    sequence *sequences;    // [B]
-    float *mask;            // [B, T]: of sequences whose mask is not a length
-    float *pooled;          // [B, H]
-    float *head;            // what the head has between its layers: [B, H], [rows, H] or [rows, 2]
-    float *logits;          // [B, labels], [rows, labels] or [rows, vocab_size]; answers: [2, rows], starts and ends
-    void *scratch;          // of the heads' layers
-    char *memory;           // of the tasks between attentions, and of the attention
+    float *state;         // [rows, H]: what the encoder layers hand on, packed; in the end [B, T, H], zeros as padding
+    char *qkv;            // [rows, qkv_ld]: queries, keys and values; the attention's result takes the place of queries
+    sequence *sequences;  // [B]
+    float *mask;          // [B, T]: of sequences whose mask is not a length
+    float *pooled;        // [B, H]
+    float *head;          // what the head has between its layers: [B, H], [rows, H] or [rows, 2]
+    float *logits;        // [B, labels], [rows, labels] or [rows, vocab_size]; answers: [2, rows], starts and ends
+    void *scratch;        // of the heads' layers
+    char *memory;         // of the tasks between attentions, and of the attention
     double *task_seconds;   // [threads, stages]
     double *stage_seconds;  // [stages], the caller's: what runs add their time to; NULL: nobody asks
 };
@@ -85,8 +85,8 @@ ss1_status check_inputs(const bert_model &model, const session_bounds &bounds,
 ss1_status run(const ss1_context &context, const bert_model &model, const bert_activations &memory,
                const run_control &control, const tensor_list<const ss1_tensor> &inputs, const run_size &size,
                run_outputs &outputs);
-// From the hidden states in memory.state to memory.pooled and memory.logits, as far as wanted.
+// From the hidden states in memory.state to memory.pooled and memory.logits, as far as wanted; unpacks what is packed.
 ss1_status run_heads(const ss1_context &context, const bert_model &model, const bert_activations &memory,
-                     const run_control &control, const run_size &size, run_outputs &outputs);
+                     const run_control &control, std::span<const sequence> sequences, size_t T, run_outputs &outputs);
 
 }  // namespace ss1

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a BERT does with its hidden states: pooler and head.
+// What a BERT does with its hidden states: pooler and head. What is made of each token is made of rows without padding,
+// and then put where [B, T] tokens have it.
+#include <cstring>
+
 #include "model/bert.hpp"
 #include "op/norm.hpp"
 
@@ -19,11 +22,27 @@ ss1_status score_words(const ss1_context &context, const bert_model &model, cons
     return layer_run(*model.head_out, rows, memory.head, H, memory.logits, config.vocab_size, memory.scratch);
 }
 
-// memory.head holds (start, end) of each token; memory.logits gets all starts, then all ends.
-void split_answers(const bert_activations &memory, size_t rows) noexcept {
-    for (size_t i = 0; i < rows; ++i) {
-        memory.logits[i] = memory.head[2 * i];
-        memory.logits[rows + i] = memory.head[2 * i + 1];
+// Puts the rows of each sequence where [B, T] tokens have them, zeros where there is none. Back to front, in place.
+void unpack(float *rows, std::span<const sequence> sequences, size_t T, size_t columns) noexcept {
+    for (size_t s = sequences.size(); s-- > 0;) {
+        float *to = rows + s * T * columns, *end = to + sequences[s].length * columns;
+        const float *from = rows + sequences[s].first * columns;
+        if (to != from) std::memmove(to, from, sequences[s].length * columns * sizeof(float));
+        std::fill(end, to + T * columns, 0.0f);
+    }
+}
+
+// memory.head holds (start, end) of each row; memory.logits gets the starts of all [B, T] tokens, then their ends.
+void split_answers(const bert_activations &memory, std::span<const sequence> sequences, size_t T) noexcept {
+    float *starts = memory.logits, *ends = starts + sequences.size() * T;
+    std::fill(starts, ends + sequences.size() * T, 0.0f);
+    for (const sequence &s : sequences) {
+        for (size_t t = 0; t < s.length; ++t) {
+            starts[t] = memory.head[2 * (s.first + t)];
+            ends[t] = memory.head[2 * (s.first + t) + 1];
+        }
+        starts += T;
+        ends += T;
     }
 }
 
@@ -31,30 +50,43 @@ bool reads_pooled(const bert_model &model) noexcept {
     return model.config.head == bert_head::sequence_classification && !model.head_dense;
 }
 
-ss1_status run_head(const ss1_context &context, const bert_model &model, const bert_activations &memory,
-                    const run_control &control, const run_size &size) {
+// Of all tokens: memory.state is packed, memory.logits is [B, T, ...].
+ss1_status run_token_head(const ss1_context &context, const bert_model &model, const bert_activations &memory,
+                          const run_control &control, std::span<const sequence> sequences, size_t T) {
     const bert_config &config = model.config;
-    const size_t B = size.batch, T = size.tokens, rows = B * T, H = config.hidden_size;
-    const auto linear = [&](const ss1_layer &layer, size_t m, const float *x, size_t ldx, float *y) {
-        return layer_run(layer, m, x, ldx, y, layer.desc.N, memory.scratch);
+    const size_t rows = sequences.back().first + sequences.back().length, H = config.hidden_size;
+    const auto linear = [&](float *y) {
+        return layer_run(*model.head_out, rows, memory.state, H, y, model.head_out->desc.N, memory.scratch);
     };
     switch (config.head) {
-        case bert_head::none:
-            return SS1_OK;
-        case bert_head::sequence_classification:
-            if (reads_pooled(model)) return linear(*model.head_out, B, memory.pooled, H, memory.logits);
-            SS1_TRY(linear(*model.head_dense, B, memory.state, T * H, memory.head));
-            return linear(*model.head_out, B, memory.head, H, memory.logits);
         case bert_head::token_classification:
-            return linear(*model.head_out, rows, memory.state, H, memory.logits);
+            SS1_TRY(linear(memory.logits));
+            unpack(memory.logits, sequences, T, config.num_labels);
+            break;
         case bert_head::masked_words:
-            return score_words(context, model, memory, control, rows);
+            SS1_TRY(score_words(context, model, memory, control, rows));
+            unpack(memory.logits, sequences, T, config.vocab_size);
+            break;
         case bert_head::question_answering:
-            SS1_TRY(linear(*model.head_out, rows, memory.state, H, memory.head));
-            split_answers(memory, rows);
-            return SS1_OK;
+            SS1_TRY(linear(memory.head));
+            split_answers(memory, sequences, T);
+            break;
+        case bert_head::none:
+        case bert_head::sequence_classification:
+            break;
     }
     return SS1_OK;
+}
+
+// Of whole sequences: their first tokens lie T rows apart.
+ss1_status run_sequence_head(const bert_model &model, const bert_activations &memory, size_t B, size_t T) {
+    const size_t H = model.config.hidden_size, labels = model.config.num_labels;
+    const float *x = memory.pooled;
+    if (!reads_pooled(model)) {
+        SS1_TRY(layer_run(*model.head_dense, B, memory.state, T * H, memory.head, H, memory.scratch));
+        x = memory.head;
+    }
+    return layer_run(*model.head_out, B, x, H, memory.logits, labels, memory.scratch);
 }
 
 }  // namespace
@@ -114,8 +146,9 @@ void carve_heads(const bert_model &model, size_t B, size_t rows, carver &memory,
 }
 
 ss1_status run_heads(const ss1_context &context, const bert_model &model, const bert_activations &memory,
-                     const run_control &control, const run_size &size, run_outputs &outputs) {
-    const size_t B = size.batch, T = size.tokens, H = model.config.hidden_size;
+                     const run_control &control, std::span<const sequence> sequences, size_t T, run_outputs &outputs) {
+    const size_t B = sequences.size(), H = model.config.hidden_size;
+    const bool of_sequences = model.config.head == bert_head::sequence_classification;
     bool wants_pooled = false, wants_head = false;
     size_t n = 0;
     const auto add = [&](bool &is_wanted, const float *result) {
@@ -128,9 +161,11 @@ ss1_status run_heads(const ss1_context &context, const bert_model &model, const 
     if (model.head_out && model.config.head == bert_head::question_answering) add(wants_head, memory.logits + B * T);
     wants_pooled |= wants_head && reads_pooled(model);
     SS1_TRY(control.check());
+    if (wants_head && !of_sequences) SS1_TRY(run_token_head(context, model, memory, control, sequences, T));
+    unpack(memory.state, sequences, T, H);
     // The pooler reads the first token of each sequence where it stands.
     if (wants_pooled) SS1_TRY(layer_run(*model.pooler, B, memory.state, T * H, memory.pooled, H, memory.scratch));
-    return wants_head ? run_head(context, model, memory, control, size) : SS1_OK;
+    return wants_head && of_sequences ? run_sequence_head(model, memory, B, T) : SS1_OK;
 }
 
 }  // namespace ss1

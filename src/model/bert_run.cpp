@@ -2,8 +2,6 @@
 // A run of a BERT: embeddings, encoder layers, heads, and the memory they need. The tokens of all sequences are rows,
 // without padding. Where there are enough rows, a task takes its own block by block from one attention to the next, so
 // that what is between the layers stays in L2; else each layer is cut into tasks. Both give the same bits.
-#include <cstring>
-
 #include "backend.hpp"
 #include "model/bert.hpp"
 #include "model/stage_clock.hpp"
@@ -227,16 +225,6 @@ std::span<const sequence> find_sequences(const bert_activations &memory, const s
     return {memory.sequences, size.batch};
 }
 
-// Puts the rows of each sequence where [B, T] tokens have them, zeros where there is none. Back to front, in place.
-void unpack(const bert_activations &memory, std::span<const sequence> sequences, size_t T, size_t H) noexcept {
-    for (size_t s = sequences.size(); s-- > 0;) {
-        float *to = memory.state + s * T * H, *end = to + sequences[s].length * H;
-        const float *from = memory.state + sequences[s].first * H;
-        if (to != from) std::memmove(to, from, sequences[s].length * H * sizeof(float));
-        std::fill(end, to + T * H, 0.0f);
-    }
-}
-
 ss1_status run_encoders(const ss1_context &context, const bert_model &model, const bert_activations &memory,
                         const run_control &control, std::span<const sequence> sequences) {
     const size_t rows = sequences.back().first + sequences.back().length, H = model.config.hidden_size;
@@ -298,8 +286,7 @@ ss1_status run(const ss1_context &context, const bert_model &model, const bert_a
     clock.lap(bert_stage::embed);
     SS1_TRY(run_encoders(context, model, memory, control, sequences));
     clock.restart();
-    unpack(memory, sequences, size.tokens, config.hidden_size);
-    SS1_TRY(run_heads(context, model, memory, control, size, outputs));
+    SS1_TRY(run_heads(context, model, memory, control, sequences, size.tokens, outputs));
     clock.lap(bert_stage::heads);
     return SS1_OK;
 }
