@@ -6,6 +6,7 @@ whole models.
     SS1_EXE=build/src/cli/ss1 SS1_TEST_DATA=tests/data python3 tests/bench_scripts_test.py
 """
 import importlib.util
+import itertools
 import json
 import os
 import pathlib
@@ -90,6 +91,32 @@ class Report(Case):
         self.ok("report.py", changed, "--out", self.directory)
         lines = [line for line in (self.directory / "RESULTS.md").read_text().splitlines() if "f32 BERT warm M >= 64" in line]
         self.assertIn("| 1.90 / 3.80 / 7.60 | **– / 3.80 / –** | 1 of 3 met | 1 |", lines[0])
+
+
+    def test_kinds_of_cpu_are_not_mixed(self):
+        document = json.loads(SAMPLE.read_text())
+        document["machine"]["model"] = "1"
+        other = self.directory / "other.json"
+        other.write_text(json.dumps(document))
+        self.assertIn("layers of 2 kinds of CPU are not one grid", script("report.py", SAMPLE, other, "--out", self.directory).stderr)
+
+
+class Texts(unittest.TestCase):
+    def test_ratios_of_the_readme_are_those_of_the_report(self):
+        results = (BENCH / "RESULTS.md").read_text().splitlines()
+        lines = (BENCH.parent / "README.md").read_text().splitlines()
+        first = lines.index("| | f32 | bf16 | int8 |") + 2
+        rows = [line for line in itertools.takewhile(lambda line: line.startswith("|"), lines[first:])]
+        begin = results.index(rows[0])
+        self.assertGreater(len(rows), 5)
+        self.assertEqual(results[begin:begin + len(rows)], rows)
+
+    def test_links_lead_somewhere(self):
+        for path in [*BENCH.parent.glob("*.md"), *BENCH.rglob("*.md"), *(BENCH.parent / "docs").glob("*.md"),
+                     *(BENCH.parent / "src").rglob("*.md"), *(BENCH.parent / "bindings").rglob("*.md")]:
+            for link in re.findall(r"\]\(([^)#]+)", path.read_text()):
+                if not link.startswith(("http:", "https:")):
+                    self.assertTrue((path.parent / link).exists(), f"{path}: {link}")
 
 
 class LatencyCurve(Case):

@@ -1,13 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Installs into an empty folder and builds one consumer with pkg-config and one with CMake from there.
+# Installs into an empty folder, runs the program and Python's package there, and builds one consumer with pkg-config and
+# one with CMake from there.
 set -eu
-build=$1 source=$2
+build=$1 source=$2 python=${3:-}
 tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
 meson install -C "$build" --no-rebuild --quiet --destdir "$tree/root" >"$tree/install.log" 2>&1 || { cat "$tree/install.log"; exit 1; }
 pc=$(find "$tree/root" -name ss1.pc)
 lib=$(dirname "$(find "$tree/root" -name libss1.so)")
+program=$(find "$tree/root" -name ss1 -type f -perm -u+x)
+[ -z "$program" ] || "$program" info >"$tree/info.log"  # finds the library by itself
+
 export PKG_CONFIG_PATH="$(dirname "$pc")" LD_LIBRARY_PATH="$lib"
 
 echo "pkg-config: $(pkg-config --modversion ss1)"
@@ -18,3 +22,10 @@ cmake -G Ninja -S "$source/consumer" -B "$tree/cmake" -Dss1_DIR="$(dirname "$(fi
     { cat "$tree/cmake.log"; exit 1; }
 cmake --build "$tree/cmake" >"$tree/cmake.log" 2>&1 || { cat "$tree/cmake.log"; exit 1; }
 "$tree/cmake/consumer"
+
+[ -n "$python" ] || exit 0
+packages=$(dirname "$(dirname "$(find "$tree/root" -name _capi.py)")")
+PYTHONPATH=$packages SS1_LIBRARY=$lib/libss1.so "$python" -B -c 'import ss1; print("Python:", ss1.version())'
+# Where it lies without a folder of packages of the caller's, Python must look by itself.
+"$python" -c 'import sys; sys.exit(sys.argv[1] not in sys.path)' "${packages#"$tree/root"}" ||
+    { echo "Python does not look in ${packages#"$tree/root"}"; exit 1; }

@@ -453,11 +453,14 @@ class Session(_Handle):
         """Seconds after which each later run raises Error with Status.DEADLINE; 0 = none, as in a new session."""
         _check(_lib.ss1_session_set_deadline(self._pointer, seconds))
 
-    def time_stages(self, count=4):
-        """A float64 array of `count` stages to which each later run adds the seconds of its stages; 0: no longer measure.
+    def time_stages(self, count=None):
+        """A float64 array to which each later run adds the seconds of its stages; count 0: no longer measure.
 
-        Of a DLRM: lookup, bottom MLP, interaction, top MLP (see ss1_session_time_stages).
+        Four of a DLRM: lookup, bottom MLP, interaction, top MLP; eight of a BERT: embeddings, queries with keys and values,
+        attention, its output layer, intermediate, output, norms, heads (see ss1_session_time_stages).
         """
+        if count is None:
+            count = 8 if "input_ids" in self._inputs else 4
         seconds = numpy.zeros(count)
         pointer = seconds.ctypes.data_as(ctypes.POINTER(ctypes.c_double)) if count else None
         _check(_lib.ss1_session_time_stages(self._pointer, pointer, count))
