@@ -10,14 +10,16 @@
  * Rules that hold for every function:
  *  - Errors: functions return an ss1_status; ss1_last_error() gives this thread's message (function, argument,
  *    value, rule). On error no output is written, no ownership moves and nothing half created remains. The library
- *    never prints, aborts, exits or lets an exception out. One gap is known: running out of memory while
- *    ss1_model_load() or ss1_model_convert() parses JSON ends the process.
+ *    never prints, aborts, exits or lets an exception out. Two gaps are known: running out of memory while
+ *    ss1_model_load() or ss1_model_convert() parses JSON ends the process, and GCC's OpenMP ends it where the system
+ *    gives it no more threads (a limit on processes or memory); a parallel_for of your own need not.
  *  - Structs: set them with their SS1_..._INIT macro; a field that is 0 means its default. They grow only at the end,
  *    and the sizes of earlier versions stay valid: the fields that they lack are 0.
  *  - Strings are UTF-8, zero terminated. Unless said otherwise, pointers passed in need to live only during the call.
  *  - Lengths and leading dimensions are in elements unless the name ends in _bytes. Matrices are row-major.
  *  - Threads: contexts, layers, models and tokenizers may be used by many threads at once; a session by one thread at a
- * time, ss1_session_cancel() apart.
+ *    time, ss1_session_cancel() apart. A child of fork() may go on with them, but OpenMP's threads stay with the
+ *    parent: if they ran there, runs of the child use the calling thread alone.
  *  - Denormals are taken as zero and become zero inside of a run (those of f16 are ordinary numbers in f32 and count);
  *    the caller's floating-point mode changes nothing and is restored.
  *  - Bits: on one machine and instruction-set level a row of the output has the same bits for any thread count, batch
@@ -104,7 +106,7 @@ typedef void (*ss1_log_fn)(void *user, ss1_log_level level, const char *message)
 /**
  * What a context is made of. Every field 0 is the default.
  *   .num_threads   Threads of one run; 0 = min(affinity mask, cgroup quota). 1 runs on the caller, without OpenMP.
- *                  The environment variable SS1_NUM_THREADS replaces a 0 here.
+ *                  The environment variable SS1_NUM_THREADS replaces a 0 here and is not read otherwise.
  *   .parallel_for  The caller's thread pool, used instead of OpenMP; num_threads then says how many tasks to make
  *                  (0: as above). Must be callable from every thread that runs layers of this context.
  *   .alloc, .free  Memory for weights, packed weights, scratch and activations; both or neither. Thread-safe.
@@ -222,8 +224,8 @@ typedef enum ss1_activation SS1_ENUM_INT {
  *              the same way when it runs (dynamic, symmetric); exact sums in s32, so Kz <= 131072. A row with a NaN
  *              or an infinity gives NaN. Kernels for a few outputs keep the sketch in f32.
  *              Other values, and other backends than the CPU with other than f32, are SS1_ERROR_UNSUPPORTED.
- * A tied layer whose sketch would cost more than its products save (N of a few or a few dozen) is expanded to a dense
- * one when it is created; ss1_layer_info.kernels then says "expanded".
+ * A tied layer whose sketches would cost more than its products save (N or block_n of a few or a few dozen) is expanded
+ * to a dense one when it is created; ss1_layer_info.kernels then says "expanded".
  */
 typedef struct ss1_linear_desc {
     uint32_t struct_size;
@@ -368,7 +370,7 @@ SS1_API ss1_status ss1_tower_run(const ss1_tower *tower, const ss1_linear_args *
 typedef struct ss1_layer_info {
     uint32_t struct_size;
     ss1_linear_desc desc;       /**< all defaults replaced */
-    const char *kernels;        /**< e.g. "cpu sketch_f32_avx512 gemm_f32_14x32_avx512" */
+    const char *kernels;        /**< e.g. "cpu sketch_f32_f32_avx512 gemm_f32_14x32_avx512" */
     size_t stored_columns;      /**< Kz */
     size_t weight_bytes;        /**< packed weights and bias */
     double flops_per_row;       /**< multiply-adds and sketch additions actually done, counted as 2 and 1 */
@@ -526,8 +528,8 @@ typedef struct ss1_tensor {
  *              what scores of 30,522 words for each of B T tokens cost.
  *              Padding behind the tokens of a sequence, a mask of ones, then zeros, is not computed: a batch costs the
  *              sum of its lengths, a sequence has the same bits in any batch and with any padding, and hidden states of
- *              padding are 0, what heads make of them without meaning. With any other mask all T tokens of the sequence
- *              are computed and only hidden from each other, as Hugging Face does.
+ *              padding and what heads make of them are 0. With any other mask all T tokens of the sequence are computed
+ *              and only hidden from each other, as Hugging Face does. T = 0 gives zeros for what is not empty.
  * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT once i is past the last one: count by calling until then.
  */
 SS1_API ss1_status ss1_model_input(const ss1_model *model, size_t i, ss1_tensor *tensor);
