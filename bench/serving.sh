@@ -22,7 +22,8 @@ measure() {
 }
 mkdir -p "$out/plots"
 {
-    printf '# Serving\n\nWritten by `bench/serving.sh` on %s (%s CPUs).\n' "$("$ss1" info | sed -n 's/^CPU *//p')" "$(nproc)"
+    printf '# Serving\n\nWritten by `bench/serving.sh` on %s (%s CPUs), %s, at commit %s.\n' "$("$ss1" info | sed -n 's/^CPU *//p')" \
+        "$(nproc)" "$(date +%F)" "$(git describe --always --dirty 2>/dev/null || echo unknown)"
     printf '\n## Embedding bags\n\nBeside a plain prefetched gather of the same rows, without checks, which adds them up in registers:\n*share* of its rate, and what the *checks* of indices and offsets add to unchecked bags.\n'
     measure bench bag --rows 1000000 -d 16,64,128 --pooling 1,20,80
     printf '\n## Towers\n\nRow blocks with their activations in L2, beside the same layers one by one.\n'
