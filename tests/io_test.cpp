@@ -326,6 +326,7 @@ TEST_CASE("conversion of dense layers", "[io]") {
     const std::string in = folder / "in", out = folder / "out";
     REQUIRE(write_model(in, dlrm_json) == SS1_OK);
     write_file(in + "/vocab.txt", "[PAD]\n");
+    write_file(in + "/added_tokens.json", "{}");
     write_file(in + "/tokenizer.json", "{}");
     write_file(in + "/training_args.bin", "");
     context ctx;
@@ -333,8 +334,8 @@ TEST_CASE("conversion of dense layers", "[io]") {
 
     SECTION("every layer that is wide enough") {
         REQUIRE(ss1::convert_model(*ctx.handle, in.c_str(), out.c_str(), options) == SS1_OK);
-        CHECK(names_in(out) ==
-              std::vector<std::string>{"config.json", "model.safetensors", "tokenizer.json", "vocab.txt"});
+        CHECK(names_in(out) == std::vector<std::string>{"added_tokens.json", "config.json", "model.safetensors",
+                                                        "tokenizer.json", "vocab.txt"});
         ss1::model_directory source, tied;
         REQUIRE(open_model(in, source) == SS1_OK);
         REQUIRE(open_model(out, tied) == SS1_OK);

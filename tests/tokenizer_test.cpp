@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdlib>
+#include <map>
 #include <thread>
 
 #include "io/json.hpp"
@@ -343,30 +344,102 @@ TEST_CASE("broken and unsupported configs of tokenizers are refused by key, valu
                   R"({"added_tokens_decoder": {"9": {"content": "new", "normalized": true}}})");
     check_refused(SS1_ERROR_FORMAT, "added_tokens_decoder['x']: is not the id", good,
                   R"({"added_tokens_decoder": {"x": {"content": "new"}}})");
-    check_refused(SS1_ERROR_FORMAT, "the added token 'a' has the id 9 in tokenizer_config.json, here 5", good,
-                  R"({"added_tokens_decoder": {"9": {"content": "a"}}})");
-    check_refused(SS1_ERROR_FORMAT, "must have none below 9", good,
-                  R"({"added_tokens_decoder": {"8": {"content": "new"}}})");
+    check_refused(SS1_ERROR_FORMAT, "tokenizer_config.json: added_tokens_decoder['9']: 'a' has the id 9, but 5 in",
+                  good, R"({"added_tokens_decoder": {"9": {"content": "a"}}})");
+    for (const char *id : {"8", "10"})
+        check_refused(SS1_ERROR_FORMAT, std::string("'new' has the id ") + id + ", must be 9: added tokens follow",
+                      good, std::string(R"({"added_tokens_decoder": {")") + id + R"(": {"content": "new"}}})");
     check_refused(SS1_ERROR_UNSUPPORTED, "the tokenizer of model_type 'roberta' is not supported", "", "",
                   R"({"model_type": "roberta"})");
+    check_refused(SS1_ERROR_UNSUPPORTED, "config.json: tokenizer_class 'BertJapaneseTokenizer' is not supported", good,
+                  "{}", R"({"tokenizer_class": "BertJapaneseTokenizer"})");
+    check_refused(SS1_ERROR_UNSUPPORTED, "word_tokenizer_type 'mecab' is not supported, 'basic' is", good,
+                  R"({"word_tokenizer_type": "mecab"})");
+    check_refused(SS1_ERROR_UNSUPPORTED, "subword_tokenizer_type 'character' is not supported, 'wordpiece' is", good,
+                  R"({"subword_tokenizer_type": "character"})");
+    check_refused(SS1_ERROR_UNSUPPORTED, "truncation_side 'left' is not supported, 'right' is", good,
+                  R"({"truncation_side": "left"})");
+    check_refused(SS1_ERROR_UNSUPPORTED, "split_special_tokens is true, which is not supported", good,
+                  R"({"split_special_tokens": true})");
 }
 
+TEST_CASE("what BertTokenizer itself says of other tokenizers' settings is accepted") {
+    const json config = {
+        {"tokenizer_class", "BertTokenizer"}, {"word_tokenizer_type", "basic"}, {"subword_tokenizer_type", "wordpiece"},
+        {"truncation_side", "right"},         {"padding_side", "left"},         {"split_special_tokens", false}};
+    const temporary_folder folder;
+    write_file(folder / "vocab.txt", small_vocabulary);
+    write_file(folder / "tokenizer_config.json", config.dump());
+    write_file(folder / "config.json", R"({"tokenizer_class": "BertJapaneseTokenizer"})");  // the other file wins
+    CHECK(load_status(folder) == SS1_OK);
+}
+
+TEST_CASE("a byte order mark in front of a vocabulary is refused by name") {
+    check_refused(SS1_ERROR_FORMAT, "vocab.txt: line 1: starts with a byte order mark",
+                  "\xef\xbb\xbf" + small_vocabulary);
+}
+
+namespace {
+
+json tokenizer_json(json vocabulary, bool lower_case, json added = json::array()) {
+    return {{"added_tokens", std::move(added)},
+            {"truncation", nullptr},
+            {"normalizer",
+             {{"type", "BertNormalizer"},
+              {"clean_text", true},
+              {"handle_chinese_chars", true},
+              {"strip_accents", nullptr},
+              {"lowercase", lower_case}}},
+            {"pre_tokenizer", {{"type", "BertPreTokenizer"}}},
+            {"model",
+             {{"type", "WordPiece"},
+              {"unk_token", "[UNK]"},
+              {"continuing_subword_prefix", "##"},
+              {"max_input_chars_per_word", 100},
+              {"vocab", std::move(vocabulary)}}}};
+}
+
+// That of a tokenizer.json beside the small vocabulary.
+json small_vocab() {
+    json vocab;
+    for (const std::string &line : lines_of(small_vocabulary)) vocab[line] = vocab.size();
+    return vocab;
+}
+
+using files = std::map<std::string, std::string>;  // by name
+
+void write_files(const temporary_folder &folder, const files &contents) {
+    write_file(folder / "vocab.txt", small_vocabulary);
+    for (const auto &[name, text] : contents) write_file(folder / name, text);
+}
+
+ss1::tokenizer_ptr load_files(const files &contents) {
+    const temporary_folder folder;
+    write_files(folder, contents);
+    return ss1::load_tokenizer(context(), folder.path);
+}
+
+void check_files_refused(ss1_status status, const std::string &message, const files &contents) {
+    const temporary_folder folder;
+    write_files(folder, contents);
+    CAPTURE(message);
+    CHECK(load_status(folder) == status);
+    CHECK_THAT(ss1_last_error(), Catch::Contains(message));
+}
+
+std::string token_of(const ss1::tokenizer_ptr &tokenizer, int64_t id) {
+    const char *token = nullptr;
+    ss1::check(ss1_tokenizer_token(tokenizer.get(), id, &token));
+    return token;
+}
+
+}  // namespace
+
 TEST_CASE("tokenizer.json of a WordPiece stands for vocab.txt") {
-    const json good = {{"added_tokens", json::array({{{"id", 3}, {"content", "[UNK]"}, {"special", true}},
-                                                     {{"id", 6}, {"content", "[NEW]"}, {"special", true}}})},
-                       {"normalizer",
-                        {{"type", "BertNormalizer"},
-                         {"clean_text", true},
-                         {"handle_chinese_chars", true},
-                         {"strip_accents", nullptr},
-                         {"lowercase", false}}},
-                       {"pre_tokenizer", {{"type", "BertPreTokenizer"}}},
-                       {"model",
-                        {{"type", "WordPiece"},
-                         {"unk_token", "[UNK]"},
-                         {"continuing_subword_prefix", "##"},
-                         {"max_input_chars_per_word", 100},
-                         {"vocab", {{"[PAD]", 4}, {"[UNK]", 3}, {"[CLS]", 2}, {"[SEP]", 1}, {"a", 0}, {"##b", 5}}}}}};
+    const json good =
+        tokenizer_json({{"[PAD]", 4}, {"[UNK]", 3}, {"[CLS]", 2}, {"[SEP]", 1}, {"a", 0}, {"##b", 5}}, false,
+                       json::array({{{"id", 3}, {"content", "[UNK]"}, {"special", true}},
+                                    {{"id", 6}, {"content", "[NEW]"}, {"special", true}}}));
     const temporary_folder folder;
     write_file(folder / "tokenizer.json", good.dump());
     write_file(folder / "tokenizer_config.json", R"({"tokenizer_class": "TokenizersBackend", "model_max_length": 9})");
@@ -396,6 +469,155 @@ TEST_CASE("tokenizer.json of a WordPiece stands for vocab.txt") {
     refused(SS1_ERROR_FORMAT, "vocab['a']: is 6, must be in [0, 5]", "/model/vocab/a", 6);
     refused(SS1_ERROR_FORMAT, "vocab: is of type array", "/model/vocab", json::array());
     refused(SS1_ERROR_UNSUPPORTED, "has a line end", "/model/vocab/c\nd", 6);
+    refused(SS1_ERROR_UNSUPPORTED, "tokenizer.json: truncation: direction 'Left' is not supported, 'Right' is",
+            "/truncation", {{"direction", "Left"}, {"max_length", 8}});
+    json old = good;
+    old["model"].erase("type");
+    old["truncation"] = {{"max_length", 8}, {"strategy", "LongestFirst"}};
+    write_file(folder / "tokenizer.json", old.dump());
+    CHECK(load_status(folder) == SS1_OK);
+}
+
+TEST_CASE("without added_tokens_decoder, added tokens come from the lists of all files") {
+    const std::string text = "a[X]b [Y] [Z] <s>ab</s> [I]";
+    CHECK(encode(load_files({}), "a[X]b").ids == numbers{2, 5, 1, 1, 1, 6, 3});
+    const ss1::tokenizer_ptr ids = load_files(
+        {{"added_tokens.json", R"({"[Y]": 9, "[Z]": 10, "[X]": 11, "<s>": 12, "</s>": 13, "[I]": 14, "[CLS]": 2})"},
+         {"tokenizer_config.json", R"({"bos_token": "<s>", "additional_special_tokens": ["[X]"],
+                                       "extra_special_tokens": {"image_token": "[I]"}})"},
+         {"special_tokens_map.json", R"({"eos_token": {"content": "</s>", "lstrip": false}, "bos_token": "<s>",
+             "additional_special_tokens": ["[X]", {"content": "[Y]", "normalized": false}, "[Z]"]})"}});
+    CHECK(encode(ids, text).ids == numbers{2, 5, 11, 6, 9, 10, 12, 8, 13, 14, 3});
+    CHECK(describe(ids).vocab_size == 15);
+    CHECK(token_of(ids, 8) == "ab");
+    CHECK(token_of(ids, 9) == "[Y]");
+    CHECK(token_of(ids, 14) == "[I]");
+    const char *token = nullptr;
+    CHECK(ss1_tokenizer_token(ids.get(), 15, &token) == SS1_ERROR_INVALID_ARGUMENT);
+
+    // New ones without id: bos_token, eos_token, other names, lists in their order.
+    const ss1::tokenizer_ptr counted =
+        load_files({{"tokenizer_config.json", R"({"eos_token": "</s>", "bos_token": "<s>", "image_token": "[I]",
+                                       "additional_special_tokens": ["[Z]", "a"]})"},
+                    {"special_tokens_map.json", R"({"extra_special_tokens": ["[Y]", "[Z]", "[X]"]})"}});
+    CHECK(encode(counted, text).ids == numbers{2, 5, 14, 6, 13, 12, 9, 5, 6, 10, 11, 3});
+    CHECK(encode(counted, "ba").ids == numbers{2, 6, 5, 3});  // the token a is special
+
+    const ss1::tokenizer_ptr old = load_files({{"tokenizer_config.json", R"({"extra_special_tokens": ["[X]"]})"},
+                                               {"special_tokens_map.json", R"({"mask_token": "a"})"}});
+    CHECK(describe(old).mask == 5);
+    CHECK(encode(old, "[X] [MASK]").ids == numbers{2, 9, 1, 1, 1, 3});
+}
+
+TEST_CASE("special_tokens_map.json wins, unless there is added_tokens_decoder") {
+    const std::string config = R"({"cls_token": "[CLS]", "additional_special_tokens": ["[X]"])",
+                      map = R"({"cls_token": "[MASK]", "additional_special_tokens": ["[Y]"]})";
+    const ss1::tokenizer_ptr old =
+        load_files({{"tokenizer_config.json", config + "}"}, {"special_tokens_map.json", map}});
+    CHECK(encode(old, "[X][Y]").ids == numbers{4, 9, 10, 3});
+    const ss1::tokenizer_ptr listed =
+        load_files({{"tokenizer_config.json", config + R"(, "added_tokens_decoder": {"9": {"content": "[N]"}}})"},
+                    {"special_tokens_map.json", map},
+                    {"added_tokens.json", R"({"[Y]": 77})"}});
+    CHECK(encode(listed, "[N][X]").ids == numbers{2, 9, 10, 3});
+    CHECK(encode(listed, "[Y]").ids == numbers{2, 1, 1, 1, 3});
+}
+
+TEST_CASE("added tokens of tokenizer.json count beside vocab.txt, too") {
+    const json added = json::array(
+        {{{"id", 4}, {"content", "[MASK]"}, {"special", true}}, {{"id", 9}, {"content", "[NEW]"}, {"special", true}}});
+    const std::string file = tokenizer_json(small_vocab(), true, added).dump();
+    const ss1::tokenizer_ptr tokenizer =
+        load_files({{"tokenizer.json", file}, {"added_tokens.json", R"({"[NEW]": 9})"}});
+    CHECK(encode(tokenizer, "a[NEW]b").ids == numbers{2, 5, 9, 6, 3});
+    check_files_refused(SS1_ERROR_FORMAT, "added_tokens_decoder['10']: '[NEW]' has the id 10, but 9 in another list",
+                        {{"tokenizer.json", file},
+                         {"tokenizer_config.json", R"({"added_tokens_decoder": {"10": {"content": "[NEW]"}}})"}});
+}
+
+TEST_CASE("a mask token may be an added one") {
+    std::string vocabulary = small_vocabulary;
+    vocabulary.replace(vocabulary.find("[MASK]"), 6, "other");
+    const ss1::tokenizer_ptr tokenizer = load({{"added_tokens_decoder", {{"9", {{"content", "[MASK]"}}}}}}, vocabulary);
+    CHECK(describe(tokenizer).mask == 9);
+    CHECK(encode(tokenizer, "[MASK]").ids == numbers{2, 9, 3});
+}
+
+TEST_CASE("added tokens that cannot be as Hugging Face's are refused by file, key and rule") {
+    const auto refused = [](ss1_status status, const std::string &message, const char *name, const char *text) {
+        check_files_refused(status, message, {{name, text}});
+    };
+    refused(SS1_ERROR_UNSUPPORTED, "added_tokens.json: 'covid': is not named as a special token", "added_tokens.json",
+            R"({"covid": 9})");
+    refused(SS1_ERROR_FORMAT, "added_tokens.json: '[SEP]': is -1", "added_tokens.json", R"({"[SEP]": -1})");
+    refused(SS1_ERROR_FORMAT, "added_tokens.json: '[SEP]': '[SEP]' has the id 5, but 3 in", "added_tokens.json",
+            R"({"[SEP]": 5})");
+    refused(SS1_ERROR_FORMAT, "added_tokens.json: is of type array", "added_tokens.json", "[]");
+    const char *const config = "tokenizer_config.json", *const map = "special_tokens_map.json";
+    refused(SS1_ERROR_FORMAT, "additional_special_tokens: is of type string, must be an array or an object", config,
+            R"({"additional_special_tokens": "[X]"})");
+    refused(SS1_ERROR_FORMAT, "map.json: additional_special_tokens[1]: is of type number", map,
+            R"({"additional_special_tokens": ["[X]", 1]})");
+    refused(SS1_ERROR_FORMAT, "extra_special_tokens[0]: key 'content' is missing", config,
+            R"({"extra_special_tokens": [{}]})");
+    refused(SS1_ERROR_UNSUPPORTED, "additional_special_tokens[0]: normalized is true", map,
+            R"({"additional_special_tokens": [{"content": "[X]", "normalized": true}]})");
+    refused(SS1_ERROR_FORMAT, "bos_token: is of type number", config, R"({"bos_token": 1})");
+    refused(SS1_ERROR_UNSUPPORTED,
+            "extra_special_tokens['y']: '[Y]' has no id, nor has '[X]': members of an object have no order", config,
+            R"({"extra_special_tokens": {"x": "[X]", "y": "[Y]"}})");
+    refused(SS1_ERROR_UNSUPPORTED, "'[X]' has no id, nor has the mask token '[M]'", config,
+            R"({"mask_token": "[M]", "additional_special_tokens": ["[X]"]})");
+    check_refused(SS1_ERROR_UNSUPPORTED, "'[X]' is new, and", small_vocabulary + "a\n",
+                  R"({"additional_special_tokens": ["[X]"]})");
+    check_refused(SS1_ERROR_UNSUPPORTED, "has only 9 different tokens in 10 lines", small_vocabulary + "a\n",
+                  R"({"additional_special_tokens": ["[X]"]})");
+}
+
+TEST_CASE("vocab.txt and tokenizer.json must have the same tokens") {
+    const auto with = [](json vocab) {
+        return files{{"tokenizer.json", tokenizer_json(std::move(vocab), true).dump()}};
+    };
+    CHECK(encode(load_files(with(small_vocab())), "ab").ids == numbers{2, 8, 3});
+    json other = small_vocab();
+    other["a"] = 6, other["b"] = 5;
+    check_files_refused(SS1_ERROR_FORMAT, "vocab.txt: line 6: 'a' has the id 5, but in", with(other));
+    check_files_refused(SS1_ERROR_FORMAT, "tokenizer.json: 6", with(other));
+    other = small_vocab();
+    other.erase("##b");
+    check_files_refused(SS1_ERROR_FORMAT, "vocab.txt: line 8: '##b' has the id 7, but in", with(other));
+    check_files_refused(SS1_ERROR_FORMAT, "tokenizer.json: model: vocab lacks it", with(other));
+    other = small_vocab();
+    other["more"] = 9;
+    check_files_refused(SS1_ERROR_FORMAT, "tokenizer.json: model: vocab: 'more' is not in", with(other));
+    files twice = with(small_vocab());  // of equal lines the last one counts
+    twice["vocab.txt"] = small_vocabulary + "a\n";
+    check_files_refused(SS1_ERROR_FORMAT, "vocab.txt: line 10: 'a' has the id 9, but in", twice);
+    other = small_vocab();
+    other["a"] = 9;
+    twice["tokenizer.json"] = tokenizer_json(other, true).dump();
+    CHECK(encode(load_files(twice), "a").ids == numbers{2, 9, 3});
+}
+
+TEST_CASE("tokenizer.json and tokenizer_config.json must not contradict each other") {
+    const auto with = [](const char *config, const char *name = nullptr, json value = {}) {
+        json file = tokenizer_json(small_vocab(), true);
+        if (name) file["normalizer"][name] = std::move(value);
+        return files{{"tokenizer.json", file.dump()}, {"tokenizer_config.json", config}};
+    };
+    const auto refused = [&](const std::string &message, const files &contents) {
+        check_files_refused(SS1_ERROR_FORMAT, message, contents);
+    };
+    const files cased = with(R"({"do_lower_case": false})");
+    refused("tokenizer_config.json: do_lower_case is false, but", cased);
+    refused("tokenizer.json: normalizer: lowercase is true; which one counts", cased);
+    refused("tokenize_chinese_chars is false, but", with(R"({"tokenize_chinese_chars": false})"));
+    refused("strip_accents is false, but", with(R"({"strip_accents": false})", "strip_accents", true));
+    CHECK(describe(load_files(with(R"({"strip_accents": false})"))).strip_accents == 0);
+    // What the config leaves open: BertTokenizer has its defaults, the general class goes by tokenizer.json.
+    CHECK(describe(load_files(with("{}", "lowercase", false))).lower_case == 1);
+    const files fast = with(R"({"tokenizer_class": "PreTrainedTokenizerFast"})", "lowercase", false);
+    CHECK(describe(load_files(fast)).lower_case + describe(load_files(fast)).strip_accents == 0);
 }
 
 TEST_CASE("a tokenizer is as its files say") {
@@ -415,12 +637,13 @@ TEST_CASE("a tokenizer is as its files say") {
                          {"sep_token", "[S_P]"},
                          {"mask_token", nullptr},
                          {"strip_accents", nullptr},
-                         {"added_tokens_decoder", {{"0", {{"content", "[P_D]"}}}, {"12", {{"content", "[NEW]"}}}}}};
+                         {"added_tokens_decoder", {{"0", {{"content", "[P_D]"}}}, {"9", {{"content", "[NEW]"}}}}}};
     const ss1::tokenizer_ptr tokenizer = load(config, other);
     const ss1_tokenizer_info info = describe(tokenizer);
     CHECK(info.lower_case + info.strip_accents == 0);
     CHECK(info.max_tokens == 0);
-    CHECK(encode(tokenizer, "A a[NEW]b [P_D] [PAD]").ids == numbers{2, 1, 5, 12, 6, 0, 1, 1, 1, 3});
+    CHECK(encode(tokenizer, "A a[NEW]b [P_D] [PAD]").ids == numbers{2, 1, 5, 9, 6, 0, 1, 1, 1, 3});
+    CHECK(info.vocab_size == 10);
 
     const temporary_folder folder;
     write_file(folder / "vocab.txt", small_vocabulary);

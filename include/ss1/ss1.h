@@ -661,16 +661,17 @@ SS1_API ss1_status ss1_session_set_deadline(ss1_session *session, double seconds
 typedef struct ss1_tokenizer ss1_tokenizer;
 
 /**
- * Load the WordPiece tokenizer of a BERT model directory: vocab.txt or, without one, tokenizer.json;
- * tokenizer_config.json, special_tokens_map.json and config.json as far as they are there. Ids are those that
- * BertTokenizer of Hugging Face's transformers 5.17 (tokenizers 0.23) gives. Immutable; many threads may use it.
- * Read from tokenizer_config.json: do_lower_case (missing: true), strip_accents (missing: as do_lower_case),
+ * Load the WordPiece tokenizer of a BERT model directory: vocab.txt, or tokenizer.json, or both if they agree;
+ * tokenizer_config.json, special_tokens_map.json, added_tokens.json and config.json as far as they are there. Ids are
+ * those that BertTokenizer of Hugging Face's transformers 5.17 (tokenizers 0.23) gives. Immutable; many threads may use
+ * it. Read from tokenizer_config.json: do_lower_case (missing: true), strip_accents (missing: as do_lower_case),
  * tokenize_chinese_chars (missing: true), model_max_length, the unk, sep, pad, cls and mask tokens (text or object with
- * "content"; missing: [UNK] and so on), added_tokens_decoder.
+ * "content"; missing: [UNK] and so on), and added tokens, which the other files name, too (src/io/README.md).
  * @param tokenizer  Receives the tokenizer; the caller owns it. Not written on error.
  * @return SS1_OK; SS1_ERROR_IO (no vocabulary, or unreadable); SS1_ERROR_FORMAT (file, line or key, value and rule are
- * in the message; also a vocabulary without its unk, sep, pad or cls token); SS1_ERROR_UNSUPPORTED (another family's
- * tokenizer, a token matched otherwise than as it is, a build without ICU); SS1_ERROR_INVALID_ARGUMENT;
+ * in the message; also a vocabulary without its unk, sep, pad or cls token, files that contradict each other);
+ * SS1_ERROR_UNSUPPORTED (another family's tokenizer, rows cut at their beginning, a token matched otherwise than as it
+ * is or that Hugging Face gives an id nobody can tell, a build without ICU); SS1_ERROR_INVALID_ARGUMENT;
  * SS1_ERROR_OUT_OF_MEMORY.
  */
 SS1_API ss1_status ss1_tokenizer_load(ss1_context *context, const char *directory, ss1_tokenizer **tokenizer);
@@ -682,7 +683,7 @@ SS1_API void ss1_tokenizer_destroy(ss1_tokenizer **tokenizer);
 typedef struct ss1_tokenizer_info {
     uint32_t struct_size;
     int32_t lower_case, strip_accents, split_ideographs; /**< 1: it does so */
-    size_t vocab_size;                                   /**< lines of vocab.txt */
+    size_t vocab_size; /**< ids are below it: lines of vocab.txt, and the added tokens behind them */
     size_t max_tokens; /**< the smaller of model_max_length and max_position_embeddings; 0: neither limits */
     int64_t unk, sep, pad, cls;
     int64_t mask; /**< -1: the vocabulary has none */

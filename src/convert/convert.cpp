@@ -279,7 +279,7 @@ std::vector<tensor_to_write> plan(const ss1_context &context, const model_direct
 // A tokenizer belongs to its model.
 ss1_status read_companions(const std::string &directory, std::map<std::string, std::string> &out) {
     for (const char *name : {"vocab.txt", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.json",
-                             "vocab.json", "merges.txt", "sentencepiece.bpe.model"}) {
+                             "added_tokens.json", "vocab.json", "merges.txt", "sentencepiece.bpe.model"}) {
         const std::string path = directory + "/" + name;
         if (file_exists(path)) SS1_TRY(file_read_text(path, size_t{64} << 20, out[name]));
     }

@@ -171,6 +171,54 @@ void encode_row(const ss1_tokenizer &tokenizer, const ss1_tokenize_args &args, s
     }
 }
 
+// Hugging Face numbers new tokens from the size of the vocabulary on without gaps, whatever ids the files give them.
+ss1_status check_new(const added_token &token, const tokenizer_rules &rules, const std::string &path,
+                     const vocabulary &all) {
+    const std::string text = printable(token.text);
+    SS1_CHECK(all.lines() == all.different_lines(), SS1_ERROR_UNSUPPORTED,
+              "%s: '%s' is new, and %s has only %zu different tokens in %zu lines: Hugging Face's id for it is taken",
+              token.where.c_str(), text.c_str(), path.c_str(), all.different_lines(), all.lines());
+    if (token.id != added_token::no_id) {
+        SS1_CHECK(token.id == static_cast<int64_t>(all.size()), SS1_ERROR_FORMAT,
+                  "%s: '%s' has the id %lld, must be %zu: added tokens follow those of %s without gaps",
+                  token.where.c_str(), text.c_str(), static_cast<long long>(token.id), all.size(), path.c_str());
+        return SS1_OK;
+    }
+    SS1_CHECK(all.find(rules.mask) != vocabulary::none, SS1_ERROR_UNSUPPORTED,
+              "%s: '%s' has no id, nor has the mask token '%s', which Hugging Face adds, too", token.where.c_str(),
+              text.c_str(), printable(rules.mask).c_str());
+    return SS1_OK;
+}
+
+// Those with ids first, in their order.
+ss1_status take_added(const tokenizer_rules &rules, const std::string &path, ss1_tokenizer &out) {
+    std::vector<const added_token *> tokens;
+    for (const added_token &token : rules.added) tokens.push_back(&token);
+    std::stable_sort(tokens.begin(), tokens.end(), [](const auto *a, const auto *b) {
+        return static_cast<uint64_t>(a->id) < static_cast<uint64_t>(b->id);  // no_id is the greatest
+    });
+    const added_token *of_object = nullptr;
+    for (const added_token *const token : tokens) {
+        int32_t id = out.vocabulary.find(token->text);
+        if (id == vocabulary::none) {
+            SS1_TRY(check_new(*token, rules, path, out.vocabulary));
+            if (!token->in_order) {
+                SS1_CHECK(!of_object, SS1_ERROR_UNSUPPORTED,
+                          "%s: '%s' has no id, nor has '%s': members of an object have no order to number them in",
+                          token->where.c_str(), printable(token->text).c_str(), printable(of_object->text).c_str());
+                of_object = token;
+            }
+            id = out.vocabulary.add(token->text);
+        }
+        SS1_CHECK(token->id == added_token::no_id || token->id == id, SS1_ERROR_FORMAT,
+                  "%s: '%s' has the id %lld, but %d in %s", token->where.c_str(), printable(token->text).c_str(),
+                  static_cast<long long>(token->id), id,
+                  static_cast<size_t>(id) < out.vocabulary.lines() ? path.c_str() : "another list of added tokens");
+        out.special.push_back({token->text, id});
+    }
+    return SS1_OK;
+}
+
 ss1_status find_token(const ss1_tokenizer &tokenizer, const std::string &path, const char *role,
                       const std::string &token, int32_t &id) {
     id = tokenizer.vocabulary.find(token);
@@ -179,33 +227,47 @@ ss1_status find_token(const ss1_tokenizer &tokenizer, const std::string &path, c
     return SS1_OK;
 }
 
-ss1_status take_added(const tokenizer_rules &rules, const std::string &path, ss1_tokenizer &out) {
-    for (const special_token &token : rules.added) {
-        const int32_t id = out.vocabulary.find(token.text);
-        const bool fits =
-            id == vocabulary::none ? token.id >= static_cast<int64_t>(out.vocabulary.size()) : token.id == id;
-        SS1_CHECK(fits, SS1_ERROR_FORMAT, "%s: the added token '%s' has the id %lld in tokenizer_config.json, %s %d",
-                  path.c_str(), printable(token.text).c_str(), static_cast<long long>(token.id),
-                  id == vocabulary::none ? "a token that is not in the file must have none below" : "here",
-                  id == vocabulary::none ? static_cast<int>(out.vocabulary.size()) : id);
-        out.special.push_back(token);
-    }
-    return SS1_OK;
-}
-
 ss1_status take_special(const tokenizer_rules &rules, const std::string &path, ss1_tokenizer &out) {
+    SS1_TRY(take_added(rules, path, out));
     SS1_TRY(find_token(out, path, "unknown", rules.unk, out.unk));
     SS1_TRY(find_token(out, path, "separator", rules.sep, out.sep));
     SS1_TRY(find_token(out, path, "padding", rules.pad, out.pad));
     SS1_TRY(find_token(out, path, "classification", rules.cls, out.cls));
     out.mask = out.vocabulary.find(rules.mask);
-    out.special = {{rules.unk, out.unk}, {rules.sep, out.sep}, {rules.pad, out.pad}, {rules.cls, out.cls}};
+    out.special.insert(out.special.end(),
+                       {{rules.unk, out.unk}, {rules.sep, out.sep}, {rules.pad, out.pad}, {rules.cls, out.cls}});
     if (out.mask != vocabulary::none) out.special.push_back({rules.mask, out.mask});
-    SS1_TRY(take_added(rules, path, out));
-    std::sort(out.special.begin(), out.special.end(),
-              [](const auto &a, const auto &b) { return a.text.size() > b.text.size(); });
+    std::sort(out.special.begin(), out.special.end(), [](const auto &a, const auto &b) {
+        return a.text.size() != b.text.size() ? a.text.size() > b.text.size() : a.text < b.text;
+    });
+    const auto same = [](const auto &a, const auto &b) { return a.text == b.text; };
+    out.special.erase(std::unique(out.special.begin(), out.special.end(), same), out.special.end());
     for (const special_token &token : out.special) out.starts_special[static_cast<unsigned char>(token.text[0])] = true;
     return SS1_OK;
+}
+
+word_rules settled(const stated_rules &stated) noexcept {
+    word_rules rules;
+    rules.lower_case = stated.lower_case.value_or(rules.lower_case);
+    rules.strip_accents = stated.strip_accents.value_or(rules.lower_case);
+    rules.split_ideographs = stated.split_ideographs.value_or(rules.split_ideographs);
+    return rules;
+}
+
+// @param path  Receives the file that the vocabulary is from.
+ss1_status load_vocabulary(const allocator &memory, const std::string &directory, const tokenizer_json &file,
+                           std::string &path, vocabulary &out) {
+    std::string text;
+    path = directory + "/vocab.txt";
+    if (file.vocab && !file_exists(path)) {
+        SS1_TRY(vocabulary_lines(file, text));
+        return out.read(memory, text, (path = file.path).c_str());
+    }
+    SS1_TRY(file_read_text(path, vocabulary::max_bytes, text));
+    SS1_CHECK(!text.starts_with("\xef\xbb\xbf"), SS1_ERROR_FORMAT,
+              "%s: line 1: starts with a byte order mark, which would be part of the first token", path.c_str());
+    SS1_TRY(out.read(memory, text, path.c_str()));
+    return file.vocab ? check_same_vocabulary(file, out, path) : SS1_OK;
 }
 
 ss1_status check_texts(const char *name, const ss1_text *texts, size_t n) noexcept {
@@ -255,17 +317,13 @@ ss1_status tokenizer_load(ss1_context &context, const std::string &directory, ss
     SS1_CHECK(unicode_supported(), SS1_ERROR_UNSUPPORTED,
               "this build has no tokenizer: it was made without ICU (build option tokenizer)");
     tokenizer_rules rules;
-    SS1_TRY(read_tokenizer_rules(directory, rules));
-    std::string path = directory + "/vocab.txt", text;
-    if (const std::string other = directory + "/tokenizer.json"; !file_exists(path) && file_exists(other)) {
-        SS1_TRY(read_tokenizer_json(path = other, rules, text));
-    } else {
-        SS1_TRY(file_read_text(path, vocabulary::max_bytes, text));
-    }
+    tokenizer_json file;
+    std::string path;
+    SS1_TRY(read_tokenizer_rules(directory, rules, file));
     out.context = context_ref(&context);
-    SS1_TRY(out.vocabulary.read(context.memory, text, path.c_str()));
+    SS1_TRY(load_vocabulary(context.memory, directory, file, path, out.vocabulary));
     SS1_TRY(take_special(rules, path, out));
-    out.rules = rules.words;
+    out.rules = settled(rules.words);
     out.max_tokens = rules.max_tokens;
     return SS1_OK;
 }

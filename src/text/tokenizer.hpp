@@ -2,6 +2,7 @@
 // BERT's tokenizer: a model directory's vocabulary and rules, texts to ids.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,11 +20,33 @@ struct special_token {
     int64_t id;
 };
 
+// A special token that some file names beside the five that BERT has.
+struct added_token {
+    static constexpr int64_t no_id = -1;
+
+    std::string text, where;  // where: file and key, for messages
+    int64_t id = no_id;       // no_id: that of the vocabulary or of another file, else the next one that is free
+    bool in_order = true;     // false: a member of an object, whose order in the file is not known
+};
+
+// word_rules as far as a file states them.
+struct stated_rules {
+    std::optional<bool> lower_case, strip_accents, split_ideographs;
+};
+
 struct tokenizer_rules {
-    word_rules words;
+    stated_rules words;
     std::string unk = "[UNK]", sep = "[SEP]", pad = "[PAD]", cls = "[CLS]", mask = "[MASK]";
-    std::vector<special_token> added;
-    size_t max_tokens = 0;  // 0: no limit
+    std::vector<added_token> added;  // of those without id, Hugging Face numbers the first ones first
+    std::string tokenizer_class;     // empty: no file names one
+    bool lists_added = false;        // by added_tokens_decoder; special_tokens_map.json and added_tokens.json are moot
+    size_t max_tokens = 0;           // 0: no limit
+};
+
+struct tokenizer_json {
+    std::string path;
+    json root;
+    const json *vocab = nullptr;  // {token: id}; NULL: the directory has no such file
 };
 
 }  // namespace ss1
@@ -40,15 +63,18 @@ struct ss1_tokenizer {
 
 namespace ss1 {
 
-// tokenizer_config.json, special_tokens_map.json and the limit in config.json of a model directory, as far as they are
-// there.
-ss1_status read_tokenizer_rules(const std::string &directory, tokenizer_rules &out);
+// tokenizer_config.json, special_tokens_map.json, class and limit in config.json, tokenizer.json and added_tokens.json
+// of a model directory, as far as they are there.
+ss1_status read_tokenizer_rules(const std::string &directory, tokenizer_rules &out, tokenizer_json &file);
 
-// One of the tokens that were added to the vocabulary: {"content": "[NEW]", ...}.
+// What the readers of the files share.
+ss1_status check_value(const json &object, const std::string &where, const char *name, key need, const char *expected);
 ss1_status read_added_token(const json &token, const std::string &where, int64_t id, tokenizer_rules &out);
+ss1_status read_tokenizer_json(const std::string &directory, tokenizer_rules &rules, tokenizer_json &out);
 
-// tokenizer.json in the place of vocab.txt: its rules for words, and its vocabulary as lines.
-ss1_status read_tokenizer_json(const std::string &path, tokenizer_rules &rules, std::string &vocabulary_text);
+// The vocabulary of a tokenizer.json as lines of a vocab.txt, or compared with those of the vocab.txt `path`.
+ss1_status vocabulary_lines(const tokenizer_json &file, std::string &text);
+ss1_status check_same_vocabulary(const tokenizer_json &file, const vocabulary &lines, const std::string &path);
 
 ss1_status tokenizer_load(ss1_context &context, const std::string &directory, ss1_tokenizer &out);
 void tokenizer_describe(const ss1_tokenizer &tokenizer, ss1_tokenizer_info &info) noexcept;

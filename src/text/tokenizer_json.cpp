@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// tokenizer.json of a WordPiece model, as Hugging Face's transformers 5 saves it in the place of vocab.txt.
+// tokenizer.json of a WordPiece model, which Hugging Face's tokenizers save beside vocab.txt or in its place.
 #include "io/file.hpp"
 #include "io/json.hpp"
 #include "status.hpp"
@@ -8,34 +8,52 @@
 namespace ss1 {
 namespace {
 
-// Refuses a part of the file that is not what a BertTokenizer has: `part`.`name` must be `expected`.
-ss1_status check_text(const json &part, const std::string &where, const char *name, const char *expected) {
-    std::string value;
-    SS1_TRY(json_string(part, where, name, key::required, value));
-    SS1_CHECK(value == expected, SS1_ERROR_UNSUPPORTED, "%s: %s '%s' is not supported, '%s' is", where.c_str(), name,
-              printable(value).c_str(), expected);
-    return SS1_OK;
-}
-
 ss1_status object_member(const json &object, const std::string &where, const char *name, const json *&out) {
     SS1_TRY(json_member(object, where, name, key::required, out));
     return json_is_object(*out, where + ": " + name);
 }
 
-ss1_status read_normalizer(const json &root, const std::string &path, word_rules &out) {
+ss1_status read_normalizer(const json &root, const std::string &path, stated_rules &out) {
     const std::string where = path + ": normalizer";
     const json *normalizer;
     SS1_TRY(object_member(root, path, "normalizer", normalizer));
-    SS1_TRY(check_text(*normalizer, where, "type", "BertNormalizer"));
-    bool clean_text = true;
+    SS1_TRY(check_value(*normalizer, where, "type", key::required, "BertNormalizer"));
+    bool clean_text = true, lower_case = false, split_ideographs = false, strip_accents = false;
     SS1_TRY(json_bool(*normalizer, where, "clean_text", key::optional, clean_text));
     SS1_CHECK(clean_text, SS1_ERROR_UNSUPPORTED, "%s: clean_text is false, which is not supported", where.c_str());
-    SS1_TRY(json_bool(*normalizer, where, "lowercase", key::required, out.lower_case));
-    SS1_TRY(json_bool(*normalizer, where, "handle_chinese_chars", key::required, out.split_ideographs));
-    out.strip_accents = out.lower_case;
+    SS1_TRY(json_bool(*normalizer, where, "lowercase", key::required, lower_case));
+    SS1_TRY(json_bool(*normalizer, where, "handle_chinese_chars", key::required, split_ideographs));
+    out.lower_case = lower_case;
+    out.split_ideographs = split_ideographs;
     const auto strip = normalizer->find("strip_accents");
     if (strip == normalizer->end() || strip->is_null()) return SS1_OK;
-    return json_bool(*normalizer, where, "strip_accents", key::optional, out.strip_accents);
+    SS1_TRY(json_bool(*normalizer, where, "strip_accents", key::required, strip_accents));
+    out.strip_accents = strip_accents;
+    return SS1_OK;
+}
+
+// BertTokenizer goes by tokenizer_config.json and by its own defaults, PreTrainedTokenizerFast by tokenizer.json: what
+// both say must be the same, what one says alone counts unless vocab.txt and a BertTokenizer leave the other nothing.
+ss1_status add_normalizer(const std::string &directory, const stated_rules &file, tokenizer_rules &rules) {
+    const bool counts = rules.tokenizer_class == "TokenizersBackend" ||
+                        rules.tokenizer_class == "PreTrainedTokenizerFast" || !file_exists(directory + "/vocab.txt");
+    const auto text = [](bool value) { return value ? "true" : "false"; };
+    const struct {
+        const char *name, *other_name;
+        std::optional<bool> &value;
+        std::optional<bool> other;
+    } pairs[] = {
+        {"do_lower_case", "lowercase", rules.words.lower_case, file.lower_case},
+        {"strip_accents", "strip_accents", rules.words.strip_accents, file.strip_accents},
+        {"tokenize_chinese_chars", "handle_chinese_chars", rules.words.split_ideographs, file.split_ideographs}};
+    for (const auto &[name, other_name, value, other] : pairs) {
+        SS1_CHECK(!value || !other || *value == *other, SS1_ERROR_FORMAT,
+                  "%s/tokenizer_config.json: %s is %s, but %s/tokenizer.json: normalizer: %s is %s; which one counts "
+                  "depends on Hugging Face's class: they must be the same",
+                  directory.c_str(), name, text(*value), directory.c_str(), other_name, text(*other));
+        if (!value && counts) value = other;
+    }
+    return SS1_OK;
 }
 
 ss1_status read_added_tokens(const json &root, const std::string &path, tokenizer_rules &out) {
@@ -54,14 +72,50 @@ ss1_status read_added_tokens(const json &root, const std::string &path, tokenize
     return SS1_OK;
 }
 
-// The lines of a vocab.txt with the same tokens.
-ss1_status read_vocabulary(const json &vocab, const std::string &where, std::string &text) {
-    SS1_TRY(json_is_object(vocab, where));
-    std::vector<const std::string *> tokens(vocab.size());
-    for (const auto &[token, id] : vocab.items()) {
+ss1_status check_truncation(const json &root, const std::string &path) {
+    const std::string where = path + ": truncation";
+    const auto truncation = root.find("truncation");
+    if (truncation == root.end() || truncation->is_null()) return SS1_OK;
+    SS1_TRY(json_is_object(*truncation, where));
+    return check_value(*truncation, where, "direction", key::optional, "Right");
+}
+
+}  // namespace
+
+ss1_status read_tokenizer_json(const std::string &directory, tokenizer_rules &rules, tokenizer_json &out) {
+    const std::string path = out.path = directory + "/tokenizer.json";
+    if (!file_exists(path)) return SS1_OK;
+    const json_limits limits;
+    std::string text;
+    SS1_TRY(file_read_text(path, limits.bytes, text));
+    SS1_TRY(json_parse(text, path.c_str(), limits, out.root));
+    SS1_TRY(json_is_object(out.root, path));
+    const json *model, *pre_tokenizer;
+    SS1_TRY(object_member(out.root, path, "model", model));
+    SS1_TRY(check_value(*model, path + ": model", "type", key::optional, "WordPiece"));  // tokenizers 0.9 had none
+    SS1_TRY(check_value(*model, path + ": model", "continuing_subword_prefix", key::required, "##"));
+    size_t longest = max_word_chars;
+    SS1_TRY(json_size(*model, path + ": model", "max_input_chars_per_word", key::optional, 1, SIZE_MAX, longest));
+    SS1_CHECK(longest == max_word_chars, SS1_ERROR_UNSUPPORTED,
+              "%s: model: max_input_chars_per_word %zu is not supported, %zu is", path.c_str(), longest,
+              max_word_chars);
+    SS1_TRY(object_member(out.root, path, "pre_tokenizer", pre_tokenizer));
+    SS1_TRY(check_value(*pre_tokenizer, path + ": pre_tokenizer", "type", key::required, "BertPreTokenizer"));
+    stated_rules words;
+    SS1_TRY(read_normalizer(out.root, path, words));
+    SS1_TRY(add_normalizer(directory, words, rules));
+    SS1_TRY(check_truncation(out.root, path));
+    SS1_TRY(read_added_tokens(out.root, path, rules));
+    return object_member(*model, path + ": model", "vocab", out.vocab);
+}
+
+ss1_status vocabulary_lines(const tokenizer_json &file, std::string &text) {
+    const std::string where = file.path + ": model: vocab";
+    std::vector<const std::string *> tokens(file.vocab->size());
+    for (const auto &[token, id] : file.vocab->items()) {
         size_t number = 0;
         const std::string entry = where + "['" + printable(token) + "']";
-        SS1_TRY(json_size_value(id, entry, 0, vocab.size() - 1, number));
+        SS1_TRY(json_size_value(id, entry, 0, tokens.size() - 1, number));
         SS1_CHECK(!tokens[number], SS1_ERROR_FORMAT, "%s: '%s' has the same id %zu", entry.c_str(),
                   printable(*tokens[number]).c_str(), number);
         SS1_CHECK(token.find_first_of("\r\n") == token.npos, SS1_ERROR_UNSUPPORTED, "%s: has a line end",
@@ -72,30 +126,21 @@ ss1_status read_vocabulary(const json &vocab, const std::string &where, std::str
     return SS1_OK;
 }
 
-}  // namespace
-
-ss1_status read_tokenizer_json(const std::string &path, tokenizer_rules &rules, std::string &vocabulary_text) {
-    const json_limits limits;
-    std::string text;
-    json root;
-    SS1_TRY(file_read_text(path, limits.bytes, text));
-    SS1_TRY(json_parse(text, path.c_str(), limits, root));
-    SS1_TRY(json_is_object(root, path));
-    const json *model, *pre_tokenizer, *vocab;
-    SS1_TRY(object_member(root, path, "model", model));
-    SS1_TRY(check_text(*model, path + ": model", "type", "WordPiece"));
-    SS1_TRY(check_text(*model, path + ": model", "continuing_subword_prefix", "##"));
-    size_t longest = max_word_chars;
-    SS1_TRY(json_size(*model, path + ": model", "max_input_chars_per_word", key::optional, 1, SIZE_MAX, longest));
-    SS1_CHECK(longest == max_word_chars, SS1_ERROR_UNSUPPORTED,
-              "%s: model: max_input_chars_per_word %zu is not supported, %zu is", path.c_str(), longest,
-              max_word_chars);
-    SS1_TRY(object_member(root, path, "pre_tokenizer", pre_tokenizer));
-    SS1_TRY(check_text(*pre_tokenizer, path + ": pre_tokenizer", "type", "BertPreTokenizer"));
-    SS1_TRY(read_normalizer(root, path, rules.words));
-    SS1_TRY(read_added_tokens(root, path, rules));
-    SS1_TRY(json_member(*model, path + ": model", "vocab", key::required, vocab));
-    return read_vocabulary(*vocab, path + ": model: vocab", vocabulary_text);
+ss1_status check_same_vocabulary(const tokenizer_json &file, const vocabulary &lines, const std::string &path) {
+    for (size_t id = 0; id < lines.lines(); ++id) {
+        const char *const token = lines.token(id);
+        if (lines.find(token) != static_cast<int32_t>(id)) continue;  // the last of equal ones counts
+        const auto other = file.vocab->find(token);
+        const bool missing = other == file.vocab->end();
+        SS1_CHECK(!missing && *other == id, SS1_ERROR_FORMAT, "%s: line %zu: '%s' has the id %zu, but in %s: %s",
+                  path.c_str(), id + 1, printable(token).c_str(), id, file.path.c_str(),
+                  missing ? "model: vocab lacks it" : printable(other->dump()).c_str());
+    }
+    if (file.vocab->size() == lines.different_lines()) return SS1_OK;
+    for (const auto &[token, id] : file.vocab->items())
+        SS1_CHECK(lines.find(token) != vocabulary::none, SS1_ERROR_FORMAT, "%s: model: vocab: '%s' is not in %s",
+                  file.path.c_str(), printable(token).c_str(), path.c_str());
+    return SS1_OK;
 }
 
 }  // namespace ss1

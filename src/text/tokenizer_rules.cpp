@@ -2,6 +2,9 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <map>
+#include <set>
+#include <span>
 
 #include "io/file.hpp"
 #include "io/json.hpp"
@@ -28,7 +31,10 @@ ss1_status read_object(const std::string &path, json &out, bool &found) {
 }
 
 // Ways of matching a token that only other tokenizers than BERT's own use.
-ss1_status refuse_flags(const json &token, const std::string &where, std::initializer_list<const char *> flags) {
+constexpr std::array role_flags = {"lstrip", "rstrip", "single_word"};
+constexpr std::array added_flags = {"lstrip", "rstrip", "single_word", "normalized"};
+
+ss1_status refuse_flags(const json &token, const std::string &where, std::span<const char *const> flags) {
     for (const char *flag : flags) {
         bool set = false;
         SS1_TRY(json_bool(token, where, flag, key::optional, set));
@@ -38,27 +44,80 @@ ss1_status refuse_flags(const json &token, const std::string &where, std::initia
 }
 
 // A token is its text, or an object with the text as `content`.
-ss1_status read_token(const json &config, const std::string &path, const char *name, std::string &out) {
-    const auto found = config.find(name);
-    if (found == config.end()) return SS1_OK;
-    const std::string where = path + ": " + name;
-    if (found->is_object()) {
-        SS1_TRY(json_string(*found, where, "content", key::required, out));
-        SS1_TRY(refuse_flags(*found, where, {"lstrip", "rstrip", "single_word"}));
+ss1_status read_token(const json &token, const std::string &where, std::span<const char *const> flags,
+                      std::string &out) {
+    if (token.is_object()) {
+        SS1_TRY(json_string(token, where, "content", key::required, out));
+        SS1_TRY(refuse_flags(token, where, flags));
     } else {
-        SS1_TRY(json_string(config, path, name, key::required, out));
+        SS1_CHECK(token.is_string(), SS1_ERROR_FORMAT, "%s: is of type %s, must be a string or an object",
+                  where.c_str(), token.type_name());
+        out = token.get_ref<const std::string &>();
     }
     SS1_CHECK(is_name(out), SS1_ERROR_FORMAT, "%s: '%s' must have 1 to 512 bytes, no control characters", where.c_str(),
               printable(out).c_str());
     return SS1_OK;
 }
 
-ss1_status read_special_tokens(const json &config, const std::string &path, tokenizer_rules &out) {
-    SS1_TRY(read_token(config, path, "unk_token", out.unk));
-    SS1_TRY(read_token(config, path, "sep_token", out.sep));
-    SS1_TRY(read_token(config, path, "pad_token", out.pad));
-    SS1_TRY(read_token(config, path, "cls_token", out.cls));
-    return read_token(config, path, "mask_token", out.mask);
+// Special tokens without an id. Hugging Face numbers those that are new in this order: bos_token and eos_token, those
+// of other names, those of lists; of one name the last file counts, lists add up.
+struct unnumbered_tokens {
+    std::map<std::string, added_token> named;
+    std::vector<added_token> listed;
+
+    void move_to(std::vector<added_token> &out) {
+        for (const char *name : {"bos_token", "eos_token"})
+            if (auto node = named.extract(name)) out.push_back(std::move(node.mapped()));
+        for (auto &[name, token] : named) out.push_back(std::move(token));
+        out.insert(out.end(), std::make_move_iterator(listed.begin()), std::make_move_iterator(listed.end()));
+    }
+};
+
+ss1_status read_unnumbered(const json &token, const std::string &where, bool in_order, added_token &out) {
+    out.where = where;
+    out.in_order = in_order;
+    return read_token(token, where, added_flags, out.text);
+}
+
+// A list of tokens, or {name: token}.
+ss1_status read_tokens(const json &config, const std::string &path, const char *key, unnumbered_tokens &out) {
+    const auto tokens = config.find(key);
+    if (tokens == config.end()) return SS1_OK;
+    const std::string where = path + ": " + key;
+    SS1_CHECK(tokens->is_array() || tokens->is_object(), SS1_ERROR_FORMAT,
+              "%s: is of type %s, must be an array or an object", where.c_str(), tokens->type_name());
+    if (tokens->is_object()) {
+        for (const auto &[name, token] : tokens->items())
+            SS1_TRY(read_unnumbered(token, where + "['" + printable(name) + "']", false, out.named[name]));
+        return SS1_OK;
+    }
+    for (size_t i = 0; i < tokens->size(); ++i) {
+        added_token token;
+        SS1_TRY(read_unnumbered((*tokens)[i], where + "[" + std::to_string(i) + "]", true, token));
+        out.listed.push_back(std::move(token));
+    }
+    return SS1_OK;
+}
+
+ss1_status read_special_tokens(const json &config, const std::string &path, tokenizer_rules &out,
+                               unnumbered_tokens &others) {
+    const std::pair<const char *, std::string &> roles[] = {{"unk_token", out.unk},
+                                                            {"sep_token", out.sep},
+                                                            {"pad_token", out.pad},
+                                                            {"cls_token", out.cls},
+                                                            {"mask_token", out.mask}};
+    for (const auto &[name, token] : config.items()) {
+        const std::string where = path + ": " + printable(name);
+        const auto role =
+            std::find_if(std::begin(roles), std::end(roles), [&](const auto &r) { return name == r.first; });
+        const bool known = name == "bos_token" || name == "eos_token";
+        if (role != std::end(roles))
+            SS1_TRY(read_token(token, where, role_flags, role->second));
+        else if (known || (name.ends_with("_token") && token.is_string()))
+            SS1_TRY(read_unnumbered(token, where, known, others.named[name]));
+    }
+    SS1_TRY(read_tokens(config, path, "additional_special_tokens", others));
+    return read_tokens(config, path, "extra_special_tokens", others);
 }
 
 // "added_tokens_decoder": {"0": {"content": "[PAD]", ...}}: the five above once more, and those that were added.
@@ -66,6 +125,7 @@ ss1_status read_added_tokens(const json &config, const std::string &path, tokeni
     const json *added;
     SS1_TRY(json_member(config, path, "added_tokens_decoder", key::optional, added));
     if (!added) return SS1_OK;
+    out.lists_added = true;
     SS1_TRY(json_is_object(*added, path + ": added_tokens_decoder"));
     for (const auto &[number, token] : added->items()) {
         const std::string where = path + ": added_tokens_decoder['" + printable(number) + "']";
@@ -79,33 +139,68 @@ ss1_status read_added_tokens(const json &config, const std::string &path, tokeni
     return SS1_OK;
 }
 
-ss1_status check_class(const json &config, const std::string &path) {
-    constexpr std::array known = {"BertTokenizer",           "BertTokenizerFast",      "DistilBertTokenizer",
-                                  "DistilBertTokenizerFast", "ElectraTokenizer",       "ElectraTokenizerFast",
-                                  "TokenizersBackend",       "PreTrainedTokenizerFast"};
-    std::string name = known[0];
-    SS1_TRY(json_string(config, path, "tokenizer_class", key::optional, name));
-    SS1_CHECK(std::find(known.begin(), known.end(), name) != known.end(), SS1_ERROR_UNSUPPORTED,
-              "%s: tokenizer_class '%s' is not supported, BertTokenizer is", path.c_str(), printable(name).c_str());
+// {"[NEW]": 30522}, as transformers wrote it before it had added_tokens_decoder. The file does not say which tokens are
+// special; the others are looked for in the normalised text.
+ss1_status read_added_tokens_file(const std::string &directory, tokenizer_rules &out) {
+    const std::string path = directory + "/added_tokens.json";
+    json object;
+    bool found;
+    SS1_TRY(read_object(path, object, found));
+    if (!found) return SS1_OK;
+    std::set<std::string> special = {out.unk, out.sep, out.pad, out.cls, out.mask};
+    for (const added_token &token : out.added) special.insert(token.text);
+    for (const auto &[text, id] : object.items()) {
+        const std::string where = path + ": '" + printable(text) + "'";
+        size_t number = 0;
+        SS1_TRY(json_size_value(id, where, 0, INT32_MAX, number));
+        SS1_CHECK(special.contains(text), SS1_ERROR_UNSUPPORTED,
+                  "%s: is not named as a special token, and others (normalized) are not supported", where.c_str());
+        out.added.push_back({text, where, static_cast<int64_t>(number)});
+    }
     return SS1_OK;
 }
 
-ss1_status read_tokenizer_config(const std::string &path, const json &config, tokenizer_rules &out) {
-    SS1_TRY(check_class(config, path));
-    SS1_TRY(json_bool(config, path, "do_lower_case", key::optional, out.words.lower_case));
-    out.words.strip_accents = out.words.lower_case;  // where it is not said
-    SS1_TRY(json_bool(config, path, "strip_accents", key::optional, out.words.strip_accents));
-    SS1_TRY(json_bool(config, path, "tokenize_chinese_chars", key::optional, out.words.split_ideographs));
+ss1_status read_class(const json &config, const std::string &path, tokenizer_rules &out) {
+    constexpr std::array known = {"BertTokenizer",           "BertTokenizerFast",      "DistilBertTokenizer",
+                                  "DistilBertTokenizerFast", "ElectraTokenizer",       "ElectraTokenizerFast",
+                                  "TokenizersBackend",       "PreTrainedTokenizerFast"};
+    if (!out.tokenizer_class.empty() || !config.contains("tokenizer_class")) return SS1_OK;
+    SS1_TRY(json_string(config, path, "tokenizer_class", key::required, out.tokenizer_class));
+    SS1_CHECK(std::find(known.begin(), known.end(), out.tokenizer_class) != known.end(), SS1_ERROR_UNSUPPORTED,
+              "%s: tokenizer_class '%s' is not supported, BertTokenizer is", path.c_str(),
+              printable(out.tokenizer_class).c_str());
+    return SS1_OK;
+}
+
+ss1_status read_stated(const json &config, const std::string &path, const char *name, std::optional<bool> &out) {
+    if (!config.contains(name)) return SS1_OK;
+    bool value = false;
+    SS1_TRY(json_bool(config, path, name, key::required, value));
+    out = value;
+    return SS1_OK;
+}
+
+ss1_status read_tokenizer_config(const std::string &path, const json &config, tokenizer_rules &out,
+                                 unnumbered_tokens &others) {
+    SS1_TRY(read_class(config, path, out));
+    SS1_TRY(check_value(config, path, "word_tokenizer_type", key::optional, "basic"));  // BertJapaneseTokenizer's
+    SS1_TRY(check_value(config, path, "subword_tokenizer_type", key::optional, "wordpiece"));
+    SS1_TRY(check_value(config, path, "truncation_side", key::optional, "right"));
+    SS1_TRY(refuse_flags(config, path, std::array{"split_special_tokens"}));
+    SS1_TRY(read_stated(config, path, "do_lower_case", out.words.lower_case));
+    SS1_TRY(read_stated(config, path, "strip_accents", out.words.strip_accents));
+    SS1_TRY(read_stated(config, path, "tokenize_chinese_chars", out.words.split_ideographs));
     double limit = no_limit;
     SS1_TRY(json_number(config, path, "model_max_length", key::optional, limit));
     SS1_CHECK(limit >= 2, SS1_ERROR_FORMAT, "%s: model_max_length is %g, must be at least 2", path.c_str(), limit);
     if (limit < static_cast<double>(no_limit)) out.max_tokens = static_cast<size_t>(limit);
-    SS1_TRY(read_special_tokens(config, path, out));
+    SS1_TRY(read_special_tokens(config, path, out, others));
     return read_added_tokens(config, path, out);
 }
 
 // Which family the model is of, and how many tokens it takes.
 ss1_status read_model_config(const std::string &path, const json &config, tokenizer_rules &out) {
+    SS1_TRY(read_class(config, path, out));
     std::string type = "bert";
     SS1_TRY(json_string(config, path, "model_type", key::optional, type));
     SS1_CHECK(type == "bert" || type == "distilbert", SS1_ERROR_UNSUPPORTED,
@@ -119,29 +214,41 @@ ss1_status read_model_config(const std::string &path, const json &config, tokeni
 
 }  // namespace
 
-ss1_status read_added_token(const json &token, const std::string &where, int64_t id, tokenizer_rules &out) {
-    std::string text;
-    SS1_TRY(json_is_object(token, where));
-    SS1_TRY(json_string(token, where, "content", key::required, text));
-    SS1_CHECK(is_name(text), SS1_ERROR_FORMAT, "%s: content '%s' must have 1 to 512 bytes, no control characters",
-              where.c_str(), printable(text).c_str());
-    SS1_TRY(refuse_flags(token, where, {"lstrip", "rstrip", "single_word", "normalized"}));
-    out.added.push_back({std::move(text), id});
+// Refuses what is not as a BertTokenizer has it: `object`.`name`, where it is there, must be `expected`.
+ss1_status check_value(const json &object, const std::string &where, const char *name, key need, const char *expected) {
+    std::string value = expected;
+    SS1_TRY(json_string(object, where, name, need, value));
+    SS1_CHECK(value == expected, SS1_ERROR_UNSUPPORTED, "%s: %s '%s' is not supported, '%s' is", where.c_str(), name,
+              printable(value).c_str(), expected);
     return SS1_OK;
 }
 
-ss1_status read_tokenizer_rules(const std::string &directory, tokenizer_rules &out) {
+// One of the tokens that were added to the vocabulary: {"content": "[NEW]", ...}.
+ss1_status read_added_token(const json &token, const std::string &where, int64_t id, tokenizer_rules &out) {
+    std::string text;
+    SS1_TRY(json_is_object(token, where));
+    SS1_TRY(read_token(token, where, added_flags, text));
+    out.added.push_back({std::move(text), where, id});
+    return SS1_OK;
+}
+
+ss1_status read_tokenizer_rules(const std::string &directory, tokenizer_rules &out, tokenizer_json &file) {
     json object;
     bool found;
-    std::string path = directory + "/special_tokens_map.json";
+    unnumbered_tokens others;
+    std::string path = directory + "/tokenizer_config.json";
     SS1_TRY(read_object(path, object, found));
-    if (found) SS1_TRY(read_special_tokens(object, path, out));
-    path = directory + "/tokenizer_config.json";
-    SS1_TRY(read_object(path, object, found));
-    if (found) SS1_TRY(read_tokenizer_config(path, object, out));
+    if (found) SS1_TRY(read_tokenizer_config(path, object, out, others));
+    path = directory + "/special_tokens_map.json";
+    found = false;
+    if (!out.lists_added) SS1_TRY(read_object(path, object, found));
+    if (found) SS1_TRY(read_special_tokens(object, path, out, others));
     path = directory + "/config.json";
     SS1_TRY(read_object(path, object, found));
-    return found ? read_model_config(path, object, out) : SS1_OK;
+    if (found) SS1_TRY(read_model_config(path, object, out));
+    others.move_to(out.added);
+    SS1_TRY(read_tokenizer_json(directory, out, file));
+    return out.lists_added ? SS1_OK : read_added_tokens_file(directory, out);
 }
 
 }  // namespace ss1

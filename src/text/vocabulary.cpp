@@ -56,12 +56,14 @@ ss1_status vocabulary::read(const allocator &memory, std::string_view text, cons
     SS1_CHECK(!tokens.empty(), SS1_ERROR_FORMAT, "%s: has no tokens", label);
     SS1_TRY(allocate(memory, tokens));
     size_t position = 0;
-    for (size_t id = 0; id < size_; ++id) {
+    for (size_t id = 0; id < lines_; ++id) {
         char *const copy = text_.as<char>() + position;
         *std::copy(tokens[id].begin(), tokens[id].end(), copy) = '\0';
         starts_.as<uint32_t>()[id] = static_cast<uint32_t>(position);
         position += tokens[id].size() + 1;
-        ids_.as<int32_t>()[insert(tokens[id])] = static_cast<int32_t>(id);
+        int32_t &last = ids_.as<int32_t>()[insert(tokens[id])];
+        different_ += last == none;
+        last = static_cast<int32_t>(id);
     }
     continuation_ = walk("##");
     return SS1_OK;
@@ -80,7 +82,7 @@ ss1_status vocabulary::allocate(const allocator &memory, std::span<const std::st
     std::fill_n(ids_.as<int32_t>(), nodes, none);
     mask_ = static_cast<uint32_t>(slots - 1);
     shift_ = static_cast<uint32_t>(std::countl_zero(mask_));
-    size_ = tokens.size();
+    lines_ = tokens.size();
     return SS1_OK;
 }
 
@@ -117,7 +119,15 @@ uint32_t vocabulary::walk(std::string_view token) const noexcept {
 
 int32_t vocabulary::find(std::string_view token) const noexcept {
     const uint32_t node = walk(token);
-    return node == no_node ? none : ids_.as<int32_t>()[node];
+    if (node != no_node && ids_.as<int32_t>()[node] != none) return ids_.as<int32_t>()[node];
+    const auto added = added_ids_.find(token);
+    return added == added_ids_.end() ? none : added->second;
+}
+
+int32_t vocabulary::add(const std::string &token) {
+    const auto added = added_ids_.emplace(token, static_cast<int32_t>(size())).first;
+    added_.push_back(&added->first);
+    return added->second;
 }
 
 size_t vocabulary::split(std::string_view word, int32_t *ids) const noexcept {

@@ -2,9 +2,11 @@
 // The tokens of a WordPiece vocabulary, a line of vocab.txt each, as a trie over their bytes.
 #pragma once
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "buffer.hpp"
 
@@ -19,9 +21,16 @@ class vocabulary {
     // tokens the last line counts, as in Python's dict. @return SS1_OK; SS1_ERROR_FORMAT; SS1_ERROR_OUT_OF_MEMORY.
     ss1_status read(const allocator &memory, std::string_view text, const char *label);
 
-    size_t size() const noexcept { return size_; }  // lines
+    // A token behind all others, which must not have it; split() does not see it. @return its id.
+    int32_t add(const std::string &token);
+
+    size_t size() const noexcept { return lines_ + added_.size(); }
+    size_t lines() const noexcept { return lines_; }
+    size_t different_lines() const noexcept { return different_; }
     // Zero terminated; id < size().
-    const char *token(size_t id) const noexcept { return text_.as<const char>() + starts_.as<const uint32_t>()[id]; }
+    const char *token(size_t id) const noexcept {
+        return id < lines_ ? text_.as<const char>() + starts_.as<const uint32_t>()[id] : added_[id - lines_]->c_str();
+    }
     int32_t find(std::string_view token) const noexcept;  // its id, or none
 
     // Greedy longest match from the left, pieces behind the first with ## in front. @return how many ids were written,
@@ -43,10 +52,12 @@ class vocabulary {
     uint32_t walk(std::string_view token) const noexcept;
     uint32_t insert(std::string_view token) noexcept;  // the node where it ends
 
-    size_t size_ = 0;
+    size_t lines_ = 0, different_ = 0;
     buffer text_, starts_;  // the tokens, each with a zero byte; where each begins
     buffer edges_, ids_;    // a hash table of edges; the token that ends at each node
     uint32_t mask_ = 0, shift_ = 0, nodes_ = 1, continuation_ = no_node;
+    std::map<std::string, int32_t, std::less<>> added_ids_;
+    std::vector<const std::string *> added_;  // keys of it, by id
 };
 
 }  // namespace ss1
