@@ -3,43 +3,55 @@
  * Build: cc -std=c99 classify_mail.c $(pkg-config --cflags --libs ss1) -lm
  * Run:   ./classify_mail DIRECTORY [FILE]     without FILE: standard input
  */
+#include <errno.h>
 #include <math.h>
 #include <ss1/ss1.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { MAX_TOKENS = 512 };
+enum { MAX_TOKENS = 8192 }; /* the usual limit of a BERT is 512 */
 
 static int failed(const char *what) {
     fprintf(stderr, "%s: %s\n", what, ss1_last_error());
     return 1;
 }
 
-/* All that `file` has, in memory that the caller frees; NULL if it cannot be read. */
-static char *read_all(FILE *file, size_t *bytes) {
-    size_t capacity = 1 << 16, size = 0, got;
+/* All of a file (NULL: standard input), in memory that the caller frees; NULL if it cannot be read: errno says why. */
+static char *read_all(const char *path, size_t *bytes) {
+    FILE *file = path ? fopen(path, "rb") : stdin;
+    if (!file) return NULL;
+    size_t capacity = 1 << 16, got;
+    *bytes = 0;
     char *text = malloc(capacity), *larger;
-    while (text && (got = fread(text + size, 1, capacity - size, file)) > 0) {
-        size += got;
-        if (size < capacity) continue;
+    while (text && (got = fread(text + *bytes, 1, capacity - *bytes, file)) > 0) {
+        *bytes += got;
+        if (*bytes < capacity) continue;
         larger = realloc(text, capacity *= 2);
         if (!larger) free(text);
         text = larger;
     }
-    *bytes = size;
-    return text;
+    const int error = errno, bad = ferror(file);
+    if (path) fclose(file);
+    if (bad) free(text);
+    errno = error;
+    return bad ? NULL : text;
 }
 
 /* Runs the text through tokenizer and model and prints the likeliest label with its share of the softmax. */
-static int classify(ss1_model *model, const ss1_tokenizer *tokenizer, const ss1_text *text, size_t max_tokens) {
+static int classify(ss1_model *model, const ss1_tokenizer *tokenizer, const ss1_text *text) {
     static int64_t ids[MAX_TOKENS];
     static float logits[1000];
     size_t length = 0, best = 0, i;
     ss1_model_info info = SS1_MODEL_INFO_INIT;
+    ss1_tokenizer_info limits = SS1_TOKENIZER_INFO_INIT;
     ss1_tokenize_args args = SS1_TOKENIZE_ARGS_INIT;
-    args.n = 1, args.first = text, args.max_tokens = max_tokens, args.input_ids = ids, args.lengths = &length;
-    if (ss1_tokenizer_encode(tokenizer, &args) || ss1_model_describe(model, &info)) return failed("tokenizer");
+    if (ss1_model_describe(model, &info) || ss1_tokenizer_describe(tokenizer, &limits)) return failed("describe");
     if (info.n_labels < 1 || info.n_labels > 1000) return fprintf(stderr, "the model is no classifier\n"), 1;
+    args.n = 1, args.first = text, args.input_ids = ids, args.lengths = &length, args.max_tokens = info.max_tokens;
+    if (limits.max_tokens && limits.max_tokens < args.max_tokens) args.max_tokens = limits.max_tokens;
+    if (args.max_tokens > MAX_TOKENS) args.max_tokens = MAX_TOKENS;
+    if (ss1_tokenizer_encode(tokenizer, &args)) return failed("tokenizer");
 
     ss1_session_options options = SS1_SESSION_OPTIONS_INIT;
     options.max_tokens = length;
@@ -63,22 +75,21 @@ static int classify(ss1_model *model, const ss1_tokenizer *tokenizer, const ss1_
 
 int main(int argc, char **argv) {
     if (argc < 2) return fprintf(stderr, "usage: %s DIRECTORY [FILE]\n", argv[0]), 2;
-    FILE *file = argc > 2 ? fopen(argv[2], "rb") : stdin;
+    const char *path = argc > 2 ? argv[2] : NULL;
     ss1_text text = {NULL, 0};
-    char *content = file ? read_all(file, &text.bytes) : NULL;
-    if (!content) return fprintf(stderr, "cannot read the text\n"), 1;
+    char *content = read_all(path, &text.bytes);
+    if (!content) return fprintf(stderr, "%s: %s\n", path ? path : "standard input", strerror(errno)), 1;
     text.data = content;
 
     ss1_context *context = NULL;
     ss1_model *model = NULL;
     ss1_tokenizer *tokenizer = NULL;
-    ss1_model_info info = SS1_MODEL_INFO_INIT;
     int status = 1;
     if (ss1_context_create(NULL, &context) || ss1_model_load(context, argv[1], NULL, &model) ||
-        ss1_tokenizer_load(context, argv[1], &tokenizer) || ss1_model_describe(model, &info))
+        ss1_tokenizer_load(context, argv[1], &tokenizer))
         failed(argv[1]);
     else
-        status = classify(model, tokenizer, &text, info.max_tokens < MAX_TOKENS ? info.max_tokens : MAX_TOKENS);
+        status = classify(model, tokenizer, &text);
 
     ss1_tokenizer_destroy(&tokenizer);
     ss1_model_destroy(&model);

@@ -67,6 +67,23 @@ def to_text(rows, end="\n"):
     return "".join(",".join(row) + end for row in rows).encode()
 
 
+def exchange(arguments, messages):
+    """What a command answers to each message (bytes, lines of the answer) before it gets the next one; b"" for none in time."""
+    answers = []
+    with subprocess.Popen([EXE, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
+        for message, lines in messages:
+            process.stdin.write(message)
+            text, came = b"", True
+            while came and text.count(b"\n") < lines:
+                came = select.select([process.stdout], [], [], 30)[0]
+                piece = os.read(process.stdout.fileno(), 1 << 16) if came else b""
+                text, came = text + piece, bool(piece)
+            answers.append(text if came else b"")
+        process.stdin.close()
+        answers.append(process.stdout.read())
+    return answers, process.returncode
+
+
 class Case(unittest.TestCase):
     def setUp(self):
         directory = tempfile.TemporaryDirectory()
@@ -93,6 +110,9 @@ class Help(Case):
             with self.subTest(command=command):
                 text = self.ok(*command, "--help")
                 self.assertRegex(text, r"Examples?:\s+.*ss1 " + " ".join(command))
+
+    def test_run_tells_that_texts_are_cut(self):
+        self.assertRegex(self.ok("run", "--help"), r'cut off[\s\S]*not searched[\s\S]*"cut": true')
 
     def test_version(self):
         self.assertRegex(self.ok("--version"), r"^ss1 \d+\.\d+\.\d+\n$")
@@ -129,6 +149,25 @@ class Info(Case):
                 self.assertEqual(list(item), ["name", "used", "reason"])
                 self.assertTrue(item["reason"])
         self.assertNotIn("kernels", json.loads(self.ok("info", "-o", "json")))
+
+    def test_numbers_out_of_range(self):
+        """The message names option, value and rule; CLI11's own has 300 digits."""
+        model = DATA / "bert_classifier"
+        for command, option, value, rule in ((["run", model, "--text", "-"], "--batch", "0", "at least 1"),
+                                             (["run", model, "--text", "-"], "--batch", "-3", "at least 1"),
+                                             (["convert", model, self.directory / "out"], "--compression", "0", "at least 1"),
+                                             (["bench", "model", model], "--tokens", "0", "at least 1"),
+                                             (["bench", "model", model], "--least-batch", "0", "at least 1"),
+                                             (["bench", "model", model], "--duration", "0", "above 0"),
+                                             (["bench", "model", model], "--deadline-ms", "-0.5", "above 0"),
+                                             (["bench", "model", model], "--min-time", "-1", "at least 0"),
+                                             (["bench", "bag"], "--max-time", "nan", "at least 0"),
+                                             (["bench", "linear"], "--repetitions", "0", "at least 1"),
+                                             (["bench", "tower"], "--repetitions", "0", "at least 1")):
+            with self.subTest(option=option, value=value):
+                self.assertEqual(self.refused(*command, f"{option}={value}").splitlines()[0],
+                                 f"ss1: {option} {value}: must be {rule}")
+        self.assertIn("--batch = many", self.refused("run", model, "--text", "-", "--batch", "many"))
 
     def test_max_isa(self):
         info = json.loads(self.ok("info", "-o", "json", SS1_MAX_ISA="none"))
@@ -208,6 +247,13 @@ class BenchLinear(Case):
         self.assertEqual(cold["weights"], "cold")
         self.assertGreater(cold["results"][0]["copies"], 1)
 
+    def test_denormals(self):
+        for dtype in ("f32", "bf16"):
+            for row in json.loads(self.ok(*TINY, "--denormals", "--dtype", dtype, "-o", "json"))["results"]:
+                self.assertGreater(row["denormal_ratio"], 0)
+                self.assertNotIn("", row["contenders"])
+        self.assertIn("denormals", self.ok(*TINY, "--denormals", "--no-dense").splitlines()[2])
+
     def test_peers(self):
         document = json.loads(self.ok(*TINY, "-o", "json"))
         for row in document["results"]:
@@ -256,14 +302,9 @@ class BenchLinear(Case):
 
     def test_types(self):
         for dtype in ("bf16", "int8"):
-            result = ss1(*TINY, "--dtype", dtype, "-o", "json")
-            if result.returncode == 0:
-                for row in json.loads(result.stdout)["results"]:
-                    self.assertEqual(row["dtype"], dtype)
-                    self.assertLess(row["error"], 5e-2)
-            else:  # this version has no such layers
-                message = self.refused(*TINY, "--dtype", dtype)
-                self.assertIn(f"--dtype {dtype}: this version of the library lacks it: ss1_l", message)
+            for row in json.loads(self.ok(*TINY, "--dtype", dtype, "-o", "json"))["results"]:
+                self.assertEqual(row["dtype"], dtype)
+                self.assertLess(row["error"], 5e-2)
         self.assertIn("'f23'", self.refused(*TINY, "--dtype", "f23"))
         self.assertIn("--rows", self.refused(*TINY, "--rows", "f23"))
 
@@ -337,6 +378,23 @@ class BenchTower(Case):
 
 
 class Models(Case):
+    def test_weights_of_pickle_are_named(self):
+        (self.directory / "config.json").write_text((DATA / "bert_classifier/config.json").read_text())
+        self.assertIn("model.safetensors: cannot open", self.refused("inspect", self.directory))
+        for name in ("pytorch_model.bin.index.json", "pytorch_model.bin"):
+            (self.directory / name).write_bytes(b"")
+            message = self.refused("run", self.directory, "--input", "-")
+            self.assertIn(f"{self.directory / name}: weights are read from model.safetensors alone: ", message)
+            self.assertIn("save_pretrained() of transformers", message)
+
+    def test_what_is_not_supported(self):
+        config = json.loads((DATA / "bert_classifier/config.json").read_text())
+        (self.directory / "config.json").write_text(json.dumps({**config, "hidden_act": "quick_gelu"}))
+        message = self.refused("inspect", self.directory)
+        self.assertIn("hidden_act 'quick_gelu' is not supported, 'gelu', 'gelu_python', ", message)
+        self.assertIn(" and 'linear' are\n", message)
+        self.assertIn("'ss1 info' lists its instruction sets and backends", message)
+
     def test_unknown_directory(self):
         for command in (["inspect"], ["run", "--input", "-"], ["bench", "model"]):
             self.assertIn("/no/such/model", self.refused(*command, "/no/such/model"))
@@ -578,6 +636,60 @@ class Text(Case):
             for score, value in zip(answer["score"], values, strict=True):
                 self.assertAlmostEqual(score, value, delta=1e-5)
 
+    def test_labels_of_one_name(self):
+        names = {"0": "insult", "1": "threat", "2": "insult"}
+        model = self.variant(problem_type="multi_label_classification", id2label=names)
+        self.assertIn('id2label gives 0 and 2 the same label "insult"', self.refused("run", model, "--text", "-", stdin=b"a\n"))
+        model = self.variant(id2label=names)  # of one label nothing is lost
+        self.assertIn(self.answers(model, text="a\n")[0]["label"], names.values())
+
+    def test_a_line_is_answered_before_the_next(self):
+        texts = ["a", "you win", "", "a " * 30]
+        expected = self.answers(self.MODEL, text="".join(text + "\n" for text in texts))
+        answers, code = exchange(["run", self.MODEL, "--text", "-"], [(text.encode() + b"\n", 1) for text in texts])
+        self.assertEqual(([json.loads(answer) for answer in answers[:-1]], answers[-1], code), (expected, b"", 0))
+        # Half a line behind two whole ones is not waited for.
+        answers, code = exchange(["run", self.MODEL, "--text", "-"], [(b"a\nyou win\n\na a", 3), (b" a" * 28 + b"\n", 1)])
+        self.assertEqual(([json.loads(line) for line in b"".join(answers).splitlines()], code), (expected, 0))
+
+    def test_good_lines_are_answered_before_a_bad_one(self):
+        expected = self.answers(self.MODEL, "--pairs", text="a\tyou\nwin\t\n")
+        for batch in ([], ["--batch", 1], ["--batch", 2], ["--batch", 3]):
+            result = ss1("run", self.MODEL, "--text", "-", "--pairs", *batch, stdin=b"a\tyou\nwin\t\nmoney\na\tb\n")
+            self.assertEqual(result.returncode, 2)
+            self.assertEqual([json.loads(line) for line in result.stdout.splitlines()], expected)
+            self.assertIn("standard input:3: the line has 0 tabs", result.stderr.decode())
+
+    def with_huge_embedding(self, token, **config):
+        """The classifier, in which a token's numbers overflow."""
+        folder = self.variant(**config)
+        data = bytearray((folder / "model.safetensors").read_bytes())
+        size = struct.unpack_from("<Q", data)[0]
+        entry = next(entry for name, entry in json.loads(data[8:8 + size]).items() if name.endswith("word_embeddings.weight"))
+        self.assertEqual(entry["dtype"], "F32")
+        begin = 8 + size + entry["data_offsets"][0] + 4 * entry["shape"][1] * self.vocabulary[token]
+        data[begin:begin + 4 * entry["shape"][1]] = struct.pack("<f", 3e38) * entry["shape"][1]
+        (folder / "model.safetensors").write_bytes(data)
+        return folder
+
+    def test_numbers_that_are_not_finite(self):
+        for config in ({}, {"problem_type": "regression"}, {"problem_type": "multi_label_classification"}):
+            model = self.with_huge_embedding("money", **config)
+            for batch in (1, 2, 8):
+                with self.subTest(config=config, batch=batch):
+                    result = ss1("run", model, "--text", "-", "--batch", batch, stdin=b"you win\nmy lunch\nwin money\nyou\n")
+                    self.assertEqual(result.returncode, 2, result.stdout)
+                    self.assertEqual(len(result.stdout.splitlines()), 2)
+                    self.assertIn("standard input:3: the model gives numbers that are not finite", result.stderr.decode())
+
+    def test_what_is_cut_is_told(self):
+        texts = ["a " * 13, "a " * 14, "a " * 15, "a"]
+        self.assertEqual([answer.get("cut") for answer in self.answers(self.MODEL, text="\n".join(texts))], [None, None, True, None])
+        pairs = ["a a\ta a", "a a a\ta a", "a a a a\ta", "a\t"]
+        answers = self.answers(self.MODEL, "--pairs", "--max-tokens", 7, text="\n".join(pairs))
+        self.assertEqual([answer.get("cut") for answer in answers], [None, True, True, None])
+        self.assertEqual(list(answers[1]), ["label", "score", "cut"])
+
     def test_masked_words_and_vectors(self):
         masked = self.variant(architectures=["BertForMaskedLM"])
         answers = self.answers(masked, "--random-weights", 1, text="the [MASK] [MASK]\nthe\n")
@@ -744,6 +856,47 @@ class Run(Case):
                 self.assertEqual(self.ok("run", DATA / "dlrm_odd", "--input", "-", "--batch", batch, "--threads", threads,
                                          stdin=to_text(rows)), expected)
 
+    def test_a_row_is_scored_before_the_next(self):
+        rows, _ = dlrm_csv(DATA / "dlrm_cat")
+        rows = [row + [note] for row, note in zip(rows[:4], ["note", "a", '"b\nb"', '"c ""\n"""'])]
+        expected = self.ok("run", DATA / "dlrm_cat", "--input", "-", stdin=to_text(rows)).encode().splitlines(True)
+        answers, code = exchange(["run", DATA / "dlrm_cat", "--input", "-"], [(to_text([row]), 1) for row in rows])
+        self.assertEqual((answers, code), (expected + [b""], 0))
+        # A line end in quotes does not end a row.
+        text = to_text(rows)
+        for cut in (text.index(b"b\nb") + 2, text.index(b'"\n"""') + 2):
+            lines = to_text(rows)[:cut].count(b"\n") - (1 if b"c " not in text[:cut] else 2)
+            answers, code = exchange(["run", DATA / "dlrm_cat", "--input", "-"], [(text[:cut], lines), (text[cut:], 4 - lines)])
+            self.assertEqual((b"".join(answers), code), (b"".join(expected), 0))
+            self.assertEqual(answers[0].count(b"\n"), lines)
+
+    def test_long_rows_in_a_pipe(self):
+        rows, _ = dlrm_csv(DATA / "dlrm_cat")
+        long = [rows[0] + ["note"]] + [row + ["x" * (1 + 40_001 * i % 150_000)] for i, row in enumerate(rows[1:] * 3)]
+        path = self.directory / "rows.csv"
+        path.write_bytes(to_text(long))
+        self.assertEqual(self.ok("run", DATA / "dlrm_cat", "--input", "-", stdin=to_text(long)),
+                         self.ok("run", DATA / "dlrm_cat", "--input", path))
+
+    def test_good_rows_are_scored_before_a_bad_one(self):
+        rows, _ = dlrm_csv(DATA / "dlrm_cat")
+        header, good = rows[0] + ["y"], [row + ["1"] for row in rows[1:3]]
+        expected = self.ok("run", DATA / "dlrm_cat", "--input", "-", stdin=to_text([header] + good)).encode()
+        for column in range(len(header)):
+            bad = [*good[0][:column], "?", *good[0][column + 1:]]
+            for batch in ([], ["--batch", 1], ["--batch", 2], ["--batch", 3]):
+                with self.subTest(column=column, batch=batch):
+                    result = ss1("run", DATA / "dlrm_cat", "--input", "-", "--label", "y", *batch, stdin=to_text([header] + good + [bad]))
+                    self.assertEqual((result.returncode, result.stdout), (2, expected))
+                    self.assertIn(f"standard input:4: column {header[column]}", result.stderr.decode())
+        expected = self.ok("run", DATA / "bert_classifier", "--input", "-", stdin=b"input_ids\n5 6\n7\n").encode()
+        result = ss1("run", DATA / "bert_classifier", "--input", "-", stdin=b"input_ids\n5 6\n7\nx\n8\n")
+        self.assertEqual((result.returncode, result.stdout), (2, expected))
+
+    def test_types_of_a_model_without(self):
+        message = self.refused("run", DATA / "bert_distil_classifier", "--input", "-", stdin=b"input_ids,token_type_ids\n5 6,0 0\n")
+        self.assertIn("standard input:1: column token_type_ids (2): this model takes no token_type_ids", message)
+
     def test_dialects_of_csv(self):
         rows, _ = dlrm_csv(DATA / "dlrm_cat")
         expected = self.ok("run", DATA / "dlrm_cat", "--input", "-", stdin=to_text(rows))
@@ -877,6 +1030,38 @@ class Run(Case):
         self.assertIn("standard input:3: column clicked (19): '2'", ss1(*arguments, stdin=bad).stderr.decode())
         self.assertIn("column other is missing", self.refused_rows("dlrm_odd", to_text(rows), "--label", "other"))
         self.assertIn("--label", self.refused_rows("bert_classifier", b"input_ids,clicked\n1,1\n", "--label", "clicked"))
+
+
+EXAMPLE = pathlib.Path(EXE).resolve().parents[2] / "examples/classify_mail"
+
+
+@unittest.skipUnless(EXAMPLE.exists(), "examples are not built")
+class ClassifyMail(Case):
+    """The example in C beside ss1 run."""
+    MODEL = DATA / "bert_classifier"
+
+    def classify(self, *arguments, stdin=b""):
+        return subprocess.run([EXAMPLE, *map(str, arguments)], input=stdin, capture_output=True, timeout=60)
+
+    def test_long_texts_are_cut_as_by_run(self):
+        words = ["you", "win", "money", "lunch", "please", "a", "!"]
+        text = " ".join(random.Random(3).choices(words, k=40)).encode()
+        for limit in (8, 40):  # below and above the model's 16
+            for name in ("config.json", "model.safetensors", "vocab.txt"):
+                (self.directory / name).write_bytes((self.MODEL / name).read_bytes())
+            (self.directory / "tokenizer_config.json").write_text(json.dumps({"model_max_length": limit}))
+            expected = json.loads(self.ok("run", self.directory, "--text", "-", stdin=text))
+            label, score = self.classify(self.directory, stdin=text).stdout.decode().split()
+            self.assertEqual(label, expected["label"])
+            self.assertAlmostEqual(float(score), expected["score"], delta=1e-4)
+
+    def test_texts_that_cannot_be_read(self):
+        for path, error in ((self.directory, errno.EISDIR), (self.directory / "none", errno.ENOENT)):
+            result = self.classify(self.MODEL, path)
+            self.assertEqual((result.returncode, result.stdout), (1, b""))
+            self.assertEqual(result.stderr.decode(), f"{path}: {os.strerror(error)}\n")
+        (self.directory / "empty").write_bytes(b"")
+        self.assertEqual(self.classify(self.MODEL, self.directory / "empty").returncode, 0)
 
 
 if __name__ == "__main__":

@@ -515,7 +515,9 @@ void add_bert(table &cases) {
         {R"({"is_decoder":true})", unsupported, "is_decoder true is not supported"},
         {R"({"is_decoder":"no"})", format, "is_decoder: is of type string"},
         {R"({"add_cross_attention":true})", unsupported, "add_cross_attention true is not supported"},
-        {R"({"hidden_act":"mish"})", unsupported, "hidden_act 'mish' is not supported"},
+        {R"({"hidden_act":"mish"})", unsupported,
+         "hidden_act 'mish' is not supported, 'gelu', 'gelu_python', 'gelu_new', 'gelu_fast', 'gelu_accurate', "
+         "'gelu_pytorch_tanh', 'relu', 'silu', 'swish', 'tanh', 'sigmoid' and 'linear' are"},
         {R"({"hidden_act":["gelu"]})", format, "hidden_act: is of type array"},
         {R"({"vocab_size":0})", format, "vocab_size: is 0"},
         {R"({"vocab_size":2147483649})", format, "vocab_size: is 2147483649"},
@@ -846,6 +848,14 @@ void add_folders(table &cases) {
     add(
         "config only", [](const temporary_folder &f) { write_file(f / "config.json", dlrm_json); }, io,
         "model.safetensors: cannot open");
+    for (const char *name : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
+        add((std::string("weights as ") + name).c_str(),
+            [=](const temporary_folder &f) {
+                write_file(f / "config.json", bert_json);
+                write_file(f / name, "");
+            },
+            unsupported, (std::string(name) + ": weights are read from model.safetensors alone").c_str());
+    }
     add(
         "config is a folder", [](const temporary_folder &f) { std::filesystem::create_directory(f / "config.json"); },
         io, "is not a regular file");

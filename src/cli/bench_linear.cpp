@@ -38,7 +38,7 @@ struct bench_options {
     std::string activation = "none", shapes, peers, rows = "bf16", format = "md";
     uint32_t block_n = 0;
     sampling rule = layer_sampling;
-    bool cold = false, no_dense = false;
+    bool cold = false, no_dense = false, denormals = false;
 };
 
 // What takes turns: every layer of one shape, in one precision, on so many threads.
@@ -94,7 +94,7 @@ layer_spec resolve(const layer_group &group, const bench_options &options, const
     spec.desc.x_dtype = group.type.x;
     spec.desc.y_dtype = group.type.y;
     spec.desc.weight_dtype = group.type.weight;
-    spec.stored_columns = resolve_layer(spec.desc, wanted, group.type.name);
+    spec.stored_columns = resolve_layer(spec.desc, wanted);
     return spec;
 }
 
@@ -150,7 +150,7 @@ class own_layer {
 
 // What takes its turn in a round.
 struct entrant {
-    std::string name;  // "" for our own layers
+    std::string name;  // "" for our own layers: all with X, then, if wanted, all with denormal X
     uint32_t c;        // of the composition; 0 for a dense peer
     size_t copies;
     std::function<void()> run;
@@ -183,8 +183,9 @@ class group_bench {
     std::vector<std::unique_ptr<own_layer>> own_;
     std::vector<double> errors_;
     ceiling ceiling_;
+    array<uint32_t> denormal_x_;  // denormals as f32, and in both halves as bf16
     // Of one m:
-    ss1_linear_args args_;
+    ss1_linear_args args_, denormal_args_;
     std::vector<entrant> entrants_;
     json not_measured_;
     size_t rounds_ = 0, dropped_ = 0;
@@ -204,7 +205,10 @@ group_bench::group_bench(const bench_options &options, const layer_group &group,
       data_(group.k, group.n, max_m, group.type),
       context_(make_context(group.threads)),
       ceiling_(make_ceiling(group.type.name, group.threads)),
+      denormal_x_(make_array<uint32_t>(options.denormals ? max_m * group.k : 0)),
       args_(SS1_LINEAR_ARGS_INIT) {
+    for (size_t i = 0; options.denormals && i < max_m * group.k; ++i)
+        denormal_x_[i] = static_cast<uint32_t>(1 + i % 127) * 0x10001;
     const std::vector<layer_spec> specs = specs_of(options, group);
     own_count_ = specs.size();
     const bool composes =
@@ -237,6 +241,10 @@ void group_bench::add_own(size_t m) {
         errors_.push_back(error);
         entrants_.push_back({"", 0, layer->copies(), [this, l = layer.get()] { l->run(args_); }});
     }
+    denormal_args_ = args_;
+    denormal_args_.x = denormal_x_.get();
+    for (size_t i = 0; options_.denormals && i < own_.size(); ++i)
+        entrants_.push_back({"", 0, own_[i]->copies(), [this, l = own_[i].get()] { l->run(denormal_args_); }});
 }
 
 // Runs a contender once. A wrong result is told and never timed.
@@ -356,7 +364,7 @@ void group_bench::add_comparison(json &row, double ns, uint32_t c, const std::ve
     json all = json::object();
     for (size_t i = own_.size(); i < entrants_.size(); ++i) {
         const entrant &e = entrants_[i];
-        if (e.c != 0 && e.c != c) continue;
+        if (e.name.empty() || (e.c != 0 && e.c != c)) continue;
         const double its_ns = median(timings[i]);
         json &its = all[e.name];
         add_spread(its, "ns", timings[i].ns, 1);
@@ -398,6 +406,7 @@ json group_bench::make_row(const own_layer &layer, size_t m, const std::vector<t
     row["ran_as"] = c == 1 ? "dense" : "ss1";
     row["kernel"] = info.kernels;
     add_spread(row, "ns", timings[index].ns, 1);
+    if (options_.denormals) row["denormal_ratio"] = rounded(median(timings[own_.size() + index]) / ns, 3);
     add_comparison(row, ns, c, timings);
     row["gflops_done"] = rounded(rows * info.flops_per_row / ns, 2);
     row["gflops_dense_equiv"] = rounded(rows * info.flops_per_row_dense / ns, 2);
@@ -431,25 +440,29 @@ std::vector<json> group_bench::measure(size_t m) {
     return rows;
 }
 
-const std::vector<column> columns = {{"m", "m"},
-                                     {"k", "k"},
-                                     {"n", "n"},
-                                     {"c", "c"},
-                                     {"scheme", "scheme", 1, 0, 9},
-                                     {"dtype", "dtype"},
-                                     {"threads", "threads"},
-                                     {"ns_median", "us", 1e-3, 2, 9},
-                                     {"ns_p10", "p10", 1e-3, 2, 9},
-                                     {"ns_p90", "p90", 1e-3, 2, 9},
-                                     {"peer_ns_median", "peer us", 1e-3, 2, 9},
-                                     {"speedup", "speedup", 1, 2},
-                                     {"composition_ratio", "composed", 1, 2},
-                                     {"gflops_done", "GFLOP/s", 1, 1},
-                                     {"percent_of_ceiling", "% ceiling", 1, 1},
-                                     {"gflops_dense_equiv", "as dense", 1, 1},
-                                     {"gbytes_s", "GB/s", 1, 1},
-                                     {"fastest_peer", "fastest peer", 1, 0, 16},
-                                     {"kernel", "kernel"}};
+std::vector<column> columns_of(const bench_options &options) {
+    std::vector<column> columns = {{"m", "m"},
+                                   {"k", "k"},
+                                   {"n", "n"},
+                                   {"c", "c"},
+                                   {"scheme", "scheme", 1, 0, 9},
+                                   {"dtype", "dtype"},
+                                   {"threads", "threads"},
+                                   {"ns_median", "us", 1e-3, 2, 9},
+                                   {"ns_p10", "p10", 1e-3, 2, 9},
+                                   {"ns_p90", "p90", 1e-3, 2, 9},
+                                   {"peer_ns_median", "peer us", 1e-3, 2, 9},
+                                   {"speedup", "speedup", 1, 2},
+                                   {"composition_ratio", "composed", 1, 2},
+                                   {"gflops_done", "GFLOP/s", 1, 1},
+                                   {"percent_of_ceiling", "% ceiling", 1, 1},
+                                   {"gflops_dense_equiv", "as dense", 1, 1},
+                                   {"gbytes_s", "GB/s", 1, 1},
+                                   {"fastest_peer", "fastest peer", 1, 0, 16},
+                                   {"kernel", "kernel"}};
+    if (options.denormals) columns.insert(columns.end() - 1, {"denormal_ratio", "denormals", 1, 2, 9});
+    return columns;
+}
 
 json document_head(const bench_options &options, const peer_list &peers) {
     const context_handle context = make_context();
@@ -473,7 +486,7 @@ void run_bench(const bench_options &options) {
     const peer_list peers = options.no_dense ? peer_list() : load_peers(options.peers);
     if (!options.no_dense && peers.found.empty())
         std::fprintf(stderr, "ss1: no peer found, ss1 is measured alone (see --peers)\n");
-    report table(options.format, columns, document_head(options, peers));
+    report table(options.format, columns_of(options), document_head(options, peers));
     progress line;
     size_t done = 0;
     for (const layer_group &group : groups) {
@@ -517,6 +530,8 @@ void add_measuring_options(CLI::App &command, bench_options &o) {
     command.add_flag("--cold", o.cold,
                      "Let each call find its weights in memory, as a deep net does: 400 MiB of copies go round");
     command.add_option("--peers", o.peers, "Folder with the peers' modules, libpeer-*.so; default: the build's");
+    command.add_flag("--denormals", o.denormals,
+                     "Give each layer denormal inputs in turn, too, and tell how many times as long they take");
     command.add_flag("--no-dense", o.no_dense, "Measure ss1 alone (its results are checked all the same)");
     add_output_format(command, o.format);
 }

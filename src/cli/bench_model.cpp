@@ -412,8 +412,8 @@ void add_bench_model(CLI::App &bench) {
                     "Model directories of one family; the first is what the others are compared with")
         ->required();
     command.add_option("--batch", o.batch, "Rows (BERT: sequences) of one run; default 1,64,1024 (BERT: 1,8)");
-    command.add_option("--tokens", o.tokens, "BERT: tokens of a sequence; default 128 or the model's limit")
-        ->check(CLI::PositiveNumber);
+    at_least(1,
+             command.add_option("--tokens", o.tokens, "BERT: tokens of a sequence; default 128 or the model's limit"));
     command.add_option("--threads", o.threads, "Threads; default: all this process may use");
     add_random_weights(command, o.source);
     command.add_option("--dtype", o.dtypes,

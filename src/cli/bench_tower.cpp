@@ -76,7 +76,7 @@ chain::chain(const plan &all, const compression &compressed, const precision &ty
     std::vector<const ss1_layer *> pointers;
     for (size_t i = 0; i + 1 < all.widths.size(); ++i) {
         ss1_linear_desc desc = describe_layer(all, i, type);
-        const size_t stored_columns = resolve_layer(desc, wanted, type.name);
+        const size_t stored_columns = resolve_layer(desc, wanted);
         const array<float> z =
             random_floats(desc.N * stored_columns, 1 / std::sqrt(static_cast<float>(desc.K)), static_cast<uint32_t>(i));
         const array<float> bias = random_floats(desc.N, 1, static_cast<uint32_t>(i + all.widths.size()));
@@ -247,7 +247,7 @@ json document_head(const bench_options &options) {
     return head;
 }
 
-// Finds what the library lacks before anything runs.
+// Finds mistakes before anything runs.
 std::vector<precision> parse_types(const bench_options &options, const plan &all) {
     std::vector<precision> types;
     for (const std::string &name : parse_names("--dtype", options.dtype)) {
@@ -255,7 +255,7 @@ std::vector<precision> parse_types(const bench_options &options, const plan &all
         for (const compression &wanted : all.compressions)
             for (size_t i = 0; i + 1 < all.widths.size(); ++i) {
                 ss1_linear_desc desc = describe_layer(all, i, types.back());
-                resolve_layer(desc, wanted, name);
+                resolve_layer(desc, wanted);
             }
     }
     return types;

@@ -13,6 +13,7 @@ bert_rows::bert_rows(const ss1_model_info &model)
 void bert_rows::bind(const csv_reader &reader) {
     ids_column_ = reader.column("input_ids");
     types_column_ = reader.find("token_type_ids");
+    if (types_column_ && types_ == 0) reader.fail(*types_column_, "this model takes no token_type_ids");
 }
 
 std::vector<int64_t> bert_rows::parse_tokens(const csv_reader &reader, size_t column, int64_t limit) {

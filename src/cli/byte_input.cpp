@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "byte_input.hpp"
 
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string_view>
+#include <utility>
 
 #include "cli.hpp"
 
@@ -14,6 +17,13 @@ namespace ss1::cli {
 namespace {
 
 constexpr size_t buffer_bytes = size_t{1} << 16;
+constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
+
+// Whether read() would return at once.
+bool is_readable(int descriptor) {
+    pollfd entry = {descriptor, POLLIN, 0};
+    return poll(&entry, 1, 0) > 0;
+}
 
 }  // namespace
 
@@ -26,9 +36,10 @@ byte_input::byte_input(const std::string &path)
     struct stat status;
     if (fstat(fileno(file_.get()), &status) == 0 && S_ISREG(status.st_mode))
         bytes_in_all_ = static_cast<uint64_t>(status.st_size);
-    while (filled_ < 3 && read_more()) {
+    const auto start = [&] { return std::string_view(buffer_.data(), filled_); };
+    while (filled_ < byte_order_mark.size() && byte_order_mark.starts_with(start()) && read_more()) {
     }
-    if (std::string_view(buffer_.data(), filled_).starts_with("\xEF\xBB\xBF")) position_ = 3;
+    if (start().starts_with(byte_order_mark)) position_ = byte_order_mark.size();
 }
 
 bool byte_input::read_more() {
@@ -58,6 +69,35 @@ int byte_input::get() {
     ++position_;
     line_ += c == '\n';
     return c;
+}
+
+bool byte_input::has_line(bool quotes) {
+    if (bytes_in_all_) return true;
+    bool quoted = false;
+    for (size_t i = position_; !ended_; ++i) {
+        if (i == filled_) {
+            std::copy(buffer_.begin() + position_, buffer_.begin() + filled_, buffer_.begin());
+            filled_ -= std::exchange(position_, 0);
+            i = filled_;
+            if (filled_ == buffer_.size() || !is_readable(fileno(file_.get()))) return false;
+            if (!read_more()) break;
+        }
+        if (buffer_[i] == '"') quoted = quotes && !quoted;
+        if (buffer_[i] == '\n' && !quoted) return true;
+    }
+    return true;
+}
+
+size_t line_batches::fill(size_t most, const std::function<bool()> &next, const std::function<bool()> &ready) {
+    if (failure_) std::rethrow_exception(failure_);
+    size_t lines = 0;
+    try {
+        while (lines < most && (lines == 0 || ready()) && next()) ++lines;
+    } catch (const failure &) {
+        if (lines == 0) throw;
+        failure_ = std::current_exception();
+    }
+    return lines;
 }
 
 }  // namespace ss1::cli

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 
 namespace ss1::cli {
 namespace {
@@ -13,7 +14,7 @@ const char *hint_for(ss1_status status) {
         case SS1_ERROR_INVALID_ARGUMENT:
             return "change the option or the input that the message names; --help lists the options";
         case SS1_ERROR_UNSUPPORTED:
-            return "'ss1 info' lists what this build can do on this machine";
+            return "this version of ss1 lacks it; 'ss1 info' lists its instruction sets and backends";
         case SS1_ERROR_OUT_OF_MEMORY:
             return "use a smaller --batch or a smaller model";
         case SS1_ERROR_BACKEND:
@@ -31,7 +32,28 @@ void log_to_stderr(void *, ss1_log_level, const char *message) {
     std::fprintf(stderr, "ss1: %s\n", message);
 }
 
+template <class Rule>
+CLI::Option *require(CLI::Option *option, const char *type, const std::string &rule_text, const Rule &rule) {
+    const auto validate = [=](const std::string &text) {
+        char *end = nullptr;
+        const double value = std::strtod(text.c_str(), &end);
+        if (end != text.c_str() && !rule(value))  // CLI11 refuses what is no number by itself
+            throw failure(option->get_name() + " " + text + ": must be " + rule_text, "--help tells what it is for");
+        return std::string();
+    };
+    return option->check(validate, type);
+}
+
 }  // namespace
+
+CLI::Option *at_least(int least, CLI::Option *option) {
+    return require(option, least > 0 ? "POSITIVE" : "NONNEGATIVE", "at least " + std::to_string(least),
+                   [least](double value) { return value >= least; });
+}
+
+CLI::Option *above_zero(CLI::Option *option) {
+    return require(option, "POSITIVE", "above 0", [](double value) { return value > 0; });
+}
 
 void check(ss1_status status) {
     if (status != SS1_OK) throw failure(ss1_last_error(), hint_for(status));

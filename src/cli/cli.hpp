@@ -11,7 +11,8 @@
 
 namespace CLI {
 class App;
-}
+class Option;
+}  // namespace CLI
 
 namespace ss1::cli {
 
@@ -58,6 +59,10 @@ void add_dtype(CLI::App &command, model_source &source,
 model_handle load_model(const context_handle &context, const std::string &directory, const ss1_model_options &options);
 ss1_model_info describe(const model_handle &model);
 ss1_model_layer_info describe_layer(const model_handle &model, size_t i);
+
+// Refuse other numbers, with option, value and rule; CLI11's own messages print the largest double in full.
+CLI::Option *at_least(int least, CLI::Option *option);
+CLI::Option *above_zero(CLI::Option *option);
 
 const char *dtype_name(ss1_dtype dtype);  // "int8" for SS1_DTYPE_I8
 const char *scheme_name(const ss1_linear_desc &desc);

@@ -116,10 +116,9 @@ void add_convert(CLI::App &app) {
         "convert", "Write a model again with some linear layers as SS1, or layers or tables in another type");
     command.add_option("MODEL", options->model.directory, "Model directory to read")->required();
     command.add_option("OUT", options->output_directory, "Model directory to write; must not hold a model")->required();
-    command
-        .add_option("-c,--compression", options->c,
-                    "Compression of the layers' weights; default 4, with --dtype or --tables none: as they are")
-        ->check(CLI::PositiveNumber);
+    at_least(1, command.add_option(
+                    "-c,--compression", options->c,
+                    "Compression of the layers' weights; default 4, with --dtype or --tables none: as they are"));
     add_dtype(command, options->model,
               "Type in which the layers' weights are held when the model runs: f32, bf16 or int8; the file keeps its "
               "values. Default: as the source says");

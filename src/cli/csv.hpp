@@ -24,6 +24,8 @@ class csv_reader {
 
     // Reads the next record; false at the end.
     bool next();
+    // Whether next() would not wait for a pipe.
+    bool ready() { return in_.has_line(true); }
     // Fields of the last record; the views of next() before are gone.
     const std::string &field(size_t column) const { return fields_[column]; }
 

@@ -18,6 +18,7 @@ class dlrm_rows {
 
     // Finds the model's columns: one number for each dense feature, indices with | between them for each table.
     void bind(const csv_reader &reader);
+    // A row that fails may leave its first columns behind, which runs() leaves out: it must be the last.
     void add(const csv_reader &reader);
     void add_random(std::mt19937_64 &random, size_t tokens);
     void clear();

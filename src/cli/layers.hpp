@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The layers that benchmarks make: -c and --scheme, and what this version of the library lacks.
+// The layers that benchmarks make, by -c and --scheme.
 #pragma once
 #include <string>
 #include <vector>
@@ -19,8 +19,8 @@ struct compression {
 std::vector<compression> parse_compressions(const std::string &c, const std::string &scheme);
 
 // For `desc`, whose other fields are set. Where c times B_K is above K there is no tied layer: the dense one takes its
-// place. `dtype` is the option's. Returns the stored columns.
-size_t resolve_layer(ss1_linear_desc &desc, const compression &wanted, const std::string &dtype);
+// place. Returns the stored columns.
+size_t resolve_layer(ss1_linear_desc &desc, const compression &wanted);
 
 layer_handle create_layer(const context_handle &context, const ss1_linear_desc &desc,
                           const ss1_linear_weights &weights);

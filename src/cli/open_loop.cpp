@@ -124,20 +124,18 @@ void add_open_loop(CLI::App &command, open_loop &load) {
     command.add_option("--rate", load.rates,
                        "Open loop: requests a second, a list; they arrive at random times whether or not earlier ones "
                        "are done");
-    command.add_option("--duration", load.seconds, "Open loop: seconds in which requests arrive")
-        ->check(CLI::PositiveNumber)
+    above_zero(command.add_option("--duration", load.seconds, "Open loop: seconds in which requests arrive"))
         ->capture_default_str();
     command.add_option("--workers", load.workers, "Open loop: requests under way at once, each on --threads threads")
         ->check(CLI::Range(1, 1024))
         ->capture_default_str();
-    command
-        .add_option("--deadline-ms", load.deadline_ms,
-                    "Open loop: milliseconds from its arrival after which a request is given up; default: none")
-        ->check(CLI::PositiveNumber);
-    command
-        .add_option("--least-batch", load.least_batch,
-                    "Open loop: each request has between this many rows and those of --batch; default: all have those")
-        ->check(CLI::PositiveNumber);
+    above_zero(command.add_option(
+        "--deadline-ms", load.deadline_ms,
+        "Open loop: milliseconds from its arrival after which a request is given up; default: none"));
+    at_least(1,
+             command.add_option(
+                 "--least-batch", load.least_batch,
+                 "Open loop: each request has between this many rows and those of --batch; default: all have those"));
 }
 
 json measure_open_loop(const model_handle &model, const ss1_session_options &bounds, const row_output &output,

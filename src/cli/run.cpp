@@ -142,16 +142,19 @@ run_totals score(const run_options &options, const model_handle &model, Rows row
     const session_handle session = make_session(model, bounds);
     output out(options.output);  // last, so that a mistake above leaves an older file alone
     out.write(header_line(result));
+    out.flush();
 
     run_totals totals;
     progress line;
     std::vector<float> scores;
-    for (bool more = true; more;) {
-        while (rows.size() < batch && (more = reader.next())) {
-            rows.add(reader);
-            if (labels) labels->add(reader);
-        }
-        if (rows.size() == 0) break;
+    line_batches batches;
+    const auto next = [&] {
+        if (!reader.next()) return false;
+        if (labels) labels->add(reader);  // first: a row is in the batch only if its label is right, too
+        rows.add(reader);
+        return true;
+    };
+    while (batches.fill(batch, next, [&] { return reader.ready(); })) {
         run_batch(rows, session, result, scores);
         write_rows(out, scores, result.width);
         if (labels) add_scores(totals, scores, *labels);
@@ -166,6 +169,20 @@ run_totals score(const run_options &options, const model_handle &model, Rows row
 // Bytes of the text that are not UTF-8 become U+FFFD.
 std::string to_line(const nlohmann::ordered_json &answer) {
     return answer.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n';
+}
+
+// Of the `n` lines that were run last; `before` others were.
+void write_answers(output &out, const text_answers &answers, const text_rows &texts, size_t n, const std::string &file,
+                   size_t before) {
+    for (size_t i = 0; i < n; ++i) {
+        if (!answers.is_finite(i, texts.row(i))) {
+            out.flush();  // the lines before it have their answers
+            throw failure(format("%s:%zu: the model gives numbers that are not finite", file.c_str(), before + i + 1),
+                          "its weights are too large for this text: leave the line out, or mend the model");
+        }
+        out.write(to_line(answers.answer(i, texts.row(i))));
+    }
+    out.flush();
 }
 
 // A line of JSON for each line of text.
@@ -186,8 +203,7 @@ run_totals answer(const run_options &options, const context_handle &context, con
         const model_run &run = rows.runs().front();
         std::vector<ss1_tensor> outputs = answers.outputs(rows.size(), rows.longest());
         check(ss1_session_run(session.get(), run.inputs.data(), run.inputs.size(), outputs.data(), outputs.size()));
-        for (size_t i = 0; i < rows.size(); ++i) out.write(to_line(answers.answer(i, texts.row(i))));
-        out.flush();
+        write_answers(out, answers, texts, rows.size(), lines.input().name(), totals.rows);
         totals.rows += rows.size();
         rows.clear();
         if (line.due()) show_progress(line, lines.input(), totals);
@@ -245,11 +261,13 @@ empty field an empty bag. BERT reads input_ids and, if there, token_type_ids: nu
 With --text, by what the model is for:
   texts      {"label": ..., "score": ...}; of several labels at once their scores
   words      {"words": [{"word": ..., "begin": ..., "end": ..., "label": ..., "score": ...}, ...]}: begin and end are
-             the word's bytes in the line, label and score those of its first token; what is cut off is left out
+             the word's bytes in the line, label and score those of its first token
   answers    {"answer": ..., "begin": ..., "end": ..., "score": ...} for a line of question, tab, context: the
              likeliest part of the context, at most 15 tokens made whole words; begin and end are its bytes there
   [MASK]     {"masks": [...]}: the likeliest tokens for each
   no head    {"pooled": [...]}
+What is beyond the model's limit or --max-tokens is cut off: words there are left out, and answers are not searched
+there. The line of such a text ends with "cut": true.
 With --label every row's score is kept until the end (8 bytes each); without it memory does not grow.
 Examples:
   zcat rows.csv.gz | ss1 run model --input - --label clicked > scores.csv
@@ -272,10 +290,10 @@ void add_run(CLI::App &app) {
                     "With --text: what is longer is cut; default: as many as the model takes")
         ->check(CLI::Range(3, 1 << 30));
     command.add_option("--output", options->output, "File to write, - for stdout")->capture_default_str();
-    command
-        .add_option("--batch", options->batch,
-                    "Rows of one run; default 256 (BERT: 8); changes the speed, never the result")
-        ->check(CLI::PositiveNumber);
+    at_least(1,
+             command.add_option("--batch", options->batch,
+                                "Most rows of one run; default 256 (BERT: 8); changes the speed, never the result. A "
+                                "run does not wait for further rows of a pipe"));
     command.add_option("--threads", options->threads, "Threads; default: all this process may use");
     command.add_option("--label", options->label,
                        "Column with 0 or 1: report the area under the ROC curve and the log loss");

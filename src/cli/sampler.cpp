@@ -6,6 +6,8 @@
 #include <CLI/CLI.hpp>
 #include <thread>
 
+#include "cli.hpp"
+
 namespace ss1::cli {
 namespace {
 
@@ -40,17 +42,13 @@ void prepare(const std::function<void()> &call, const sampling &rule) {
 }  // namespace
 
 void add_sampling(CLI::App &command, sampling &rule, const std::string &samples_of_each, const std::string &for_what) {
-    command.add_option("--repetitions", rule.samples, "Least " + samples_of_each)
-        ->check(CLI::PositiveNumber)
-        ->capture_default_str();
-    command.add_option("--min-time", rule.seconds, "Least seconds for " + for_what)
-        ->check(CLI::NonNegativeNumber)
-        ->capture_default_str();
+    at_least(1, command.add_option("--repetitions", rule.samples, "Least " + samples_of_each))->capture_default_str();
+    at_least(0, command.add_option("--min-time", rule.seconds, "Least seconds for " + for_what))->capture_default_str();
 }
 
 void add_most_time(CLI::App &command, sampling &rule) {
-    command.add_option("--max-time", rule.most_seconds, "Seconds for them beyond which 5 samples are enough")
-        ->check(CLI::NonNegativeNumber)
+    at_least(0,
+             command.add_option("--max-time", rule.most_seconds, "Seconds for them beyond which 5 samples are enough"))
         ->capture_default_str();
 }
 

@@ -60,6 +60,18 @@ std::vector<std::string> labels_of(const model_handle &model) {
     return labels;
 }
 
+// By their names, the scores of two labels of one name would be one.
+void check_names_differ(const std::vector<std::string> &labels) {
+    std::map<std::string, size_t> ids;
+    for (size_t i = 0; i < labels.size(); ++i) {
+        const auto [first, is_new] = ids.emplace(labels[i], i);
+        if (!is_new)
+            throw failure(format("id2label gives %zu and %zu the same label %s, which has two scores then",
+                                 first->second, i, ordered_json(labels[i]).dump().c_str()),
+                          "give each label in config.json its own name");
+    }
+}
+
 // Probabilities of the tokens [begin, end) and of [CLS], in front of them: a model that has learned from questions
 // without an answer points there.
 std::vector<double> position_scores(const float *logits, size_t begin, size_t end) {
@@ -106,6 +118,7 @@ text_answers::text_answers(const model_handle &model, const ss1_tokenizer *token
     of_tokens_ = kind_ == kind::part_of_context || output.rank == 3;
     width_ = kind_ == kind::part_of_context ? 1 : static_cast<size_t>(output.shape[output.rank - 1]);
     pairs_ = pairs || kind_ == kind::part_of_context;
+    if (kind_ == kind::any_labels) check_names_differ(labels_);
     if (pairs && kind_ == kind::word_labels)
         throw failure("--pairs does not go with a classifier of tokens", "give each text a line of its own");
 }
@@ -201,7 +214,22 @@ ordered_json text_answers::part_of_context(const float *starts, const float *end
     return answer;
 }
 
+bool text_answers::is_finite(size_t i, const text_row &row) const {
+    const size_t n = of_tokens_ ? row.ids.size() * width_ : width_;  // padding gives what it likes
+    for (size_t k = 0; k < names_.size(); ++k) {
+        const float *const values = values_.data() + (k * batch_ + i) * stride_;
+        if (!std::all_of(values, values + n, [](float value) { return std::isfinite(value); })) return false;
+    }
+    return true;
+}
+
 ordered_json text_answers::answer(size_t i, const text_row &row) const {
+    ordered_json answer = of_kind(i, row);
+    if (row.cut) answer["cut"] = true;
+    return answer;
+}
+
+ordered_json text_answers::of_kind(size_t i, const text_row &row) const {
     const float *const values = values_.data() + i * stride_;
     switch (kind_) {
         case kind::one_label:

@@ -19,13 +19,15 @@ class text_answers {
     bool pairs() const { return pairs_; }  // whether the model gets some
     // The outputs to ask for in a run of `batch` sequences of `tokens`; their memory is this object's.
     std::vector<ss1_tensor> outputs(size_t batch, size_t tokens);
-    // Of sequence i after the run.
+    // Of sequence i after the run. Only numbers that are finite give an answer.
+    bool is_finite(size_t i, const text_row &row) const;
     nlohmann::ordered_json answer(size_t i, const text_row &row) const;
 
   private:
     enum class kind { one_label, any_labels, value, word_labels, masked_tokens, part_of_context, vector };
 
     kind kind_of(const model_handle &model, size_t rank) const;
+    nlohmann::ordered_json of_kind(size_t i, const text_row &row) const;
     nlohmann::ordered_json one_label(const float *logits) const;
     nlohmann::ordered_json word_labels(const float *logits, const text_row &row) const;
     nlohmann::ordered_json masked_tokens(const float *logits, const text_row &row) const;

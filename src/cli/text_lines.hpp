@@ -14,6 +14,8 @@ class text_lines {
 
     // Reads the next line; false at the end.
     bool next();
+    // Whether next() would not wait for a pipe.
+    bool ready() { return in_.has_line(false); }
     const std::string &first() const { return first_; }
     const std::string &second() const { return second_; }  // of a pair
     bool pairs() const { return pairs_; }

@@ -2,6 +2,8 @@
 #include "text_rows.hpp"
 
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 
 namespace ss1::cli {
 namespace {
@@ -18,18 +20,39 @@ std::vector<ss1_text> views(const std::vector<std::string> &texts) {
     return result;
 }
 
+// The file that a token is from, as far as that can be told: the vocabulary, or one that adds tokens to it.
+std::string file_of(const std::string &directory, const std::string &token) {
+    const std::string vocabulary = directory + "/vocab.txt";
+    std::ifstream lines(vocabulary);
+    for (std::string line; std::getline(lines, line);)
+        if (line == token || line == token + '\r') return vocabulary;
+    for (const char *name : {"added_tokens.json", "special_tokens_map.json", "tokenizer_config.json"}) {
+        std::ifstream file(directory + "/" + name);
+        const std::string text(std::istreambuf_iterator<char>(file), {});
+        if (text.find('"' + token + '"') != text.npos) return directory + "/" + name;
+    }
+    return directory + "/tokenizer.json";
+}
+
+void check_vocabulary(const ss1_tokenizer *tokenizer, size_t vocab_size, const std::string &directory) {
+    ss1_tokenizer_info info = SS1_TOKENIZER_INFO_INIT;
+    check(ss1_tokenizer_describe(tokenizer, &info));
+    if (info.vocab_size <= vocab_size) return;
+    const char *token = nullptr;
+    check(ss1_tokenizer_token(tokenizer, static_cast<int64_t>(vocab_size), &token));
+    throw failure(format("%s: '%s' has the id %zu: the tokenizer has %zu tokens, the model %zu",
+                         file_of(directory, token).c_str(), token, vocab_size, info.vocab_size, vocab_size),
+                  "use the tokenizer that the model was trained with");
+}
+
 }  // namespace
 
 text_rows::text_rows(const context_handle &context, const model_handle &model, const std::string &directory,
                      size_t max_tokens)
     : tokenizer_(load_tokenizer(context, directory)), max_tokens_(describe(model).max_tokens) {
+    check_vocabulary(tokenizer_.get(), describe(model).vocab_size, directory);
     ss1_tokenizer_info info = SS1_TOKENIZER_INFO_INIT;
     check(ss1_tokenizer_describe(tokenizer_.get(), &info));
-    const size_t vocab_size = describe(model).vocab_size;
-    if (info.vocab_size > vocab_size)
-        throw failure(
-            format("%s: vocab.txt has %zu tokens, the model %zu", directory.c_str(), info.vocab_size, vocab_size),
-            "use the vocab.txt that the model was trained with");
     if (info.max_tokens) max_tokens_ = std::min(max_tokens_, info.max_tokens);
     if (max_tokens > max_tokens_)
         throw failure(format("--max-tokens %zu is above the model's %zu", max_tokens, max_tokens_), "choose fewer");
@@ -39,11 +62,13 @@ text_rows::text_rows(const context_handle &context, const model_handle &model, c
 bool text_rows::read(text_lines &lines, size_t batch, bert_rows &rows) {
     first_.clear();
     second_.clear();
-    while (first_.size() < batch && lines.next()) {
+    const auto next = [&] {
+        if (!lines.next()) return false;
         first_.push_back(lines.first());
         if (lines.pairs()) second_.push_back(lines.second());
-    }
-    if (first_.empty()) return false;
+        return true;
+    };
+    if (!batches_.fill(batch, next, [&] { return lines.ready(); })) return false;
     const std::vector<ss1_text> first = views(first_), second = views(second_);
     lengths_.resize(first.size());
     for (std::vector<int64_t> *const values : {&ids_, &types_, &begins_, &ends_})
@@ -59,11 +84,28 @@ bool text_rows::read(text_lines &lines, size_t batch, bert_rows &rows) {
     args.begins = begins_.data();
     args.ends = ends_.data();
     check(ss1_tokenizer_encode(tokenizer_.get(), &args));
+    cut_.resize(first.size());
     for (size_t i = 0; i < lengths_.size(); ++i) {
+        cut_[i] = lengths_[i] == max_tokens_ && is_cut(first[i], lines.pairs() ? &second[i] : nullptr);
         const text_row added = row(i);
         rows.add({added.ids.begin(), added.ids.end()}, {added.types.begin(), added.types.end()});
     }
     return true;
+}
+
+// Whether a line that takes all the room takes more, where there is more.
+bool text_rows::is_cut(const ss1_text &first, const ss1_text *second) {
+    longer_ids_.resize(max_tokens_ + 1);
+    size_t length = 0;
+    ss1_tokenize_args args = SS1_TOKENIZE_ARGS_INIT;
+    args.n = 1;
+    args.first = &first;
+    args.second = second;
+    args.max_tokens = longer_ids_.size();
+    args.input_ids = longer_ids_.data();
+    args.lengths = &length;
+    check(ss1_tokenizer_encode(tokenizer_.get(), &args));
+    return length > max_tokens_;
 }
 
 text_row text_rows::row(size_t i) const {
@@ -72,7 +114,8 @@ text_row text_rows::row(size_t i) const {
     };
     return {first_[i],       second_.empty() ? std::string_view() : second_[i],
             of_row(ids_),    of_row(types_),
-            of_row(begins_), of_row(ends_)};
+            of_row(begins_), of_row(ends_),
+            cut_[i]};
 }
 
 }  // namespace ss1::cli

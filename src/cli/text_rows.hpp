@@ -19,6 +19,7 @@ struct text_row {
     std::string_view first, second;
     std::span<const int64_t> ids, types;
     std::span<const int64_t> begins, ends;  // bytes of its text that each token comes from
+    bool cut;                               // these are not all tokens of the line
 
     bool in_text(size_t t) const { return ends[t] > 0; }  // not the tokenizer's own [CLS] or [SEP]
 };
@@ -29,7 +30,7 @@ class text_rows {
     text_rows(const context_handle &context, const model_handle &model, const std::string &directory,
               size_t max_tokens);
 
-    // Up to `batch` more lines as rows. False when there are none.
+    // Up to `batch` more lines as rows (line_batches). False when there are none.
     bool read(text_lines &lines, size_t batch, bert_rows &rows);
     text_row row(size_t i) const;  // of those that were read last
 
@@ -37,11 +38,16 @@ class text_rows {
     size_t max_tokens() const { return max_tokens_; }
 
   private:
+    bool is_cut(const ss1_text &first, const ss1_text *second);
+
     tokenizer_handle tokenizer_;
     size_t max_tokens_;
+    line_batches batches_;
     std::vector<std::string> first_, second_;
     std::vector<int64_t> ids_, types_, begins_, ends_;  // [lines, max_tokens_]
     std::vector<size_t> lengths_;
+    std::vector<bool> cut_;
+    std::vector<int64_t> longer_ids_;  // of is_cut()
 };
 
 }  // namespace ss1::cli

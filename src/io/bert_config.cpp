@@ -60,11 +60,15 @@ ss1_status parse_activation(const json &config, const std::string &label, const 
                                                {"linear", SS1_ACTIVATION_NONE}}};
     std::string value = "gelu";
     SS1_TRY(json_string(config, label, name, key::optional, value));
-    const auto known = std::ranges::find(rows, value, &row::name);
-    SS1_CHECK(known != rows.end(), SS1_ERROR_UNSUPPORTED, "%s: %s '%s' is not supported", label.c_str(), name,
-              printable(value).c_str());
-    out = known->activation;
-    return SS1_OK;
+    if (const auto known = std::ranges::find(rows, value, &row::name); known != rows.end()) {
+        out = known->activation;
+        return SS1_OK;
+    }
+    std::string supported;
+    for (size_t i = 0; i < rows.size(); ++i)
+        supported += (i == 0 ? "'" : i + 1 < rows.size() ? ", '" : " and '") + std::string(rows[i].name) + "'";
+    return fail(SS1_ERROR_UNSUPPORTED, "%s: %s '%s' is not supported, %s are", label.c_str(), name,
+                printable(value).c_str(), supported.c_str());
 }
 
 // Variants of BERT that compute something else.

@@ -67,6 +67,17 @@ ss1_status collect(model_directory &directory) {
                 directory.files[other.file].file.path.c_str());
 }
 
+// Pickled weights are programs, which are not run.
+ss1_status refuse_pickles(const model_directory &directory) {
+    for (const char *name : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
+        const std::string path = directory.path + "/" + name;
+        SS1_CHECK(!file_exists(path), SS1_ERROR_UNSUPPORTED,
+                  "%s: weights are read from %s alone: save_pretrained() of transformers 4.35 or later writes it",
+                  path.c_str(), single_file);
+    }
+    return SS1_OK;
+}
+
 ss1_status open_shards(model_directory &directory, const std::string &index) {
     std::string text;
     SS1_TRY(file_read_text(index, max_text_bytes, text));
@@ -250,10 +261,11 @@ ss1_status model_directory_open(const std::string &path, const ss1_model_options
     if (directory.random) {
         imagine(directory);
     } else {
-        if (file_exists(single) || !file_exists(index)) {
-            SS1_TRY(safetensors_open(single, directory.files.emplace_back()));
-        } else {
+        if (!file_exists(single) && file_exists(index)) {
             SS1_TRY(open_shards(directory, index));
+        } else {
+            if (!file_exists(single)) SS1_TRY(refuse_pickles(directory));
+            SS1_TRY(safetensors_open(single, directory.files.emplace_back()));
         }
         SS1_TRY(collect(directory));
         share_tied(directory);
