@@ -9,6 +9,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <iterator>
 #include <memory>
 
 #include "amx.hpp"
@@ -30,22 +32,36 @@ void serial_parallel_for(void *, size_t n, void (*task)(void *, size_t), void *a
 }
 
 #ifdef _OPENMP
-// A child of fork() has none of the team's threads, and GCC's run time would wait for them without end.
-std::atomic<bool> team_runs{false}, team_is_lost{false};
+// A child of fork() has one thread. Where its parent had more, a team of OpenMP, made by this library or another one,
+// may be among the lost, and GCC's run time would wait for it without end.
+std::atomic<bool> has_threads{false}, threads_are_lost{false};
 
-void watch_forks() noexcept {
-    [[maybe_unused]] static const int registered =
-        pthread_atfork(nullptr, nullptr, [] { team_is_lost = team_runs.load(); });
+bool process_has_threads() noexcept {
+    std::error_code error;
+    const std::filesystem::directory_iterator tasks("/proc/self/task", error);
+    return error || std::distance(begin(tasks), end(tasks)) > 1;
+}
+
+[[maybe_unused]] const int fork_handlers =
+    pthread_atfork([] { has_threads = process_has_threads(); }, nullptr, [] { threads_are_lost = has_threads.load(); });
+
+void tell_of_lost_threads(const ss1_context &context) noexcept {
+    static std::atomic<bool> told{false};
+    if (!told.exchange(true))
+        log(context, SS1_LOG_WARNING, "this process was forked from one with threads: its runs use one thread");
 }
 
 // The team always has all of the context's threads: GCC's run time ends those that a smaller team leaves over, and
 // makes new ones for the next larger team, which took 2 ms a layer where a model's layers had different numbers of
 // tasks.
 void openmp_parallel_for(void *user, size_t n, void (*task)(void *, size_t), void *arg) {
-    if (team_is_lost.load(std::memory_order_relaxed)) return serial_parallel_for(user, n, task, arg);
-    team_runs.store(true, std::memory_order_relaxed);
+    const auto &context = *static_cast<const ss1_context *>(user);
+    if (threads_are_lost.load(std::memory_order_relaxed)) {
+        tell_of_lost_threads(context);
+        return serial_parallel_for(user, n, task, arg);
+    }
     const auto count = static_cast<long>(n);
-    [[maybe_unused]] const auto team = static_cast<int>(static_cast<const ss1_context *>(user)->num_threads);
+    [[maybe_unused]] const auto team = static_cast<int>(context.num_threads);
 #pragma omp parallel for num_threads(team) schedule(static, 1)
     for (long i = 0; i < count; ++i) task(arg, static_cast<size_t>(i));
 }
@@ -88,7 +104,6 @@ ss1_status choose_threads(const ss1_context_options &options, ss1_context &conte
     context.parallel_for_user = options.parallel_for_user;
     if (context.parallel_for) return SS1_OK;
 #ifdef _OPENMP
-    watch_forks();
     context.parallel_for = openmp_parallel_for;
     context.parallel_for_user = &context;
 #else

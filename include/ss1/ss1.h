@@ -18,8 +18,9 @@
  *  - Strings are UTF-8, zero terminated. Unless said otherwise, pointers passed in need to live only during the call.
  *  - Lengths and leading dimensions are in elements unless the name ends in _bytes. Matrices are row-major.
  *  - Threads: contexts, layers, models and tokenizers may be used by many threads at once; a session by one thread at a
- *    time, ss1_session_cancel() apart. A child of fork() may go on with them, but OpenMP's threads stay with the
- *    parent: if they ran there, runs of the child use the calling thread alone.
+ *    time, ss1_session_cancel() apart. A child of fork() may go on with them; if its parent had more than one
+ *    thread, OpenMP's may be lost, and runs of the child use the calling thread alone (and log a warning), unless there
+ *    is a parallel_for.
  *  - Denormals are taken as zero and become zero inside of a run (those of f16 are ordinary numbers in f32 and count);
  *    the caller's floating-point mode changes nothing and is restored.
  *  - Bits: on one machine and instruction-set level a row of the output has the same bits for any thread count, batch
@@ -671,8 +672,8 @@ typedef struct ss1_tokenizer ss1_tokenizer;
  * @return SS1_OK; SS1_ERROR_IO (no vocabulary, or unreadable); SS1_ERROR_FORMAT (file, line or key, value and rule are
  * in the message; also a vocabulary without its unk, sep, pad or cls token, files that contradict each other);
  * SS1_ERROR_UNSUPPORTED (another family's tokenizer, rows cut at their beginning, a token matched otherwise than as it
- * is or that Hugging Face gives an id nobody can tell, a build without ICU); SS1_ERROR_INVALID_ARGUMENT;
- * SS1_ERROR_OUT_OF_MEMORY.
+ * is or whose id in Hugging Face depends on an order that the files do not keep, a build without ICU);
+ * SS1_ERROR_INVALID_ARGUMENT; SS1_ERROR_OUT_OF_MEMORY.
  */
 SS1_API ss1_status ss1_tokenizer_load(ss1_context *context, const char *directory, ss1_tokenizer **tokenizer);
 
