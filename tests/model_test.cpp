@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <cfenv>
 #include <chrono>
 #include <climits>
 #include <cstdlib>
@@ -932,6 +933,25 @@ TEST_CASE("each output has the same bits without the others") {
             CHECK(one[name].data == want.data);
         }
     }
+}
+
+TEST_CASE("a run meets none of the caller's traps, and leaves no flags") {
+    for (const char *name : {"bert_classifier", "dlrm_dot"})
+        for (const uint32_t threads : {1u, 3u}) {
+            const std::string directory = SS1_TEST_DATA "/" + std::string(name);
+            const auto model = ss1::load_model(make_context(nullptr, threads), directory);
+            arrays inputs, unused;
+            read_vectors(directory, inputs, unused);
+            const auto session = make_session(model, batch_of(inputs));
+            const arrays want = infer(model, session, inputs);
+            std::feclearexcept(FE_ALL_EXCEPT);
+            feenableexcept(FE_ALL_EXCEPT);  // on a CPU that has no traps: nothing
+            const arrays got = infer(model, session, inputs);
+            fedisableexcept(FE_ALL_EXCEPT);
+            INFO(name << ", " << threads << " threads");
+            CHECK(std::fetestexcept(FE_ALL_EXCEPT) == 0);
+            CHECK(same_bits(got, want));
+        }
 }
 
 TEST_CASE("empty runs do nothing") {

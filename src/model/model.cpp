@@ -147,6 +147,7 @@ ss1_status session_run(ss1_session &session, const ss1_tensor *inputs, size_t n_
     const ss1_model &model = *session.model;
     const run_control &control = session.control;
     const run_scope scope(session.control);
+    const float_mode mode;  // plans, too, must not meet the caller's traps
     tensor_list<const ss1_tensor> in;
     run_outputs out{};
     SS1_TRY(match_inputs(model.inputs, {inputs, n_inputs}, in));

@@ -82,6 +82,7 @@ bool sum_bags_here(const bag_batch &bags, size_t b0, size_t b1, float *y, size_t
 }
 
 bool sum_bags(const ss1_context &context, const bag_batch &bags, size_t b0, size_t b1, float *y, size_t ldy) {
+    const float_mode mode;  // the plan must not meet the caller's traps
     const size_t rows = b1 - b0;
     const double share = static_cast<double>(rows) / static_cast<double>(bags.batch);
     const double floats = share * static_cast<double>(bags.total) * static_cast<double>(bags.d);
