@@ -247,7 +247,8 @@ def main():
     options = parse_arguments()
     document = load(options.out) if options.out.exists() else {"format": 1, "cells": [], "contenders": {}, "configs": {}, "commands": [],
                                                                "machine": {**machine(), "system": platform.system()}}
-    command = ["bench/models.py", *(pathlib.Path(word).name if "/" in word else word for word in sys.argv[1:])]
+    paths = {str(path) for path in (options.ss1, options.out, options.folder)}  # of this machine: their names tell enough
+    command = ["bench/models.py", *(pathlib.Path(word).name if word in paths else word for word in sys.argv[1:])]
     document["commands"] = list(dict.fromkeys([*document["commands"], shlex.join(command)]))
     document["python"] = platform.python_version()
     document["environment"] = {name: os.environ.get(name, value) for name, value in harness.ENVIRONMENT.items()}

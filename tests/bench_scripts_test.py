@@ -106,7 +106,7 @@ class Texts(unittest.TestCase):
         results = (BENCH / "RESULTS.md").read_text().splitlines()
         lines = (BENCH.parent / "README.md").read_text().splitlines()
         first = lines.index("| | f32 | bf16 | int8 |") + 2
-        rows = [line for line in itertools.takewhile(lambda line: line.startswith("|"), lines[first:])]
+        rows = list(itertools.takewhile(lambda line: line.startswith("|"), lines[first:]))
         begin = results.index(rows[0])
         self.assertGreater(len(rows), 5)
         self.assertEqual(results[begin:begin + len(rows)], rows)
