@@ -854,7 +854,7 @@ void add_folders(table &cases) {
                 write_file(f / "config.json", bert_json);
                 write_file(f / name, "");
             },
-            unsupported, (std::string(name) + ": weights are read from model.safetensors alone").c_str());
+            unsupported, (std::string(name) + ": weights are read from model.safetensors or its shards").c_str());
     }
     add(
         "config is a folder", [](const temporary_folder &f) { std::filesystem::create_directory(f / "config.json"); },

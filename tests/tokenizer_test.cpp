@@ -614,6 +614,9 @@ TEST_CASE("tokenizer.json and tokenizer_config.json must not contradict each oth
     refused("tokenize_chinese_chars is false, but", with(R"({"tokenize_chinese_chars": false})"));
     refused("strip_accents is false, but", with(R"({"strip_accents": false})", "strip_accents", true));
     CHECK(describe(load_files(with(R"({"strip_accents": false})"))).strip_accents == 0);
+    refused(
+        "strip_accents is false, but",
+        with(R"({"tokenizer_class": "PreTrainedTokenizerFast", "strip_accents": false})"));  // null means lowercase's
     // What the config leaves open: BertTokenizer has its defaults, the general class goes by tokenizer.json.
     CHECK(describe(load_files(with("{}", "lowercase", false))).lower_case == 1);
     const files fast = with(R"({"tokenizer_class": "PreTrainedTokenizerFast"})", "lowercase", false);

@@ -76,9 +76,10 @@ bool byte_input::has_line(bool quotes) {
     bool quoted = false;
     for (size_t i = position_; !ended_; ++i) {
         if (i == filled_) {
-            std::copy(buffer_.begin() + position_, buffer_.begin() + filled_, buffer_.begin());
-            filled_ -= std::exchange(position_, 0);
-            i = filled_;
+            if (position_ > 0) {
+                std::copy(buffer_.begin() + position_, buffer_.begin() + filled_, buffer_.begin());
+                i = filled_ -= std::exchange(position_, 0);
+            }
             if (filled_ == buffer_.size() || !is_readable(fileno(file_.get()))) return false;
             if (!read_more()) break;
         }

@@ -171,16 +171,24 @@ std::string to_line(const nlohmann::ordered_json &answer) {
     return answer.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n';
 }
 
+// Whether all its numbers are: JSON has no others.
+bool is_finite(const nlohmann::ordered_json &answer) {
+    if (answer.is_number_float()) return std::isfinite(answer.get<double>());
+    return !answer.is_structured() ||
+           std::all_of(answer.begin(), answer.end(), [](const auto &part) { return is_finite(part); });
+}
+
 // Of the `n` lines that were run last; `before` others were.
 void write_answers(output &out, const text_answers &answers, const text_rows &texts, size_t n, const std::string &file,
                    size_t before) {
     for (size_t i = 0; i < n; ++i) {
-        if (!answers.is_finite(i, texts.row(i))) {
+        const nlohmann::ordered_json answer = answers.answer(i, texts.row(i));
+        if (!is_finite(answer)) {
             out.flush();  // the lines before it have their answers
             throw failure(format("%s:%zu: the model gives numbers that are not finite", file.c_str(), before + i + 1),
                           "its weights are too large for this text: leave the line out, or mend the model");
         }
-        out.write(to_line(answers.answer(i, texts.row(i))));
+        out.write(to_line(answer));
     }
     out.flush();
 }

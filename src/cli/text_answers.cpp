@@ -154,9 +154,11 @@ std::string text_answers::token(int64_t id) const {
     return text;
 }
 
-bool text_answers::continues_word(int64_t id) const {
-    const bool is_added = static_cast<uint64_t>(id) >= vocab_size_;
-    return !is_added && token(id).starts_with("##");
+bool text_answers::continues_word(const text_row &row, size_t t, std::string_view text) const {
+    const std::string piece = token(row.ids[t]);
+    const size_t begin = static_cast<size_t>(row.begins[t]);
+    // An added token that starts so stands in the text as it is.
+    return piece.starts_with("##") && !text.substr(begin).starts_with(piece);
 }
 
 ordered_json text_answers::one_label(const float *logits) const {
@@ -170,7 +172,7 @@ ordered_json text_answers::word_labels(const float *logits, const text_row &row)
     for (size_t t = 0; t < row.ids.size();) {
         const size_t begin = t++;
         if (!row.in_text(begin)) continue;
-        while (t < row.ids.size() && row.in_text(t) && continues_word(row.ids[t])) ++t;
+        while (t < row.ids.size() && row.in_text(t) && continues_word(row, t, row.first)) ++t;
         ordered_json word = part("word", row.first, row.begins[begin], row.ends[t - 1]);
         word.update(one_label(logits + begin * width_));
         words.push_back(word);
@@ -206,21 +208,12 @@ ordered_json text_answers::part_of_context(const float *starts, const float *end
     scored_tokens best = best_answer(starts, ends, begin, end);
     ordered_json answer = {{"answer", ""}, {"begin", 0}, {"end", 0}};  // of an empty context
     if (best.begin < best.end) {
-        while (best.begin > begin && continues_word(row.ids[best.begin])) --best.begin;
-        while (best.end < end && continues_word(row.ids[best.end])) ++best.end;
+        while (best.begin > begin && continues_word(row, best.begin, row.second)) --best.begin;
+        while (best.end < end && continues_word(row, best.end, row.second)) ++best.end;
         answer = part("answer", row.second, row.begins[best.begin], row.ends[best.end - 1]);
     }
     answer["score"] = six_digits(best.score);
     return answer;
-}
-
-bool text_answers::is_finite(size_t i, const text_row &row) const {
-    const size_t n = of_tokens_ ? row.ids.size() * width_ : width_;  // padding gives what it likes
-    for (size_t k = 0; k < names_.size(); ++k) {
-        const float *const values = values_.data() + (k * batch_ + i) * stride_;
-        if (!std::all_of(values, values + n, [](float value) { return std::isfinite(value); })) return false;
-    }
-    return true;
 }
 
 ordered_json text_answers::answer(size_t i, const text_row &row) const {

@@ -19,8 +19,7 @@ class text_answers {
     bool pairs() const { return pairs_; }  // whether the model gets some
     // The outputs to ask for in a run of `batch` sequences of `tokens`; their memory is this object's.
     std::vector<ss1_tensor> outputs(size_t batch, size_t tokens);
-    // Of sequence i after the run. Only numbers that are finite give an answer.
-    bool is_finite(size_t i, const text_row &row) const;
+    // Of sequence i after the run.
     nlohmann::ordered_json answer(size_t i, const text_row &row) const;
 
   private:
@@ -33,7 +32,8 @@ class text_answers {
     nlohmann::ordered_json masked_tokens(const float *logits, const text_row &row) const;
     nlohmann::ordered_json part_of_context(const float *starts, const float *ends, const text_row &row) const;
     std::string token(int64_t id) const;
-    bool continues_word(int64_t id) const;
+    // Whether token t of a row's text does not begin a word.
+    bool continues_word(const text_row &row, size_t t, std::string_view text) const;
 
     const ss1_tokenizer *tokenizer_;
     int64_t mask_;

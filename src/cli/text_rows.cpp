@@ -2,8 +2,6 @@
 #include "text_rows.hpp"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 
 namespace ss1::cli {
 namespace {
@@ -20,28 +18,14 @@ std::vector<ss1_text> views(const std::vector<std::string> &texts) {
     return result;
 }
 
-// The file that a token is from, as far as that can be told: the vocabulary, or one that adds tokens to it.
-std::string file_of(const std::string &directory, const std::string &token) {
-    const std::string vocabulary = directory + "/vocab.txt";
-    std::ifstream lines(vocabulary);
-    for (std::string line; std::getline(lines, line);)
-        if (line == token || line == token + '\r') return vocabulary;
-    for (const char *name : {"added_tokens.json", "special_tokens_map.json", "tokenizer_config.json"}) {
-        std::ifstream file(directory + "/" + name);
-        const std::string text(std::istreambuf_iterator<char>(file), {});
-        if (text.find('"' + token + '"') != text.npos) return directory + "/" + name;
-    }
-    return directory + "/tokenizer.json";
-}
-
 void check_vocabulary(const ss1_tokenizer *tokenizer, size_t vocab_size, const std::string &directory) {
     ss1_tokenizer_info info = SS1_TOKENIZER_INFO_INIT;
     check(ss1_tokenizer_describe(tokenizer, &info));
     if (info.vocab_size <= vocab_size) return;
     const char *token = nullptr;
     check(ss1_tokenizer_token(tokenizer, static_cast<int64_t>(vocab_size), &token));
-    throw failure(format("%s: '%s' has the id %zu: the tokenizer has %zu tokens, the model %zu",
-                         file_of(directory, token).c_str(), token, vocab_size, info.vocab_size, vocab_size),
+    throw failure(format("%s: the tokenizer has %zu tokens, the model %zu: '%s' has the id %zu", directory.c_str(),
+                         info.vocab_size, vocab_size, token, vocab_size),
                   "use the tokenizer that the model was trained with");
 }
 

@@ -72,7 +72,8 @@ ss1_status refuse_pickles(const model_directory &directory) {
     for (const char *name : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
         const std::string path = directory.path + "/" + name;
         SS1_CHECK(!file_exists(path), SS1_ERROR_UNSUPPORTED,
-                  "%s: weights are read from %s alone: save_pretrained() of transformers 4.35 or later writes it",
+                  "%s: weights are read from %s or its shards, not from pickles: save_pretrained() of transformers "
+                  "4.35 or later writes them",
                   path.c_str(), single_file);
     }
     return SS1_OK;

@@ -38,13 +38,15 @@ ss1_status add_normalizer(const std::string &directory, const stated_rules &file
     const bool counts = rules.tokenizer_class == "TokenizersBackend" ||
                         rules.tokenizer_class == "PreTrainedTokenizerFast" || !file_exists(directory + "/vocab.txt");
     const auto text = [](bool value) { return value ? "true" : "false"; };
+    std::optional<bool> strip_accents = file.strip_accents;
+    if (counts && !strip_accents) strip_accents = file.lower_case;  // what null means there
     const struct {
         const char *name, *other_name;
         std::optional<bool> &value;
         std::optional<bool> other;
     } pairs[] = {
         {"do_lower_case", "lowercase", rules.words.lower_case, file.lower_case},
-        {"strip_accents", "strip_accents", rules.words.strip_accents, file.strip_accents},
+        {"strip_accents", "strip_accents", rules.words.strip_accents, strip_accents},
         {"tokenize_chinese_chars", "handle_chinese_chars", rules.words.split_ideographs, file.split_ideographs}};
     for (const auto &[name, other_name, value, other] : pairs) {
         SS1_CHECK(!value || !other || *value == *other, SS1_ERROR_FORMAT,
