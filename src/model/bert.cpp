@@ -119,10 +119,11 @@ ss1_status load(ss1_context &context, const model_directory &from, bert_model &o
     out.labels = labels_of(out);
     out.attention = select_attention(context.usable, out.config.hidden_size / out.config.num_attention_heads);
     out.norm = &norm_kernels().select(context.usable);
-    out.qkv_ld = row_stride(3 * out.config.hidden_size);
     out.intermediate_ld = row_stride(out.config.intermediate_size);
-    for (size_t i = 0; i < out.config.num_hidden_layers * per_encoder; i += per_encoder) {
-        const size_t size = size_of(static_cast<dtype>(out.layers[i + intermediate].layer->desc.y_dtype));
+    for (size_t i = 0; i < out.config.num_hidden_layers; ++i) {
+        const ss1_linear_desc &between = out.layers[i * per_encoder + intermediate].layer->desc;
+        const size_t size = size_of(static_cast<dtype>(between.y_dtype)), ld = row_stride(3 * out.config.hidden_size);
+        out.qkv_row_bytes = std::max(out.qkv_row_bytes, ld * out.qkv_size(i));
         out.intermediate_row_bytes = std::max(out.intermediate_row_bytes, out.intermediate_ld * size);
     }
     return load_tables(context, from, out);

@@ -28,15 +28,15 @@ inline constexpr size_t n_bert_stages = 8;
 
 // Activations of up to max_batch * max_tokens rows, all in the session's memory.
 struct bert_activations {
-    float *state;         // [rows, H]: what the encoder layers hand on, packed; in the end [B, T, H], zeros as padding
-    char *qkv;            // [rows, qkv_ld]: queries, keys and values; the attention's result takes the place of queries
-    sequence *sequences;  // [B]
-    float *mask;          // [B, T]: of sequences whose mask is not a length
-    float *pooled;        // [B, H]
-    float *head;          // what the head has between its layers: [B, H], [rows, H] or [rows, 2]
-    float *logits;        // [B, labels], [rows, labels] or [rows, vocab_size]; answers: [2, rows], starts and ends
-    void *scratch;        // of the heads' layers
-    char *memory;         // of the tasks between attentions, and of the attention
+    float *state;  // [rows, H]: what the encoder layers hand on, packed; in the end [B, T, H], zeros as padding
+    char *qkv;     // rows of qkv_row_bytes: queries, keys and values; the attention's result takes the place of queries
+    sequence *sequences;    // [B]
+    float *mask;            // [B, T]: of sequences whose mask is not a length
+    float *pooled;          // [B, H]
+    float *head;            // what the head has between its layers: [B, H], [rows, H] or [rows, 2]
+    float *logits;          // [B, labels], [rows, labels] or [rows, vocab_size]; answers: [2, rows], starts and ends
+    void *scratch;          // of the heads' layers
+    char *memory;           // of the tasks between attentions, and of the attention
     double *task_seconds;   // [threads, stages]
     double *stage_seconds;  // [stages], the caller's: what runs add their time to; NULL: nobody asks
 };
@@ -59,12 +59,14 @@ struct bert_model {
     std::vector<norm_weights> norms;  // two of each encoder layer: after the attention, after the output
     attention_kernels attention;
     const norm_kernel *norm = nullptr;
-    size_t qkv_ld = 0, intermediate_ld = 0, intermediate_row_bytes = 0;
+    // A row has its place whatever the type of an encoder layer: rows of one are read while others are of the next.
+    size_t qkv_row_bytes = 0, intermediate_ld = 0, intermediate_row_bytes = 0;
 
     // Bytes of a query's element, and of whatever else the encoder layer's attention reads and writes.
     size_t qkv_size(size_t encoder) const noexcept {
         return size_of(static_cast<dtype>(layers[encoder * per_encoder].layer->desc.y_dtype));
     }
+    size_t qkv_ld(size_t encoder) const noexcept { return qkv_row_bytes / qkv_size(encoder); }
 };
 
 ss1_status load(ss1_context &context, const model_directory &from, bert_model &out);

@@ -141,9 +141,9 @@ ss1_status run_block(worker &w, size_t encoder, size_t m0, size_t m) {
     const auto layers = layers_of(model, encoder);
     const size_t H = model.config.hidden_size;
     float *state = w.memory.state + m0 * H;
-    const char *attended = w.memory.qkv + m0 * model.qkv_ld * model.qkv_size(encoder);
-    SS1_TRY(run_linear(w, bert_stage::attention_output, *layers[attention_output].layer, m, attended, model.qkv_ld,
-                       state, H, state));
+    const char *attended = w.memory.qkv + m0 * model.qkv_row_bytes;
+    SS1_TRY(run_linear(w, bert_stage::attention_output, *layers[attention_output].layer, m, attended,
+                       model.qkv_ld(encoder), state, H, state));
     run_norm(w, model.norms[2 * encoder], state, m);
     const size_t ld = model.intermediate_ld;
     SS1_TRY(run_linear(w, bert_stage::intermediate, *layers[intermediate].layer, m, state, H, w.base, ld));
@@ -156,11 +156,11 @@ ss1_status run_block(worker &w, size_t encoder, size_t m0, size_t m) {
 ss1_status run_qkv(worker &w, size_t encoder, size_t m0, size_t m) {
     const bert_model &model = w.model;
     const size_t H = model.config.hidden_size, size = model.qkv_size(encoder);
-    char *to = w.memory.qkv + m0 * model.qkv_ld * size;
+    char *to = w.memory.qkv + m0 * model.qkv_row_bytes;
     ss1_status status = SS1_OK;
     for_qkv(model, encoder, [&](const ss1_layer &layer) {
         if (status == SS1_OK)
-            status = run_linear(w, bert_stage::qkv, layer, m, w.memory.state + m0 * H, H, to, model.qkv_ld);
+            status = run_linear(w, bert_stage::qkv, layer, m, w.memory.state + m0 * H, H, to, model.qkv_ld(encoder));
         to += layer.desc.N * size;
     });
     return status;
@@ -239,7 +239,7 @@ ss1_status run_encoders(const ss1_context &context, const bert_model &model, con
         const size_t size = model.qkv_size(i), heads = model.config.num_attention_heads;
         attend(context, model.attention,
                {memory.qkv, memory.qkv + H * size, memory.qkv + 2 * H * size, size == 2 ? dtype::bf16 : dtype::f32,
-                sequences, heads, H / heads, model.qkv_ld, memory.memory});
+                sequences, heads, H / heads, model.qkv_ld(i), memory.memory});
         clock.lap(bert_stage::attention);
     }
     return control.check();
@@ -258,9 +258,7 @@ bert_activations carve(const ss1_context &context, const bert_model &model, cons
     if (!memory.fits()) return a;
     const size_t rows = B * T;
     a.state = memory.take<float>(rows, H);
-    size_t size = sizeof(uint16_t);
-    for (size_t i = 0; i < config.num_hidden_layers; ++i) size = std::max(size, model.qkv_size(i));
-    a.qkv = memory.take<char>(rows + row_group, model.qkv_ld * size);
+    a.qkv = memory.take<char>(rows + row_group, model.qkv_row_bytes);
     if (!memory.fits()) return a;
     carve_heads(model, B, rows, memory, a);
     a.scratch = memory.take<char>(layer_scratch(model.layers, rows), 1);

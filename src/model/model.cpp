@@ -114,6 +114,7 @@ ss1_status model_label(const ss1_model &model, size_t i, const char *&label) {
 }
 
 ss1_status session_bytes(const ss1_model &model, const ss1_session_options &options, size_t &bytes) {
+    const float_mode mode;  // plans, too, must not meet the caller's traps
     session_bounds bounds;
     SS1_TRY(resolve(model, options, bounds));
     carver counter;
@@ -124,6 +125,7 @@ ss1_status session_bytes(const ss1_model &model, const ss1_session_options &opti
 }
 
 ss1_status session_create(ss1_model &model, const ss1_session_options &options, ss1_session **out) {
+    const float_mode mode;
     size_t bytes = 0;
     SS1_TRY(session_bytes(model, options, bytes));
     auto session = std::make_unique<ss1_session>();
@@ -147,7 +149,7 @@ ss1_status session_run(ss1_session &session, const ss1_tensor *inputs, size_t n_
     const ss1_model &model = *session.model;
     const run_control &control = session.control;
     const run_scope scope(session.control);
-    const float_mode mode;  // plans, too, must not meet the caller's traps
+    const float_mode mode;
     tensor_list<const ss1_tensor> in;
     run_outputs out{};
     SS1_TRY(match_inputs(model.inputs, {inputs, n_inputs}, in));
