@@ -4,9 +4,11 @@
 #include <cstring>
 #include <memory>
 
+#include "backend.hpp"
 #include "context.hpp"
 #include "convert/convert.hpp"
 #include "convert/project.hpp"
+#include "float_mode.hpp"
 #include "model/model.hpp"
 #include "op/bags.hpp"
 #include "op/linear.hpp"
@@ -236,6 +238,7 @@ ss1_status ss1_project(const ss1_linear_desc *desc, const float *weight, size_t 
             SS1_TRY(matrix_span("second_moment", second_moment, K, K, K, moment));
             SS1_TRY(check_apart("z", pair.z, "second_moment", moment));
         }
+        const ss1::default_float_mode mode;
         return ss1::project(pair.desc, weight, pair.ldw, second_moment, z, pair.ldz);
     });
 }
@@ -245,6 +248,7 @@ ss1_status ss1_expand(const ss1_linear_desc *desc, const float *z, size_t ldz, f
         weight_pair pair;
         SS1_TRY(check_weights(desc, weight, ldw, z, ldz, pair));
         SS1_TRY(check_apart("weight", pair.weight, "z", pair.z));
+        const ss1::default_float_mode mode;
         ss1::expand(pair.desc, z, pair.ldz, weight, pair.ldw);
         return SS1_OK;
     });
@@ -278,6 +282,8 @@ ss1_status ss1_layer_run(const ss1_layer *layer, const ss1_linear_args *given) {
         SS1_TRY(take_args(given, args));
         if (args.m == 0) return SS1_OK;
         SS1_TRY(check_run(layer->desc, layer->desc, args));
+        SS1_CHECK(!args.residual || layer->backend == &ss1::cpu_backend, SS1_ERROR_UNSUPPORTED,
+                  "args.residual is set: backend '%s' adds none", layer->backend->name);
         return run_with_scratch(
             *layer->context, args, [&](size_t m) { return layer->backend->layer_scratch(layer->state, m); },
             [&](const ss1_linear_args &checked) { return ss1::layer_run(*layer, checked); });
@@ -367,6 +373,7 @@ ss1_status ss1_model_load(ss1_context *context, const char *directory, const ss1
         SS1_NOT_NULL(model);
         ss1_model_options options = SS1_MODEL_OPTIONS_INIT;
         if (given) SS1_TRY(take_struct(*given, first_model_options, "options", "SS1_MODEL_OPTIONS_INIT", options));
+        const ss1::default_float_mode mode;
         return ss1::model_load(*context, directory, options, model);
     });
 }
@@ -489,6 +496,7 @@ ss1_status ss1_tokenizer_load(ss1_context *context, const char *directory, ss1_t
         SS1_NOT_NULL(directory);
         SS1_NOT_NULL(tokenizer);
         auto made = std::make_unique<ss1_tokenizer>();
+        const ss1::default_float_mode mode;
         SS1_TRY(ss1::tokenizer_load(*context, directory, *made));
         *tokenizer = made.release();
         return SS1_OK;
@@ -541,6 +549,7 @@ ss1_status ss1_model_convert(ss1_context *context, const char *directory, const 
         SS1_CHECK(given, SS1_ERROR_INVALID_ARGUMENT, "options is NULL");
         ss1_convert_options options;
         SS1_TRY(take_options(*given, options));
+        const ss1::default_float_mode mode;
         return ss1::convert_model(*context, directory, output, options);
     });
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Floating point as the kernels want it, for the length of a task, and then as the caller had it.
 #pragma once
+#include <cfenv>
 #include <cstdint>
 
 #if defined(__x86_64__)
@@ -50,6 +51,21 @@ class float_mode {
     static void write(word) noexcept {}
 #endif
     word found_;
+};
+
+// What is read, converted or written is rounded to nearest and without traps; unlike in float_mode, denormals count.
+class default_float_mode {
+  public:
+    default_float_mode() noexcept {
+        std::fegetenv(&found_);
+        std::fesetenv(FE_DFL_ENV);
+    }
+    ~default_float_mode() { std::fesetenv(&found_); }
+    default_float_mode(const default_float_mode &) = delete;
+    default_float_mode &operator=(const default_float_mode &) = delete;
+
+  private:
+    std::fenv_t found_;
 };
 
 }  // namespace ss1

@@ -835,6 +835,38 @@ TEST_CASE("a child of a process whose threads ran runs on its own, to the same b
     CHECK(status == 0);
 }
 
+TEST_CASE("a projection depends neither on the caller's rounding nor on its traps") {
+    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+    desc.K = 256;
+    desc.N = 16;
+    desc.c = 4;
+    std::vector<float> weight(desc.K * desc.N), want(16 * 64), got(16 * 64);
+    for (size_t i = 0; i < weight.size(); ++i) weight[i] = 1 / static_cast<float>(i + 3);
+    ss1::check(ss1_project(&desc, weight.data(), 0, nullptr, want.data(), 0));
+    std::fesetround(FE_UPWARD);
+    feenableexcept(FE_ALL_EXCEPT);
+    const ss1_status status = ss1_project(&desc, weight.data(), 0, nullptr, got.data(), 0);
+    fedisableexcept(FE_ALL_EXCEPT);
+    const int rounding = std::fegetround();
+    std::fesetround(FE_TONEAREST);
+    CHECK(status == SS1_OK);
+    CHECK(rounding == FE_UPWARD);
+    CHECK(got == want);
+}
+
+TEST_CASE("weights that are too large for bf16 are refused") {
+    layer_fixture f;
+    ss1_linear_desc desc = small_desc();
+    desc.weight_dtype = SS1_DTYPE_BF16;
+    f.z[64 + 3] = 3.389e38f;
+    ss1::make_layer(f.context, desc, f.weights());
+    f.z[128 + 3] = -3.4e38f;
+    CHECK_THROWS_WITH(ss1::make_layer(f.context, desc, f.weights()),
+                      Catch::Contains("weights.z[1,3]=-3.4e+38 does not fit weight_dtype=bf16"));
+    desc.weight_dtype = SS1_DTYPE_F32;
+    ss1::make_layer(f.context, desc, f.weights());
+}
+
 TEST_CASE("scratch does not depend on the caller's rounding") {
     ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
     options.num_threads = 64;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The plugin interface, with a backend that needs no device.
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -34,7 +35,7 @@ TEST_CASE("a loaded backend makes and runs the layers") {
     ss1_info info = SS1_INFO_INIT;
     REQUIRE(ss1_get_info(context.get(), &info) == SS1_OK);
     CHECK(std::string(info.backend) == "dummy");
-    const float z[6] = {}, x[4] = {3, 0, 5, 0};
+    const float z[6] = {0, 0, 0, 0, 1, 0}, x[4] = {3, 0, 5, 0};
     float y[6] = {};
     ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
     desc.K = 2;
@@ -55,4 +56,30 @@ TEST_CASE("a loaded backend makes and runs the layers") {
     const std::vector<float> tied(3 * 128);
     weights.z = tied.data();
     CHECK_THROWS_WITH(ss1::make_layer(context, desc, weights), Catch::Contains("dummy: c must be 1"));
+    desc.c = 1;
+    desc.weight_dtype = SS1_DTYPE_BF16;
+    CHECK_THROWS_WITH(ss1::make_layer(context, desc, weights),
+                      Catch::Contains("backend 'dummy': x_dtype=1, weight_dtype=2"));
+    args.residual = x;
+    CHECK(ss1_layer_run(layer.get(), &args) == SS1_ERROR_UNSUPPORTED);
+    CHECK_THAT(ss1_last_error(), Catch::Contains("args.residual is set: backend 'dummy' adds none"));
+}
+
+TEST_CASE("a BERT runs on a loaded backend, whose layers add no residual") {
+    const auto hidden = [](const char *backend) {
+        ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
+        options.backend = backend;
+        const auto model = ss1::load_model(ss1::make_context(options), SS1_TEST_DATA "/bert_classifier");
+        const auto session = ss1::make_session(model);
+        int64_t ids[] = {2, 17, 5, 40, 3};
+        std::vector<float> result(5 * 64);
+        ss1_tensor input = {"input_ids", SS1_DTYPE_I64, 2, {1, 5}, ids, sizeof ids};
+        ss1_tensor output = {"last_hidden_state", SS1_DTYPE_F32, 0, {}, result.data(), result.size() * sizeof(float)};
+        ss1::check(ss1_session_run(session.get(), &input, 1, &output, 1));
+        return result;
+    };
+    const std::vector<float> want = hidden("cpu"), got = hidden("dummy");
+    size_t different = 0;
+    for (size_t i = 0; i < want.size(); ++i) different += !(std::fabs(got[i] - want[i]) < 1e-4f);
+    CHECK(different == 0);
 }

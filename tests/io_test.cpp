@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -6,6 +8,7 @@
 
 #include "convert/convert.hpp"
 #include "convert/project.hpp"
+#include "io/file.hpp"
 #include "io_support.hpp"
 #include "op/mapping.hpp"
 
@@ -319,6 +322,15 @@ TEST_CASE("glob patterns", "[io]") {
     CHECK_FALSE(ss1::glob_match("top_l.2", "top_l.20"));
     CHECK_FALSE(ss1::glob_match("", "a"));
     CHECK_FALSE(ss1::glob_match("*.dense", "a.densely"));
+}
+
+TEST_CASE("files that a killed process of the same number left are not in the way", "[io]") {
+    const temporary_folder folder;
+    const std::string path = folder / "x", left = path + ".tmp-" + std::to_string(getpid()) + "-";
+    for (int i = 0; i < 900; ++i) write_file(left + std::to_string(i), "");
+    ss1::output_file file;
+    REQUIRE(ss1::file_create(path, file) == SS1_OK);
+    CHECK(ss1::file_commit(file) == SS1_OK);
 }
 
 TEST_CASE("conversion of dense layers", "[io]") {

@@ -971,12 +971,14 @@ TEST_CASE("a run meets none of the caller's traps, and leaves no flags") {
     for (const char *name : {"bert_classifier", "dlrm_dot"})
         for (const uint32_t threads : {1u, 3u}) {
             const std::string directory = SS1_TEST_DATA "/" + std::string(name);
-            const auto model = ss1::load_model(make_context(nullptr, threads), directory);
+            const auto context = make_context(nullptr, threads);
             arrays inputs, unused;
             read_vectors(directory, inputs, unused);
-            const arrays want = infer(model, make_session(model, batch_of(inputs)), inputs);
+            const auto usual = ss1::load_model(context, directory);
+            const arrays want = infer(usual, make_session(usual, batch_of(inputs)), inputs);
             std::feclearexcept(FE_ALL_EXCEPT);
             feenableexcept(FE_ALL_EXCEPT);  // on a CPU that has no traps: nothing
+            const auto model = ss1::load_model(context, directory);
             const auto session = make_session(model, batch_of(inputs));
             const arrays got = infer(model, session, inputs);
             fedisableexcept(FE_ALL_EXCEPT);
@@ -984,6 +986,25 @@ TEST_CASE("a run meets none of the caller's traps, and leaves no flags") {
             CHECK(std::fetestexcept(FE_ALL_EXCEPT) == 0);
             CHECK(same_bits(got, want));
         }
+}
+
+TEST_CASE("outputs in the memory of another output or of an input are refused") {
+    const auto model = ss1::load_model(make_context(nullptr, 1), SS1_TEST_DATA "/bert_classifier");
+    const auto session = make_session(model, 1);
+    std::vector<int64_t> ids = {2, 5, 3};
+    std::vector<float> room(3 * 64);
+    const ss1_tensor input = {"input_ids", SS1_DTYPE_I64, 2, {1, 3}, ids.data(), 3 * sizeof(int64_t)};
+    const auto output = [](const char *name, void *data, size_t bytes) {
+        return ss1_tensor{name, SS1_DTYPE_F32, 0, {}, data, bytes};
+    };
+    ss1_tensor both[] = {output("last_hidden_state", room.data(), room.size() * sizeof(float)),
+                         output("pooled", room.data() + 100, 64 * sizeof(float))};
+    CHECK(ss1_session_run(session.get(), &input, 1, both, 2) == SS1_ERROR_INVALID_ARGUMENT);
+    CHECK_THAT(ss1_last_error(), Catch::Contains("overlaps last_hidden_state="));
+    ss1_tensor logits = output("logits", ids.data(), 3 * sizeof(int64_t));
+    CHECK(ss1_session_run(session.get(), &input, 1, &logits, 1) == SS1_ERROR_INVALID_ARGUMENT);
+    CHECK_THAT(ss1_last_error(), Catch::Contains("overlaps input_ids="));
+    CHECK(ids == std::vector<int64_t>{2, 5, 3});
 }
 
 TEST_CASE("empty runs do nothing") {

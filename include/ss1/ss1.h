@@ -615,7 +615,8 @@ SS1_API void ss1_session_destroy(ss1_session **session);
  * @param inputs   Tensors by name, in any order; bytes must equal the shape's size. Missing optional ones take
  *                 their default.
  * @param outputs  Those wanted, by name: dtype, data and bytes (at least what is needed) are read; rank and shape
- *                 are written. Heads of a BERT that give none of them are not computed.
+ *                 are written. They overlap neither each other nor inputs. Heads of a BERT that give none of them are
+ *                 not computed.
  * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (unknown, missing or twice-given name, dtype, rank, shape, bytes; batch
  * above max_batch; an index or offset out of range: the message names table, position, value and row count);
  * SS1_ERROR_CANCELLED; SS1_ERROR_DEADLINE. After an error the session is as good as before.

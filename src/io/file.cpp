@@ -95,12 +95,17 @@ output_file::~output_file() {
 
 ss1_status file_create(const std::string &path, output_file &out) {
     static std::atomic<unsigned> counter{0};
-    char suffix[48];
-    std::snprintf(suffix, sizeof suffix, ".tmp-%ld-%u", static_cast<long>(getpid()), counter.fetch_add(1));
-    std::string temporary = path + suffix;
+    std::string temporary;
     out.path = path;
     out.bytes = 0;
-    out.fd = descriptor(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+    // A process that was killed may have left its file, and in a container the next one has the same number.
+    for (int attempt = 0; attempt < 1000; ++attempt) {
+        char suffix[48];
+        std::snprintf(suffix, sizeof suffix, ".tmp-%ld-%u", static_cast<long>(getpid()), counter.fetch_add(1));
+        temporary = path + suffix;
+        out.fd = descriptor(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+        if (out.fd.get() >= 0 || errno != EEXIST) break;
+    }
     if (out.fd.get() < 0) return system_error("cannot create", temporary, errno);
     out.temporary = std::move(temporary);
     return SS1_OK;

@@ -2,10 +2,10 @@
 #include "io/table_rows.hpp"
 
 #include <algorithm>
-#include <cfenv>
 #include <cmath>
 #include <cstring>
 
+#include "float_mode.hpp"
 #include "half.hpp"
 #include "status.hpp"
 
@@ -25,18 +25,6 @@ template <class T>
 void store(std::byte *p, T value) noexcept {
     std::memcpy(p, &value, sizeof value);
 }
-
-// Rows are rounded to nearest and without traps, whatever the caller's mode; denormals count, unlike in float_mode.
-struct default_float_mode {
-    default_float_mode() noexcept {
-        std::fegetenv(&found);
-        std::fesetenv(FE_DFL_ENV);
-    }
-    ~default_float_mode() { std::fesetenv(&found); }
-    default_float_mode(const default_float_mode &) = delete;
-    default_float_mode &operator=(const default_float_mode &) = delete;
-    std::fenv_t found;
-};
 
 bool is_finite_f16(uint16_t h) noexcept {
     return (h & 0x7c00u) != 0x7c00u;
@@ -121,7 +109,7 @@ bool encode_row(row_format format, std::span<const float> values, std::byte *row
 
 ss1_status read_table(const model_directory &directory, const model_tensor &tensor, const table_shape &shape,
                       const std::function<ss1_status(std::span<const std::byte>)> &take) {
-    const default_float_mode mode;
+    const default_float_mode mode;  // rows are rounded to nearest, and denormals count
     const bool as_it_is = tensor.stored.dtype == file_dtype::u8 && !directory.random;
     const size_t row = shape.row_bytes(), step = std::max<size_t>(1, block_bytes / (4 * shape.d));
     std::vector<std::byte> rows(step * row);

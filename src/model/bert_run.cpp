@@ -52,14 +52,16 @@ size_t graph_tasks(const ss1_context &context, const bert_model &model, size_t m
 
 // Memory of one task, or of all layers, for up to `rows` rows: bytes from its start. The intermediate comes first.
 struct block_layout {
-    size_t scratch, total;
+    size_t apart, scratch, total;  // `apart`: outputs of other backends, to which the residual is added here
 };
 
 block_layout make_layout(const bert_model &model, size_t rows, bool alone) noexcept {
     block_layout at;
     rows = std::min(rows, alone ? row_block : chunk);
     // Kernels read rows in groups.
-    at.scratch = round_up(round_up(rows, row_group) * model.intermediate_row_bytes, 64);
+    at.apart = round_up(round_up(rows, row_group) * model.intermediate_row_bytes, 64);
+    const size_t apart = alone || on_cpu(model) ? 0 : rows * model.config.hidden_size * sizeof(float);
+    at.scratch = at.apart + round_up(apart, 64);
     size_t scratch = 0;
     for (const named_layer &l : model.layers) {
         const size_t bytes = alone ? linear_task_bytes(*static_cast<const linear *>(l.layer->state), rows)
@@ -96,6 +98,22 @@ struct worker {
     stage_clock clock;
 };
 
+// y = layer(x) plus the residual, of a backend that adds none; such backends give f32.
+ss1_status run_and_add(const worker &w, const ss1_layer &layer, const ss1_linear_args &args) {
+    const size_t N = layer.desc.N;
+    ss1_linear_args alone = args;
+    alone.residual = nullptr;
+    alone.ldr = 0;
+    alone.y = w.base + w.at.apart;
+    alone.ldy = N;
+    SS1_TRY(layer_run(layer, alone));
+    const auto *sums = static_cast<const float *>(alone.y), *residual = static_cast<const float *>(args.residual);
+    auto *y = static_cast<float *>(args.y);
+    for (size_t i = 0; i < args.m; ++i)
+        for (size_t n = 0; n < N; ++n) y[i * args.ldy + n] = sums[i * N + n] + residual[i * args.ldr + n];
+    return SS1_OK;
+}
+
 // y = layer(x), plus the residual if there is one.
 ss1_status run_linear(worker &w, bert_stage stage, const ss1_layer &layer, size_t m, const void *x, size_t ldx, void *y,
                       size_t ldy, const void *residual = nullptr) {
@@ -112,6 +130,8 @@ ss1_status run_linear(worker &w, bert_stage stage, const ss1_layer &layer, size_
     ss1_status status = SS1_OK;
     if (w.alone) {
         linear_run_rows(*static_cast<const linear *>(layer.state), args, 0, m, args.scratch, true);
+    } else if (residual && layer.backend != &cpu_backend) {
+        status = run_and_add(w, layer, args);
     } else {
         status = layer_run(layer, args);
     }

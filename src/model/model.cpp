@@ -160,7 +160,7 @@ ss1_status session_run(ss1_session &session, const ss1_tensor *inputs, size_t n_
             const auto &memory = *std::get_if<typename graph_type::activations>(&session.activations);
             run_size size;
             SS1_TRY(check_inputs(graph, session.bounds, in, size));
-            SS1_TRY(check_room(model.outputs, out.wanted, size));
+            SS1_TRY(check_room(model.outputs, out.wanted, size, model.inputs, in));
             if (!size.empty()) SS1_TRY(run(*model.context, graph, memory, control, in, size, out));
             SS1_TRY(control.check());
             write_outputs(model.outputs, out, size);

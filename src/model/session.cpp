@@ -5,6 +5,8 @@
 #include <cstring>
 #include <string>
 
+#include "span.hpp"
+
 namespace ss1 {
 namespace {
 
@@ -67,6 +69,11 @@ ss1_status check_shape(const ss1_tensor &slot, const ss1_tensor &given) {
     return SS1_OK;
 }
 
+memory_span span_of(const void *data, size_t bytes) noexcept {
+    const auto begin = reinterpret_cast<uintptr_t>(data);
+    return {begin, begin + bytes};
+}
+
 // The slot's shape with B and T in the places that vary.
 ss1_tensor sized(const ss1_tensor &slot, const run_size &size) noexcept {
     ss1_tensor tensor = slot;
@@ -109,14 +116,23 @@ ss1_status match_outputs(std::span<const tensor_slot> slots, std::span<ss1_tenso
     return SS1_OK;
 }
 
-ss1_status check_room(std::span<const tensor_slot> slots, const tensor_list<ss1_tensor> &outputs,
-                      const run_size &size) {
+ss1_status check_room(std::span<const tensor_slot> slots, const tensor_list<ss1_tensor> &outputs, const run_size &size,
+                      std::span<const tensor_slot> input_slots, const tensor_list<const ss1_tensor> &inputs) {
+    memory_span written[max_slots]{};
     for (size_t s = 0; s < slots.size(); ++s) {
         if (!outputs[s]) continue;
+        const char *name = slots[s].tensor.name;
         const size_t needed = sized(slots[s].tensor, size).bytes;
         SS1_CHECK(outputs[s]->bytes >= needed, SS1_ERROR_INVALID_ARGUMENT,
-                  "output '%s': bytes=%zu is below the %zu of this run", slots[s].tensor.name, outputs[s]->bytes,
-                  needed);
+                  "output '%s': bytes=%zu is below the %zu of this run", name, outputs[s]->bytes, needed);
+        if (needed == 0) continue;
+        written[s] = span_of(outputs[s]->data, needed);
+        for (size_t other = 0; other < s; ++other)
+            if (written[other].end) SS1_TRY(check_apart(name, written[s], slots[other].tensor.name, written[other]));
+        for (size_t i = 0; i < input_slots.size(); ++i)
+            if (inputs[i] && inputs[i]->bytes)
+                SS1_TRY(check_apart(name, written[s], input_slots[i].tensor.name,
+                                    span_of(inputs[i]->data, inputs[i]->bytes)));
     }
     return SS1_OK;
 }

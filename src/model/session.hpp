@@ -71,8 +71,9 @@ struct run_outputs {
     tensor_list<const float> results;
 };
 
-// Checks that each output given has room.
-ss1_status check_room(std::span<const tensor_slot> slots, const tensor_list<ss1_tensor> &outputs, const run_size &size);
+// Checks that each output given has room, and shares none with another one or with an input.
+ss1_status check_room(std::span<const tensor_slot> slots, const tensor_list<ss1_tensor> &outputs, const run_size &size,
+                      std::span<const tensor_slot> input_slots, const tensor_list<const ss1_tensor> &inputs);
 // Writes shapes and data of those wanted. An empty run gives zeros where an output is not empty (T = 0).
 void write_outputs(std::span<const tensor_slot> slots, const run_outputs &outputs, const run_size &size) noexcept;
 

@@ -35,8 +35,22 @@ ss1_status check_finite(const char *what, const float *values, size_t rows, size
     return SS1_OK;
 }
 
+bool is_f32(const ss1_linear_desc &desc) noexcept {
+    return desc.x_dtype == SS1_DTYPE_F32 && desc.weight_dtype == SS1_DTYPE_F32 && desc.y_dtype == SS1_DTYPE_F32;
+}
+
+// What is rounded to infinity would give NaN, also where x is 0.
+ss1_status check_fits_bf16(const float *z, size_t rows, size_t columns, size_t ld) noexcept {
+    for (size_t i = 0; i < rows; ++i)
+        for (size_t k = 0; k < columns; ++k)
+            SS1_CHECK(std::fabs(z[i * ld + k]) < 0x1.ffp127f, SS1_ERROR_INVALID_ARGUMENT,
+                      "weights.z[%zu,%zu]=%g does not fit weight_dtype=bf16, whose largest value is 3.38953e+38", i, k,
+                      static_cast<double>(z[i * ld + k]));
+    return SS1_OK;
+}
+
 // Of N outputs and kz stored columns; replaces ldz = 0.
-ss1_status check_weights(ss1_linear_weights &weights, size_t N, size_t kz) noexcept {
+ss1_status check_weights(ss1_linear_weights &weights, size_t N, size_t kz, ss1_dtype weight_dtype) noexcept {
     SS1_CHECK(weights.struct_size == sizeof weights, SS1_ERROR_INVALID_ARGUMENT,
               "weights.struct_size=%u is not %zu: set weights with SS1_LINEAR_WEIGHTS_INIT", weights.struct_size,
               sizeof weights);
@@ -48,6 +62,7 @@ ss1_status check_weights(ss1_linear_weights &weights, size_t N, size_t kz) noexc
     SS1_TRY(matrix_span("weights.z", weights.z, N, kz, weights.ldz, z));
     if (weights.bias) SS1_TRY(matrix_span("weights.bias", weights.bias, 1, N, N, bias));
     SS1_TRY(check_finite("z", weights.z, N, kz, weights.ldz));
+    if (weight_dtype == SS1_DTYPE_BF16) SS1_TRY(check_fits_bf16(weights.z, N, kz, weights.ldz));
     return weights.bias ? check_finite("bias", weights.bias, 1, N, N) : SS1_OK;
 }
 
@@ -71,7 +86,11 @@ ss1_status layer_create(ss1_context &context, const ss1_linear_desc &wanted, con
     SS1_TRY(linear_resolve(part, &kz));
     const size_t N = parts * part.N;
     ss1_linear_weights weights = given;
-    SS1_TRY(check_weights(weights, N, kz));
+    SS1_TRY(check_weights(weights, N, kz, part.weight_dtype));
+    SS1_CHECK(context.backend == &cpu_backend || is_f32(part), SS1_ERROR_UNSUPPORTED,
+              "backend '%s': x_dtype=%d, weight_dtype=%d, y_dtype=%d: other backends than the CPU run f32 alone",
+              context.backend->name, static_cast<int>(part.x_dtype), static_cast<int>(part.weight_dtype),
+              static_cast<int>(part.y_dtype));
     layer->context = context_ref(&context);
     layer->backend = context.backend;
     layer->desc = part;
