@@ -990,6 +990,9 @@ void add_conversions(table &cases) {
     add_conversion(
         cases, "x_dtype", dlrm, {}, [](auto &o) { o.desc.x_dtype = SS1_DTYPE_BF16; }, unsupported, "x_dtype=2");
     add_conversion(
+        cases, "an activation", dlrm, {}, [](auto &o) { o.desc.activation = SS1_ACTIVATION_GELU; }, invalid,
+        "options.desc.activation=2, K=0, N=0");
+    add_conversion(
         cases, "dtype", dlrm, {}, [](auto &o) { o.desc.weight_dtype = SS1_DTYPE_F16; }, unsupported,
         "layer bot_l.2: weight_dtype=f16 is not one of f32, bf16, i8");
     add_conversion(

@@ -41,6 +41,9 @@ ss1_status check_options(const ss1_convert_options &options) {
     for (const auto &[type, field] : {std::pair(desc.x_dtype, "x_dtype"), {desc.y_dtype, "y_dtype"}})
         SS1_CHECK(type == SS1_DTYPE_DEFAULT || type == SS1_DTYPE_F32, SS1_ERROR_UNSUPPORTED,
                   "options.desc.%s=%d: the model decides what its layers take and give", field, static_cast<int>(type));
+    SS1_CHECK(!desc.activation && !desc.K && !desc.N, SS1_ERROR_INVALID_ARGUMENT,
+              "options.desc.activation=%d, K=%zu, N=%zu: the model's layers have their own, these must be 0",
+              static_cast<int>(desc.activation), desc.K, desc.N);
     SS1_CHECK(options.load.weight_dtype == SS1_DTYPE_DEFAULT, SS1_ERROR_INVALID_ARGUMENT,
               "options.load.weight_dtype=%d: the type to write is options.desc.weight_dtype",
               static_cast<int>(options.load.weight_dtype));

@@ -63,6 +63,9 @@ class Error(Exception):
         super().__init__(message)
         self.status, self.message = Status(status), message
 
+    def __reduce__(self):  # processes hand exceptions over pickled
+        return type(self), (int(self.status), self.message)
+
 
 def _check(status):
     if status:

@@ -7,6 +7,7 @@ import csv
 import gc
 import json
 import pathlib
+import pickle
 import re
 import sys
 import tempfile
@@ -67,6 +68,10 @@ class TestCase(unittest.TestCase):
 
 
 class Context(TestCase):
+    def test_errors_pass_from_process_to_process(self):
+        error = pickle.loads(pickle.dumps(ss1.Error(ss1.Status.FORMAT, "bad file")))
+        self.assertEqual((error.status, error.message, str(error)), (ss1.Status.FORMAT, "bad file", "bad file"))
+
     def test_info(self):
         info = self.context.info
         self.assertGreaterEqual(info["num_threads"], 1)
