@@ -106,7 +106,9 @@ ss1_status read_special_tokens(const json &config, const std::string &path, toke
                                                             {"pad_token", out.pad},
                                                             {"cls_token", out.cls},
                                                             {"mask_token", out.mask}};
-    for (const auto &[name, token] : config.items()) {
+    for (const auto &item : config.items()) {
+        const std::string &name = item.key();
+        const json &token = item.value();
         const std::string where = path + ": " + printable(name);
         const auto role =
             std::find_if(std::begin(roles), std::end(roles), [&](const auto &r) { return name == r.first; });
