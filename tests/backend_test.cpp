@@ -53,7 +53,7 @@ TEST_CASE("a loaded backend makes and runs the layers") {
 
     desc.K = 256;
     desc.c = 2;
-    const std::vector<float> tied(3 * 128);
+    const std::vector<float> tied(3 * 256);  // room for the dense layer below, too
     weights.z = tied.data();
     CHECK_THROWS_WITH(ss1::make_layer(context, desc, weights), Catch::Contains("dummy: c must be 1"));
     desc.c = 1;
