@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A file, or stdin for "-", read byte by byte; knows the line it is in. A byte order mark at its start is skipped.
-// Batches of its lines.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <exception>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -47,17 +44,6 @@ class byte_input {
     std::vector<char> buffer_;
     size_t position_ = 0, filled_ = 0;
     bool ended_ = false;  // a terminal would go on after its end of file
-};
-
-class line_batches {
-  public:
-    // Takes up to `most` lines and returns how many: by next(), which is false at the end; after the first as long as
-    // ready() says that none must be waited for. Who writes line by line gets answers line by line. A line that is
-    // wrong ends the batch and fails in the next call: the lines before it are answered first.
-    size_t fill(size_t most, const std::function<bool()> &next, const std::function<bool()> &ready);
-
-  private:
-    std::exception_ptr failure_;
 };
 
 }  // namespace ss1::cli

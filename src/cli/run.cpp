@@ -11,6 +11,7 @@
 #include "cli.hpp"
 #include "csv.hpp"
 #include "dlrm_rows.hpp"
+#include "line_batches.hpp"
 #include "model_rows.hpp"
 #include "output.hpp"
 #include "progress.hpp"

@@ -18,25 +18,20 @@ std::vector<ss1_text> views(const std::vector<std::string> &texts) {
     return result;
 }
 
-void check_vocabulary(const ss1_tokenizer *tokenizer, size_t vocab_size, const std::string &directory) {
-    ss1_tokenizer_info info = SS1_TOKENIZER_INFO_INIT;
-    check(ss1_tokenizer_describe(tokenizer, &info));
-    if (info.vocab_size <= vocab_size) return;
-    const char *token = nullptr;
-    check(ss1_tokenizer_token(tokenizer, static_cast<int64_t>(vocab_size), &token));
-    throw failure(format("%s: the tokenizer has %zu tokens, the model %zu: '%s' has the id %zu", directory.c_str(),
-                         info.vocab_size, vocab_size, token, vocab_size),
-                  "use the tokenizer that the model was trained with");
-}
-
 }  // namespace
 
 text_rows::text_rows(const context_handle &context, const model_handle &model, const std::string &directory,
                      size_t max_tokens)
     : tokenizer_(load_tokenizer(context, directory)), max_tokens_(describe(model).max_tokens) {
-    check_vocabulary(tokenizer_.get(), describe(model).vocab_size, directory);
     ss1_tokenizer_info info = SS1_TOKENIZER_INFO_INIT;
     check(ss1_tokenizer_describe(tokenizer_.get(), &info));
+    if (const size_t vocab_size = describe(model).vocab_size; info.vocab_size > vocab_size) {
+        const char *token = nullptr;
+        check(ss1_tokenizer_token(tokenizer_.get(), static_cast<int64_t>(vocab_size), &token));
+        throw failure(format("%s: the tokenizer has %zu tokens, the model %zu: '%s' has the id %zu", directory.c_str(),
+                             info.vocab_size, vocab_size, token, vocab_size),
+                      "use the tokenizer that the model was trained with");
+    }
     if (info.max_tokens) max_tokens_ = std::min(max_tokens_, info.max_tokens);
     if (max_tokens > max_tokens_)
         throw failure(format("--max-tokens %zu is above the model's %zu", max_tokens, max_tokens_), "choose fewer");

@@ -8,6 +8,7 @@
 
 #include "bert_rows.hpp"
 #include "cli.hpp"
+#include "line_batches.hpp"
 #include "text_lines.hpp"
 
 namespace ss1::cli {
