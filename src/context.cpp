@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "context.hpp"
 
+#include <dirent.h>
 #include <pthread.h>
 
 #include <algorithm>
@@ -9,8 +10,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
-#include <iterator>
 #include <memory>
 
 #include "amx.hpp"
@@ -37,9 +36,12 @@ void serial_parallel_for(void *, size_t n, void (*task)(void *, size_t), void *a
 std::atomic<bool> has_threads{false}, threads_are_lost{false};
 
 bool process_has_threads() noexcept {
-    std::error_code error;
-    const std::filesystem::directory_iterator tasks("/proc/self/task", error);
-    return error || std::distance(begin(tasks), end(tasks)) > 1;
+    DIR *const tasks = opendir("/proc/self/task");
+    if (!tasks) return true;
+    size_t found = 0;
+    while (const dirent *task = readdir(tasks)) found += task->d_name[0] != '.';
+    closedir(tasks);
+    return found > 1;
 }
 
 [[maybe_unused]] const int fork_handlers =
