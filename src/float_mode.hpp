@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floating point as the kernels want it, for the length of a task, and then as the caller had it.
+// Floating point as kernels and as files want it, for as long as they run or are read, and then as the caller had it.
 #pragma once
 #include <cfenv>
 #include <cstdint>

@@ -3,6 +3,7 @@
 #include "op/linear.hpp"
 
 #include <cmath>
+#include <limits>
 #include <memory>
 
 #include "backend.hpp"
@@ -27,26 +28,23 @@ int cpu_score(const char **) noexcept {
     return 1;
 }
 
-ss1_status check_finite(const char *what, const float *values, size_t rows, size_t columns, size_t ld) noexcept {
+// `bf16`: whether they are rounded to it. What becomes infinite would give NaN, also where x is 0.
+ss1_status check_values(const char *what, const float *values, size_t rows, size_t columns, size_t ld,
+                        bool bf16) noexcept {
+    const float limit = bf16 ? 0x1.ffp127f : std::numeric_limits<float>::infinity();
     for (size_t i = 0; i < rows; ++i)
-        for (size_t k = 0; k < columns; ++k)
-            SS1_CHECK(std::isfinite(values[i * ld + k]), SS1_ERROR_INVALID_ARGUMENT,
-                      "weights.%s[%zu,%zu]=%g is not finite", what, i, k, static_cast<double>(values[i * ld + k]));
+        for (size_t k = 0; k < columns; ++k) {
+            const float value = values[i * ld + k];
+            SS1_CHECK(std::fabs(value) < limit, SS1_ERROR_INVALID_ARGUMENT, "weights.%s[%zu,%zu]=%g %s", what, i, k,
+                      static_cast<double>(value),
+                      std::isfinite(value) ? "does not fit weight_dtype=bf16, whose largest value is 3.38953e+38"
+                                           : "is not finite");
+        }
     return SS1_OK;
 }
 
 bool is_f32(const ss1_linear_desc &desc) noexcept {
     return desc.x_dtype == SS1_DTYPE_F32 && desc.weight_dtype == SS1_DTYPE_F32 && desc.y_dtype == SS1_DTYPE_F32;
-}
-
-// What is rounded to infinity would give NaN, also where x is 0.
-ss1_status check_fits_bf16(const float *z, size_t rows, size_t columns, size_t ld) noexcept {
-    for (size_t i = 0; i < rows; ++i)
-        for (size_t k = 0; k < columns; ++k)
-            SS1_CHECK(std::fabs(z[i * ld + k]) < 0x1.ffp127f, SS1_ERROR_INVALID_ARGUMENT,
-                      "weights.z[%zu,%zu]=%g does not fit weight_dtype=bf16, whose largest value is 3.38953e+38", i, k,
-                      static_cast<double>(z[i * ld + k]));
-    return SS1_OK;
 }
 
 // Of N outputs and kz stored columns; replaces ldz = 0.
@@ -61,9 +59,8 @@ ss1_status check_weights(ss1_linear_weights &weights, size_t N, size_t kz, ss1_d
     memory_span z{}, bias{};
     SS1_TRY(matrix_span("weights.z", weights.z, N, kz, weights.ldz, z));
     if (weights.bias) SS1_TRY(matrix_span("weights.bias", weights.bias, 1, N, N, bias));
-    SS1_TRY(check_finite("z", weights.z, N, kz, weights.ldz));
-    if (weight_dtype == SS1_DTYPE_BF16) SS1_TRY(check_fits_bf16(weights.z, N, kz, weights.ldz));
-    return weights.bias ? check_finite("bias", weights.bias, 1, N, N) : SS1_OK;
+    SS1_TRY(check_values("z", weights.z, N, kz, weights.ldz, weight_dtype == SS1_DTYPE_BF16));
+    return weights.bias ? check_values("bias", weights.bias, 1, N, N, false) : SS1_OK;
 }
 
 }  // namespace

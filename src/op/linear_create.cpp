@@ -25,8 +25,8 @@ size_t round_up(size_t a, size_t b) {
 }
 
 // A sketch costs K additions a row, at 10-12 a cycle; the products that it saves run at 24-32 a cycle (f32) or 350-500
-// (tiles). So few outputs are cheaper as a dense layer: N <= 1 in f32, N <= 85 in tiles at c = 2; with a
-// sketch for each block of outputs, B_N is what counts: 64 in tiles at c = 2.
+// (tiles). So few outputs are cheaper as a dense layer: N <= 1 in f32, N <= 85 in tiles at c = 2; with a sketch for
+// each block of outputs, B_N is what counts: 64 in tiles at c = 2.
 bool worth_a_sketch(const mapping &map, const gemm_kernel &gemm, size_t n_sketches) noexcept {
     if (gemm.b == dtype::s8 && map.desc.K > max_int8_columns) return true;  // dense sums could overflow
     const double products_a_cycle = gemm.fused ? 400 : 24, additions_a_cycle = 10;
