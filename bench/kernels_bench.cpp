@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "amx.hpp"
-#include "cpu.hpp"
+#include "base/amx.hpp"
+#include "base/cpu.hpp"
 #include "half.hpp"
 #include "kernels.hpp"
 

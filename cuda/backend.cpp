@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "linear.hpp"
-#include "op/mapping.hpp"
-#include "op/pack.hpp"
+#include "mapping/mapping.hpp"
+#include "mapping/pack_order.hpp"
 
 namespace ss1::cuda {
 namespace {
@@ -117,9 +117,8 @@ ss1_status layer_create_checked(const ss1_context *context, const ss1_linear_des
     const size_t width = factorised ? desc.N : std::min<size_t>(desc.block_n, desc.N);
     l->tiles = {desc.N, width, width};
     std::vector<float> packed(l->tiles.tiles() * map.stored_columns * width);
-    const gemm_kernel columns = {
-        nullptr, nullptr, isa::none, dtype::f32, dtype::f32, false, 1, static_cast<uint32_t>(width), 1, 1, 0};
-    pack_stored(map, weights.z, weights.ldz, l->tiles, columns, map.stored_columns, {packed.data(), nullptr, nullptr});
+    pack_stored(map, weights.z, weights.ldz, l->tiles, {dtype::f32, static_cast<uint32_t>(width), 1},
+                map.stored_columns, {packed.data(), nullptr, nullptr});
     std::vector<sketch_entry> entries;
     for (size_t j = 0; j < l->n_sketches; ++j)
         for (size_t g = 0; g < map.groups(); ++g)

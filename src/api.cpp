@@ -4,18 +4,18 @@
 #include <cstring>
 #include <memory>
 
-#include "backend.hpp"
-#include "context.hpp"
+#include "base/context.hpp"
+#include "base/float_mode.hpp"
+#include "base/span.hpp"
+#include "base/status.hpp"
 #include "convert/convert.hpp"
-#include "convert/project.hpp"
-#include "float_mode.hpp"
+#include "mapping/mapping.hpp"
+#include "mapping/project.hpp"
 #include "model/model.hpp"
+#include "op/backend.hpp"
 #include "op/bags.hpp"
 #include "op/linear.hpp"
-#include "op/mapping.hpp"
 #include "op/tower.hpp"
-#include "span.hpp"
-#include "status.hpp"
 #include "text/tokenizer.hpp"
 
 namespace {
@@ -191,7 +191,15 @@ ss1_status ss1_context_create(const ss1_context_options *options, ss1_context **
         const ss1_context_options defaults = SS1_CONTEXT_OPTIONS_INIT;
         if (!options) options = &defaults;
         SS1_TRY(check_struct(*options, "options", "SS1_CONTEXT_OPTIONS_INIT"));
-        return ss1::context_create(*options, context);
+        ss1_context *made = nullptr;
+        SS1_TRY(ss1::context_create(*options, &made));
+        const ss1_status status = ss1::backend_use(*made, options->backend ? options->backend : ss1::cpu_backend.name);
+        if (status == SS1_OK) {
+            *context = made;
+        } else {
+            ss1::context_release(made);
+        }
+        return status;
     });
 }
 
@@ -205,7 +213,7 @@ ss1_status ss1_context_load_backend(ss1_context *context, const char *name) {
     return guarded(__func__, [&] {
         SS1_NOT_NULL(context);
         SS1_NOT_NULL(name);
-        return ss1::context_use_backend(*context, name);
+        return ss1::backend_use(*context, name);
     });
 }
 

@@ -16,7 +16,7 @@
 #include <thread>
 #include <vector>
 
-#include "buffer.hpp"
+#include "base/buffer.hpp"
 #include "ss1/ss1.hpp"
 #include "text/unicode.hpp"
 

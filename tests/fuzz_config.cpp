@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "io/model_directory.hpp"
-#include "op/mapping.hpp"
+#include "mapping/mapping.hpp"
 
 namespace {
 

@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <span>
 
-#include "io/checked.hpp"
+#include "base/checked.hpp"
 #include "io/safetensors.hpp"
 
 namespace {

@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
+#include "base/status.hpp"
 #include "io/model_directory.hpp"
 #include "io/safetensors.hpp"
-#include "status.hpp"
 
 namespace io_support {
 

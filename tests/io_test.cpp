@@ -7,10 +7,10 @@
 #include <limits>
 
 #include "convert/convert.hpp"
-#include "convert/project.hpp"
 #include "io/file.hpp"
 #include "io_support.hpp"
-#include "op/mapping.hpp"
+#include "mapping/mapping.hpp"
+#include "mapping/project.hpp"
 
 using namespace io_support;
 using ss1::file_dtype;

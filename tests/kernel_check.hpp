@@ -5,9 +5,9 @@
 #include <limits>
 #include <string>
 
-#include "amx.hpp"
+#include "base/amx.hpp"
+#include "base/cpu.hpp"
 #include "check.hpp"
-#include "cpu.hpp"
 #include "kernels.hpp"
 
 namespace ss1_test {

@@ -14,11 +14,11 @@
 #include <sstream>
 #include <vector>
 
+#include "base/cpu.hpp"
 #include "check.hpp"
-#include "cpu.hpp"
 #include "layer_support.hpp"
+#include "mapping/mapping.hpp"
 #include "op/linear.hpp"
-#include "op/mapping.hpp"
 #include "ss1/ss1.hpp"
 
 #if defined(__x86_64__) && defined(__linux__)

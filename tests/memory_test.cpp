@@ -8,8 +8,8 @@
 #include <thread>
 #include <vector>
 
-#include "arena.hpp"
-#include "context.hpp"
+#include "base/arena.hpp"
+#include "base/context.hpp"
 #include "op/recent_weights.hpp"
 #include "ss1/ss1.hpp"
 

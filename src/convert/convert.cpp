@@ -7,14 +7,14 @@
 #include <string>
 #include <vector>
 
-#include "buffer.hpp"
-#include "convert/project.hpp"
-#include "io/checked.hpp"
+#include "base/buffer.hpp"
+#include "base/checked.hpp"
+#include "base/status.hpp"
 #include "io/model_directory.hpp"
 #include "io/model_write.hpp"
 #include "io/table_rows.hpp"
-#include "op/mapping.hpp"
-#include "status.hpp"
+#include "mapping/mapping.hpp"
+#include "mapping/project.hpp"
 
 namespace ss1 {
 namespace {

@@ -5,8 +5,8 @@
 #include <array>
 #include <string_view>
 
+#include "base/status.hpp"
 #include "io/limits.hpp"
-#include "status.hpp"
 
 namespace ss1 {
 namespace {

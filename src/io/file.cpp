@@ -12,7 +12,7 @@
 #include <cstdio>
 #include <system_error>
 
-#include "status.hpp"
+#include "base/status.hpp"
 
 namespace ss1 {
 namespace {

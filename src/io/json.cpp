@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <vector>
 
-#include "status.hpp"
+#include "base/status.hpp"
 
 namespace ss1 {
 namespace {

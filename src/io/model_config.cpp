@@ -6,10 +6,10 @@
 #include <bit>
 #include <set>
 
-#include "io/checked.hpp"
+#include "base/checked.hpp"
+#include "base/status.hpp"
 #include "io/limits.hpp"
-#include "op/mapping.hpp"
-#include "status.hpp"
+#include "mapping/mapping.hpp"
 
 namespace ss1 {
 namespace {

@@ -7,10 +7,10 @@
 #include <numbers>
 #include <set>
 
+#include "base/checked.hpp"
+#include "base/status.hpp"
 #include "half.hpp"
 #include "io/bert_names.hpp"
-#include "io/checked.hpp"
-#include "status.hpp"
 
 namespace ss1 {
 namespace {

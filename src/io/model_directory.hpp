@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "buffer.hpp"
+#include "base/buffer.hpp"
 #include "io/model_config.hpp"
 #include "io/safetensors.hpp"
 #include "ss1/ss1.h"

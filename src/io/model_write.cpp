@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <system_error>
 
-#include "status.hpp"
+#include "base/status.hpp"
 
 namespace ss1 {
 namespace {

@@ -6,9 +6,9 @@
 #include <bit>
 #include <cstdint>
 
-#include "io/checked.hpp"
+#include "base/checked.hpp"
+#include "base/status.hpp"
 #include "io/json.hpp"
-#include "status.hpp"
 
 namespace ss1 {
 namespace {

@@ -5,9 +5,9 @@
 #include <cmath>
 #include <cstring>
 
-#include "float_mode.hpp"
+#include "base/float_mode.hpp"
+#include "base/status.hpp"
 #include "half.hpp"
-#include "status.hpp"
 
 namespace ss1 {
 namespace {

@@ -2,9 +2,9 @@
 // A run of a BERT: embeddings, encoder layers, heads, and the memory they need. The tokens of all sequences are rows,
 // without padding. Where there are enough rows, a task takes its own block by block from one attention to the next, so
 // that what is between the layers stays in L2; else each layer is cut into tasks. Both give the same bits.
-#include "backend.hpp"
+#include "base/stage_clock.hpp"
 #include "model/bert.hpp"
-#include "model/stage_clock.hpp"
+#include "op/backend.hpp"
 #include "op/embedding.hpp"
 #include "op/linear_cpu.hpp"
 #include "op/norm.hpp"

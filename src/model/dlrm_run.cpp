@@ -2,8 +2,8 @@
 // How the rows of a DLRM's run are cut, and what becomes of a row block on its way from lookup to top MLP.
 #include <atomic>
 
+#include "base/stage_clock.hpp"
 #include "model/dlrm.hpp"
-#include "model/stage_clock.hpp"
 #include "op/interaction.hpp"
 
 namespace ss1 {

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "io/checked.hpp"
-#include "op/mapping.hpp"
+#include "base/checked.hpp"
+#include "mapping/mapping.hpp"
 
 namespace ss1 {
 namespace {

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <string>
 
-#include "span.hpp"
+#include "base/span.hpp"
 
 namespace ss1 {
 namespace {

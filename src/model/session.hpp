@@ -5,9 +5,9 @@
 #include <span>
 #include <vector>
 
-#include "io/checked.hpp"
-#include "run_control.hpp"
-#include "status.hpp"
+#include "base/checked.hpp"
+#include "base/run_control.hpp"
+#include "base/status.hpp"
 
 namespace ss1 {
 

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <cstring>
 
-#include "io/checked.hpp"
+#include "base/checked.hpp"
+#include "base/status.hpp"
 #include "io/table_rows.hpp"
 #include "robe.hpp"
-#include "status.hpp"
 
 namespace ss1 {
 namespace {

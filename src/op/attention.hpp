@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Self-attention: softmax(Q K^T / sqrt(d) + mask) V for every sequence and head.
 #pragma once
-#include "context.hpp"
+#include "base/context.hpp"
 #include "op/sequences.hpp"
 
 namespace ss1 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "op/bags.hpp"
 
-#include "span.hpp"
+#include "base/span.hpp"
 
 namespace ss1 {
 namespace {

@@ -4,9 +4,9 @@
 #include <span>
 #include <string>
 
-#include "context.hpp"
+#include "base/context.hpp"
+#include "base/status.hpp"
 #include "op/sequences.hpp"
-#include "status.hpp"
 
 namespace ss1 {
 

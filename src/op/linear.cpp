@@ -6,9 +6,9 @@
 #include <limits>
 #include <memory>
 
-#include "backend.hpp"
+#include "base/span.hpp"
+#include "op/backend.hpp"
 #include "op/linear_cpu.hpp"
-#include "span.hpp"
 
 namespace ss1 {
 namespace {

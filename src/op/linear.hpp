@@ -3,8 +3,8 @@
 #pragma once
 #include <string>
 
-#include "context.hpp"
-#include "status.hpp"
+#include "base/context.hpp"
+#include "base/status.hpp"
 
 struct ss1_layer {
     ss1::context_ref context;

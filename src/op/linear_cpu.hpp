@@ -3,10 +3,10 @@
 #pragma once
 #include <string>
 
-#include "context.hpp"
+#include "base/context.hpp"
+#include "mapping/mapping.hpp"
+#include "mapping/pack_order.hpp"
 #include "op/linear.hpp"
-#include "op/mapping.hpp"
-#include "op/pack.hpp"
 
 namespace ss1 {
 

@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "convert/project.hpp"
+#include "mapping/project.hpp"
 #include "op/linear_cpu.hpp"
 
 namespace ss1 {
@@ -144,7 +144,7 @@ ss1_status pack_weights(linear &l, const float *z, size_t ldz, const float *bias
     SS1_TRY(l.packed.allocate(weight_memory(l.context, bytes), bytes));
     if (l.gemm->b == dtype::s8) SS1_TRY(l.column_scale.allocate(l.context, columns * sizeof(float)));
     if (l.gemm->a == dtype::u8) SS1_TRY(l.column_start.allocate(l.context, columns * sizeof(int32_t)));
-    pack_stored(l.map, z, ldz, l.tiles, *l.gemm, l.ka,
+    pack_stored(l.map, z, ldz, l.tiles, {l.gemm->b, l.gemm->nt, l.gemm->kr}, l.ka,
                 {l.packed.data(), l.column_scale.as<float>(), l.column_start.as<int32_t>()});
     if (!bias) return SS1_OK;
     SS1_TRY(l.bias.allocate(l.context, columns * sizeof(float)));

@@ -1,60 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Packed weights: the layout that the gemm kernels stream.
+// Dense f32 matrices in the layout that the gemm kernels stream.
 #pragma once
-#include "op/mapping.hpp"
+#include <cstddef>
 
 namespace ss1 {
-
-// The outputs cut into tiles of nt columns. With several sketches a tile never straddles two output blocks, so each
-// block starts a tile; otherwise all outputs are one segment.
-struct tiling {
-    tiling() = default;
-    tiling(size_t outputs, size_t columns_of_segment, size_t columns_of_tile) noexcept
-        : N(outputs),
-          segment(columns_of_segment),
-          nt(columns_of_tile),
-          per_segment_((segment + nt - 1) / nt),
-          tiles_(N / segment * per_segment_ + (N % segment + nt - 1) / nt) {}
-
-    size_t N = 0, segment = 0, nt = 0;  // columns, columns of a segment, columns of a tile
-
-    size_t tiles_per_segment() const noexcept { return per_segment_; }
-    size_t tiles() const noexcept { return tiles_; }
-    // Most layers are one segment, and a small one takes no longer than a few divisions.
-    size_t segment_of(size_t tile) const noexcept { return tile < per_segment_ ? 0 : tile / per_segment_; }
-    size_t first_column(size_t tile) const noexcept {
-        const size_t of = segment_of(tile);
-        return of * segment + (tile - of * per_segment_) * nt;
-    }
-    // One past the last column of the tiles up to and without `tile`, all of one segment.
-    size_t end_column(size_t tile) const noexcept {
-        const size_t last = tile - 1, segment_end = (segment_of(last) + 1) * segment, end = first_column(last) + nt;
-        return end < segment_end ? (end < N ? end : N) : (segment_end < N ? segment_end : N);
-    }
-
-  private:
-    size_t per_segment_ = 0, tiles_ = 0;
-};
 
 // Packs row-major b [k, n] with leading dimension ldb into tiles [ceil(n/nt)][k][nt], zero padded.
 void pack_rows(const float *b, size_t k, size_t n, size_t ldb, size_t nt, float *packed) noexcept;
 
 // Packs the transpose of row-major bt [n, k] the same way.
 void pack_columns(const float *bt, size_t k, size_t n, size_t ldbt, size_t nt, float *packed) noexcept;
-
-// Where packed weights go: values of the kernel's type b, and for integers the factors of gemm_args. The last three may
-// be NULL where the kernel does not want them.
-struct packed_weights {
-    void *values;           // [tiles][ka / kr][nt][kr]
-    float *column_scale;    // [tiles * nt]
-    int32_t *column_start;  // [tiles * nt], for a of type u8
-};
-
-// Packs stored weights z [tiles.N, Kz], those of one or more parts of N outputs each, for the sketch that the layer
-// runs: as they are for `mixed`; rotated by alpha(j,g) for `reference`, whose one sketch then serves all blocks. Dead
-// columns, those from Kz to ka and those beyond N are zero. bf16 rounds to nearest even; s8 is round(z / scale) with
-// one scale for each output, max |z| / 127.
-void pack_stored(const mapping &map, const float *z, size_t ldz, const tiling &tiles, const gemm_kernel &kernel,
-                 size_t ka, const packed_weights &to);
 
 }  // namespace ss1

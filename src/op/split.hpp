@@ -4,7 +4,7 @@
 #pragma once
 #include <algorithm>
 
-#include "context.hpp"
+#include "base/context.hpp"
 
 namespace ss1 {
 

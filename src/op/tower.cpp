@@ -3,10 +3,10 @@
 
 #include <algorithm>
 
-#include "backend.hpp"
+#include "base/run_control.hpp"
+#include "op/backend.hpp"
 #include "op/linear_cpu.hpp"
 #include "op/split.hpp"
-#include "run_control.hpp"
 
 namespace ss1 {
 namespace {

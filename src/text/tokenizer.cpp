@@ -5,10 +5,10 @@
 #include <cstring>
 #include <span>
 
+#include "base/span.hpp"
+#include "base/status.hpp"
 #include "io/file.hpp"
 #include "io/json.hpp"
-#include "span.hpp"
-#include "status.hpp"
 #include "text/unicode.hpp"
 
 namespace ss1 {

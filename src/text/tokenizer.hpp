@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "context.hpp"
+#include "base/context.hpp"
 #include "io/json.hpp"
 #include "text/vocabulary.hpp"
 #include "text/words.hpp"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // tokenizer.json of a WordPiece model, which Hugging Face's tokenizers save beside vocab.txt or in its place.
+#include "base/status.hpp"
 #include "io/file.hpp"
 #include "io/json.hpp"
-#include "status.hpp"
 #include "text/tokenizer.hpp"
 
 namespace ss1 {

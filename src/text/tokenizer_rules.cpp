@@ -6,9 +6,9 @@
 #include <set>
 #include <span>
 
+#include "base/status.hpp"
 #include "io/file.hpp"
 #include "io/json.hpp"
-#include "status.hpp"
 #include "text/tokenizer.hpp"
 
 namespace ss1 {

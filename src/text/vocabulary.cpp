@@ -5,8 +5,8 @@
 #include <bit>
 #include <vector>
 
+#include "base/status.hpp"
 #include "io/json.hpp"
-#include "status.hpp"
 #include "text/unicode.hpp"
 
 namespace ss1 {

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "buffer.hpp"
+#include "base/buffer.hpp"
 
 namespace ss1 {
 

@@ -4,7 +4,7 @@
 #include <atomic>
 #include <chrono>
 
-#include "status.hpp"
+#include "base/status.hpp"
 
 namespace ss1 {
 

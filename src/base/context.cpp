@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "context.hpp"
+#include "base/context.hpp"
 
 #include <dirent.h>
 #include <pthread.h>
@@ -12,10 +12,9 @@
 #include <cstring>
 #include <memory>
 
-#include "amx.hpp"
-#include "backend.hpp"
-#include "cpu.hpp"
-#include "status.hpp"
+#include "base/amx.hpp"
+#include "base/cpu.hpp"
+#include "base/status.hpp"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -189,13 +188,6 @@ void add_kernels(const table<K> &rows, ss1_context &context) {
     }
 }
 
-// The texts stay where they are when their vector is moved.
-std::vector<ss1_info_item> items_of(const std::vector<info_text> &texts) {
-    std::vector<ss1_info_item> items;
-    for (const info_text &t : texts) items.push_back({t.name.c_str(), t.used, t.reason.c_str()});
-    return items;
-}
-
 }  // namespace
 
 scratch_pool::~scratch_pool() {
@@ -215,6 +207,12 @@ void scratch_pool::give(buffer *block) noexcept {
         if (slot.compare_exchange_strong(expected, block, std::memory_order_release, std::memory_order_relaxed)) return;
     }
     delete block;
+}
+
+std::vector<ss1_info_item> items_of(const std::vector<info_text> &texts) {
+    std::vector<ss1_info_item> items;
+    for (const info_text &t : texts) items.push_back({t.name.c_str(), t.used, t.reason.c_str()});
+    return items;
 }
 
 context_ref::~context_ref() {
@@ -240,7 +238,6 @@ ss1_status context_create(const ss1_context_options &options, ss1_context **out)
     SS1_TRY(choose_log(options, *context));
     SS1_TRY(choose_threads(options, *context));
     SS1_TRY(choose_isas(options, *context));
-    SS1_TRY(context_use_backend(*context, options.backend ? options.backend : cpu_backend.name));
     context->cpu_name = cpu_model_name();
     context->caches = cpu_caches();
     add_kernels(gemm_kernels(), *context);
@@ -262,17 +259,6 @@ ss1_status context_create(const ss1_context_options &options, ss1_context **out)
     for (const info_text &t : context->kernel_texts)
         log(*context, SS1_LOG_DEBUG, "kernel %s: %s", t.name.c_str(), t.reason.c_str());
     *out = context.release();
-    return SS1_OK;
-}
-
-ss1_status context_use_backend(ss1_context &context, const char *name) {
-    const ss1_backend *backend = &cpu_backend;
-    if (std::strcmp(name, cpu_backend.name) != 0) SS1_TRY(backend_load(context, name, backend));
-    std::vector<info_text> texts = backend_survey(*backend);
-    std::vector<ss1_info_item> items = items_of(texts);
-    context.backend = backend;
-    context.backend_texts = std::move(texts);
-    context.backend_items = std::move(items);
     return SS1_OK;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "backend.hpp"
+#include "op/backend.hpp"
 
 #include <dlfcn.h>
 #include <unistd.h>
@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "status.hpp"
+#include "base/status.hpp"
 
 namespace ss1 {
 namespace {
@@ -38,13 +38,11 @@ std::string existing_path(const std::string &name) {
     return {};
 }
 
-}  // namespace
-
-ss1_status backend_load(const ss1_context &context, const char *name, const ss1_backend *&backend) {
+ss1_status load(const ss1_context &context, const char *name, const ss1_backend *&backend) {
     const std::string path = existing_path(name);
     SS1_CHECK(!path.empty(), SS1_ERROR_BACKEND, "backend %s: no file %s; install it there or set SS1_BACKEND_PATH",
               name, paths_in_words(name).c_str());
-    // Never closed: a backend's threads and device state cannot be taken down safely while layers may exist.
+    // The library stays open: a backend's threads and device state cannot end safely while layers may exist.
     void *library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     SS1_CHECK(library, SS1_ERROR_BACKEND, "backend %s: %s", name, dlerror());
     const auto entry = reinterpret_cast<decltype(&ss1_backend_entry)>(dlsym(library, "ss1_backend_entry"));
@@ -59,7 +57,8 @@ ss1_status backend_load(const ss1_context &context, const char *name, const ss1_
     return SS1_OK;
 }
 
-std::vector<info_text> backend_survey(const ss1_backend &used) {
+// The backends that this build knows, with what stands in the way of each.
+std::vector<info_text> survey(const ss1_backend &used) {
     std::vector<info_text> backends;
     const bool cpu = &used == &cpu_backend;
     backends.push_back({cpu_backend.name, cpu ? "built in, used" : "built in", cpu});
@@ -70,6 +69,19 @@ std::vector<info_text> backend_survey(const ss1_backend &used) {
             {"cuda", path.empty() ? "no file " + paths_in_words("cuda") : "found at " + path + ", not loaded", false});
     }
     return backends;
+}
+
+}  // namespace
+
+ss1_status backend_use(ss1_context &context, const char *name) {
+    const ss1_backend *backend = &cpu_backend;
+    if (std::strcmp(name, cpu_backend.name) != 0) SS1_TRY(load(context, name, backend));
+    std::vector<info_text> texts = survey(*backend);
+    std::vector<ss1_info_item> items = items_of(texts);
+    context.backend = backend;
+    context.backend_texts = std::move(texts);
+    context.backend_items = std::move(items);
+    return SS1_OK;
 }
 
 }  // namespace ss1

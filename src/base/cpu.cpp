@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cpu.hpp"
+#include "base/cpu.hpp"
 
 #include <sched.h>
 #include <unistd.h>

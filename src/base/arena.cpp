@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "arena.hpp"
+#include "base/arena.hpp"
 
 #include <sanitizer/asan_interface.h>
 

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "status.hpp"
+#include "base/status.hpp"
 
 namespace ss1 {
 

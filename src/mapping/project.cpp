@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "convert/project.hpp"
+#include "mapping/project.hpp"
 
 #include <algorithm>
 #include <Eigen/Cholesky>
 #include <vector>
 
-#include "op/mapping.hpp"
-#include "status.hpp"
+#include "base/status.hpp"
+#include "mapping/mapping.hpp"
 
 namespace ss1 {
 namespace {

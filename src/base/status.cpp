@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "status.hpp"
+#include "base/status.hpp"
 
 #include <cstdarg>
 #include <cstdio>

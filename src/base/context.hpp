@@ -7,10 +7,10 @@
 #include <type_traits>
 #include <vector>
 
-#include "arena.hpp"
-#include "buffer.hpp"
-#include "cpu.hpp"
-#include "float_mode.hpp"
+#include "base/arena.hpp"
+#include "base/buffer.hpp"
+#include "base/cpu.hpp"
+#include "base/float_mode.hpp"
 #include "kernels.hpp"
 #include "ss1/backend.h"
 
@@ -79,12 +79,12 @@ class context_ref {
     ss1_context *context_ = nullptr;
 };
 
+// The context has no backend yet: backend_use() gives it one.
 ss1_status context_create(const ss1_context_options &options, ss1_context **context);
 void context_release(ss1_context *context) noexcept;
 void context_info(const ss1_context &context, ss1_info &info) noexcept;
-// Makes `name`, a built-in backend or a plugin to load, the one of layers created from now on; on error nothing
-// changes.
-ss1_status context_use_backend(ss1_context &context, const char *name);
+// Items that point into `texts`. The texts keep their place when their vector is moved.
+std::vector<ss1_info_item> items_of(const std::vector<info_text> &texts);
 
 [[gnu::format(printf, 3, 4)]] void log(const ss1_context &context, ss1_log_level level, const char *format,
                                        ...) noexcept;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "amx.hpp"
+#include "base/amx.hpp"
 
 #if defined(__x86_64__) && defined(__linux__)
 #include <sys/syscall.h>

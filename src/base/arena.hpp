@@ -7,7 +7,7 @@
 #include <mutex>
 #include <vector>
 
-#include "buffer.hpp"
+#include "base/buffer.hpp"
 
 namespace ss1 {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "buffer.hpp"
+#include "base/buffer.hpp"
 
 #include <sys/mman.h>
 
@@ -7,8 +7,8 @@
 #include <cstdlib>
 #include <new>
 
-#include "context.hpp"
-#include "status.hpp"
+#include "base/context.hpp"
+#include "base/status.hpp"
 
 namespace ss1 {
 namespace {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "op/mapping.hpp"
+#include "mapping/mapping.hpp"
 
 #include <algorithm>
 #include <initializer_list>
 #include <limits>
 #include <random>
 
-#include "status.hpp"
+#include "base/status.hpp"
 
 namespace ss1 {
 namespace {
