@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CUDA backend in f32: our sketch kernel, cuBLAS for the product. x and y may be host or device memory; host memory
-// is copied, and the call then returns when y is there. With device memory it returns once the work is queued on
-// args.stream.
+// The CUDA backend in f32: our sketch kernel, cuBLAS for the product. x and y may be host or device memory. Host memory
+// is copied, and the call then returns when y is complete. With device memory the call returns once the work is queued
+// on args.stream. It links nothing of libss1: what it needs of the core comes from the host table, or is compiled in
+// (src/mapping).
 #include "ss1/backend.h"
 
 #include <cublas_v2.h>
@@ -66,6 +67,22 @@ struct layer {
     device_buffer packed, bias, entries;
 };
 
+// Makes a device the thread's current one, and restores the one before.
+class device_scope {
+  public:
+    explicit device_scope(int device) : status_(cudaGetDevice(&before_)) {
+        if (status_ == cudaSuccess && before_ != device) status_ = cudaSetDevice(device);
+    }
+    ~device_scope() { cudaSetDevice(before_); }
+    device_scope(const device_scope &) = delete;
+    device_scope &operator=(const device_scope &) = delete;
+    cudaError_t status() const { return status_; }
+
+  private:
+    int before_ = 0;
+    cudaError_t status_;
+};
+
 // A cuBLAS handle belongs to one thread and the device it was made on.
 cublasHandle_t handle_of_thread(int device) {
     struct holder {
@@ -102,15 +119,22 @@ cudaError_t upload(const T *values, size_t count, device_buffer &to) {
     return cudaMemcpy(to.as<T>(), values, count * sizeof(T), cudaMemcpyHostToDevice);
 }
 
+int supports(const ss1_linear_desc *desc, int residual, size_t parts, const char **reason) {
+    *reason = "the CUDA backend runs f32 alone";
+    if (desc->x_dtype != SS1_DTYPE_F32 || desc->y_dtype != SS1_DTYPE_F32 || desc->weight_dtype != SS1_DTYPE_F32)
+        return 0;
+    *reason = "the CUDA backend adds no residual and stacks no layers";
+    return !residual && parts == 1;
+}
+
 ss1_status layer_create_checked(const ss1_context *context, const ss1_linear_desc &desc,
                                 const ss1_linear_weights &weights, void **state) {
-    if (desc.x_dtype != SS1_DTYPE_F32 || desc.y_dtype != SS1_DTYPE_F32 || desc.weight_dtype != SS1_DTYPE_F32)
-        return fail(SS1_ERROR_UNSUPPORTED, "x_dtype, y_dtype, weight_dtype: the CUDA backend has f32 only");
     ss1_info info = SS1_INFO_INIT;
-    if (const ss1_status status = ss1_get_info(context, &info); status != SS1_OK) return status;
+    if (const ss1_status status = host->get_info(context, &info); status != SS1_OK) return status;
     auto l = std::make_unique<layer>(desc);
     l->device = info.device;
-    SS1_CUDA(cudaSetDevice(l->device));
+    const device_scope device(l->device);
+    SS1_CUDA(device.status());
     const mapping &map = l->map;
     const bool factorised = desc.scheme == SS1_SCHEME_REFERENCE || desc.c == 1;
     l->n_sketches = desc.c == 1 ? 0 : factorised ? 1 : map.output_blocks();
@@ -133,8 +157,8 @@ ss1_status layer_create_checked(const ss1_context *context, const ss1_linear_des
     return SS1_OK;
 }
 
-ss1_status layer_create(const ss1_context *context, const ss1_linear_desc *desc, const ss1_linear_weights *weights,
-                        void **state) noexcept {
+ss1_status layer_create(const ss1_context *context, const ss1_linear_desc *desc, size_t /*parts: 1*/,
+                        const ss1_linear_weights *weights, void **state) noexcept {
     try {
         return layer_create_checked(context, *desc, *weights, state);
     } catch (const std::bad_alloc &) {
@@ -165,9 +189,19 @@ ss1_status multiply(const layer &l, const float *x, size_t ldx, float *y, size_t
         size_t lda = ldx;
         if (l.n_sketches) {
             const sketch_entry *entries = l.entries.as<sketch_entry>() + tile * groups * map.desc.c;
-            SS1_CUDA(sketch(
-                {x, sketched.as<float>(), entries, m, map.desc.K, ldx, kz, map.desc.block_k, map.desc.c, groups, 1, 0},
-                stream));
+            SS1_CUDA(sketch({.x = x,
+                             .s = sketched.as<float>(),
+                             .entries = entries,
+                             .m = m,
+                             .k = map.desc.K,
+                             .ldx = ldx,
+                             .lds = kz,
+                             .block_k = map.desc.block_k,
+                             .c = map.desc.c,
+                             .groups = groups,
+                             .sketches = 1,
+                             .sketch_stride = 0},
+                            stream));
             a = sketched.as<float>();
             lda = kz;
         }
@@ -189,8 +223,8 @@ ss1_status layer_run(const void *state, const ss1_linear_args *args) noexcept {
     const layer &l = *static_cast<const layer *>(state);
     const size_t K = l.map.desc.K, N = l.map.desc.N, m = args->m;
     const auto stream = static_cast<cudaStream_t>(args->stream);
-    if (args->residual) return fail(SS1_ERROR_UNSUPPORTED, "args.residual: the CUDA backend adds none");
-    SS1_CUDA(cudaSetDevice(l.device));
+    const device_scope device(l.device);
+    SS1_CUDA(device.status());
     const float *x = static_cast<const float *>(args->x);
     float *y = static_cast<float *>(args->y);
     const bool copy_x = !on_device(x), copy_y = !on_device(y);
@@ -227,12 +261,20 @@ void layer_describe(const void *state, ss1_layer_info *info) {
 
 void layer_destroy(void *state) {
     const layer *l = static_cast<layer *>(state);
-    cudaSetDevice(l->device);  // the stream that frees the weights is the current device's
+    const device_scope device(l->device);  // the stream that frees the weights is the current device's
     delete l;
 }
 
-constexpr ss1_backend backend = {SS1_BACKEND_ABI, sizeof(ss1_backend), "cuda",         score,        layer_create,
-                                 layer_scratch,   layer_run,           layer_describe, layer_destroy};
+constexpr ss1_backend backend = {.abi = SS1_BACKEND_ABI,
+                                 .struct_size = sizeof(ss1_backend),
+                                 .name = "cuda",
+                                 .score = score,
+                                 .supports = supports,
+                                 .layer_create = layer_create,
+                                 .layer_scratch = layer_scratch,
+                                 .layer_run = layer_run,
+                                 .layer_describe = layer_describe,
+                                 .layer_destroy = layer_destroy};
 
 }  // namespace
 }  // namespace ss1::cuda

@@ -280,7 +280,7 @@ void ss1_layer_destroy(ss1_layer **layer) {
 }
 
 size_t ss1_layer_scratch_bytes(const ss1_layer *layer, size_t m) {
-    return layer ? layer->backend->layer_scratch(layer->state, m) : 0;
+    return layer ? ss1::layer_bytes(*layer->context, *layer, m) : 0;
 }
 
 ss1_status ss1_layer_run(const ss1_layer *layer, const ss1_linear_args *given) {
@@ -290,11 +290,12 @@ ss1_status ss1_layer_run(const ss1_layer *layer, const ss1_linear_args *given) {
         SS1_TRY(take_args(given, args));
         if (args.m == 0) return SS1_OK;
         SS1_TRY(check_run(layer->desc, layer->desc, args));
-        SS1_CHECK(!args.residual || layer->backend == &ss1::cpu_backend, SS1_ERROR_UNSUPPORTED,
+        SS1_CHECK(!args.residual || layer->adds_residual, SS1_ERROR_UNSUPPORTED,
                   "args.residual is set: backend '%s' adds none", layer->backend->name);
+        const ss1_context &context = *layer->context;
         return run_with_scratch(
-            *layer->context, args, [&](size_t m) { return layer->backend->layer_scratch(layer->state, m); },
-            [&](const ss1_linear_args &checked) { return ss1::layer_run(*layer, checked); });
+            context, args, [&](size_t m) { return ss1::layer_bytes(context, *layer, m); },
+            [&](const ss1_linear_args &checked) { return ss1::layer_run(context, *layer, checked); });
     });
 }
 
@@ -317,7 +318,7 @@ void ss1_tower_destroy(ss1_tower **tower) {
 }
 
 size_t ss1_tower_scratch_bytes(const ss1_tower *tower, size_t m) {
-    return tower ? ss1::tower_scratch(*tower, m) : 0;
+    return tower ? ss1::tower_bytes(*tower->context, *tower, m) : 0;
 }
 
 ss1_status ss1_tower_run(const ss1_tower *tower, const ss1_linear_args *given) {
@@ -328,9 +329,10 @@ ss1_status ss1_tower_run(const ss1_tower *tower, const ss1_linear_args *given) {
         SS1_CHECK(!args.residual, SS1_ERROR_UNSUPPORTED, "args.residual is set: a tower takes none");
         if (args.m == 0) return SS1_OK;
         SS1_TRY(check_run(tower->layers.front()->desc, tower->layers.back()->desc, args));
+        const ss1_context &context = *tower->context;
         return run_with_scratch(
-            *tower->context, args, [&](size_t m) { return ss1::tower_scratch(*tower, m); },
-            [&](const ss1_linear_args &checked) { return ss1::tower_run(*tower, checked, nullptr); });
+            context, args, [&](size_t m) { return ss1::tower_bytes(context, *tower, m); },
+            [&](const ss1_linear_args &checked) { return ss1::tower_run(context, *tower, checked, nullptr); });
     });
 }
 

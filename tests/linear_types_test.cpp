@@ -645,7 +645,7 @@ TEST_CASE("layers of one mapping run as one give the bits of each alone") {
                              y_size = desc.y_dtype == SS1_DTYPE_F32 ? 4 : 2;
                 std::vector<problem> parts;
                 for (size_t i = 0; i < n; ++i) parts.push_back(make_problem(desc, random, with_bias));
-                REQUIRE(ss1::can_stack(*at.one, parts[0].desc));
+                REQUIRE(ss1::can_stack(*at.one, parts[0].desc, parts.size()));
                 matrix x(desc.x_dtype, m, desc.K, desc.K);
                 x.fill([&] { return random.uniform(); });
                 const size_t row = desc.N * y_size;
@@ -674,12 +674,12 @@ TEST_CASE("layers whose output blocks do not end with them are not stacked") {
     desc.c = 2;
     desc.block_n = 64;
     ss1::check(ss1_linear_resolve(&desc, nullptr));
-    CHECK_FALSE(ss1::can_stack(*context, desc));
+    CHECK_FALSE(ss1::can_stack(*context, desc, 2));
     desc.N = 128;
-    CHECK(ss1::can_stack(*context, desc));
+    CHECK(ss1::can_stack(*context, desc, 2));
     desc.c = 1;
     desc.N = 96;
-    CHECK(ss1::can_stack(*context, desc));
+    CHECK(ss1::can_stack(*context, desc, 2));
 }
 
 // ---------------------------------------------------------------- NaN and infinities

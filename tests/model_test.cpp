@@ -601,7 +601,7 @@ TEST_CASE("stages of a run are timed where asked for") {
         infer(model, session, random_dlrm_inputs(random, 40));
         CHECK(seconds == before);
         CHECK(ss1_session_time_stages(session.get(), seconds.data(), 3) == SS1_ERROR_INVALID_ARGUMENT);
-        CHECK_THAT(ss1_last_error(), Catch::Contains("n=3: a DLRM has 4 stages"));
+        CHECK_THAT(ss1_last_error(), Catch::Contains("n=3: this model of family 'dlrm' has 4 stages"));
         CHECK(ss1_session_time_stages(session.get(), nullptr, 4) == SS1_ERROR_INVALID_ARGUMENT);
         CHECK(ss1_session_time_stages(nullptr, seconds.data(), 4) == SS1_ERROR_INVALID_ARGUMENT);
     }
@@ -616,7 +616,7 @@ TEST_CASE("stages of a run are timed where asked for") {
         for (const double s : seconds) CHECK(s > 0);
         CHECK(std::accumulate(seconds.begin(), seconds.end(), 0.0) <= run_seconds);
         CHECK(ss1_session_time_stages(session.get(), seconds.data(), 4) == SS1_ERROR_INVALID_ARGUMENT);
-        CHECK_THAT(ss1_last_error(), Catch::Contains("n=4: a BERT has 8 stages"));
+        CHECK_THAT(ss1_last_error(), Catch::Contains("n=4: this model of family 'bert' has 8 stages"));
     }
 }
 

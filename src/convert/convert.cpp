@@ -15,6 +15,7 @@
 #include "io/table_rows.hpp"
 #include "mapping/mapping.hpp"
 #include "mapping/project.hpp"
+#include "model/families.hpp"
 
 namespace ss1 {
 namespace {
@@ -213,7 +214,7 @@ using tables_by_tensor = std::map<std::string, table_shape>;
 // The tables that get another format, and those drawn in one that is not drawn itself.
 ss1_status select_tables(const model_directory &directory, ss1_table_dtype wanted, tables_by_tensor &out) {
     const dlrm_config &dlrm = directory.config.dlrm;
-    SS1_CHECK(!wanted || directory.config.family == model_family::dlrm, SS1_ERROR_INVALID_ARGUMENT,
+    SS1_CHECK(!wanted || directory.config.family->has_tables, SS1_ERROR_INVALID_ARGUMENT,
               "options.tables: %s is no DLRM, it has no embedding tables", directory.path.c_str());
     SS1_CHECK(!wanted || !dlrm.robe.size, SS1_ERROR_INVALID_ARGUMENT,
               "options.tables: the tables of %s are one ROBE array", directory.path.c_str());

@@ -173,11 +173,48 @@ ss1_status parse_sizes(const json &config, const family &f, const std::string &l
     return SS1_OK;
 }
 
-}  // namespace
-
-bool is_bert(const std::string &model_type) noexcept {
-    return std::ranges::find(families, model_type, &family::model_type) != families.end();
+void add_encoder(std::vector<linear_shape> &layers, const bert_config &bert) {
+    const size_t H = bert.hidden_size, I = bert.intermediate_size;
+    for (size_t i = 0; i < bert.num_hidden_layers; ++i) {
+        const std::string prefix = "encoder.layer." + std::to_string(i) + ".";
+        for (const char *name :
+             {"attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"}) {
+            layers.push_back({prefix + name, H, H, true, false});
+        }
+        layers.push_back({prefix + "intermediate.dense", H, I, true, false});
+        layers.push_back({prefix + "output.dense", I, H, true, false});
+    }
 }
+
+void add_head(std::vector<linear_shape> &layers, const bert_config &bert) {
+    const size_t H = bert.hidden_size;
+    const bool optional = bert.head_optional, classifies = bert.head == bert_head::sequence_classification;
+    if (bert.has_pooler())
+        layers.push_back({"pooler.dense", H, H, true, optional || !classifies || bert.has_pre_classifier()});
+    if (bert.has_pre_classifier()) layers.push_back({"pre_classifier", H, H, true, false});
+    switch (bert.head) {
+        case bert_head::none:
+            break;
+        case bert_head::sequence_classification:
+        case bert_head::token_classification:
+            layers.push_back({"classifier", H, bert.num_labels, true, optional});
+            break;
+        case bert_head::masked_words:
+            layers.push_back({"cls.predictions.transform.dense", H, H, true, false});
+            layers.push_back({"cls.predictions.decoder", H, bert.vocab_size, true, false});
+            break;
+        case bert_head::question_answering:
+            layers.push_back({"qa_outputs", H, 2, true, false});
+            break;
+    }
+}
+
+void add_norm(std::vector<tensor_spec> &tensors, const std::string &name, size_t width) {
+    tensors.push_back({name + ".weight", {width}, "", false});
+    tensors.push_back({name + ".bias", {width}, "", false});
+}
+
+}  // namespace
 
 ss1_status bert_config_parse(json config, const std::string &model_type, const std::string &label, bert_config &out) {
     const family &f = *std::ranges::find(families, model_type, &family::model_type);
@@ -196,6 +233,25 @@ ss1_status bert_config_parse(json config, const std::string &model_type, const s
     SS1_CHECK(out.head != bert_head::question_answering || out.num_labels == 2, SS1_ERROR_FORMAT,
               "%s: num_labels is %zu, must be 2 (start and end) for question answering", label.c_str(), out.num_labels);
     return SS1_OK;
+}
+
+void add_bert_layers(const bert_config &bert, std::vector<linear_shape> &layers) {
+    add_encoder(layers, bert);
+    add_head(layers, bert);
+}
+
+void add_bert_tensors(const bert_config &bert, std::vector<tensor_spec> &tensors) {
+    const size_t H = bert.hidden_size;
+    tensors.push_back({"embeddings.word_embeddings.weight", {bert.vocab_size, H}, "", false});
+    tensors.push_back({"embeddings.position_embeddings.weight", {bert.max_position_embeddings, H}, "", false});
+    if (bert.type_vocab_size)
+        tensors.push_back({"embeddings.token_type_embeddings.weight", {bert.type_vocab_size, H}, "", false});
+    add_norm(tensors, "embeddings.LayerNorm", H);
+    for (size_t i = 0; i < bert.num_hidden_layers; ++i) {
+        add_norm(tensors, "encoder.layer." + std::to_string(i) + ".attention.output.LayerNorm", H);
+        add_norm(tensors, "encoder.layer." + std::to_string(i) + ".output.LayerNorm", H);
+    }
+    if (bert.head == bert_head::masked_words) add_norm(tensors, "cls.predictions.transform.LayerNorm", H);
 }
 
 }  // namespace ss1

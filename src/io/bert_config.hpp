@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "io/json.hpp"
+#include "io/model_shapes.hpp"
 #include "ss1/ss1.h"
 
 namespace ss1 {
@@ -45,10 +46,12 @@ struct bert_config {
     size_t max_tokens() const noexcept { return max_position_embeddings - first_position(); }
 };
 
-// A model_type that bert_config_parse() takes.
-bool is_bert(const std::string &model_type) noexcept;
-
 // `label` is the file's name in messages. @return SS1_OK; SS1_ERROR_FORMAT; SS1_ERROR_UNSUPPORTED.
+// `model_type` is one that the row of BERT in model/families.cpp lists.
 ss1_status bert_config_parse(json config, const std::string &model_type, const std::string &label, bert_config &out);
+
+// Append the linear layers in the order of execution, and the tensors of no linear layer.
+void add_bert_layers(const bert_config &bert, std::vector<linear_shape> &layers);
+void add_bert_tensors(const bert_config &bert, std::vector<tensor_spec> &tensors);
 
 }  // namespace ss1

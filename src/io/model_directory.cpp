@@ -10,7 +10,7 @@
 #include "base/checked.hpp"
 #include "base/status.hpp"
 #include "half.hpp"
-#include "io/bert_names.hpp"
+#include "model/families.hpp"
 
 namespace ss1 {
 namespace {
@@ -112,26 +112,6 @@ ss1_status open_shards(model_directory &directory, const std::string &index) {
     return SS1_OK;
 }
 
-// transformers leaves out what it ties: the layer that scores masked words has the word embeddings as its weight, and a
-// bias under another name. They are read again under the layer's own names.
-void share_tied(model_directory &directory) {
-    const model_config &config = directory.config;
-    if (config.family != model_family::bert || config.bert.head != bert_head::masked_words) return;
-    const std::string decoder = "cls.predictions.decoder";
-    const auto share = [&](const std::string &name, const char *source) {
-        const model_tensor *tensor = directory.find(source);
-        if (!tensor || directory.find(name)) return;
-        model_tensor shared = *tensor;
-        shared.name = name;
-        shared.shared = true;
-        directory.tensors.push_back(std::move(shared));
-        directory.sort();
-    };
-    if (config.bert.tie_word_embeddings && !config.is_tied(decoder))
-        share(decoder + ".weight", "embeddings.word_embeddings.weight");
-    share(decoder + ".bias", "cls.predictions.bias");
-}
-
 // What a file would hold. Without a classifier in the architecture, BERT is drawn with its pooler alone.
 void imagine(model_directory &directory) {
     for (tensor_spec &spec : model_tensors(directory.config)) {
@@ -201,15 +181,11 @@ ss1_status read_chunk(const model_directory &directory, const model_tensor &tens
 
 std::string canonical_name(const model_config &config, std::string_view name) {
     if (name.starts_with("module.")) name.remove_prefix(7);
-    if (config.family == model_family::bert) return canonical_bert_name(config.bert, name);
-    std::string canonical(name);
-    const size_t infix = canonical.find(".module.");
-    if (infix != canonical.npos) canonical.erase(infix, 7);
-    return canonical;
+    return config.family->files.canonical_name(config, name);
 }
 
 std::string stored_name(const model_config &config, std::string_view name) {
-    return config.family == model_family::bert ? stored_bert_name(config.bert, name) : std::string(name);
+    return config.family->files.stored_name(config, name);
 }
 
 const model_tensor *model_directory::find(std::string_view name) const noexcept {
@@ -256,7 +232,7 @@ ss1_status model_directory_open(const std::string &path, const ss1_model_options
     std::string text;
     SS1_TRY(file_read_text(config, max_text_bytes, text));
     SS1_TRY(model_config_parse(text, config.c_str(), directory.config));
-    const bool maps = directory.map_tables && directory.config.family == model_family::dlrm;
+    const bool maps = directory.map_tables && directory.config.family->has_tables;
     SS1_CHECK(!maps || !directory.random, SS1_ERROR_INVALID_ARGUMENT,
               "options.map_tables: random weights are in no file that could be mapped");
     if (directory.random) {
@@ -269,7 +245,7 @@ ss1_status model_directory_open(const std::string &path, const ss1_model_options
             SS1_TRY(safetensors_open(single, directory.files.emplace_back()));
         }
         SS1_TRY(collect(directory));
-        share_tied(directory);
+        directory.config.family->files.share_tensors(directory);
     }
     out = std::move(directory);
     return SS1_OK;

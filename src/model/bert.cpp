@@ -22,8 +22,8 @@ const ss1_layer *&place_of(bert_model &model, std::string_view layer) noexcept {
     return layer == "pre_classifier" || layer == "cls.predictions.transform.dense" ? model.head_dense : model.head_out;
 }
 
-// What the layers of an encoder layer hand on is bf16 where all layers around it have weights below f32; the state
-// between encoder layers is f32, as its error would grow with each of them.
+// The layers inside an encoder layer hand bf16 on where all layers around have weights below f32. The state between
+// encoder layers is f32, as its error would grow with each of them.
 layer_types types_of(const model_directory &from, std::span<const linear_shape> shapes, size_t i,
                      const bert_config &config) {
     if (i >= config.num_hidden_layers * per_encoder) return {};
@@ -52,8 +52,7 @@ ss1_status load_layers(ss1_context &context, const model_directory &from, bert_m
     for (size_t i = 0, n; i < shapes.size(); i += n) {
         const std::string &name = shapes[i].name;
         n = i < encoders && i % per_encoder == to_query ? 3 : 1;  // queries, keys and values read the same x
-        // Pooler and classifier may be missing; an optional classifier without its pooler has no input.
-        if (shapes[i].optional && (!from.find(name + ".bias") || (name == "classifier" && !out.pooler))) continue;
+        if (i >= encoders && !(name == "pooler.dense" ? out.has_pooler : out.has_head)) continue;
         SS1_TRY(load_layers(context, from, std::span(shapes).subspan(i, n), activation_of(out.config, name), out.layers,
                             types_of(from, shapes, i, out.config)));
         if (i >= encoders) place_of(out, name) = out.layers.back().layer.get();
@@ -92,7 +91,7 @@ std::vector<std::string> labels_of(const bert_model &model) {
     const bert_config &config = model.config;
     const bool classifies =
         config.head == bert_head::sequence_classification || config.head == bert_head::token_classification;
-    if (!classifies || !model.head_out) return {};
+    if (!classifies || !model.has_head) return {};
     if (!config.labels.empty()) return config.labels;
     std::vector<std::string> labels;
     for (size_t i = 0; i < config.num_labels; ++i) labels.push_back("LABEL_" + std::to_string(i));
@@ -113,10 +112,26 @@ ss1_status check_ids(const char *name, const ss1_tensor *given, size_t limit) {
 
 }  // namespace
 
-ss1_status load(ss1_context &context, const model_directory &from, bert_model &out) {
+ss1_status prepare(const model_directory &from, bert_model &out) {
     out.config = from.config.bert;
-    SS1_TRY(load_layers(context, from, out));
+    // Pooler and classifier may be missing; an optional classifier without its pooler has no input.
+    const auto is_there = [&](const linear_shape &s) { return !s.optional || from.find(s.name + ".bias") != nullptr; };
+    const size_t encoders = out.config.num_hidden_layers * per_encoder;
+    const std::vector<linear_shape> shapes = linear_layers(from.config);
+    for (const linear_shape &shape : std::span(shapes).subspan(encoders)) {
+        if (shape.name == "pooler.dense") {
+            out.has_pooler = is_there(shape);
+        } else {
+            out.has_head = is_there(shape) && (shape.name != "classifier" || !shape.optional || out.has_pooler);
+        }
+    }
     out.labels = labels_of(out);
+    return SS1_OK;
+}
+
+ss1_status load(ss1_context &context, const model_directory &from, bert_model &out) {
+    SS1_TRY(load_layers(context, from, out));
+    out.adds_residual = std::ranges::all_of(out.layers, [](const named_layer &l) { return l.layer->adds_residual; });
     out.attention = select_attention(context.usable, out.config.hidden_size / out.config.num_attention_heads);
     out.norm = &norm_kernels().select(context.usable);
     out.intermediate_ld = row_stride(out.config.intermediate_size);
@@ -137,16 +152,17 @@ std::vector<tensor_slot> input_slots(const bert_model &model) {
     return slots;
 }
 
-size_t table_bytes(const bert_model &model) noexcept {
+void describe(const bert_model &model, ss1_model_info &info) noexcept {
     size_t bytes = model.word.bytes() + model.position.bytes() + model.type.bytes();
     for (const norm_weights *norm : {&model.embedding_norm, &model.head_norm})
         bytes += norm->gamma.bytes() + norm->beta.bytes();
     for (const norm_weights &norm : model.norms) bytes += norm.gamma.bytes() + norm.beta.bytes();
-    return bytes;
-}
-
-size_t table_parameters(const bert_model &model) noexcept {
-    return table_bytes(model) / sizeof(float);
+    info.weight_bytes = bytes;
+    info.parameters = bytes / sizeof(float);
+    info.n_labels = model.labels.size();
+    info.max_tokens = model.config.max_tokens();
+    info.vocab_size = model.config.vocab_size;
+    info.type_vocab_size = model.config.type_vocab_size;
 }
 
 ss1_status resolve_bounds(const bert_model &model, session_bounds &bounds) noexcept {
@@ -158,8 +174,8 @@ ss1_status resolve_bounds(const bert_model &model, session_bounds &bounds) noexc
     return SS1_OK;
 }
 
-ss1_status check_inputs(const bert_model &model, const session_bounds &bounds,
-                        const tensor_list<const ss1_tensor> &inputs, run_size &size) {
+ss1_status check_sizes(const bert_model &, const session_bounds &bounds, const tensor_list<const ss1_tensor> &inputs,
+                       run_size &size) {
     const int64_t *shape = inputs[input_ids]->shape;
     size = {static_cast<size_t>(shape[0]), static_cast<size_t>(shape[1])};
     SS1_CHECK(size.batch <= bounds.max_batch, SS1_ERROR_INVALID_ARGUMENT,
@@ -173,6 +189,10 @@ ss1_status check_inputs(const bert_model &model, const session_bounds &bounds,
                       "input '%s': shape[%u]=%lld is not the %lld of 'input_ids'", given->name, i,
                       static_cast<long long>(given->shape[i]), static_cast<long long>(shape[i]));
     }
+    return SS1_OK;
+}
+
+ss1_status check_values(const bert_model &model, const tensor_list<const ss1_tensor> &inputs) {
     SS1_TRY(check_ids("input_ids", inputs[input_ids], model.config.vocab_size));
     SS1_TRY(check_ids("attention_mask", inputs[attention_mask], 2));
     return check_ids("token_type_ids", inputs[token_type_ids], model.config.type_vocab_size);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a BERT does with its hidden states: pooler and head. What is made of each token is made of rows without padding,
-// and then put where [B, T] tokens have it.
+// Pooler and head of a BERT. Heads of tokens compute rows without padding, and then move them to the places of [B, T]
+// tokens.
 #include <cstring>
 
 #include "model/bert.hpp"
@@ -9,20 +9,32 @@
 namespace ss1 {
 namespace {
 
-// Scores of words: [rows, vocab_size] in memory.logits.
-ss1_status score_words(const ss1_context &context, const bert_model &model, const bert_activations &memory,
-                       const run_control &control, size_t rows) {
-    const bert_config &config = model.config;
-    const size_t H = config.hidden_size;
-    SS1_TRY(layer_run(*model.head_dense, rows, memory.state, H, memory.head, H, memory.scratch));
-    normalize(context, *model.norm,
-              {memory.head, nullptr, model.head_norm.gamma.as<float>(), model.head_norm.beta.as<float>(), memory.head,
-               rows, H, static_cast<float>(config.layer_norm_eps)});
-    SS1_TRY(control.check());
-    return layer_run(*model.head_out, rows, memory.head, H, memory.logits, config.vocab_size, memory.scratch);
+// y = layer(x) for m rows on all threads.
+ss1_status run_all(const model_run &run, const ss1_layer &layer, size_t m, const float *x, size_t ldx, float *y,
+                   size_t ldy, const bert_activations &memory) {
+    return m ? layer_run(run.context, layer, linear_args(m, x, ldx, y, ldy, memory.scratch)) : SS1_OK;
 }
 
-// Puts the rows of each sequence where [B, T] tokens have them, zeros where there is none. Back to front, in place.
+// Scores words: writes [rows, vocab_size] to memory.logits.
+ss1_status score_words(const bert_model &model, const bert_activations &memory, const model_run &run, size_t rows) {
+    const bert_config &config = model.config;
+    const size_t H = config.hidden_size;
+    SS1_TRY(run_all(run, *model.head_dense, rows, memory.state, H, memory.head, H, memory));
+    normalize(run.context, *model.norm,
+              {.x = memory.head,
+               .r = nullptr,
+               .gamma = model.head_norm.gamma.as<float>(),
+               .beta = model.head_norm.beta.as<float>(),
+               .y = memory.head,
+               .m = rows,
+               .n = H,
+               .eps = static_cast<float>(config.layer_norm_eps)});
+    SS1_TRY(run.control.check());
+    return run_all(run, *model.head_out, rows, memory.head, H, memory.logits, config.vocab_size, memory);
+}
+
+// Moves the rows of each sequence to the places of [B, T] tokens and writes zeros to the others. Back to front, in
+// place.
 void unpack(float *rows, std::span<const sequence> sequences, size_t T, size_t columns) noexcept {
     for (size_t s = sequences.size(); s-- > 0;) {
         float *to = rows + s * T * columns, *end = to + sequences[s].length * columns;
@@ -51,12 +63,12 @@ bool reads_pooled(const bert_model &model) noexcept {
 }
 
 // Of all tokens: memory.state is packed, memory.logits is [B, T, ...].
-ss1_status run_token_head(const ss1_context &context, const bert_model &model, const bert_activations &memory,
-                          const run_control &control, std::span<const sequence> sequences, size_t T) {
+ss1_status run_token_head(const bert_model &model, const bert_activations &memory, const model_run &run,
+                          std::span<const sequence> sequences) {
     const bert_config &config = model.config;
-    const size_t rows = sequences.back().first + sequences.back().length, H = config.hidden_size;
+    const size_t rows = sequences.back().first + sequences.back().length, H = config.hidden_size, T = run.size.tokens;
     const auto linear = [&](float *y) {
-        return layer_run(*model.head_out, rows, memory.state, H, y, model.head_out->desc.N, memory.scratch);
+        return run_all(run, *model.head_out, rows, memory.state, H, y, model.head_out->desc.N, memory);
     };
     switch (config.head) {
         case bert_head::token_classification:
@@ -64,7 +76,7 @@ ss1_status run_token_head(const ss1_context &context, const bert_model &model, c
             unpack(memory.logits, sequences, T, config.num_labels);
             break;
         case bert_head::masked_words:
-            SS1_TRY(score_words(context, model, memory, control, rows));
+            SS1_TRY(score_words(model, memory, run, rows));
             unpack(memory.logits, sequences, T, config.vocab_size);
             break;
         case bert_head::question_answering:
@@ -79,14 +91,15 @@ ss1_status run_token_head(const ss1_context &context, const bert_model &model, c
 }
 
 // Of whole sequences: their first tokens lie T rows apart.
-ss1_status run_sequence_head(const bert_model &model, const bert_activations &memory, size_t B, size_t T) {
+ss1_status run_sequence_head(const bert_model &model, const bert_activations &memory, const model_run &run) {
     const size_t H = model.config.hidden_size, labels = model.config.num_labels;
+    const auto [B, T] = run.size;
     const float *x = memory.pooled;
     if (!reads_pooled(model)) {
-        SS1_TRY(layer_run(*model.head_dense, B, memory.state, T * H, memory.head, H, memory.scratch));
+        SS1_TRY(run_all(run, *model.head_dense, B, memory.state, T * H, memory.head, H, memory));
         x = memory.head;
     }
-    return layer_run(*model.head_out, B, x, H, memory.logits, labels, memory.scratch);
+    return run_all(run, *model.head_out, B, x, H, memory.logits, labels, memory);
 }
 
 }  // namespace
@@ -97,8 +110,8 @@ std::vector<tensor_slot> output_slots(const bert_model &model) {
         return make_slot(name, SS1_DTYPE_F32, shape, false);
     };
     std::vector<tensor_slot> slots = {slot("last_hidden_state", {varies, varies, config.hidden_size})};
-    if (model.pooler) slots.push_back(slot("pooled", {varies, config.hidden_size}));
-    if (!model.head_out) return slots;
+    if (model.has_pooler) slots.push_back(slot("pooled", {varies, config.hidden_size}));
+    if (!model.has_head) return slots;
     switch (config.head) {
         case bert_head::none:
             break;
@@ -122,13 +135,13 @@ std::vector<tensor_slot> output_slots(const bert_model &model) {
 void carve_heads(const bert_model &model, size_t B, size_t rows, carver &memory, bert_activations &a) noexcept {
     const bert_config &config = model.config;
     const size_t H = config.hidden_size;
-    if (model.pooler) a.pooled = memory.take<float>(B, H);
-    if (!model.head_out) return;
+    if (model.has_pooler) a.pooled = memory.take<float>(B, H);
+    if (!model.has_head) return;
     switch (config.head) {
         case bert_head::none:
             break;
         case bert_head::sequence_classification:
-            if (model.head_dense) a.head = memory.take<float>(B, H);
+            if (model.config.has_pre_classifier()) a.head = memory.take<float>(B, H);
             a.logits = memory.take<float>(B, config.num_labels);
             break;
         case bert_head::token_classification:
@@ -145,10 +158,11 @@ void carve_heads(const bert_model &model, size_t B, size_t rows, carver &memory,
     }
 }
 
-ss1_status run_heads(const ss1_context &context, const bert_model &model, const bert_activations &memory,
-                     const run_control &control, std::span<const sequence> sequences, size_t T, run_outputs &outputs) {
-    const size_t B = sequences.size(), H = model.config.hidden_size;
+ss1_status run_heads(const bert_model &model, const bert_activations &memory, model_run &run,
+                     std::span<const sequence> sequences) {
+    const size_t B = run.size.batch, T = run.size.tokens, H = model.config.hidden_size;
     const bool of_sequences = model.config.head == bert_head::sequence_classification;
+    run_outputs &outputs = run.outputs;
     bool wants_pooled = false, wants_head = false;
     size_t n = 0;
     const auto add = [&](bool &is_wanted, const float *result) {
@@ -156,16 +170,16 @@ ss1_status run_heads(const ss1_context &context, const bert_model &model, const 
         outputs.results[n++] = result;
     };
     outputs.results[n++] = memory.state;
-    if (model.pooler) add(wants_pooled, memory.pooled);
-    if (model.head_out) add(wants_head, memory.logits);
-    if (model.head_out && model.config.head == bert_head::question_answering) add(wants_head, memory.logits + B * T);
+    if (model.has_pooler) add(wants_pooled, memory.pooled);
+    if (model.has_head) add(wants_head, memory.logits);
+    if (model.has_head && model.config.head == bert_head::question_answering) add(wants_head, memory.logits + B * T);
     wants_pooled |= wants_head && reads_pooled(model);
-    SS1_TRY(control.check());
-    if (wants_head && !of_sequences) SS1_TRY(run_token_head(context, model, memory, control, sequences, T));
+    SS1_TRY(run.control.check());
+    if (wants_head && !of_sequences) SS1_TRY(run_token_head(model, memory, run, sequences));
     unpack(memory.state, sequences, T, H);
     // The pooler reads the first token of each sequence where it stands.
-    if (wants_pooled) SS1_TRY(layer_run(*model.pooler, B, memory.state, T * H, memory.pooled, H, memory.scratch));
-    return wants_head && of_sequences ? run_sequence_head(model, memory, B, T) : SS1_OK;
+    if (wants_pooled) SS1_TRY(run_all(run, *model.pooler, B, memory.state, T * H, memory.pooled, H, memory));
+    return wants_head && of_sequences ? run_sequence_head(model, memory, run) : SS1_OK;
 }
 
 }  // namespace ss1

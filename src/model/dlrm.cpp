@@ -48,8 +48,12 @@ void choose_blocks(const ss1_context &context, dlrm_model &out) {
 
 }  // namespace
 
-ss1_status load(ss1_context &context, const model_directory &from, dlrm_model &out) {
+ss1_status prepare(const model_directory &from, dlrm_model &out) {
     out.config = from.config.dlrm;
+    return SS1_OK;
+}
+
+ss1_status load(ss1_context &context, const model_directory &from, dlrm_model &out) {
     out.n_bottom = out.config.bottom_mlp.size() - 1;
     SS1_TRY(load_layers(context, from, out));
     choose_blocks(context, out);
@@ -60,14 +64,16 @@ ss1_status load(ss1_context &context, const model_directory &from, dlrm_model &o
 }
 
 std::vector<tensor_slot> input_slots(const dlrm_model &model) {
+    const std::vector<dlrm_table> &tables = model.config.tables;
+    const auto users = static_cast<size_t>(std::ranges::count(tables, true, &dlrm_table::user_side));
     std::vector<tensor_slot> slots = {
         make_slot("dense_x", SS1_DTYPE_F32, {varies, model.config.dense_features.size()}, true),
         make_slot("indices", SS1_DTYPE_I64, {varies}, true),
-        make_slot("offsets", SS1_DTYPE_I64, {model.tables.items.size(), varies}, true),
+        make_slot("offsets", SS1_DTYPE_I64, {tables.size() - users, varies}, true),
         make_slot("weights", SS1_DTYPE_F32, {varies}, false)};
-    if (model.tables.users.empty()) return slots;
+    if (users == 0) return slots;
     slots.push_back(make_slot("user_indices", SS1_DTYPE_I64, {varies}, true));
-    slots.push_back(make_slot("user_offsets", SS1_DTYPE_I64, {model.tables.users.size(), varies}, true));
+    slots.push_back(make_slot("user_offsets", SS1_DTYPE_I64, {users, varies}, true));
     slots.push_back(make_slot("user_weights", SS1_DTYPE_F32, {varies}, false));
     return slots;
 }
@@ -77,12 +83,9 @@ std::vector<tensor_slot> output_slots(const dlrm_model &) {
             make_slot("logits", SS1_DTYPE_F32, {varies}, false)};
 }
 
-size_t table_bytes(const dlrm_model &model) noexcept {
-    return model.tables.bytes;
-}
-
-size_t table_parameters(const dlrm_model &model) noexcept {
-    return model.tables.parameters;
+void describe(const dlrm_model &model, ss1_model_info &info) noexcept {
+    info.weight_bytes = model.tables.bytes;
+    info.parameters = model.tables.parameters;
 }
 
 ss1_status resolve_bounds(const dlrm_model &, session_bounds &bounds) noexcept {
@@ -90,8 +93,12 @@ ss1_status resolve_bounds(const dlrm_model &, session_bounds &bounds) noexcept {
     return SS1_OK;
 }
 
-ss1_status check_inputs(const dlrm_model &model, const session_bounds &bounds,
-                        const tensor_list<const ss1_tensor> &inputs, run_size &size) {
+ss1_status check_values(const dlrm_model &, const tensor_list<const ss1_tensor> &) {
+    return SS1_OK;
+}
+
+ss1_status check_sizes(const dlrm_model &, const session_bounds &bounds, const tensor_list<const ss1_tensor> &inputs,
+                       run_size &size) {
     const int64_t batch = inputs[offsets]->shape[1];
     size = {static_cast<size_t>(batch), 1};
     SS1_CHECK(size.batch <= bounds.max_batch, SS1_ERROR_INVALID_ARGUMENT,
@@ -111,7 +118,7 @@ ss1_status check_inputs(const dlrm_model &model, const session_bounds &bounds,
         return SS1_OK;
     };
     SS1_TRY(one_each("", weights, indices));
-    if (model.tables.users.empty()) return SS1_OK;
+    if (!inputs[user_offsets]) return SS1_OK;
     SS1_TRY(one_each("user_", user_weights, user_indices));
     return given("user_offsets", 1, inputs[user_offsets]->shape[1]);
 }

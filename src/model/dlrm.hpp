@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// DLRM (facebookresearch/dlrm): bottom MLP, embedding bags, interaction, top MLP. Rows go through all of them block by
-// block, so that what is between them stays in L2.
+// DLRM (facebookresearch/dlrm): bottom MLP, embedding bags, interaction, top MLP. Rows pass through all of them block
+// by block, so that the values between two of them stay in L2.
 #pragma once
 #include <vector>
 
@@ -11,7 +11,7 @@
 
 namespace ss1 {
 
-// Where the time of a run goes. `interaction` includes the cross network.
+// Stages of a run whose time is measured. `interaction` includes the cross network.
 enum class dlrm_stage { lookup, bottom, interaction, top };
 inline constexpr size_t n_dlrm_stages = 4;
 
@@ -24,15 +24,16 @@ struct dlrm_activations {
     float *shared;                // [vectors_ld]: the vectors that all rows of a run have in common
     double *task_seconds;         // [threads, stages]
     char *memory;                 // of the tasks
-    double *stage_seconds;        // [stages], the caller's: what runs add their time to; NULL: nobody asks
 };
 
 struct dlrm_model {
     using activations = dlrm_activations;
+    static constexpr const char *stages[] = {"lookup", "bottom", "interaction", "top"};
 
     dlrm_config config;
     std::vector<named_layer> layers;  // those of the bottom MLP first, then the cross network's
     size_t n_bottom = 0;
+    std::vector<std::string> labels;  // a DLRM has none
     ss1_tower bottom, top;
     std::vector<ss1_tower> cross;  // V_l, W_l
     dlrm_tables tables;
@@ -46,22 +47,18 @@ struct dlrm_model {
     bool is_dot() const noexcept { return config.interaction == dlrm_interaction::dot; }
 };
 
+// The functions of a family, see families.hpp. Offsets and indices are checked while it runs.
+ss1_status prepare(const model_directory &from, dlrm_model &out);
 ss1_status load(ss1_context &context, const model_directory &from, dlrm_model &out);
 std::vector<tensor_slot> input_slots(const dlrm_model &model);
 std::vector<tensor_slot> output_slots(const dlrm_model &model);
-size_t table_bytes(const dlrm_model &model) noexcept;  // weights that are not in layers
-size_t table_parameters(const dlrm_model &model) noexcept;
-
+void describe(const dlrm_model &model, ss1_model_info &info) noexcept;
 ss1_status resolve_bounds(const dlrm_model &model, session_bounds &bounds) noexcept;
 dlrm_activations carve(const ss1_context &context, const dlrm_model &model, const session_bounds &bounds,
                        carver &memory) noexcept;
-
-// Inputs are matched; this checks how they go together and what fits the session.
-ss1_status check_inputs(const dlrm_model &model, const session_bounds &bounds,
-                        const tensor_list<const ss1_tensor> &inputs, run_size &size);
-// Checks all offsets and indices while it runs.
-ss1_status run(const ss1_context &context, const dlrm_model &model, const dlrm_activations &memory,
-               const run_control &control, const tensor_list<const ss1_tensor> &inputs, const run_size &size,
-               run_outputs &outputs);
+ss1_status check_sizes(const dlrm_model &model, const session_bounds &bounds,
+                       const tensor_list<const ss1_tensor> &inputs, run_size &size);
+ss1_status check_values(const dlrm_model &model, const tensor_list<const ss1_tensor> &inputs);
+ss1_status run(const dlrm_model &model, const dlrm_activations &memory, model_run &run);
 
 }  // namespace ss1

@@ -1,76 +1,58 @@
 // SPDX-License-Identifier: Apache-2.0
-// How the rows of a DLRM's run are cut, and what becomes of a row block on its way from lookup to top MLP.
+// A run of a DLRM: how a block of rows passes from lookup to top MLP, and the memory that it needs.
 #include <atomic>
 
-#include "base/stage_clock.hpp"
+#include "base/round.hpp"
 #include "model/dlrm.hpp"
 #include "op/interaction.hpp"
 
 namespace ss1 {
 namespace {
 
-constexpr size_t chunk = 4096;  // rows at a time, stage by stage
-
-size_t round_up(size_t a, size_t b) {
-    return (a + b - 1) / b * b;
+row_graph graph_of(const ss1_context &context, const dlrm_model &model) noexcept {
+    const auto on_one_thread = [](const ss1_tower &tower) { return tower.on_one_thread; };
+    return {.context = context,
+            .on_one_thread = on_one_thread(model.bottom) && on_one_thread(model.top) &&
+                             std::ranges::all_of(model.cross, on_one_thread),
+            .block_rows = model.row_block,
+            .least_rows = row_panel};
 }
 
-// ------------------------------------------------------------------------------------------------------- memory, tasks
-
-bool on_cpu(const dlrm_model &model) noexcept {
-    return model.bottom.on_cpu && model.top.on_cpu &&
-           std::ranges::all_of(model.cross, [](const ss1_tower &tower) { return tower.on_cpu; });
-}
-
-// Tasks that each take their rows from lookup to top; 0: all rows go stage by stage, and a stage is cut into tasks.
-size_t graph_tasks(const ss1_context &context, const dlrm_model &model, size_t m, size_t lookups) noexcept {
-    constexpr size_t lookup_bytes_a_ns = 5;  // of rows that lie anywhere in memory
-    if (!on_cpu(model)) return 0;
+// About how long m rows with so many lookups take on one thread.
+uint64_t graph_ns(const dlrm_model &model, size_t m, size_t lookups) noexcept {
+    constexpr size_t lookup_bytes_a_ns = 5;  // rows lie anywhere in memory
     uint64_t ns = tower_ns(model.bottom, m) + tower_ns(model.top, m);
     ns += lookups * model.config.embedding_dim * sizeof(float) / lookup_bytes_a_ns;
     for (const ss1_tower &tower : model.cross) ns += tower_ns(tower, m);
-    return row_tasks(context, m, ns);
+    return ns;
 }
 
-// Memory of one task, or of all stages, for blocks of up to `rows` rows: bytes from its start.
+// Memory of one worker for blocks of up to `rows` rows: BYTES from its start. The vectors come first.
 struct block_layout {
-    size_t top_x = 0, crossed[2] = {}, scratch = 0, total = 0;  // the vectors come first
-    size_t rows, front_rows;
+    size_t top_x, crossed[2], scratch;
 };
 
-block_layout make_layout(const dlrm_model &model, size_t rows, bool alone) noexcept {
-    block_layout at;
-    at.rows = alone ? std::min(rows, model.row_block) : rows;
-    at.front_rows = alone ? std::min(rows, model.front_rows) : rows;
+// Rows from lookup to interaction at a time.
+size_t front_rows(const team &who, const dlrm_model &model, size_t rows) noexcept {
+    return who.is_whole() ? rows : std::min(rows, model.front_rows);
+}
+
+block_layout make_layout(const team &who, const dlrm_model &model, size_t rows) noexcept {
     const auto floats = [](size_t n) { return round_up(n * sizeof(float), 64); };
-    const size_t vectors = floats((model.is_dot() ? at.front_rows : at.rows) * model.vectors_ld);
-    at.top_x = model.is_dot() ? vectors : 0;
-    at.crossed[0] = vectors + (model.is_dot() ? floats(at.rows * model.top_ld) : 0);
-    at.crossed[1] = at.crossed[0] + (model.cross.size() > 0 ? floats(at.rows * model.vectors_ld) : 0);
-    at.scratch = at.crossed[1] + (model.cross.size() > 1 ? floats(at.rows * model.vectors_ld) : 0);
-    const auto bytes = [&](const ss1_tower &tower) {
-        return alone ? tower_task_bytes(tower, at.rows) : tower_scratch(tower, at.rows);
-    };
-    size_t scratch = std::max(bytes(model.bottom), bytes(model.top));
-    for (const ss1_tower &tower : model.cross) scratch = std::max(scratch, bytes(tower));
-    at.total = at.scratch + round_up(scratch, 64);
+    const size_t front = floats(front_rows(who, model, rows) * model.vectors_ld), all = floats(rows * model.vectors_ld);
+    block_layout at;
+    at.top_x = model.is_dot() ? front : 0;
+    at.crossed[0] = model.is_dot() ? front + floats(rows * model.top_ld) : all;
+    at.crossed[1] = at.crossed[0] + (model.cross.size() > 0 ? all : 0);
+    at.scratch = at.crossed[1] + (model.cross.size() > 1 ? all : 0);
     return at;
 }
 
-// The most that any number of rows up to m takes.
-size_t task_memory(const ss1_context &context, const dlrm_model &model, size_t m) noexcept {
-    const size_t threads = context.num_threads;
-    m = std::min(m, std::max(threads * model.row_block, chunk));  // beyond, every task has a whole block
-    size_t most = tower_scratch(model.bottom, 1);                 // of what all rows share
-    const bool cpu = on_cpu(model);
-    if (!cpu || threads > 1)
-        most = std::max(most, make_layout(model, std::min(m, cpu ? threads * row_panel : chunk), false).total);
-    for (size_t tasks = 1; cpu && tasks <= threads; ++tasks)
-        most = std::max(most, tasks * make_layout(model, longest_part(m, tasks), true).total);
-    return most;
+size_t block_bytes(const team &who, const dlrm_model &model, size_t rows) noexcept {
+    size_t scratch = std::max(tower_bytes(who, model.bottom, rows), tower_bytes(who, model.top, rows));
+    for (const ss1_tower &tower : model.cross) scratch = std::max(scratch, tower_bytes(who, tower, rows));
+    return make_layout(who, model, rows).scratch + round_up(scratch, 64);
 }
-
-// ----------------------------------------------------------------------------------------------------------------- run
 
 // A run's inputs. Where the user's side is given once, its vectors are computed once and copied to all rows.
 struct request {
@@ -82,14 +64,14 @@ struct request {
 
 bag_batch make_bags(std::span<const embedding_table> tables, const ss1_tensor &ids, const ss1_tensor &starts,
                     const ss1_tensor *factors, size_t d, const char *prefix) noexcept {
-    return {tables,
-            static_cast<const int64_t *>(ids.data),
-            static_cast<const int64_t *>(starts.data),
-            factors ? static_cast<const float *>(factors->data) : nullptr,
-            static_cast<size_t>(ids.shape[0]),
-            static_cast<size_t>(starts.shape[1]),
-            d,
-            prefix};
+    return {.tables = tables,
+            .indices = static_cast<const int64_t *>(ids.data),
+            .offsets = static_cast<const int64_t *>(starts.data),
+            .weights = factors ? static_cast<const float *>(factors->data) : nullptr,
+            .total = static_cast<size_t>(ids.shape[0]),
+            .batch = static_cast<size_t>(starts.shape[1]),
+            .d = d,
+            .prefix = prefix};
 }
 
 request make_request(const dlrm_model &model, const tensor_list<const ss1_tensor> &inputs, size_t batch) noexcept {
@@ -106,91 +88,79 @@ request make_request(const dlrm_model &model, const tensor_list<const ss1_tensor
     return r;
 }
 
-// One part of a run's rows. `alone`: one task of several, on its own thread; otherwise each stage is cut into tasks.
-struct worker {
-    const ss1_context &context;
+// Bags that a task found to be bad. The caller, who sees all rows, reports the error.
+struct bad_bags {
+    std::atomic<bool> user{false}, items{false};
+    bool any() const noexcept { return user.load(std::memory_order_relaxed) || items.load(std::memory_order_relaxed); }
+};
+
+// Some rows of a run on their way from lookup to top MLP.
+struct rows_of_run {
     const dlrm_model &model;
     const request &r;
     const dlrm_activations &memory;
     const run_control &control;
+    bad_bags &bad;
+    row_worker &worker;
     block_layout at;
-    char *base;
-    bool alone;
-    stage_clock clock;
-    bool user_valid = true, items_valid = true;
+    size_t front_rows;
 
-    float *floats(size_t offset) const noexcept { return reinterpret_cast<float *>(base + offset); }
+    float *floats(size_t offset) const noexcept { return reinterpret_cast<float *>(worker.memory + offset); }
 };
 
-ss1_status run_tower(worker &w, const ss1_tower &tower, size_t m, const float *x, size_t ldx, float *y, size_t ldy) {
-    ss1_linear_args args = SS1_LINEAR_ARGS_INIT;
-    args.m = m;
-    args.x = x;
-    args.ldx = ldx;
-    args.y = y;
-    args.ldy = ldy;
-    args.scratch = w.base + w.at.scratch;
-    if (!w.alone) return tower_run(tower, args, &w.control);
-    tower_run_rows(tower, args, 0, m, w.at.total - w.at.scratch, &w.control);
-    return SS1_OK;
+ss1_status run_tower(const rows_of_run &w, const ss1_tower &tower, size_t m, const float *x, size_t ldx, float *y,
+                     size_t ldy) {
+    return tower_run(w.worker.who, tower, linear_args(m, x, ldx, y, ldy, w.worker.memory + w.at.scratch), &w.control);
 }
 
-// The bags of rows [b0, b1) go behind the bottom MLP's output.
-bool look_up(const worker &w, const bag_batch &bags, size_t b0, size_t b1, float *vectors) {
-    float *y = vectors + w.model.config.embedding_dim;
-    return w.alone ? sum_bags_here(bags, b0, b1, y, w.model.vectors_ld)
-                   : sum_bags(w.context, bags, b0, b1, y, w.model.vectors_ld);
+// Writes the bags of rows [b0, b1) behind the bottom MLP's output.
+bool look_up(const team &who, const dlrm_model &model, const bag_batch &bags, size_t b0, size_t b1, float *vectors) {
+    return sum_bags(who, bags, b0, b1, vectors + model.config.embedding_dim, model.vectors_ld);
 }
 
-// What is in the vectors of all rows, and stays there.
-void copy_shared(const worker &w) noexcept {
+// Copies the vectors that all rows share into every row of the block, where they stay.
+void copy_shared(const rows_of_run &w, size_t rows) noexcept {
     if (!w.r.dense_once && !w.r.user_once) return;
-    const size_t rows = w.model.is_dot() ? w.at.front_rows : w.at.rows, ld = w.model.vectors_ld;
+    const size_t ld = w.model.vectors_ld;
     for (size_t i = 0; i < rows; ++i) std::copy_n(w.memory.shared, ld, w.floats(0) + i * ld);
 }
 
-// Rows [m0, m1), at most at.front_rows, from lookup to their vectors, and to the dot interaction at `x`.
-ss1_status run_front(worker &w, size_t m0, size_t m1, float *vectors, float *x) {
+// Takes rows [m0, m1), at most front_rows, from lookup to their vectors, and to the dot interaction at `x`.
+ss1_status run_front(const rows_of_run &w, size_t m0, size_t m1, float *vectors, float *x) {
     const dlrm_model &model = w.model;
+    const team &who = w.worker.who;
     const size_t D = model.config.dense_features.size(), d = model.config.embedding_dim;
-    w.items_valid &= look_up(w, w.r.items, m0, m1, vectors);
-    if (w.r.user.batch && !w.r.user_once) w.user_valid &= look_up(w, w.r.user, m0, m1, vectors);
-    w.clock.lap(dlrm_stage::lookup);
+    if (!look_up(who, model, w.r.items, m0, m1, vectors)) w.bad.items.store(true, std::memory_order_relaxed);
+    if (w.r.user.batch && !w.r.user_once && !look_up(who, model, w.r.user, m0, m1, vectors))
+        w.bad.user.store(true, std::memory_order_relaxed);
+    w.worker.clock.lap(dlrm_stage::lookup);
     if (w.control.given_up()) return SS1_OK;
     if (!w.r.dense_once) SS1_TRY(run_tower(w, model.bottom, m1 - m0, w.r.dense + m0 * D, D, vectors, model.vectors_ld));
-    w.clock.lap(dlrm_stage::bottom);
+    w.worker.clock.lap(dlrm_stage::bottom);
     if (!model.is_dot() || w.control.given_up()) return SS1_OK;
-    const interact_args args = {vectors,
-                                x + d,
-                                m1 - m0,
-                                model.config.tables.size() + 1,
-                                d,
-                                model.vectors_ld,
-                                model.top_ld,
-                                model.config.interaction_itself};
-    if (w.alone) {
-        interact_here(*model.interact, args);
-    } else {
-        interact(w.context, *model.interact, args);
-    }
-    w.clock.lap(dlrm_stage::interaction);
+    interact(who, *model.interact,
+             {.t = vectors,
+              .z = x + d,
+              .batch = m1 - m0,
+              .f = model.config.tables.size() + 1,
+              .d = d,
+              .ldt = model.vectors_ld,
+              .ldz = model.top_ld,
+              .itself = model.config.interaction_itself});
+    w.worker.clock.lap(dlrm_stage::interaction);
     return SS1_OK;
 }
 
 // x_{l+1} = x_0 * (W_l V_l x_l + b_l) + x_l. `x` is x_0 and becomes the last one.
-ss1_status run_cross_net(worker &w, size_t m, const float *&x) {
+ss1_status run_cross_net(const rows_of_run &w, size_t m, const float *&x) {
     const dlrm_model &model = w.model;
     const size_t ld = model.vectors_ld, n = model.config.interaction_width();
     const float *x0 = x;
     for (size_t l = 0; l < model.cross.size() && !w.control.given_up(); ++l) {
         float *y = w.floats(w.at.crossed[l % 2]);
         SS1_TRY(run_tower(w, model.cross[l], m, x, ld, y, ld));
-        const cross_args args = {y, x0, x, m, n, ld, ld, ld};
-        if (w.alone) {
-            model.cross_step->run(args);
-        } else {
-            cross(w.context, *model.cross_step, args);
-        }
+        cross(w.worker.who, *model.cross_step,
+              {.y = y, .x0 = x0, .x = x, .m = m, .n = n, .ldy = ld, .ldx0 = ld, .ldx = ld});
         x = y;
     }
     return SS1_OK;
@@ -206,77 +176,63 @@ void finish_rows(const dlrm_model &model, const dlrm_activations &memory, size_t
     for (size_t i = m0; i < m1; ++i) p[i] = p[i] < low ? low : p[i] > high ? high : p[i];  // NaN stays
 }
 
-// Rows [m0, m1), at most at.rows, through the whole graph.
-ss1_status run_block(worker &w, size_t m0, size_t m1) {
+// Takes a block of rows [m0, m1) through the whole graph.
+ss1_status run_block(const rows_of_run &w, size_t m0, size_t m1) {
     const dlrm_model &model = w.model;
     float *vectors = w.floats(0), *top_x = w.floats(w.at.top_x);
-    ss1_status status = SS1_OK;
-    for_parts(m1 - m0, round_up(w.at.front_rows, row_group), [&](size_t begin, size_t end) {
-        if (status != SS1_OK || w.control.given_up()) return;
+    SS1_TRY(for_blocks(0, m1 - m0, round_up(w.front_rows, row_group), [&](size_t begin, size_t end) {
+        if (w.control.given_up()) return SS1_OK;
         float *v = model.is_dot() ? vectors : vectors + begin * model.vectors_ld;
-        status = run_front(w, m0 + begin, m0 + end, v, top_x + begin * model.top_ld);
-    });
-    SS1_TRY(status);
-    // Whoever has all rows says what is wrong, or why the run ended.
-    if (!w.user_valid || !w.items_valid || w.control.given_up()) return SS1_OK;
+        return run_front(w, m0 + begin, m0 + end, v, top_x + begin * model.top_ld);
+    }));
+    if (w.bad.any() || w.control.given_up()) return SS1_OK;
     const float *x = top_x;
     SS1_TRY(run_cross_net(w, m1 - m0, x));
-    w.clock.lap(dlrm_stage::interaction);
+    w.worker.clock.lap(dlrm_stage::interaction);
     if (w.control.given_up()) return SS1_OK;
     SS1_TRY(run_tower(w, model.top, m1 - m0, x, model.top_ld, w.memory.logits + m0, 1));
-    if (w.alone) {
-        finish_rows(model, w.memory, m0, m1);
-    } else {
-        parallel(w.context, 1, [&](size_t) { finish_rows(model, w.memory, m0, m1); });
-    }
-    w.clock.lap(dlrm_stage::top);
+    parallel(w.worker.who, 1, [&](size_t) { finish_rows(model, w.memory, m0, m1); });
+    w.worker.clock.lap(dlrm_stage::top);
     return SS1_OK;
 }
 
-// The vectors of a user's side that is given once.
-ss1_status run_shared(worker &w) {
-    if (w.r.user_once && !look_up(w, w.r.user, 0, 1, w.memory.shared)) return find_bad_bag(w.r.user);
-    w.clock.lap(dlrm_stage::lookup);
-    if (w.r.dense_once && !w.control.given_up()) {
-        const size_t D = w.model.config.dense_features.size();
-        SS1_TRY(run_tower(w, w.model.bottom, 1, w.r.dense, D, w.memory.shared, w.model.vectors_ld));
+// Computes the vectors of a user's side that is given once.
+ss1_status run_shared(const dlrm_model &model, const request &r, const dlrm_activations &memory, const model_run &run) {
+    stage_clock clock(run.stage_seconds);
+    if (r.user_once && !look_up(run.context, model, r.user, 0, 1, memory.shared)) return find_bad_bag(r.user);
+    clock.lap(dlrm_stage::lookup);
+    if (r.dense_once && !run.control.given_up()) {
+        const size_t D = model.config.dense_features.size();
+        SS1_TRY(tower_run(run.context, model.bottom,
+                          linear_args(1, r.dense, D, memory.shared, model.vectors_ld, memory.memory), &run.control));
     }
-    w.clock.lap(dlrm_stage::bottom);
+    clock.lap(dlrm_stage::bottom);
     return SS1_OK;
 }
 
-ss1_status check_bags(const request &r, bool user_valid, bool items_valid) {
-    return !user_valid ? find_bad_bag(r.user) : !items_valid ? find_bad_bag(r.items) : SS1_OK;
-}
-
-// All rows stage by stage.
-ss1_status run_stages(const ss1_context &context, const dlrm_model &model, const request &r,
-                      const dlrm_activations &memory, const run_control &control) {
-    const block_layout at = make_layout(model, std::min(r.batch, chunk), false);
-    worker w = {context, model, r, memory, control, at, memory.memory, false, stage_clock(memory.stage_seconds)};
-    copy_shared(w);
-    for (size_t m = 0; m < r.batch; m += chunk) SS1_TRY(run_block(w, m, std::min(r.batch, m + chunk)));
-    return check_bags(r, w.user_valid, w.items_valid);
-}
-
-// Rows split among tasks, which take them from lookup to top.
-ss1_status run_tasks(const ss1_context &context, const dlrm_model &model, const request &r,
-                     const dlrm_activations &memory, const run_control &control, size_t tasks) {
-    const block_layout at = make_layout(model, longest_part(r.batch, tasks), true);
-    std::atomic<bool> user_valid{true}, items_valid{true};
-    if (memory.stage_seconds) std::fill_n(memory.task_seconds, tasks * n_dlrm_stages, 0.0);
-    parallel(context, tasks, [&](size_t task) {
-        double *seconds = memory.stage_seconds ? memory.task_seconds + task * n_dlrm_stages : nullptr;
-        worker w = {
-            context, model, r, memory, control, at, memory.memory + task * at.total, true, stage_clock(seconds)};
-        copy_shared(w);
-        const size_t begin = part_begin(r.batch, tasks, task), end = part_begin(r.batch, tasks, task + 1);
-        for_parts(end - begin, model.row_block, [&](size_t m0, size_t m1) { run_block(w, begin + m0, begin + m1); });
-        if (!w.user_valid) user_valid.store(false, std::memory_order_relaxed);
-        if (!w.items_valid) items_valid.store(false, std::memory_order_relaxed);
-    });
-    if (memory.stage_seconds) add_slowest(memory.task_seconds, tasks, n_dlrm_stages, memory.stage_seconds);
-    return check_bags(r, user_valid.load(), items_valid.load());
+ss1_status run_graph(const dlrm_model &model, const request &r, const dlrm_activations &memory, const model_run &run) {
+    const row_graph graph = graph_of(run.context, model);
+    const size_t lookups = r.items.total + (r.user_once ? 0 : r.user.total);
+    const size_t tasks = graph.on_one_thread ? row_tasks(graph, r.batch, graph_ns(model, r.batch, lookups)) : 0;
+    const stage_times times = {memory.task_seconds, run.stage_seconds, n_dlrm_stages};
+    const auto bytes = [&](const team &who, size_t rows) { return block_bytes(who, model, rows); };
+    bad_bags bad;
+    SS1_TRY(
+        run_rows(graph, r.batch, tasks, memory.memory, times, bytes, [&](row_worker &worker, size_t begin, size_t end) {
+            const size_t rows = std::min(end - begin, worker.block_rows);
+            const rows_of_run w = {.model = model,
+                                   .r = r,
+                                   .memory = memory,
+                                   .control = run.control,
+                                   .bad = bad,
+                                   .worker = worker,
+                                   .at = make_layout(worker.who, model, rows),
+                                   .front_rows = front_rows(worker.who, model, rows)};
+            copy_shared(w, model.is_dot() ? w.front_rows : rows);
+            return for_blocks(begin, end, worker.block_rows,
+                              [&](size_t m0, size_t m1) { return run_block(w, m0, m1); });
+        }));
+    return bad.user ? find_bad_bag(r.user) : bad.items ? find_bad_bag(r.items) : SS1_OK;
 }
 
 }  // namespace
@@ -288,23 +244,20 @@ dlrm_activations carve(const ss1_context &context, const dlrm_model &model, cons
     a.probability = memory.take<float>(bounds.max_batch, 1);
     a.shared = memory.take<float>(1, model.vectors_ld);
     a.task_seconds = memory.take<double>(context.num_threads, n_dlrm_stages);
-    a.memory = memory.take<char>(task_memory(context, model, bounds.max_batch), 1);
-    a.stage_seconds = nullptr;
+    const auto bytes = [&](const team &who, size_t rows) { return block_bytes(who, model, rows); };
+    const size_t blocks = row_memory(graph_of(context, model), bounds.max_batch, bytes);
+    // The bottom MLP runs alone where all rows share the dense features.
+    a.memory = memory.take<char>(std::max(blocks, tower_bytes(context, model.bottom, 1)), 1);
     return a;
 }
 
-ss1_status run(const ss1_context &context, const dlrm_model &model, const dlrm_activations &memory,
-               const run_control &control, const tensor_list<const ss1_tensor> &inputs, const run_size &size,
-               run_outputs &outputs) {
-    const request r = make_request(model, inputs, size.batch);
-    worker shared = {context, model, r, memory, control, {}, memory.memory, false, stage_clock(memory.stage_seconds)};
-    SS1_TRY(run_shared(shared));
-    SS1_TRY(control.check());
-    const size_t tasks = graph_tasks(context, model, size.batch, r.items.total + (r.user_once ? 0 : r.user.total));
-    SS1_TRY(tasks ? run_tasks(context, model, r, memory, control, tasks)
-                  : run_stages(context, model, r, memory, control));
-    SS1_TRY(control.check());
-    outputs.results = {memory.probability, memory.logits};
+ss1_status run(const dlrm_model &model, const dlrm_activations &memory, model_run &run) {
+    const request r = make_request(model, run.inputs, run.size.batch);
+    SS1_TRY(run_shared(model, r, memory, run));
+    SS1_TRY(run.control.check());
+    SS1_TRY(run_graph(model, r, memory, run));
+    SS1_TRY(run.control.check());
+    run.outputs.results = {memory.probability, memory.logits};
     return SS1_OK;
 }
 

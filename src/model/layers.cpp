@@ -7,9 +7,7 @@
 #include "mapping/mapping.hpp"
 
 namespace ss1 {
-namespace {
 
-// What the directory says about a layer: K, N, mapping and weight_dtype.
 ss1_linear_desc desc_of(const model_directory &from, const linear_shape &shape) {
     const auto config = from.config.layers.find(shape.name);
     ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
@@ -19,6 +17,8 @@ ss1_linear_desc desc_of(const model_directory &from, const linear_shape &shape) 
     if (from.weight_dtype != SS1_DTYPE_DEFAULT) desc.weight_dtype = from.weight_dtype;
     return desc;
 }
+
+namespace {
 
 // What part `i` of `n` that run as one layer is by itself.
 ss1_layer_info info_of_part(const ss1_layer &layer, size_t i, size_t n) noexcept {
@@ -68,7 +68,8 @@ bool are_alike(const ss1_context &context, const model_directory &from, std::spa
         return linear_resolve(desc, nullptr) == SS1_OK ? desc : ss1_linear_desc SS1_LINEAR_DESC_INIT;
     };
     const ss1_linear_desc first = resolved(shapes[0]);
-    return can_stack(context, first) && std::ranges::all_of(shapes.subspan(1), [&](const linear_shape &shape) {
+    return can_stack(context, first, shapes.size()) &&
+           std::ranges::all_of(shapes.subspan(1), [&](const linear_shape &shape) {
                const ss1_linear_desc desc = resolved(shape);
                const bool one_mapping = desc.c == 1 || (desc.scheme == first.scheme && desc.seed == first.seed &&
                                                         desc.block_k == first.block_k &&
@@ -111,9 +112,9 @@ ss1_status load_mlp(ss1_context &context, const model_directory &from, std::span
     return SS1_OK;
 }
 
-size_t layer_scratch(std::span<const named_layer> layers, size_t rows) noexcept {
+size_t layer_scratch(const team &who, std::span<const named_layer> layers, size_t rows) noexcept {
     size_t most = 0;
-    for (const named_layer &l : layers) most = std::max(most, l.layer->backend->layer_scratch(l.layer->state, rows));
+    for (const named_layer &l : layers) most = std::max(most, layer_bytes(who, *l.layer, rows));
     return most;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The linear layers of a model, loaded from its directory, and what both families do with them.
+// The linear layers of a model, loaded from its directory.
 #pragma once
 #include <memory>
 #include <span>
@@ -17,6 +17,9 @@ struct named_layer {
     ss1_layer_info info;                     // of this layer alone, if it shares: N, and its part of bytes and FLOPs
     bool has_bias;
 };
+
+// K, N, mapping and weight_dtype of a layer, as the directory and the options of the load say them.
+ss1_linear_desc desc_of(const model_directory &from, const linear_shape &shape);
 
 // Types of a layer's x and y.
 struct layer_types {
@@ -38,10 +41,10 @@ ss1_status load_mlp(ss1_context &context, const model_directory &from, std::span
                     ss1_activation hidden, ss1_activation last, std::vector<named_layer> &out);
 
 // BYTES of scratch that serve every layer for up to `rows` rows: a layer's need never falls with more rows.
-size_t layer_scratch(std::span<const named_layer> layers, size_t rows) noexcept;
+size_t layer_scratch(const team &who, std::span<const named_layer> layers, size_t rows) noexcept;
 
 // Leading dimension of activations n wide: whole cache lines, and one more, since rows at a power of two (1024 floats)
-// would meet in the same L1 sets: 14 rows of a GEMM panel against 12 ways.
+// would share L1 sets: 14 rows of a GEMM panel against 12 ways.
 constexpr size_t row_stride(size_t n) noexcept {
     return (n + 15) / 16 * 16 + 16;
 }

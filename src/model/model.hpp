@@ -1,28 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
-// Models and sessions of both families, as the C API calls them: arguments are not NULL, option structs of this
-// version.
+// Models and sessions of all families, as the C API calls them: arguments are not NULL, option structs of this version.
 #pragma once
 #include <atomic>
-#include <variant>
+#include <memory>
 
-#include "model/bert.hpp"
-#include "model/dlrm.hpp"
+#include "model/families.hpp"
 
 // Immutable once loaded; one reference for each caller and each session.
 struct ss1_model {
     std::atomic<size_t> references{1};
     ss1::context_ref context;
     std::string config;  // config.json as it was read
-    std::variant<ss1::dlrm_model, ss1::bert_model> graph;
+    const ss1::model_family *family = nullptr;
+    std::shared_ptr<void> graph;
     std::vector<ss1::tensor_slot> inputs, outputs;
+    ss1_model_info info;
+    // A backend that runs the model whole: its model, and the layers as it describes them. The graph then has none.
+    const ss1_backend *backend = nullptr;
+    void *on_backend = nullptr;
+    std::vector<ss1::named_layer> backend_layers;
+
+    ss1_model() = default;
+    ss1_model(const ss1_model &) = delete;
+    ss1_model &operator=(const ss1_model &) = delete;
+    ~ss1_model() {
+        if (on_backend) backend->model_destroy(on_backend);
+    }
 };
 
-// The activations of one caller, carved out of one block of memory.
+// The activations of one caller, carved out of one block of memory, or the session of the model's backend.
 struct ss1_session {
     ss1_model *model = nullptr;
     ss1::session_bounds bounds{};
-    ss1::buffer memory;
-    std::variant<ss1::dlrm_activations, ss1::bert_activations> activations;
+    ss1::buffer memory, activations;
+    double *stage_seconds = nullptr;
+    void *on_backend = nullptr;
     ss1::run_control control;
 
     ss1_session() = default;
@@ -42,6 +54,7 @@ ss1_status model_output(const ss1_model &model, size_t i, ss1_tensor &tensor);
 ss1_status model_layer(const ss1_model &model, size_t i, ss1_model_layer_info &info);
 void model_describe(const ss1_model &model, ss1_model_info &info) noexcept;
 ss1_status model_label(const ss1_model &model, size_t i, const char *&label);
+ss1_status model_stage(const ss1_model &model, size_t i, const char *&name);
 
 ss1_status session_bytes(const ss1_model &model, const ss1_session_options &options, size_t &bytes);
 ss1_status session_create(ss1_model &model, const ss1_session_options &options, ss1_session **session);

@@ -147,7 +147,7 @@ void write_outputs(std::span<const tensor_slot> slots, const run_outputs &output
         if (tensor.bytes == 0) continue;
         if (size.empty()) {
             std::memset(to->data, 0, tensor.bytes);
-        } else {
+        } else if (outputs.results[s]) {  // else a backend has written it
             std::memcpy(to->data, outputs.results[s], tensor.bytes);
         }
     }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the sessions of all families share: their bounds, their one block of memory, and the tensors of a run.
+// The part of sessions that all families share: their bounds, their one block of memory, and the tensors of a run.
 #pragma once
 #include <array>
 #include <span>
 #include <vector>
 
 #include "base/checked.hpp"
+#include "base/context.hpp"
 #include "base/run_control.hpp"
 #include "base/status.hpp"
 
@@ -58,17 +59,26 @@ ss1_status match_inputs(std::span<const tensor_slot> slots, std::span<const ss1_
                         tensor_list<const ss1_tensor> &out);
 ss1_status match_outputs(std::span<const tensor_slot> slots, std::span<ss1_tensor> given, tensor_list<ss1_tensor> &out);
 
-// What a run computes on: B and T (1 for DLRM) replace the sizes that vary, in this order.
+// The sizes of a run: B and T (1 for DLRM) replace the sizes that vary, in this order.
 struct run_size {
     size_t batch, tokens;
     bool empty() const noexcept { return batch == 0 || tokens == 0; }
 };
 
-// What a run hands out, in the order of the slots: where each output is, of which those that nobody wants (NULL) may be
-// left out.
+// Outputs by slot: where each result lies, and which are wanted (NULL: not wanted, the family may skip it).
 struct run_outputs {
     tensor_list<ss1_tensor> wanted;
     tensor_list<const float> results;
+};
+
+// One run of a session, as a family sees it.
+struct model_run {
+    const ss1_context &context;
+    const run_control &control;
+    tensor_list<const ss1_tensor> inputs;  // in the order of the slots
+    run_size size;
+    double *stage_seconds;  // [stages]: the run adds its time; NULL: nobody measures
+    run_outputs outputs;
 };
 
 // Checks that each output given has room, and shares none with another one or with an input.

@@ -16,7 +16,30 @@ ss1_status host_fail(ss1_status status, const char *message) {
     return fail(status, "%s", message);
 }
 
-constexpr ss1_backend_host host = {SS1_BACKEND_ABI, sizeof(ss1_backend_host), host_fail};
+void host_log(const ss1_context *context, ss1_log_level level, const char *message) {
+    log(*context, level, "%s", message);
+}
+
+void host_parallel_for(const ss1_context *context, size_t n, void (*task)(void *, size_t), void *arg) {
+    parallel(*context, n, [=](size_t i) { task(arg, i); });
+}
+
+constexpr ss1_backend_host host = {.abi = SS1_BACKEND_ABI,
+                                   .struct_size = sizeof(ss1_backend_host),
+                                   .fail = host_fail,
+                                   .get_info = ss1_get_info,
+                                   .log = host_log,
+                                   .parallel_for = host_parallel_for};
+
+// The required slots are there, and each group of optional ones is whole or absent.
+bool is_complete(const ss1_backend &b) noexcept {
+    const bool required = b.name && b.score && b.supports && b.layer_create && b.layer_scratch && b.layer_run &&
+                          b.layer_describe && b.layer_destroy;
+    const int rows = !!b.rows_scratch + !!b.rows_ns + !!b.rows_run;
+    const int models = !!b.model_create + !!b.model_describe + !!b.model_layer + !!b.model_destroy + !!b.session_bytes +
+                       !!b.session_create + !!b.session_run + !!b.session_destroy;
+    return required && (rows == 0 || rows == 3) && (models == 0 || models == 8);
+}
 
 std::vector<std::string> search_paths(const std::string &name) {
     if (name.find('/') != std::string::npos) return {name};
@@ -50,7 +73,10 @@ ss1_status load(const ss1_context &context, const char *name, const ss1_backend 
     const ss1_backend *found = entry(&host);
     SS1_CHECK(found && found->abi == SS1_BACKEND_ABI, SS1_ERROR_BACKEND,
               "backend %s: %s has another ABI than this library's %d", name, path.c_str(), SS1_BACKEND_ABI);
-    const char *reason = "no reason given";
+    SS1_CHECK(is_complete(*found), SS1_ERROR_BACKEND,
+              "backend %s: %s lacks a required function, or fills a group of optional ones in part", name,
+              path.c_str());
+    const char *reason = "it says no reason";
     SS1_CHECK(found->score(&reason) > 0, SS1_ERROR_BACKEND, "backend %s: not usable on this machine: %s", name, reason);
     backend = found;
     log(context, SS1_LOG_INFO, "backend %s from %s", found->name, path.c_str());

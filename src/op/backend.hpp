@@ -7,7 +7,7 @@
 
 namespace ss1 {
 
-extern const ss1_backend cpu_backend;  // src/op/linear.cpp
+extern const ss1_backend cpu_backend;  // in op/linear.cpp
 
 // Makes `name`, the CPU's backend, a plugin or a plugin's path, the backend of the layers created from now on. On error
 // nothing changes. Three failures have three messages: the file is missing, its ABI is another, the machine lacks the

@@ -63,8 +63,15 @@ ss1_status bags_run(const ss1_bags &bags, const ss1_bags_args &args) {
         SS1_TRY(matrix_span("args.weights", args.weights, 1, args.total, args.total, weights));
         SS1_TRY(check_apart("args.y", y, "args.weights", weights));
     }
-    const bag_batch batch = {bags.tables, args.indices, args.offsets, args.weights,       args.total,
-                             args.batch,  bags.d,       "",           args.unchecked == 0};
+    const bag_batch batch = {.tables = bags.tables,
+                             .indices = args.indices,
+                             .offsets = args.offsets,
+                             .weights = args.weights,
+                             .total = args.total,
+                             .batch = args.batch,
+                             .d = bags.d,
+                             .prefix = "",
+                             .checked = args.unchecked == 0};
     return sum_bags(*bags.context, batch, 0, args.batch, args.y, ldy) ? SS1_OK : find_bad_bag(batch);
 }
 

@@ -3,8 +3,6 @@
 
 #include <algorithm>
 
-#include "op/split.hpp"
-
 namespace ss1 {
 namespace {
 
@@ -75,22 +73,16 @@ ss1_status find_bad_bag(const bag_batch &bags) {
     return fail(SS1_ERROR_INVALID_ARGUMENT, "%soffsets or indices were changed during the run", bags.prefix);
 }
 
-bool sum_bags_here(const bag_batch &bags, size_t b0, size_t b1, float *y, size_t ldy) noexcept {
-    bool valid = bags.offsets[0] == 0;
-    for (size_t t = 0; t < bags.tables.size(); ++t) valid &= sum_block(bags, t, b0, b1, y, ldy);
-    return valid;
-}
-
-bool sum_bags(const ss1_context &context, const bag_batch &bags, size_t b0, size_t b1, float *y, size_t ldy) {
-    const float_mode mode;  // the plan must not meet the caller's traps
+bool sum_bags(const team &who, const bag_batch &bags, size_t b0, size_t b1, float *y, size_t ldy) {
+    const float_mode mode;  // the plan must not raise the caller's traps
     const size_t rows = b1 - b0;
     const double share = static_cast<double>(rows) / static_cast<double>(bags.batch);
     const double floats = share * static_cast<double>(bags.total) * static_cast<double>(bags.d);
-    const size_t tasks = task_count(context, bags.tables.size() * rows, floats);
+    const size_t tasks = task_count(who, bags.tables.size() * rows, floats);
     const size_t step = bags_of_block(bags, rows, tasks);
     const size_t blocks = (rows + step - 1) / step, n = bags.tables.size() * blocks;
     std::atomic<bool> valid{bags.offsets[0] == 0};
-    parallel(context, tasks, [&](size_t task) {
+    parallel(who, tasks, [&](size_t task) {
         for (size_t i = task; i < n; i += tasks) {
             const size_t t = i / blocks, b = b0 + i % blocks * step, end = std::min(b1, b + step);
             if (!sum_block(bags, t, b, end, y + (b - b0) * ldy, ldy)) valid.store(false, std::memory_order_relaxed);
@@ -99,10 +91,9 @@ bool sum_bags(const ss1_context &context, const bag_batch &bags, size_t b0, size
     return valid.load(std::memory_order_relaxed);
 }
 
-void embed_tokens(const ss1_context &context, const norm_kernel &kernel, const token_batch &batch,
-                  const norm_args &norm) {
+void embed_tokens(const team &who, const norm_kernel &kernel, const token_batch &batch, const norm_args &norm) {
     const size_t n = norm.n, tokens = batch.tokens;
-    parallel_ranges(context, norm.m, 4 * n, [&](size_t begin, size_t end) {
+    parallel_ranges(who, norm.m, 4 * n, [&](size_t begin, size_t end) {
         for_rows(batch.sequences, begin, end, [&](size_t s, size_t t, size_t to) {
             const size_t i = s * tokens + t;
             const float *word = batch.word + static_cast<size_t>(batch.ids[i]) * n;

@@ -7,6 +7,7 @@
 #include "base/context.hpp"
 #include "base/status.hpp"
 #include "op/sequences.hpp"
+#include "op/split.hpp"
 
 namespace ss1 {
 
@@ -30,12 +31,10 @@ struct bag_batch {
     bool checked = true;  // false: the caller knows that all offsets and indices are right
 };
 
-// Sums the bags of rows [b0, b1), or their means: that of table t and row b goes to
-// y[(b - b0)*ldy + tables[t].number*d .. + d). No table is read by an index that is not checked. @return false if an
-// offset or an index is bad, y is then undefined and find_bad_bag() says which.
-bool sum_bags(const ss1_context &context, const bag_batch &bags, size_t b0, size_t b1, float *y, size_t ldy);
-// The same on the calling thread.
-bool sum_bags_here(const bag_batch &bags, size_t b0, size_t b1, float *y, size_t ldy) noexcept;
+// Sums the bags of rows [b0, b1), or takes their means: writes that of table t and row b to
+// y[(b - b0)*ldy + tables[t].number*d .. + d). Checks every index before it reads a table with it. @return false if an
+// offset or an index is bad: y is then undefined, and find_bad_bag() finds it.
+bool sum_bags(const team &who, const bag_batch &bags, size_t b0, size_t b1, float *y, size_t ldy);
 
 // SS1_ERROR_INVALID_ARGUMENT naming the first bad offset or, if there is none, the first bad index of all rows: the
 // message does not depend on how they were cut.
@@ -52,7 +51,6 @@ struct token_batch {
     int64_t padding;
 };
 // `norm` brings gamma, beta, y, m, n and eps.
-void embed_tokens(const ss1_context &context, const norm_kernel &kernel, const token_batch &batch,
-                  const norm_args &norm);
+void embed_tokens(const team &who, const norm_kernel &kernel, const token_batch &batch, const norm_args &norm);
 
 }  // namespace ss1

@@ -28,6 +28,13 @@ int cpu_score(const char **) noexcept {
     return 1;
 }
 
+int cpu_supports(const ss1_linear_desc *desc, int, size_t parts, const char **reason) noexcept {
+    // A segment of tiles is a whole output block.
+    *reason = "the last output block of a part is not whole";
+    return parts == 1 || desc->c == 1 || desc->scheme == SS1_SCHEME_REFERENCE || desc->N <= desc->block_n ||
+           desc->N % desc->block_n == 0;
+}
+
 // `bf16`: whether they are rounded to it. What becomes infinite would give NaN, also where x is 0.
 ss1_status check_values(const char *what, const float *values, size_t rows, size_t columns, size_t ld,
                         bool bf16) noexcept {
@@ -41,10 +48,6 @@ ss1_status check_values(const char *what, const float *values, size_t rows, size
                                            : "is not finite");
         }
     return SS1_OK;
-}
-
-bool is_f32(const ss1_linear_desc &desc) noexcept {
-    return desc.x_dtype == SS1_DTYPE_F32 && desc.weight_dtype == SS1_DTYPE_F32 && desc.y_dtype == SS1_DTYPE_F32;
 }
 
 // Of N outputs and kz stored columns; replaces ldz = 0.
@@ -65,14 +68,31 @@ ss1_status check_weights(ss1_linear_weights &weights, size_t N, size_t kz, ss1_d
 
 }  // namespace
 
-const ss1_backend cpu_backend = {SS1_BACKEND_ABI, sizeof(ss1_backend), "cpu",           cpu_score,     linear_create,
-                                 linear_scratch,  linear_run,          linear_describe, linear_destroy};
+const ss1_backend cpu_backend = {.abi = SS1_BACKEND_ABI,
+                                 .struct_size = sizeof(ss1_backend),
+                                 .name = "cpu",
+                                 .score = cpu_score,
+                                 .supports = cpu_supports,
+                                 .layer_create = linear_create,
+                                 .layer_scratch = linear_scratch,
+                                 .layer_run = linear_run,
+                                 .layer_describe = linear_describe,
+                                 .layer_destroy = linear_destroy,
+                                 .rows_scratch = linear_rows_scratch,
+                                 .rows_ns = linear_ns,
+                                 .rows_run = linear_rows_run,
+                                 .model_create = nullptr,
+                                 .model_describe = nullptr,
+                                 .model_layer = nullptr,
+                                 .model_destroy = nullptr,
+                                 .session_bytes = nullptr,
+                                 .session_create = nullptr,
+                                 .session_run = nullptr,
+                                 .session_destroy = nullptr};
 
-bool can_stack(const ss1_context &context, const ss1_linear_desc &desc) noexcept {
-    if (desc.c == 1) return true;
-    // A segment of tiles is a whole output block.
-    return context.backend == &cpu_backend &&
-           (desc.scheme == SS1_SCHEME_REFERENCE || desc.N <= desc.block_n || desc.N % desc.block_n == 0);
+bool can_stack(const ss1_context &context, const ss1_linear_desc &desc, size_t parts) noexcept {
+    const char *reason = "";
+    return context.backend->supports(&desc, 0, parts, &reason) != 0;
 }
 
 ss1_status layer_create(ss1_context &context, const ss1_linear_desc &wanted, const ss1_linear_weights &given,
@@ -84,17 +104,18 @@ ss1_status layer_create(ss1_context &context, const ss1_linear_desc &wanted, con
     const size_t N = parts * part.N;
     ss1_linear_weights weights = given;
     SS1_TRY(check_weights(weights, N, kz, part.weight_dtype));
-    SS1_CHECK(context.backend == &cpu_backend || is_f32(part), SS1_ERROR_UNSUPPORTED,
-              "backend '%s': x_dtype=%d, weight_dtype=%d, y_dtype=%d: other backends than the CPU run f32 alone",
-              context.backend->name, static_cast<int>(part.x_dtype), static_cast<int>(part.weight_dtype),
-              static_cast<int>(part.y_dtype));
+    const char *reason = "it says no reason";
+    SS1_CHECK(
+        context.backend->supports(&part, 0, parts, &reason), SS1_ERROR_UNSUPPORTED,
+        "backend '%s' does not support a layer with K=%zu, N=%zu, c=%u, x_dtype=%d, weight_dtype=%d, y_dtype=%d: %s",
+        context.backend->name, part.K, part.N, part.c, static_cast<int>(part.x_dtype),
+        static_cast<int>(part.weight_dtype), static_cast<int>(part.y_dtype), reason);
     layer->context = context_ref(&context);
     layer->backend = context.backend;
     layer->desc = part;
     layer->desc.N = N;
-    SS1_TRY(parts > 1 && layer->backend == &cpu_backend
-                ? linear_create_stacked(context, part, parts, weights, &layer->state)
-                : layer->backend->layer_create(&context, &layer->desc, &weights, &layer->state));
+    layer->adds_residual = context.backend->supports(&part, 1, parts, &reason) != 0;
+    SS1_TRY(layer->backend->layer_create(&context, &part, parts, &weights, &layer->state));
     layer->info = SS1_LAYER_INFO_INIT;
     layer->info.desc = layer->desc;
     layer->info.stored_columns = kz;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// One linear layer: created by a backend, run through its vtable. Models are made of these too.
+// One linear layer: a backend creates it, its vtable runs it. Models consist of these too.
 #pragma once
 #include <string>
 
 #include "base/context.hpp"
 #include "base/status.hpp"
+#include "op/split.hpp"
 
 struct ss1_layer {
     ss1::context_ref context;
@@ -12,6 +13,7 @@ struct ss1_layer {
     void *state = nullptr;
     ss1_linear_desc desc;  // resolved
     ss1_layer_info info;
+    bool adds_residual = false;
 
     ss1_layer() = default;
     ss1_layer(const ss1_layer &) = delete;
@@ -23,22 +25,38 @@ struct ss1_layer {
 
 namespace ss1 {
 
-// Checks everything and creates the layer in the context's backend. `parts` layers of one desc, their weights one
-// behind the other, become one of parts * N outputs: each has the bits that it had alone, and x is read and sketched
-// once.
+// Checks everything and creates the layer in the context's backend. `parts` layers of one desc, their weights stacked
+// along N, become one of parts * N outputs: each has the bits that it had alone, and x is read and sketched once.
 ss1_status layer_create(ss1_context &context, const ss1_linear_desc &desc, const ss1_linear_weights &weights,
                         ss1_layer **layer, size_t parts = 1);
 // Whether the context's backend takes several parts of this resolved desc.
-bool can_stack(const ss1_context &context, const ss1_linear_desc &desc) noexcept;
+bool can_stack(const ss1_context &context, const ss1_linear_desc &desc, size_t parts) noexcept;
 
-// Runs with checked arguments and scratch that is there; the middle hop of the call path.
-inline ss1_status layer_run(const ss1_layer &layer, const ss1_linear_args &args) noexcept {
-    return layer.backend->layer_run(layer.state, &args);
+// Whether blocks of rows can run on one thread.
+inline bool runs_on_one_thread(const ss1_layer &layer) noexcept {
+    return layer.backend->rows_run != nullptr;
+}
+// BYTES of scratch for up to `rows` rows.
+inline size_t layer_bytes(const team &who, const ss1_layer &layer, size_t rows) noexcept {
+    return who.is_whole() ? layer.backend->layer_scratch(layer.state, rows)
+                          : layer.backend->rows_scratch(layer.state, rows);
+}
+// About how long m rows take on one thread.
+inline uint64_t layer_ns(const ss1_layer &layer, size_t m) noexcept {
+    return layer.backend->rows_ns(layer.state, m);
 }
 
-// The same for models, whose buffers are their own: dense row-major x [m, ldx] to y [m, ldy], both f32.
-inline ss1_status layer_run(const ss1_layer &layer, size_t m, const float *x, size_t ldx, float *y, size_t ldy,
-                            void *scratch) noexcept {
+// Runs with checked arguments and scratch that is there; the middle hop of the call path. in_groups: rows of x up to
+// the next multiple of row_group may be read.
+inline ss1_status layer_run(const team &who, const ss1_layer &layer, const ss1_linear_args &args,
+                            bool in_groups = false) noexcept {
+    if (who.is_whole()) return layer.backend->layer_run(layer.state, &args);
+    layer.backend->rows_run(layer.state, &args, in_groups);
+    return SS1_OK;
+}
+
+// Arguments of a run on row-major x [m, ldx] and y [m, ldy] of the layer's types.
+inline ss1_linear_args linear_args(size_t m, const void *x, size_t ldx, void *y, size_t ldy, void *scratch) noexcept {
     ss1_linear_args args = SS1_LINEAR_ARGS_INIT;
     args.m = m;
     args.x = x;
@@ -46,7 +64,7 @@ inline ss1_status layer_run(const ss1_layer &layer, size_t m, const float *x, si
     args.y = y;
     args.ldy = ldy;
     args.scratch = scratch;
-    return m ? layer_run(layer, args) : SS1_OK;
+    return args;
 }
 
 }  // namespace ss1

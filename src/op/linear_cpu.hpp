@@ -57,26 +57,13 @@ struct linear {
     }
 };
 
-// Rows [m0, m1) of x and y on the calling thread, all outputs. Scratch: linear_task_bytes(l, m1 - m0) bytes.
-// `in_groups`: rows of x up to the next multiple of row_group may be read, too; then a dense layer whose x is of its
-// kernel's type copies nothing.
-void linear_run_rows(const linear &l, const ss1_linear_args &args, size_t m0, size_t m1, void *scratch,
-                     bool in_groups = false) noexcept;
-// Scratch of one task for at most `rows` rows: grows with them up to a bound.
-size_t linear_task_bytes(const linear &l, size_t rows) noexcept;
-
-// About how many ns m rows take on one thread, and into how many tasks work of so many ns is cut at most. Integers:
-// scratch is reckoned from it, and the caller may round otherwise in another call.
-uint64_t linear_ns(const linear &l, size_t m) noexcept;
-size_t linear_most_tasks(const ss1_context &context, uint64_t ns) noexcept;
-
-ss1_status linear_create(const ss1_context *context, const ss1_linear_desc *desc, const ss1_linear_weights *weights,
-                         void **state);
-// `parts` layers of one desc as one layer; the weights are those of the parts, one behind the other. Its kernels are
-// those of a part alone, and so are its bits.
-ss1_status linear_create_stacked(const ss1_context &context, const ss1_linear_desc &desc, size_t parts,
-                                 const ss1_linear_weights &weights, void **state);
-ss1_status linear_run(const void *state, const ss1_linear_args *args) noexcept;
+// The CPU's slots of ss1_backend, see backend.h.
+ss1_status linear_create(const ss1_context *context, const ss1_linear_desc *desc, size_t parts,
+                         const ss1_linear_weights *weights, void **state);
 size_t linear_scratch(const void *state, size_t m) noexcept;
+ss1_status linear_run(const void *state, const ss1_linear_args *args) noexcept;
+size_t linear_rows_scratch(const void *state, size_t rows) noexcept;
+uint64_t linear_ns(const void *state, size_t m) noexcept;
+void linear_rows_run(const void *state, const ss1_linear_args *args, int in_groups) noexcept;
 
 }  // namespace ss1

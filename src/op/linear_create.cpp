@@ -157,9 +157,12 @@ ss1_status pack_weights(linear &l, const float *z, size_t ldz, const float *bias
 
 }  // namespace
 
-ss1_status linear_create_stacked(const ss1_context &context, const ss1_linear_desc &desc, size_t parts,
-                                 const ss1_linear_weights &weights, void **state) {
+ss1_status linear_create(const ss1_context *owner, const ss1_linear_desc *of_part, size_t parts,
+                         const ss1_linear_weights *given, void **state) {
     const float_mode mode;  // the caller's rounding must not reach int8 weights, nor its traps outputs of zeros
+    const ss1_context &context = *owner;
+    const ss1_linear_desc &desc = *of_part;
+    const ss1_linear_weights &weights = *given;
     const gemm_kernel &gemm = choose_gemm(desc, context.usable);
     const mapping tied(desc);
     ss1_linear_desc as_run = desc;
@@ -185,11 +188,6 @@ ss1_status linear_create_stacked(const ss1_context &context, const ss1_linear_de
     SS1_TRY(pack_weights(*l, z, ldz, weights.bias));
     *state = l.release();
     return SS1_OK;
-}
-
-ss1_status linear_create(const ss1_context *context, const ss1_linear_desc *desc, const ss1_linear_weights *weights,
-                         void **state) {
-    return linear_create_stacked(*context, *desc, 1, *weights, state);
 }
 
 }  // namespace ss1

@@ -12,10 +12,8 @@
 namespace ss1 {
 namespace {
 
-// Waking a team costs 5-10 us, whatever its size: shorter runs stay on the calling thread.
-constexpr uint64_t worth_a_team = 8000, worth_a_task = 1000;  // ns
-constexpr size_t line = 64;                                   // bytes
-constexpr size_t sums_bytes = size_t{16} << 10;               // f32 sketches on their way to int8
+constexpr size_t line = 64;                      // bytes
+constexpr size_t sums_bytes = size_t{16} << 10;  // f32 sketches on their way to int8
 
 size_t ceil_div(size_t a, size_t b) {
     return (a + b - 1) / b;
@@ -88,12 +86,12 @@ double task_cost(const linear &l, size_t m, size_t row_tasks, size_t tile_tasks)
            read_cost * (rows * sketches * x_bytes + columns * ka * static_cast<double>(size_of(l.gemm->b)));
 }
 
-size_t most_tasks(const linear &l, size_t m) {
-    return linear_most_tasks(l.context, linear_ns(l, m));
+size_t tasks_for(const linear &l, size_t m) {
+    return most_tasks(l.context, linear_ns(&l, m));
 }
 
 plan make_plan(const linear &l, size_t m) {
-    const size_t wanted = most_tasks(l, m);
+    const size_t wanted = tasks_for(l, m);
     if (wanted == 1) return {1, 1, m};
     const float_mode mode;  // costs must not meet the caller's traps
     plan p = {1, 1, m};
@@ -352,12 +350,13 @@ void run_task(const linear &l, const ss1_linear_args &args, void *scratch, size_
 
 }  // namespace
 
-void linear_run_rows(const linear &l, const ss1_linear_args &args, size_t m0, size_t m1, void *scratch,
-                     bool in_groups) noexcept {
-    run_task(l, args, scratch, m0, m1, 0, l.tiles.tiles(), in_groups);
+void linear_rows_run(const void *state, const ss1_linear_args *args, int in_groups) noexcept {
+    const linear &l = *static_cast<const linear *>(state);
+    run_task(l, *args, args->scratch, 0, args->m, 0, l.tiles.tiles(), in_groups != 0);
 }
 
-uint64_t linear_ns(const linear &l, size_t m) noexcept {
+uint64_t linear_ns(const void *state, size_t m) noexcept {
+    const linear &l = *static_cast<const linear *>(state);
     const size_t flops_a_ns = l.gemm->fused ? 1000 : l.gemm->b == dtype::s8 ? 300 : 100;
     constexpr size_t bytes_a_ns = 30;                 // from L3: with few rows the weights are all that costs
     constexpr uint64_t for_ever = uint64_t{1} << 50;  // sums of it do not overflow
@@ -366,13 +365,8 @@ uint64_t linear_ns(const linear &l, size_t m) noexcept {
     return std::min(for_ever, flops / flops_a_ns + l.packed.bytes() / bytes_a_ns);
 }
 
-size_t linear_most_tasks(const ss1_context &context, uint64_t ns) noexcept {
-    if (ns < worth_a_team) return 1;
-    return std::clamp<uint64_t>(ns / worth_a_task, 1, context.num_threads);
-}
-
-size_t linear_task_bytes(const linear &l, size_t rows) noexcept {
-    return make_layout(l, rows).total;
+size_t linear_rows_scratch(const void *state, size_t rows) noexcept {
+    return make_layout(*static_cast<const linear *>(state), rows).total;
 }
 
 ss1_status linear_run(const void *state, const ss1_linear_args *args) noexcept {
@@ -383,7 +377,7 @@ ss1_status linear_run(const void *state, const ss1_linear_args *args) noexcept {
         parallel(l.context, 1, [&](size_t) { run_task(l, *args, args->scratch, 0, args->m, 0, tiles, false); });
         return SS1_OK;
     }
-    const size_t bytes = linear_task_bytes(l, p.rows);
+    const size_t bytes = make_layout(l, p.rows).total;
     const auto first_tile = [&](size_t task) {
         return std::min(tiles, ceil_div(tiles, l.tiles_at_once) * task / p.tile_tasks * l.tiles_at_once);
     };
@@ -400,7 +394,7 @@ size_t linear_scratch(const void *state, size_t m) noexcept {
     const linear &l = *static_cast<const linear *>(state);
     // The bound over all plans, which grows with m: the plan's own need falls where a split over rows takes over from
     // one over tiles (20 rows of 2 tasks: 40 rows of sketch, 28 rows: 28), but scratch for m rows must serve fewer too.
-    return most_tasks(l, m) * linear_task_bytes(l, m);
+    return tasks_for(l, m) * make_layout(l, m).total;
 }
 
 }  // namespace ss1

@@ -5,9 +5,9 @@
 
 namespace ss1 {
 
-inline void normalize(const ss1_context &context, const norm_kernel &kernel, const norm_args &all) {
+inline void normalize(const team &who, const norm_kernel &kernel, const norm_args &all) {
     const size_t n = all.n;
-    parallel_ranges(context, all.m, 3 * n, [&](size_t begin, size_t end) {
+    parallel_ranges(who, all.m, 3 * n, [&](size_t begin, size_t end) {
         norm_args rows = all;
         rows.x += begin * n;
         if (rows.r) rows.r += begin * n;

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// The linear layers and tensors that a configuration asks for.
+#pragma once
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace ss1 {
+
+// One linear layer of the model, tied or not. `optional`: a checkpoint may leave it out.
+struct linear_shape {
+    std::string name;
+    size_t K, N;
+    bool has_bias;
+    bool optional;
+};
+
+// One tensor that the model reads, under its canonical name. `layer` is its linear layer, "" if it belongs to none.
+struct tensor_spec {
+    std::string name;
+    std::vector<size_t> shape;
+    std::string layer;
+    bool optional;
+    bool quantised = false;  // rows of bytes (U8) instead of numbers
+};
+
+}  // namespace ss1
