@@ -193,7 +193,7 @@ ss1_status ss1_context_create(const ss1_context_options *options, ss1_context **
         SS1_TRY(check_struct(*options, "options", "SS1_CONTEXT_OPTIONS_INIT"));
         ss1_context *made = nullptr;
         SS1_TRY(ss1::context_create(*options, &made));
-        const ss1_status status = ss1::backend_use(*made, options->backend ? options->backend : ss1::cpu_backend.name);
+        const ss1_status status = ss1::backend_use(*made, options->backend);
         if (status == SS1_OK) {
             *context = made;
         } else {

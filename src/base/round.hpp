@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Divisions that round up.
+// Integer division and rounding, both upwards. The sums must not overflow.
 #pragma once
 #include <cstddef>
 
@@ -8,10 +8,8 @@ namespace ss1 {
 constexpr size_t ceil_div(size_t a, size_t b) noexcept {
     return (a + b - 1) / b;
 }
-
-// The next multiple of b.
-constexpr size_t round_up(size_t a, size_t b) noexcept {
-    return ceil_div(a, b) * b;
+constexpr size_t round_up(size_t a, size_t multiple) noexcept {
+    return ceil_div(a, multiple) * multiple;
 }
 
 }  // namespace ss1

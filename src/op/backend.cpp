@@ -101,7 +101,7 @@ std::vector<info_text> survey(const ss1_backend &used) {
 
 ss1_status backend_use(ss1_context &context, const char *name) {
     const ss1_backend *backend = &cpu_backend;
-    if (std::strcmp(name, cpu_backend.name) != 0) SS1_TRY(load(context, name, backend));
+    if (name && std::strcmp(name, cpu_backend.name) != 0) SS1_TRY(load(context, name, backend));
     std::vector<info_text> texts = survey(*backend);
     std::vector<ss1_info_item> items = items_of(texts);
     context.backend = backend;

@@ -9,9 +9,9 @@ namespace ss1 {
 
 extern const ss1_backend cpu_backend;  // in op/linear.cpp
 
-// Makes `name`, the CPU's backend, a plugin or a plugin's path, the backend of the layers created from now on. On error
-// nothing changes. Three failures have three messages: the file is missing, its ABI is another, the machine lacks the
-// device.
+// Makes `name`, "cpu" (NULL is the same), a plugin or a plugin's path, the backend of the layers created from now on.
+// On error nothing changes. Three failures have three messages: the file is missing, its ABI is another, the machine
+// lacks the device.
 ss1_status backend_use(ss1_context &context, const char *name);
 
 }  // namespace ss1

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/round.hpp"
 #include "base/run_control.hpp"
 
 namespace ss1 {
@@ -10,10 +11,6 @@ namespace {
 
 constexpr size_t most_rows = 256;  // of a block: beyond, enough rows share each weight that comes from L3
 constexpr size_t usual_l2 = size_t{2} << 20;
-
-size_t round_up(size_t a, size_t b) {
-    return (a + b - 1) / b * b;
-}
 
 size_t y_size(const ss1_layer &layer) noexcept {
     return size_of(static_cast<dtype>(layer.desc.y_dtype));
