@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: Apache-2.0
+// BERT models: padding, masks, heads, stacked queries, keys and values, bad inputs.
+#include <catch2/catch.hpp>
+#include <cstring>
+#include <random>
+
+#include "model_support.hpp"
+
+using namespace model_support;
+
+TEST_CASE("optional inputs have defaults, and masked tokens do not show") {
+    auto random = ss1_test::seeded();
+    const auto model = random_model(make_context(nullptr, 2), wide_bert);
+    const auto session = make_session(model, 3);
+    arrays inputs = random_bert_inputs(random, 3, 17);
+    array &mask = inputs["attention_mask"], &types = inputs["token_type_ids"];
+
+    SECTION("a masked token's id and type change no other token") {
+        mask.as<int64_t>()[5] = 0;
+        const arrays before = infer(model, session, inputs);
+        inputs["input_ids"].as<int64_t>()[5] ^= 1;
+        types.as<int64_t>()[5] ^= 1;
+        const arrays after = infer(model, session, inputs);
+        const size_t row = 120 * sizeof(float);
+        const byte_list &a = before.at("last_hidden_state").data, &b = after.at("last_hidden_state").data;
+        for (size_t i = 0; i < 3 * 17; ++i) CHECK((std::memcmp(&a[i * row], &b[i * row], row) == 0) == (i != 5));
+        CHECK(before.at("logits").data == after.at("logits").data);
+    }
+    SECTION("left out: every token is seen, all types are 0") {
+        std::fill_n(mask.as<int64_t>(), 51, 1);
+        std::fill_n(types.as<int64_t>(), 51, 0);
+        const arrays given = infer(model, session, inputs);
+        inputs.erase("attention_mask");
+        inputs.erase("token_type_ids");
+        CHECK(same_bits(infer(model, session, inputs), given));
+    }
+}
+
+namespace {
+
+// Heads of 32, which tiles take, and more keys than one of their blocks.
+constexpr const char *long_bert =
+    R"({"model_type": "bert", "vocab_size": 90, "hidden_size": 64, "num_hidden_layers": 2,
+  "num_attention_heads": 2, "intermediate_size": 96, "max_position_embeddings": 300, "num_labels": 3,
+  "architectures": ["BertForSequenceClassification"],
+  "ss1": {"layers": {"encoder.layer.1.intermediate.dense":
+    {"kind": "ss1", "c": 2, "scheme": "mixed", "seed": 7, "block_k": 32, "block_n": 64, "step": 16}}}})";
+
+// What the outputs of `all` are for sequence s, of its first `length` tokens.
+arrays sequence_of(const arrays &all, size_t s, size_t length) {
+    arrays one = part_of(all, s, s + 1);
+    array &hidden = one.at("last_hidden_state");
+    hidden.shape[1] = static_cast<int64_t>(length);
+    hidden.data.resize(length * 64 * sizeof(float));
+    return one;
+}
+
+}  // namespace
+
+TEST_CASE("padding is not computed: a sequence has the same bits in any batch and padded to any length") {
+    auto random = ss1_test::seeded();
+    constexpr size_t T = 300;
+    const std::vector<size_t> lengths = {1, 17, 300, 40, 299, 150};  // the last has a hole and keeps its rows
+    arrays inputs = random_bert_inputs(random, lengths.size(), T);
+    int64_t *mask = inputs.at("attention_mask").as<int64_t>();
+    for (size_t s = 0; s < lengths.size(); ++s)
+        for (size_t t = 0; t < T; ++t) mask[s * T + t] = t < lengths[s];
+    mask[5 * T + 7] = 0;
+    for (const char *level : ss1_test::levels_here())
+        for (const ss1_dtype dtype : {SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_I8}) {
+            arrays first;
+            for (const uint32_t threads : {1u, 2u, 3u, 7u, 16u}) {
+                INFO(level << ", dtype " << dtype << ", " << threads << " threads");
+                const auto model = random_model(make_context(level, threads), long_bert, 1, dtype);
+                const auto session = make_session(model, lengths.size());
+                const arrays got = infer(model, session, inputs);
+                if (threads == 1) first = got;
+                REQUIRE(same_bits(got, first));  // few rows for each of 16 threads: there it goes layer by layer
+                if (threads % 6 != 1) continue;
+                for (size_t s = 0; s + 1 < lengths.size(); ++s) {
+                    arrays alone = part_of(inputs, s, s + 1);
+                    for (auto &[name, a] : alone) {
+                        a.shape[1] = static_cast<int64_t>(lengths[s]);
+                        a.data.resize(lengths[s] * sizeof(int64_t));
+                    }
+                    REQUIRE(same_bits(infer(model, session, alone), sequence_of(got, s, lengths[s])));
+                    const float *hidden = got.at("last_hidden_state").as<float>() + s * T * 64;
+                    CHECK(std::all_of(hidden + lengths[s] * 64, hidden + T * 64, [](float v) { return v == 0; }));
+                }
+                const float *kept = got.at("last_hidden_state").as<float>() + (5 * T + 200) * 64;
+                CHECK(std::any_of(kept, kept + 64, [](float v) { return v != 0; }));
+            }
+        }
+}
+
+TEST_CASE("encoder layers of different types: a sequence has the same bits in any batch, for any number of threads") {
+    auto random = ss1_test::seeded();
+    const size_t T = 60, batch = 75;  // 4500 rows: more than are taken layer by layer at a time
+    arrays inputs = random_bert_inputs(random, batch, T);
+    inputs.erase("attention_mask");
+    for (const char *encoder : {"0", "1"})
+        for (const char *dtype : {"bf16", "int8"}) {
+            std::string layers;
+            for (const char *name : {"attention.self.query", "attention.self.key", "attention.self.value",
+                                     "attention.output.dense", "intermediate.dense", "output.dense"})
+                layers += std::string(layers.empty() ? "" : ", ") + R"("encoder.layer.)" + encoder + "." + name +
+                          R"(": {"kind": "dense", "dtype": ")" + dtype + R"("})";
+            const std::string config = R"({"model_type": "bert", "vocab_size": 90, "hidden_size": 64,
+                "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 96,
+                "max_position_embeddings": 60, "ss1": {"layers": {)" +
+                                       layers + "}}}";
+            const auto lone = random_model(make_context(nullptr, 1), config.c_str());
+            const auto session = make_session(lone, 1);
+            std::vector<arrays> alone;
+            for (size_t s = 0; s < batch; ++s) alone.push_back(infer(lone, session, part_of(inputs, s, s + 1)));
+            for (const uint32_t threads : {1u, 2u, 7u, 64u}) {
+                const auto model = random_model(make_context(nullptr, threads), config.c_str());
+                const size_t n = threads == 64 ? batch : 12;
+                const arrays got = infer(model, make_session(model, n), part_of(inputs, 0, n));
+                size_t different = 0;
+                for (size_t s = 0; s < n; ++s) different += !same_bits(part_of(got, s, s + 1), alone[s]);
+                INFO(dtype << " in encoder layer " << encoder << ", " << threads << " threads");
+                CHECK(different == 0);
+            }
+        }
+}
+
+TEST_CASE("heads cut at their queries, for threads that would have none, give the bits of whole heads") {
+    auto random = ss1_test::seeded();
+    for (const size_t batch : {size_t{1}, size_t{3}}) {
+        arrays inputs = random_bert_inputs(random, batch, 293);
+        int64_t *mask = inputs.at("attention_mask").as<int64_t>();
+        std::fill_n(mask, 293, 1);
+        for (size_t t = 0; t < 293 && batch > 1; ++t) mask[293 + t] = t < 150;  // the third has holes
+        for (const char *level : ss1_test::levels_here())
+            for (const ss1_dtype dtype : {SS1_DTYPE_F32, SS1_DTYPE_BF16}) {
+                arrays first;
+                for (const uint32_t threads : {1u, 2u, 3u, 7u, 16u}) {
+                    INFO(level << ", dtype " << dtype << ", batch " << batch << ", " << threads << " threads");
+                    const auto model = random_model(make_context(level, threads), long_bert, 1, dtype);
+                    const arrays got = infer(model, make_session(model, batch, 293), inputs);
+                    if (threads == 1) first = got;
+                    REQUIRE(same_bits(got, first));
+                }
+            }
+    }
+}
+
+TEST_CASE("a sequence whose tokens are all masked sees all of them equally") {
+    // With zero queries every score is 0, so an unmasked run attends uniformly too.
+    const io_support::temporary_folder folder;
+    const auto zero_query = [](std::vector<ss1::tensor_to_write> &tensors) {
+        for (const char *name : {"weight", "bias"}) {
+            const std::string full = std::string("encoder.layer.0.attention.self.query.") + name;
+            ss1::tensor_to_write &t = io_support::find(tensors, full);
+            t = io_support::tensor(full, t.dtype, t.shape, std::string(name[0] == 'w' ? 4096 : 128, '\0'));
+        }
+    };
+    REQUIRE(io_support::write_model(folder / "drawn", io_support::bert_json) == SS1_OK);
+    REQUIRE(io_support::write_model(folder / "uniform", io_support::bert_json, zero_query) == SS1_OK);
+    for (const char *level : ss1_test::levels_here()) {
+        const auto context = make_context(level, 1);
+        const auto drawn = ss1::load_model(context, folder / "drawn"),
+                   uniform = ss1::load_model(context, folder / "uniform");
+        arrays inputs = {{"input_ids", make_array<int64_t>("input_ids", {1, 7}, {1, 2, 3, 4, 5, 6, 7})}};
+        const arrays want = infer(uniform, make_session(uniform, 1), inputs);
+        CHECK_FALSE(same_bits(infer(drawn, make_session(drawn, 1), inputs), want));
+        inputs["attention_mask"] = make_array<int64_t>("attention_mask", {1, 7}, std::vector<int64_t>(7, 0));
+        INFO(level);
+        CHECK(same_bits(infer(drawn, make_session(drawn, 1), inputs), want));
+    }
+}
+
+TEST_CASE("heads: outputs, limits, memory, empty runs and bits of sequences alone") {
+    const struct {
+        const char *name;
+        size_t max_tokens, type_vocab_size, n_labels;
+        std::map<std::string, std::vector<int64_t>> outputs;
+    } rows[] = {
+        {"bert_tokens", 14, 2, 3, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, -1, 3}}}},
+        {"bert_words", 14, 2, 0, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, -1, 40}}}},
+        {"bert_pretraining",
+         14,
+         2,
+         0,
+         {{"last_hidden_state", {-1, -1, 32}}, {"pooled", {-1, 32}}, {"logits", {-1, -1, 40}}}},
+        {"bert_answers",
+         14,
+         2,
+         0,
+         {{"last_hidden_state", {-1, -1, 32}}, {"start_logits", {-1, -1}}, {"end_logits", {-1, -1}}}},
+        {"bert_distil", 14, 0, 0, {{"last_hidden_state", {-1, -1, 32}}}},
+        {"bert_distil_classifier", 14, 0, 3, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, 3}}}},
+        // Positions start behind that of padding, 1.
+        {"bert_roberta", 12, 1, 0, {{"last_hidden_state", {-1, -1, 32}}, {"pooled", {-1, 32}}}},
+        {"bert_roberta_tokens", 12, 1, 3, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, -1, 3}}}},
+        {"bert_xlm_roberta_classifier", 12, 1, 2, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, 2}}}},
+    };
+    counting_allocator counter;
+    for (const auto &row : rows) {
+        INFO(row.name);
+        const auto model = ss1::load_model(counter.context(2), SS1_TEST_DATA "/" + std::string(row.name));
+        ss1_model_info info = SS1_MODEL_INFO_INIT;
+        ss1::check(ss1_model_describe(model.get(), &info));
+        CHECK((info.max_tokens == row.max_tokens && info.type_vocab_size == row.type_vocab_size));
+        CHECK((info.n_labels == row.n_labels && info.n_inputs == (row.type_vocab_size ? 3 : 2)));
+        CHECK(info.n_outputs == row.outputs.size());
+        size_t logits = 0;  // floats of all heads
+        ss1_tensor t;
+        for (size_t i = 0; ss1_model_output(model.get(), i, &t) == SS1_OK; ++i) {
+            CHECK(row.outputs.at(t.name) == std::vector<int64_t>(t.shape, t.shape + t.rank));
+            if (t.rank == 3) logits += 3 * row.max_tokens * static_cast<size_t>(t.shape[2]);
+        }
+
+        const size_t before = counter.live;
+        const auto session = make_session(model, 3);
+        ss1_session_options options = SS1_SESSION_OPTIONS_INIT;
+        options.max_batch = 3;
+        size_t bytes = 0;
+        ss1::check(ss1_session_bytes(model.get(), &options, &bytes));
+        CHECK(counter.live == before + bytes);
+        CHECK(bytes > logits * sizeof(float));
+        options.max_tokens = row.max_tokens + 1;
+        CHECK(ss1_session_bytes(model.get(), &options, &bytes) == SS1_ERROR_INVALID_ARGUMENT);
+
+        arrays inputs, unused;
+        read_vectors(SS1_TEST_DATA "/" + std::string(row.name), inputs, unused);
+        const arrays all = infer(model, session, inputs);
+        for (size_t b = 0; b < batch_of(inputs); ++b)
+            CHECK(same_bits(infer(model, session, part_of(inputs, b, b + 1)), part_of(all, b, b + 1)));
+        // Of each token what its sequence alone gives, and 0 for padding.
+        arrays padded = part_of(inputs, 0, 2), alone = part_of(padded, 1, 2);
+        const size_t T = static_cast<size_t>(padded.at("input_ids").shape[1]), length = 3;
+        std::vector<int64_t> mask(2 * T, 1);
+        std::fill(mask.begin() + static_cast<ptrdiff_t>(T + length), mask.end(), 0);
+        padded["attention_mask"] = make_array<int64_t>("attention_mask", {2, static_cast<int64_t>(T)}, mask);
+        alone.erase("attention_mask");
+        for (auto &[name, a] : alone) {
+            a.shape[1] = length;
+            a.data.resize(length * sizeof(int64_t));
+        }
+        const arrays want = infer(model, session, alone);
+        for (const auto &[name, output] : infer(model, session, padded)) {
+            const auto second = output.data.begin() + static_cast<ptrdiff_t>(output.data.size() / 2);
+            const byte_list &first_tokens = want.at(name).data;
+            const auto padding = second + static_cast<ptrdiff_t>(first_tokens.size());
+            CHECK(std::equal(first_tokens.begin(), first_tokens.end(), second));
+            CHECK(std::all_of(padding, output.data.end(), [](std::byte b) { return b == std::byte{0}; }));
+        }
+        for (const auto &[batch, tokens] : {std::pair<int64_t, int64_t>{0, 5}, {2, 0}}) {
+            const arrays nothing = {{"input_ids", make_array<int64_t>("input_ids", {batch, tokens}, {})}};
+            for (const auto &[name, output] : infer(model, session, nothing))
+                CHECK(output.data == byte_list(output.data.size()));
+        }
+    }
+}
+
+TEST_CASE("bad inputs of a BERT are refused by name, position, value and rule") {
+    auto random = ss1_test::seeded();
+    const auto model = random_model(make_context(nullptr, 2), wide_bert);
+    const arrays good = random_bert_inputs(random, 3, 9);
+    enum { mask, ids, types };  // in the order of their names
+    using tensors = std::vector<ss1_tensor> &;
+    check_bad_inputs(
+        model, make_session(model, 3, 9), good,
+        {
+            {"missing", "input 'input_ids' is missing", [](tensors in, tensors) { in.erase(in.begin() + ids); }},
+            {"dtype", "input 'input_ids': dtype=1 is not SS1_DTYPE_I64=7",
+             [](tensors in, tensors) { in[ids].dtype = SS1_DTYPE_F32; }},
+            {"default dtype of an integer", "dtype=0 is not SS1_DTYPE_I64=7",
+             [](tensors in, tensors) { in[ids].dtype = SS1_DTYPE_DEFAULT; }},
+            {"token id -1", "input_ids[0,0]=-1 is not in 0..89", [](tensors in, tensors) { i64(in[ids])[0] = -1; }},
+            {"token id vocab_size", "input_ids[2,8]=90 is not in 0..89",
+             [](tensors in, tensors) { i64(in[ids])[26] = 90; }},
+            {"token id INT64_MAX", "input_ids[1,0]=9223372036854775807",
+             [](tensors in, tensors) { i64(in[ids])[9] = INT64_MAX; }},
+            {"type", "token_type_ids[0,3]=2 is not in 0..1", [](tensors in, tensors) { i64(in[types])[3] = 2; }},
+            {"mask", "attention_mask[1,1]=-1 is not in 0..1", [](tensors in, tensors) { i64(in[mask])[10] = -1; }},
+            {"shapes that differ", "input 'attention_mask': shape[0]=9 is not the 3 of 'input_ids'",
+             [](tensors in, tensors) { std::swap(in[mask].shape[0], in[mask].shape[1]); }},
+            {"output bytes", "output 'pooled': bytes=1439 is below the 1440",
+             [](tensors, tensors out) { out[2].bytes--; }},
+        });
+    arrays outputs = make_outputs(model, good);
+    CHECK(run(make_session(model, 2, 9), good, outputs) == SS1_ERROR_INVALID_ARGUMENT);
+    CHECK_THAT(ss1_last_error(), Catch::Contains("shape[0]=3 is above the session's max_batch=2"));
+    CHECK(run(make_session(model, 3, 8), good, outputs) == SS1_ERROR_INVALID_ARGUMENT);
+    CHECK_THAT(ss1_last_error(), Catch::Contains("shape[1]=9 is above the session's max_tokens=8"));
+}
+
+TEST_CASE("queries, keys and values that run as one layer are told apart") {
+    const auto context = make_context(nullptr, 1);
+    const auto describe = [&](const std::string &key, std::vector<ss1_layer_info> &layers) {
+        const std::string entry =
+            R"({"kind": "ss1", "c": 2, "scheme": "mixed", "block_k": 32, "block_n": 32, "step": 16, "seed": )";
+        const std::string config =
+            R"({"model_type": "bert", "vocab_size": 90, "hidden_size": 128, "num_hidden_layers": 1,
+          "num_attention_heads": 2, "intermediate_size": 96, "max_position_embeddings": 30, "ss1": {"layers": {
+          "encoder.layer.0.attention.self.query": )" +
+            entry + R"(7}, "encoder.layer.0.attention.self.key": )" + key +
+            R"(, "encoder.layer.0.attention.self.value": )" + entry + "7}}}}";
+        const auto model = random_model(context, config.c_str());
+        for (size_t i = 0; i < 3; ++i) {
+            ss1_model_layer_info info = SS1_MODEL_LAYER_INFO_INIT;
+            ss1::check(ss1_model_layer(model.get(), i, &info));
+            CHECK(info.name ==
+                  "encoder.layer.0.attention.self." + std::vector<std::string>{"query", "key", "value"}[i]);
+            CHECK((info.layer.desc.K == 128 && info.layer.desc.N == 128));
+            CHECK(info.layer.flops_per_row_dense == 2.0 * 128 * 128);
+            layers.push_back(info.layer);
+        }
+        ss1_model_info info = SS1_MODEL_INFO_INIT;
+        ss1::check(ss1_model_describe(model.get(), &info));
+        return info;
+    };
+    const std::string tied =
+        R"({"kind": "ss1", "c": 2, "scheme": "mixed", "block_k": 32, "block_n": 32, "step": 16, "seed": )";
+    std::vector<ss1_layer_info> one, three, mixed;
+    const ss1_model_info same = describe(tied + "7}", one), other_seed = describe(tied + "8}", three),
+                         dense = describe(R"({"kind": "dense"})", mixed);
+    CHECK(same.parameters == other_seed.parameters);
+    CHECK(dense.parameters == same.parameters + 128 * 64);
+    CHECK(same.weight_bytes < other_seed.weight_bytes);  // one table of rotations instead of three
+    for (size_t i = 0; i < 3; ++i) {
+        CHECK(one[i].stored_columns == 64);
+        // Multiply-adds of its own; a third of four sketches, or four sketches.
+        CHECK(one[i].flops_per_row == Approx(2.0 * 64 * 128 + 4 * 128 / 3.0));
+        CHECK(three[i].flops_per_row == 2.0 * 64 * 128 + 4 * 128);
+    }
+    CHECK((mixed[1].desc.c == 1 && mixed[0].desc.c == 2 && mixed[2].desc.c == 2));
+}
