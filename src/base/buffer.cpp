@@ -16,18 +16,17 @@ namespace {
 constexpr size_t cache_line = 64;
 constexpr size_t huge_page = size_t{2} << 20;
 
-// Blocks of two huge pages and more start on one and ask for them: the kernel then backs packed weights with 2 MiB
-// pages.
+// Blocks of at least two huge pages are aligned to huge pages and ask the kernel for them.
 size_t default_alignment(size_t bytes) noexcept {
     return bytes >= 2 * huge_page ? huge_page : cache_line;
 }
 
 void *default_alloc(size_t bytes) noexcept {
-    // No object is larger; operator new rounds up to the alignment, and libstdc++'s wraps to a few bytes there.
+    // No object can be larger. operator new rounds up to the alignment, and in libstdc++ that sum wraps to a few bytes.
     if (bytes > PTRDIFF_MAX) return nullptr;
     const size_t alignment = default_alignment(bytes);
     void *p = ::operator new (bytes, std::align_val_t{alignment}, std::nothrow);
-    if (p && alignment == huge_page) madvise(p, bytes, MADV_HUGEPAGE);  // advice only: a refusal changes nothing
+    if (p && alignment == huge_page) madvise(p, bytes, MADV_HUGEPAGE);  // advice: failure is harmless
     return p;
 }
 

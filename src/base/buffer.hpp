@@ -8,15 +8,15 @@
 
 namespace ss1 {
 
-// The caller's allocator, or operator new's aligned form. Copied into every buffer, so that a buffer needs no context
-// to go.
+// The caller's allocator, or operator new's aligned form. Each buffer has a copy, so that it can free itself after its
+// context is gone.
 struct allocator {
     ss1_alloc_fn alloc = nullptr;
     ss1_free_fn free = nullptr;
     void *user = nullptr;
 };
 
-// Owns one block of memory, 64-byte aligned, not initialised. Move only.
+// Owns one block of 64-byte aligned, uninitialised memory. Move only.
 class buffer {
   public:
     buffer() = default;
@@ -29,7 +29,7 @@ class buffer {
     buffer &operator=(const buffer &) = delete;
     ~buffer();
 
-    // Replaces the content. 0 bytes is no memory. @return SS1_OK or SS1_ERROR_OUT_OF_MEMORY with the size in the
+    // Frees the old block. 0 bytes allocate nothing. @return SS1_OK or SS1_ERROR_OUT_OF_MEMORY with the size in the
     // message.
     ss1_status allocate(const allocator &from, size_t bytes) noexcept;
     ss1_status allocate(const ss1_context &context, size_t bytes) noexcept;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sizes that come from files are multiplied and added here and nowhere else.
+// All sizes that come from files are multiplied and added with these functions.
 #pragma once
 #include <cstddef>
 #include <span>
 
 namespace ss1 {
 
-// out = a * b or a + b; false if it does not fit, out is then not to be used.
+// out = a * b or a + b. @return false if the result does not fit; `out` must not be used then.
 [[nodiscard]] inline bool checked_mul(size_t a, size_t b, size_t &out) noexcept {
     return !__builtin_mul_overflow(a, b, &out);
 }

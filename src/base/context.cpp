@@ -30,8 +30,8 @@ void serial_parallel_for(void *, size_t n, void (*task)(void *, size_t), void *a
 }
 
 #ifdef _OPENMP
-// A child of fork() has one thread. Where its parent had more, a team of OpenMP, made by this library or another one,
-// may be among the lost, and GCC's run time would wait for it without end.
+// A child of fork() has only one thread. If its parent had more, some of them may have been an OpenMP team, made by
+// this library or another one, and GCC's run time would wait for them forever.
 std::atomic<bool> has_threads{false}, threads_are_lost{false};
 
 bool process_has_threads() noexcept {
@@ -46,19 +46,18 @@ bool process_has_threads() noexcept {
 [[maybe_unused]] const int fork_handlers =
     pthread_atfork([] { has_threads = process_has_threads(); }, nullptr, [] { threads_are_lost = has_threads.load(); });
 
-void tell_of_lost_threads(const ss1_context &context) noexcept {
-    static std::atomic<bool> told{false};
-    if (!told.exchange(true))
+void warn_threads_lost(const ss1_context &context) noexcept {
+    static std::atomic<bool> warned{false};
+    if (!warned.exchange(true))
         log(context, SS1_LOG_WARNING, "this process was forked from one with threads: its runs use one thread");
 }
 
-// The team always has all of the context's threads: GCC's run time ends those that a smaller team leaves over, and
-// makes new ones for the next larger team, which took 2 ms a layer where a model's layers had different numbers of
-// tasks.
+// The team always has all threads of the context. GCC's run time ends the threads that a smaller team does not need and
+// makes new ones for the next larger team: 2 ms per layer in a model whose layers had different numbers of tasks.
 void openmp_parallel_for(void *user, size_t n, void (*task)(void *, size_t), void *arg) {
     const auto &context = *static_cast<const ss1_context *>(user);
     if (threads_are_lost.load(std::memory_order_relaxed)) {
-        tell_of_lost_threads(context);
+        warn_threads_lost(context);
         return serial_parallel_for(user, n, task, arg);
     }
     const auto count = static_cast<long>(n);
@@ -68,7 +67,7 @@ void openmp_parallel_for(void *user, size_t n, void (*task)(void *, size_t), voi
 }
 #endif
 
-// A program with raised privileges must not take orders from its environment: secure_getenv() is then NULL.
+// secure_getenv() returns NULL in a program with raised privileges, which must not obey its environment.
 const char *environment(const char *name) noexcept {
     const char *value = secure_getenv(name);
     return value && *value ? value : nullptr;
@@ -128,7 +127,7 @@ isa::mask needs_of(const table<K> &rows) {
     return needs;
 }
 
-// The instruction sets that some kernel of this build asks for.
+// The instruction sets that at least one kernel of this build needs.
 isa::mask needed_isas() {
     return needs_of(gemm_kernels()) | needs_of(sketch_kernels()) | needs_of(quantize_kernels()) |
            needs_of(store_kernels()) | needs_of(activation_kernels()) | needs_of(norm_kernels()) |
@@ -231,7 +230,7 @@ allocator weight_memory(const ss1_context &context, size_t bytes) noexcept {
 
 ss1_status context_create(const ss1_context_options &options, ss1_context **out) {
     SS1_CHECK(!options.alloc == !options.free, SS1_ERROR_INVALID_ARGUMENT,
-              "alloc and free go together, but only %s is set", options.alloc ? "alloc" : "free");
+              "alloc and free must both be set, but only %s is", options.alloc ? "alloc" : "free");
     auto context = std::make_unique<ss1_context>();
     context->memory = {options.alloc, options.free, options.alloc_user};
     context->device = options.device;

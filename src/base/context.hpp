@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The context: what was decided about threads, memory, instruction sets and backend, shared by all layers made from it.
+// The context holds the choice of threads, memory, instruction sets and backend. All layers made from it share it.
 #pragma once
 #include <array>
 #include <atomic>
@@ -16,12 +16,12 @@
 
 namespace ss1 {
 
-// Scratch for callers that bring none. Blocks wait in slots that are claimed by one atomic exchange: no lock, and no
-// allocation once a block of the needed size is there. More than 16 runs at once allocate and free.
+// Scratch for callers that pass none. Each slot holds a block and is claimed by one atomic exchange: no lock, and no
+// allocation once a block of the needed size exists. With more than 16 concurrent runs, the others allocate and free.
 class scratch_pool {
   public:
     ~scratch_pool();
-    buffer *take() noexcept;  // never NULL unless memory is out; may hold fewer bytes than needed
+    buffer *take() noexcept;  // NULL only if out of memory; may be smaller than needed
     void give(buffer *block) noexcept;
 
   private:
@@ -51,7 +51,7 @@ struct ss1_context {
     mutable ss1::scratch_pool scratch;
     mutable ss1::arena weights;
 
-    // What ss1_get_info() shows; the items point into the texts.
+    // The lists that ss1_get_info() returns; the items point into the texts.
     std::string threads_reason, cpu_name;
     std::vector<ss1::info_text> isa_texts, backend_texts, kernel_texts;
     std::vector<ss1_info_item> isa_items, backend_items, kernel_items;
@@ -59,7 +59,7 @@ struct ss1_context {
 
 namespace ss1 {
 
-// One reference to a context; layers and models hold one, so that the caller may destroy the context first.
+// A counted reference to a context. Layers and models hold one, so that the caller may destroy the context first.
 class context_ref {
   public:
     context_ref() = default;
@@ -79,20 +79,21 @@ class context_ref {
     ss1_context *context_ = nullptr;
 };
 
-// The context has no backend yet: backend_use() gives it one.
+// Creates a context without a backend; backend_use() sets it.
 ss1_status context_create(const ss1_context_options &options, ss1_context **context);
 void context_release(ss1_context *context) noexcept;
 void context_info(const ss1_context &context, ss1_info &info) noexcept;
-// Items that point into `texts`. The texts keep their place when their vector is moved.
+// Makes items that point into `texts`. The texts do not move when their vector is moved.
 std::vector<ss1_info_item> items_of(const std::vector<info_text> &texts);
 
 [[gnu::format(printf, 3, 4)]] void log(const ss1_context &context, ss1_log_level level, const char *format,
                                        ...) noexcept;
 
-// Where packed weights of so many bytes come from: the caller's allocator if there is one.
+// The allocator for `bytes` of packed weights: the caller's if there is one.
 allocator weight_memory(const ss1_context &context, size_t bytes) noexcept;
 
-// Runs f(i) for i in [0, n) on the context's executor. One task runs here, without a parallel region.
+// Runs f(i) for i in [0, n) on the context's executor. A single task runs on the calling thread, without a parallel
+// region.
 template <class F>
 void parallel(const ss1_context &context, size_t n, F &&f) {
     if (n == 1) {

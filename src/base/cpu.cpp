@@ -59,11 +59,11 @@ uint64_t read_xcr0() noexcept {
 isa::mask detect() noexcept {
     const cpuid_result l1 = cpuid(1, 0), l7 = cpuid(7, 0), l71 = cpuid(7, 1), ext = cpuid(0x80000001u, 0);
     isa::mask found = 0;
-    // What Highway's SSE4 target compiles with: SSE3, PCLMUL, SSSE3, SSE4.1, SSE4.2, AES.
+    // Highway's SSE4 target needs SSE3, PCLMUL, SSSE3, SSE4.1, SSE4.2 and AES.
     if (all(l1.c, {0, 1, 9, 19, 20, 25})) found |= isa::sse4;
     const uint64_t xcr0 = all(l1.c, {27}) ? read_xcr0() : 0;
     const bool ymm = (xcr0 & 0x6) == 0x6, zmm = (xcr0 & 0xe6) == 0xe6, tiles = (xcr0 >> 17 & 3) == 3;
-    // AVX, FMA, F16C, BMI1, AVX2, BMI2, LZCNT: what its AVX2 target and our own flags need.
+    // Highway's AVX2 target and our own flags need AVX, FMA, F16C, BMI1, AVX2, BMI2 and LZCNT.
     if (!(ymm && (found & isa::sse4) && all(l1.c, {12, 28, 29}) && all(l7.b, {3, 5, 8}) && all(ext.c, {5})))
         return found;
     found |= isa::avx2;
@@ -73,7 +73,7 @@ isa::mask detect() noexcept {
     if (all(l7.c, {11})) found |= isa::avx512vnni;
     if (all(l71.a, {5})) found |= isa::avx512bf16;
     if (all(l7.d, {23})) found |= isa::avx512fp16;
-    // Tiles also need the system's permission: amx.hpp.
+    // AMX also needs the system's permission: see amx.hpp.
     if (tiles && all(l7.d, {24})) {
         if (all(l7.d, {22})) found |= isa::amx_bf16;
         if (all(l7.d, {25})) found |= isa::amx_int8;
@@ -113,7 +113,7 @@ std::string first_line(const std::string &path) {
     return line;
 }
 
-// Whether a list "a,b,c" has the word.
+// Whether the comma-separated list contains the word.
 bool lists(const std::string &list, const char *word) {
     std::istringstream words(list);
     for (std::string each; std::getline(words, each, ',');)
@@ -121,7 +121,8 @@ bool lists(const std::string &list, const char *word) {
     return false;
 }
 
-// CPUs granted by the cgroup of this process (v2 cpu.max, v1 cfs_quota), 0 if there is no quota. Every ancestor counts.
+// Returns the CPUs granted by the cgroup of this process (v2 cpu.max, v1 cfs_quota) and all its ancestors; 0 means no
+// quota.
 double cgroup_quota() {
     double quota = 0;
     const auto tighten = [&quota](double granted) {
@@ -129,7 +130,7 @@ double cgroup_quota() {
     };
     std::ifstream file("/proc/self/cgroup");
     for (std::string line; std::getline(file, line);) {
-        std::istringstream fields(line);  // "hierarchy:controllers:path"; colons of its own are the path's
+        std::istringstream fields(line);  // "hierarchy:controllers:path"; the path may contain colons
         std::string hierarchy, controllers, path;
         if (!std::getline(fields, hierarchy, ':') || !std::getline(fields, controllers, ':') ||
             !std::getline(fields, path))
@@ -140,7 +141,8 @@ double cgroup_quota() {
         for (;; path.resize(path.find_last_of('/'))) {
             double limit = -1, period = 100000;
             if (v2) {
-                std::istringstream(first_line(root + path + "/cpu.max")) >> limit >> period;  // "max 100000": no number
+                std::istringstream(first_line(root + path + "/cpu.max")) >> limit >>
+                    period;  // "max 100000": parsing fails, no quota
             } else {
                 std::istringstream(first_line(root + path + "/cpu.cfs_quota_us")) >> limit;
                 std::istringstream(first_line(root + path + "/cpu.cfs_period_us")) >> period;
@@ -182,7 +184,7 @@ std::string cpu_model_name() {
 cpu_budget cpu_usable_threads() {
     cpu_set_t set;
     CPU_ZERO(&set);
-    // More than 1,024 CPUs make the call fail with EINVAL; the hardware count is then the best there is.
+    // With more than 1,024 CPUs the call fails with EINVAL; then use the hardware count.
     const bool have_mask = sched_getaffinity(0, sizeof set, &set) == 0;
     const uint32_t cpus =
         have_mask ? static_cast<uint32_t>(CPU_COUNT(&set)) : std::max(1u, std::thread::hardware_concurrency());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floating point as kernels and as files want it, for as long as they run or are read, and then as the caller had it.
+// Sets the floating-point mode that kernels or file readers need and restores the caller's afterwards.
 #pragma once
 #include <cfenv>
 #include <cstdint>
@@ -10,8 +10,8 @@
 
 namespace ss1 {
 
-// Denormals are zero, as operands and as results (AMX has no other way): a product that meets one costs an f32 FMA
-// about 150 cycles more. Rounding is to nearest, no exception traps. Restores what it found, with the caller's flags.
+// Treats denormal operands and results as zero (AMX always does): an f32 FMA with a denormal product takes about 150
+// cycles more. Rounds to nearest and masks all exceptions. The destructor restores the caller's mode and flags.
 class float_mode {
   public:
     float_mode() noexcept : found_(read()) {
@@ -53,7 +53,7 @@ class float_mode {
     word found_;
 };
 
-// What is read, converted or written is rounded to nearest and without traps; unlike in float_mode, denormals count.
+// The mode for reading, converting and writing: rounds to nearest and masks all exceptions, but keeps denormals.
 class default_float_mode {
   public:
     default_float_mode() noexcept {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lets a run give up: because another thread asks for it, or because its deadline has passed.
+// Stops a run early: when another thread cancels it or its deadline has passed.
 #pragma once
 #include <atomic>
 #include <chrono>
@@ -10,7 +10,7 @@ namespace ss1 {
 
 class run_control {
   public:
-    // Between runs. 0 is no deadline.
+    // Call it between runs only. 0 means no deadline.
     void set_deadline(double seconds) noexcept { deadline_ = seconds; }
 
     void begin() noexcept {
@@ -19,17 +19,17 @@ class run_control {
     }
     void end() noexcept { state_ = idle; }
 
-    // From any thread; without a run under way nothing happens.
+    // Any thread may call it. It has no effect when no run is in progress.
     void cancel() noexcept {
         int expected = running;
         state_.compare_exchange_strong(expected, cancelled);
     }
 
-    // Whether the run should give up, on any of its threads. Once true it stays so until the run ends, so that tasks
-    // may leave their work undone and the thread that started them learns why from check().
+    // Whether the run should stop; any of its threads may ask. Once true, it stays true until the run ends, so that
+    // tasks may skip their work and the thread that started them gets the reason from check().
     bool given_up() const noexcept { return state_ == cancelled || late(); }
 
-    // Between the stages of a run, on the thread that began it.
+    // Called between the stages of a run, on the thread that began it.
     ss1_status check() const noexcept {
         if (!given_up()) [[likely]]
             return SS1_OK;
@@ -51,7 +51,7 @@ class run_control {
     clock::time_point start_;
 };
 
-// A run, from its begin to its end.
+// RAII: marks a run as in progress.
 class run_scope {
   public:
     explicit run_scope(run_control &control) noexcept : control_(control) { control_.begin(); }

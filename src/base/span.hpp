@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Matrices that a caller hands in: where they end, whether they are aligned, whether they overlap.
+// Checks of the caller's matrices: end addresses, alignment, overlap.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -12,8 +12,8 @@ struct memory_span {
     uintptr_t begin, end;
 };
 
-// The bytes of the matrix [rows, columns] with leading dimension ld and elements of `size` bytes, rows >= 1; fails
-// where their end does not fit the address space.
+// Computes the byte range of the matrix [rows, columns] with leading dimension ld, elements of `size` bytes and rows >=
+// 1. Fails if its end does not fit the address space.
 inline ss1_status matrix_span(const char *name, const void *data, size_t rows, size_t columns, size_t ld,
                               memory_span &span, size_t size = sizeof(float)) noexcept {
     const auto address = reinterpret_cast<uintptr_t>(data);

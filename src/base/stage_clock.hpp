@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the time of a run goes.
+// Measures the time of each stage of a run.
 #pragma once
 #include <chrono>
 #include <numeric>
 
 namespace ss1 {
 
-// Adds the time since the last lap to a stage. Costs a comparison where nobody asks (`seconds` is NULL), and 25 ns a
-// lap where somebody does.
+// Adds the time since the last lap to a stage. A lap takes 25 ns, or one comparison if `seconds` is NULL.
 class stage_clock {
   public:
     explicit stage_clock(double *seconds) noexcept : seconds_(seconds) { restart(); }
-    // What was since the last lap belongs to no stage.
+    // Drops the time since the last lap.
     void restart() noexcept {
         if (seconds_) last_ = std::chrono::steady_clock::now();
     }
@@ -28,7 +27,7 @@ class stage_clock {
     std::chrono::steady_clock::time_point last_;
 };
 
-// A run takes as long as the task that takes longest: its stages are those of the run.
+// The slowest task determines the time of the run, so its stages are added.
 inline void add_slowest(const double *task_seconds, size_t tasks, size_t n_stages, double *stage_seconds) noexcept {
     const double *slowest = task_seconds;
     const auto total = [n_stages](const double *seconds) { return std::accumulate(seconds, seconds + n_stages, 0.0); };

@@ -15,7 +15,7 @@ thread_local const char *running = nullptr;
 }  // namespace
 
 ss1_status fail(ss1_status status, const char *format, ...) noexcept {
-    // The arguments may point into the message itself (an outer call that adds context), so write elsewhere first.
+    // The arguments may point into the message itself (an outer call that adds context), so format into a local buffer.
     char text[sizeof message];
     int used = running ? std::snprintf(text, sizeof text, "%s: ", running) : 0;
     va_list arguments;

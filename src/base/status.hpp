@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Errors: a status travels up by return value, its message waits in a thread-local buffer for ss1_last_error().
+// Errors: functions return a status; its message stays in a thread-local buffer for ss1_last_error().
 #pragma once
 #include "ss1/ss1.h"
 
 namespace ss1 {
 
-// Sets this thread's message, with the name of the API function that runs in front, and returns `status`.
+// Sets this thread's message, prefixed with the name of the running API function, and returns `status`.
 [[gnu::format(printf, 2, 3)]] ss1_status fail(ss1_status status, const char *format, ...) noexcept;
 
 const char *last_error() noexcept;
 void clear_error() noexcept;
 
-// Names the API function that runs on this thread; fail() puts it in front of its message.
+// Sets the name of the running API function of this thread; fail() prefixes its message with it.
 class api_scope {
   public:
     explicit api_scope(const char *function) noexcept;
@@ -23,10 +23,10 @@ class api_scope {
     const char *outer_;
 };
 
-// Called inside a catch block: turns the exception in flight into a status with a message.
+// Call it inside a catch block: turns the current exception into a status with a message.
 ss1_status fail_from_exception() noexcept;
 
-// The body of every API function: nothing but a status leaves it.
+// Every API function runs its body in here, so that it returns a status and never throws.
 template <class F>
 ss1_status guarded(const char *function, F &&body) noexcept {
     const api_scope scope(function);
