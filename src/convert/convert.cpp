@@ -20,13 +20,13 @@
 namespace ss1 {
 namespace {
 
-// One comma separated part of ss1_convert_options::layers.
+// One comma-separated part of ss1_convert_options::layers.
 struct pattern {
     std::string text;
     bool exclude;
 };
 
-// Otherwise layers keep their weights; at most the types of weights and tables are written.
+// Whether layers become tied. Otherwise layers keep their weights and at most the types of weights and tables change.
 bool ties(const ss1_convert_options &options) noexcept {
     return options.desc.c >= 2;
 }
@@ -41,9 +41,10 @@ ss1_status check_options(const ss1_convert_options &options) {
               static_cast<int>(options.from));
     for (const auto &[type, field] : {std::pair(desc.x_dtype, "x_dtype"), {desc.y_dtype, "y_dtype"}})
         SS1_CHECK(type == SS1_DTYPE_DEFAULT || type == SS1_DTYPE_F32, SS1_ERROR_UNSUPPORTED,
-                  "options.desc.%s=%d: the model decides what its layers take and give", field, static_cast<int>(type));
+                  "options.desc.%s=%d: leave it 0, the model decides the types of inputs and outputs", field,
+                  static_cast<int>(type));
     SS1_CHECK(!desc.activation && !desc.K && !desc.N, SS1_ERROR_INVALID_ARGUMENT,
-              "options.desc.activation=%d, K=%zu, N=%zu: the model's layers have their own, these must be 0",
+              "options.desc.activation=%d, K=%zu, N=%zu: must be 0, the layers of the model have their own",
               static_cast<int>(desc.activation), desc.K, desc.N);
     SS1_CHECK(options.load.weight_dtype == SS1_DTYPE_DEFAULT, SS1_ERROR_INVALID_ARGUMENT,
               "options.load.weight_dtype=%d: the type to write is options.desc.weight_dtype",
@@ -97,7 +98,7 @@ bool matches(const std::vector<pattern> &patterns, bool exclude, const std::stri
                        [&](const pattern &p) { return p.exclude == exclude && glob_match(p.text, name); });
 }
 
-// The linear layers that the directory really has: a BERT may come without pooler and classifier.
+// Lists the linear layers that the directory has: a BERT may lack pooler and classifier.
 std::vector<linear_shape> present_layers(const model_directory &directory) {
     std::vector<linear_shape> layers = linear_layers(directory.config);
     std::erase_if(layers, [&](const linear_shape &layer) {
@@ -106,7 +107,7 @@ std::vector<linear_shape> present_layers(const model_directory &directory) {
     return layers;
 }
 
-// What `options` make of a layer, with K, N and every default filled in.
+// Resolves the desc of a layer from `options`: sets K, N and every default.
 ss1_status convert_layer(const model_directory &directory, const ss1_convert_options &options,
                          const linear_shape &shape, layer_config &out) {
     const auto before = directory.config.layers.find(shape.name);
@@ -120,7 +121,8 @@ ss1_status convert_layer(const model_directory &directory, const ss1_convert_opt
     return resolve_for("layer " + shape.name, SS1_ERROR_INVALID_ARGUMENT, out.desc);
 }
 
-// Columns that a layer needs at least for the mapping of `options`, as far as they alone say; 0 without one.
+// Returns the least number of columns that the mapping of `options` needs, as far as the options alone determine it; 0
+// without a mapping.
 ss1_status needed_columns(const ss1_convert_options &options, size_t &out) {
     ss1_linear_desc widest = options.desc;
     widest.K = size_t{1} << 31;
@@ -131,7 +133,7 @@ ss1_status needed_columns(const ss1_convert_options &options, size_t &out) {
     return SS1_OK;
 }
 
-// Which layers `options` mean, and what they make of them.
+// Selects the layers that `options` name and resolves their descs.
 ss1_status select_layers(const model_directory &directory, const ss1_convert_options &options, layer_configs &out) {
     std::vector<pattern> patterns;
     SS1_TRY(parse_patterns(options.layers, patterns));
@@ -158,8 +160,8 @@ ss1_status select_layers(const model_directory &directory, const ss1_convert_opt
     return SS1_OK;
 }
 
-// The authors' files call Z plainly `weight`. Their width may be padded to another multiple; what counts are live
-// columns. model_directory_check() has been: a layer that is not tied then has its `weight`.
+// The authors' files name Z `weight`. Its width may be padded to another multiple; only live columns count.
+// model_directory_check() ran before, so every untied layer has a `weight`.
 ss1_status check_ssl_shapes(const model_directory &directory, const layer_configs &layers) {
     for (const auto &[name, layer] : layers) {
         const ss1_linear_desc &desc = layer.desc;
@@ -175,7 +177,7 @@ ss1_status check_ssl_shapes(const model_directory &directory, const layer_config
     return SS1_OK;
 }
 
-// Reads `weight` and makes the stored form z [N, Kz] of it.
+// Reads `weight` and computes the stored form z [N, Kz].
 ss1_status tie(const ss1_context &context, const model_directory &directory, const model_tensor &weight,
                const ss1_linear_desc &desc, ss1_convert_from from, buffer &z) {
     const mapping map(desc);
@@ -211,11 +213,12 @@ ss1_status write_buffer(const buffer &data, output_file &file) {
 
 using tables_by_tensor = std::map<std::string, table_shape>;
 
-// The tables that get another format, and those drawn in one that is not drawn itself.
+// Selects the tables to rewrite: those whose format changes, and random int8 and int4 tables, which are drawn in f32
+// and quantised.
 ss1_status select_tables(const model_directory &directory, ss1_table_dtype wanted, tables_by_tensor &out) {
     const dlrm_config &dlrm = directory.config.dlrm;
     SS1_CHECK(!wanted || directory.config.family->has_tables, SS1_ERROR_INVALID_ARGUMENT,
-              "options.tables: %s is no DLRM, it has no embedding tables", directory.path.c_str());
+              "options.tables: %s is not a DLRM and has no embedding tables", directory.path.c_str());
     SS1_CHECK(!wanted || !dlrm.robe.size, SS1_ERROR_INVALID_ARGUMENT,
               "options.tables: the tables of %s are one ROBE array", directory.path.c_str());
     for (size_t k = 0; k < dlrm.tables.size() && !dlrm.robe.size; ++k) {
@@ -244,7 +247,7 @@ void plan_table(const model_directory &directory, const model_tensor &tensor, co
     };
 }
 
-// Tensors are read when their turn to be written comes: memory holds one at a time. `layers` are those to tie.
+// Reads each tensor just before writing it, so that memory holds one at a time. `layers` are the layers to tie.
 std::vector<tensor_to_write> plan(const ss1_context &context, const model_directory &directory,
                                   const layer_configs &layers, const tables_by_tensor &tables, ss1_convert_from from) {
     std::vector<tensor_to_write> plan;
@@ -280,7 +283,7 @@ std::vector<tensor_to_write> plan(const ss1_context &context, const model_direct
     return plan;
 }
 
-// A tokenizer belongs to its model.
+// Copies the tokenizer, which belongs to its model.
 ss1_status read_companions(const std::string &directory, std::map<std::string, std::string> &out) {
     for (const char *name : {"vocab.txt", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.json",
                              "added_tokens.json", "vocab.json", "merges.txt", "sentencepiece.bpe.model"}) {
@@ -300,7 +303,7 @@ bool glob_match(std::string_view pattern, std::string_view text) noexcept {
             resume = t;
         } else if (p < pattern.size() && pattern[p] == text[t]) {
             ++p, ++t;
-        } else if (star != pattern.npos) {  // let the last star take one character more
+        } else if (star != pattern.npos) {  // the last star takes one more character
             p = star + 1;
             t = ++resume;
         } else {

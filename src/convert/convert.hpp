@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Model directory in, model directory with tied layers out.
+// Converts a model directory to one with tied layers or other types.
 #pragma once
 #include <string_view>
 
@@ -7,11 +7,11 @@
 
 namespace ss1 {
 
-// ss1_model_convert(), its arguments checked for NULL.
+// Implements ss1_model_convert() after its NULL checks.
 ss1_status convert_model(ss1_context &context, const char *directory, const char *output,
                          const ss1_convert_options &options);
 
-// True if all of `text` matches `pattern`, in which '*' stands for any run of characters.
+// Whether `pattern` matches all of `text`; '*' matches any run of characters.
 bool glob_match(std::string_view pattern, std::string_view text) noexcept;
 
 }  // namespace ss1

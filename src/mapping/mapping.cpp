@@ -14,9 +14,9 @@ namespace {
 constexpr uint32_t authors_step = 8;       // V of the authors' code
 constexpr uint64_t authors_prime = 45007;  // R0, and the modulus of R1..R3
 constexpr uint32_t default_block_k = 64;
-constexpr uint32_t default_step = 16;  // a rotation is then a choice of vector, never a shuffle
+constexpr uint32_t default_step = 16;  // a rotation then selects whole vectors and never shuffles
 
-// About four output blocks where N allows, so that W can have full rank at c = 4 and the sketches stay cheap.
+// Gives about four output blocks where N allows: W can then have full rank at c = 4 and the sketches stay cheap.
 uint32_t default_block_n(size_t N) noexcept {
     return static_cast<uint32_t>(std::clamp<size_t>(64 * ((N + 255) / 256), 256, 512));
 }
@@ -70,7 +70,7 @@ ss1_status fill_defaults(ss1_linear_desc &desc) noexcept {
     if (desc.block_k == 0) desc.block_k = default_block_k;
     if (desc.step == 0) desc.step = desc.scheme == SS1_SCHEME_REFERENCE ? authors_step : default_step;
     if (desc.block_n == 0) desc.block_n = default_block_n(desc.N);
-    // "All": one block that holds every output.
+    // "All": a single block holds every output.
     if (desc.block_n == SS1_BLOCK_N_ALL) desc.block_n = static_cast<uint32_t>((desc.N + 15) / 16 * 16);
     return SS1_OK;
 }
@@ -78,7 +78,7 @@ ss1_status fill_defaults(ss1_linear_desc &desc) noexcept {
 }  // namespace
 
 ss1_status linear_resolve(ss1_linear_desc &desc, size_t *stored_columns) noexcept {
-    constexpr size_t limit = size_t{1} << 31;  // K and N; products of the two then fit into 62 bits
+    constexpr size_t limit = size_t{1} << 31;  // of K and N, so that their product fits 62 bits
     SS1_CHECK(desc.struct_size == sizeof desc, SS1_ERROR_INVALID_ARGUMENT,
               "desc.struct_size=%u is not %zu: set desc with SS1_LINEAR_DESC_INIT", desc.struct_size, sizeof desc);
     SS1_CHECK(desc.K >= 1 && desc.K <= limit, SS1_ERROR_INVALID_ARGUMENT, "K=%zu is not in 1..2^31", desc.K);

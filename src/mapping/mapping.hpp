@@ -7,7 +7,7 @@
 
 namespace ss1 {
 
-// int8: 127 * 127 * columns fits an s32.
+// With int8 weights, 127 * 127 * columns must fit an s32.
 constexpr size_t max_int8_columns = 131072;
 
 // Replaces the defaults of `desc` and checks every rule. @param stored_columns receives Kz; may be NULL.
@@ -17,11 +17,11 @@ ss1_status linear_resolve(ss1_linear_desc &desc, size_t *stored_columns) noexcep
 struct mapping {
     explicit mapping(const ss1_linear_desc &resolved) noexcept;
 
-    // r and s of output block j, group g, member q.
+    // Returns r and s of output block j, group g, member q.
     sketch_entry entry(size_t j, size_t g, size_t q) const noexcept;
 
-    // The reference scheme is a sum, r = alpha(j,g) + rho(q) mod B_K: one sketch by rho serves every output block once
-    // the stored weights are rotated by alpha.
+    // In the reference scheme r is a sum, alpha(j,g) + rho(q) mod B_K. If the stored weights are rotated by alpha, one
+    // sketch by rho serves every output block.
     uint32_t alpha(size_t j, size_t g) const noexcept;
     uint32_t rho(size_t q) const noexcept;
 
@@ -30,7 +30,7 @@ struct mapping {
 
     ss1_linear_desc desc;
     size_t stored_columns;  // Kz
-    size_t live_columns;    // stored columns from here on are read as zero (the authors' kernel ignores them)
+    size_t live_columns;    // later stored columns count as zero (the authors' kernel ignores them)
 
   private:
     uint64_t r1_ = 0, r2_ = 0, r3_ = 0;

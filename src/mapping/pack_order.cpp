@@ -10,14 +10,14 @@
 namespace ss1 {
 namespace {
 
-// Copies output n's weights in the column order of its sketch.
+// Copies the weights of output n in the column order of its sketch.
 void order_row(const mapping &map, const float *z, size_t n, float *row) noexcept {
     const size_t kz = map.stored_columns, bk = map.desc.block_k;
     if (map.desc.scheme != SS1_SCHEME_REFERENCE || map.desc.c == 1) {
         std::copy_n(z, kz, row);
         return;
     }
-    // S' is the sketch by rho alone: its column u is multiplied by the stored column (u - alpha) mod B_K.
+    // S' is the sketch by rho alone: its column u is multiplied by stored column (u - alpha) mod B_K.
     for (size_t g = 0; g * bk < kz; ++g) {
         const size_t alpha = map.alpha(n % map.desc.N / map.desc.block_n, g);
         for (size_t v = 0; v < bk; ++v)
@@ -28,14 +28,14 @@ void order_row(const mapping &map, const float *z, size_t n, float *row) noexcep
 // rows [nt][ka] to values [ka / kr][nt][kr].
 template <class T, class F>
 void interleave(const std::vector<float> &rows, size_t ka, size_t nt, size_t kr, T *to, F &&convert) noexcept {
-    constexpr size_t strip = 16;  // columns of one source cache line: each line is read once per strip
+    constexpr size_t strip = 16;  // columns in a source cache line, so that a strip reads each line once
     for (size_t k0 = 0; k0 < ka; k0 += strip)
         for (size_t j = 0; j < nt; ++j)
             for (size_t k = k0; k < std::min(ka, k0 + strip); ++k)
                 to[(k / kr * nt + j) * kr + k % kr] = convert(rows[j * ka + k]);
 }
 
-// Divides each row by its scale and rounds; the sums of the quantised rows start the products.
+// Divides each row by its scale and rounds. The products start from the sums of the quantised rows.
 void quantize_rows(std::vector<float> &rows, size_t ka, size_t nt, float *scale, int32_t *start) noexcept {
     for (size_t j = 0; j < nt; ++j) {
         const auto begin = rows.begin() + static_cast<ptrdiff_t>(j * ka), end = begin + static_cast<ptrdiff_t>(ka);
@@ -45,7 +45,7 @@ void quantize_rows(std::vector<float> &rows, size_t ka, size_t nt, float *scale,
         const float inverse = 127 / max;
         int32_t sum = 0;
         std::for_each(begin, end, [&](float &v) {
-            // An output whose weights are so small that 127 / max overflows counts as zero.
+            // If the weights of an output are so small that 127 / max overflows, they count as zero.
             v = max > 0 && std::isfinite(inverse) ? std::nearbyint(v * inverse) : 0;
             sum += static_cast<int32_t>(v);
         });

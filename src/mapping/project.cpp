@@ -11,14 +11,14 @@
 namespace ss1 {
 namespace {
 
-// Where input k stands for one output block: stored column and sign; column = npos where it meets nothing.
+// The stored column and the sign of input k in one output block; column = npos if no stored weight multiplies it.
 struct place {
     size_t column;
     float sign;
 };
 constexpr size_t npos = static_cast<size_t>(-1);
 
-// The K places of output block j. This is the definition, W[i*B_K + t, n] = s Z[n, g*B_K + (t - r) mod B_K], in one
+// Lists the K places of output block j by the definition, W[i*B_K + t, n] = s Z[n, g*B_K + (t - r) mod B_K], in one
 // loop.
 std::vector<place> places_of_block(const mapping &map, size_t j) {
     const size_t bk = map.desc.block_k, c = map.desc.c;
@@ -34,7 +34,7 @@ std::vector<place> places_of_block(const mapping &map, size_t j) {
 
 using matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
-// Z_j^T = (A^T S A + lambda I)^-1 A^T S W_j^T with A the K x Kz matrix of `places`; outputs n0..n1-1.
+// Computes Z_j^T = (A^T S A + lambda I)^-1 A^T S W_j^T for outputs n0..n1-1; A is the K x Kz matrix of `places`.
 ss1_status fit_block(const std::vector<place> &places, size_t kz, const float *weight, size_t ldw, const float *moment,
                      size_t n0, size_t n1, matrix &fit) {
     const size_t K = places.size(), n = n1 - n0;
@@ -59,12 +59,12 @@ ss1_status fit_block(const std::vector<place> &places, size_t kz, const float *w
     gram.diagonal().array() += ridge;
     const Eigen::LLT<matrix> factors(gram);
     SS1_CHECK(gram.allFinite() && factors.info() == Eigen::Success, SS1_ERROR_INVALID_ARGUMENT,
-              "second_moment is not finite and positive semidefinite, as the mean of x^T x over rows x is");
+              "second_moment is not finite and positive semidefinite, as a mean of x^T x must be");
     fit = factors.solve(right);
     return SS1_OK;
 }
 
-// Nothing is written before every block is known to have a solution.
+// Solves every block before it writes the first one.
 ss1_status project_by_moment(const mapping &map, const float *weight, size_t ldw, const float *moment, float *z,
                              size_t ldz) {
     const ss1_linear_desc &desc = map.desc;
