@@ -132,11 +132,11 @@ void add_headers(table &cases) {
         {"dtype is a number", R"({"a":{"dtype":1,"shape":[10],"data_offsets":[0,10]}})", format,
          "dtype: is of type number"},
         {"dtype in small letters", R"({"a":{"dtype":"f32","shape":[10],"data_offsets":[0,10]}})", format,
-         "'f32' is no safetensors dtype"},
+         "'f32' is not a safetensors dtype"},
         {"no such dtype", R"({"a":{"dtype":"F128","shape":[10],"data_offsets":[0,10]}})", format,
-         "'F128' is no safetensors dtype"},
+         "'F128' is not a safetensors dtype"},
         {"empty dtype", R"({"a":{"dtype":"","shape":[10],"data_offsets":[0,10]}})", format,
-         "'' is no safetensors dtype"},
+         "'' is not a safetensors dtype"},
         {"F4", R"({"a":{"dtype":"F4","shape":[20],"data_offsets":[0,10]}})", unsupported, "dtype F4 is not supported"},
         {"F6_E2M3", R"({"a":{"dtype":"F6_E2M3","shape":[8],"data_offsets":[0,6]}})", unsupported, "dtype F6_E2M3"},
         {"F6_E3M2", R"({"a":{"dtype":"F6_E3M2","shape":[8],"data_offsets":[0,6]}})", unsupported, "dtype F6_E3M2"},
@@ -430,7 +430,7 @@ void add_dlrm(table &cases) {
         {R"({"tables":[{"name":"u","rows":3,"side":"both"}]})", format, "side 'both' is neither 'user' nor 'item'"},
         {R"({"tables":[{"name":"u","rows":3,"side":1}]})", format, "tables[0]: side: is of type number"},
         {R"({"tables":[{"name":"u","rows":3,"side":"user"}]})", format, "tables: all are on the user's side"},
-        {R"({"ss1":{"layers":{"cross_net.0.v":{"kind":"dense"}}}})", format, "is no linear layer of this model"},
+        {R"({"ss1":{"layers":{"cross_net.0.v":{"kind":"dense"}}}})", format, "is not a linear layer of this model"},
         {R"({"interaction_itself":1})", format, "interaction_itself: is of type number, must be true or false"},
         {R"({"loss_threshold":"0"})", format, "loss_threshold: is of type string"},
         {R"({"loss_threshold":-0.1})", format, "loss_threshold is -0.1"},
@@ -440,8 +440,8 @@ void add_dlrm(table &cases) {
         {R"({"ss1":{"layers":[]}})", format, "ss1.layers: is of type array"},
         {R"({"ss1":{"layers":{},"version":1}})", format, "ss1: unknown key 'version'"},
         {R"({"ss1":{"layers":{"top_l.1":{"kind":"dense"}}}})", format,
-         "ss1.layers 'top_l.1': is no linear layer of this model"},
-        {R"({"ss1":{"layers":{"emb_l.0":{"kind":"dense"}}}})", format, "'emb_l.0': is no linear layer"},
+         "ss1.layers 'top_l.1': is not a linear layer of this model"},
+        {R"({"ss1":{"layers":{"emb_l.0":{"kind":"dense"}}}})", format, "'emb_l.0': is not a linear layer"},
         {R"({"ss1":{"layers":{"top_l.0":1}}})", format, "'top_l.0': is of type number"},
         {R"({"ss1":{"layers":{"top_l.0":{}}}})", format, "key 'kind' is missing"},
         {R"({"ss1":{"layers":{"top_l.0":{"kind":"sparse"}}}})", unsupported, "kind 'sparse' is not supported"},
@@ -558,11 +558,11 @@ void add_bert(table &cases) {
          "num_labels is 3, must be 2 (start and end)"},
         {R"({"architectures":[1]})", format, "architectures[0]: must be a string"},
         {R"({"ss1":{"layers":{"bert.pooler.dense":{"kind":"dense"}}}})", format,
-         "'bert.pooler.dense': is no linear layer"},
+         "'bert.pooler.dense': is not a linear layer"},
         {R"({"ss1":{"layers":{"encoder.layer.1.output.dense":{"kind":"dense"}}}})", format,
-         "is no linear layer of this model"},
+         "is not a linear layer of this model"},
         {R"({"ss1":{"layers":{"embeddings.LayerNorm":{"kind":"dense"}}}})", format,
-         "is no linear layer of this model"}};
+         "is not a linear layer of this model"}};
     add_patches(cases, "bert: ", bert_json, rows);
 }
 
@@ -576,7 +576,7 @@ void add_relatives(table &cases) {
         {R"({"activation":"mish"})", unsupported, "activation 'mish' is not supported"},
         {R"({"architectures":["DistilBertForPreTraining"]})", unsupported, "of model_type 'distilbert' are"},
         {R"({"architectures":["BertModel"]})", unsupported, "architectures[0] 'BertModel' is not supported"},
-        {R"({"ss1":{"layers":{"pooler.dense":{"kind":"dense"}}}})", format, "'pooler.dense': is no linear layer"}};
+        {R"({"ss1":{"layers":{"pooler.dense":{"kind":"dense"}}}})", format, "'pooler.dense': is not a linear layer"}};
     add_patches(cases, "distilbert: ", distilbert_json, distilbert);
     static const patch_row roberta[] = {
         {R"({"pad_token_id":10})", format, "pad_token_id: is 10, must be in [0, 9]"},
@@ -707,15 +707,15 @@ void add_tensors(table &cases) {
         [](auto &t) { find(t, "top_l.2.bias") = tensor("top_l.2.bias", file_dtype::bf16, {1}, "\xc1\x7f"); }, format,
         "'top_l.2.bias' has nan");
     add_folder(cases, "same name with and without .module.", dlrm, twin("emb_l.0.weight", "emb_l.module.0.weight"),
-               format, "tensor 'emb_l.0.weight' is there twice");
+               format, "tensor 'emb_l.0.weight' exists twice");
     add_folder(cases, "same name with and without module.", dlrm, twin("top_l.0.bias", "module.top_l.0.bias"), format,
-               "tensor 'top_l.0.bias' is there twice");
+               "tensor 'top_l.0.bias' exists twice");
     add_folder(cases, "same name with and without bert.", bert, twin("pooler.dense.bias", "bert.pooler.dense.bias"),
-               format, "'pooler.dense.bias' is there twice");
+               format, "'pooler.dense.bias' exists twice");
     add_folder(cases, "gamma and weight", bert, twin("embeddings.LayerNorm.weight", "embeddings.LayerNorm.gamma"),
-               format, "is there twice");
+               format, "exists twice");
     add_folder(cases, "beta and bias", bert, twin("embeddings.LayerNorm.bias", "embeddings.LayerNorm.beta"), format,
-               "is there twice");
+               "exists twice");
     add_folder(cases, "embeddings missing", bert, rename("embeddings.word_embeddings.weight", "other"), format,
                "'embeddings.word_embeddings.weight' is missing");
     add_folder(cases, "pooler without bias", bert, rename("pooler.dense.bias", "other"), format,
@@ -748,7 +748,7 @@ void add_tensors(table &cases) {
                "tensor 'transformer.layer.0.attention.q_lin.weight' is missing");
     add_folder(cases, "same name by BERT and DistilBERT", distilbert_json,
                twin("encoder.layer.0.output.dense.bias", "distilbert.transformer.layer.0.ffn.lin2.bias"), format,
-               "'encoder.layer.0.output.dense.bias' is there twice");
+               "'encoder.layer.0.output.dense.bias' exists twice");
     add_folder(cases, "positions too short", bert,
                reshape("embeddings.position_embeddings.weight", file_dtype::f32, {7, 32}), format,
                "has shape [7, 32], must be [8, 32]");
@@ -1027,9 +1027,9 @@ void add_conversions(table &cases) {
         },
         layers("bot_l.2"), format, "has nan at element 0");
     add_conversion(
-        cases, "output is a file", dlrm, {}, [](auto &) {}, io, "exists and is no folder", "file");
+        cases, "output is a file", dlrm, {}, [](auto &) {}, io, "exists and is not a folder", "file");
     add_conversion(
-        cases, "output is the source", dlrm, {}, [](auto &) {}, io, "holds a model already: config.json exists", "in");
+        cases, "output is the source", dlrm, {}, [](auto &) {}, io, "already holds a model: config.json exists", "in");
     add_conversion(
         cases, "output below a file", dlrm, {}, [](auto &) {}, io, "cannot create the folder", "file/out");
     add_conversion(

@@ -11,7 +11,7 @@
 namespace ss1 {
 namespace {
 
-// What a model_type calls its sizes, where its defaults differ, and how the names of its architectures begin.
+// The keys of a model_type for its sizes, its defaults, and the prefix of its architectures.
 struct family {
     std::string_view model_type, architecture;
     bert_variant variant;
@@ -30,7 +30,7 @@ constexpr std::array<family, 4> families{{
 }};
 
 struct architecture {
-    std::string_view name;  // behind the family's
+    std::string_view name;  // after the family's prefix
     bert_head head;
 };
 constexpr std::array<architecture, 6> architectures{
@@ -39,7 +39,7 @@ constexpr std::array<architecture, 6> architectures{
      {"ForTokenClassification", bert_head::token_classification},
      {"ForMaskedLM", bert_head::masked_words},
      {"ForQuestionAnswering", bert_head::question_answering},
-     {"ForPreTraining", bert_head::masked_words}}};  // BERT alone; the other of its two heads is left out
+     {"ForPreTraining", bert_head::masked_words}}};  // BERT only; its second head is ignored
 
 ss1_status parse_activation(const json &config, const std::string &label, const char *name, ss1_activation &out) {
     struct row {
@@ -71,7 +71,7 @@ ss1_status parse_activation(const json &config, const std::string &label, const 
                 printable(value).c_str(), supported.c_str());
 }
 
-// Variants of BERT that compute something else.
+// Refuses variants of BERT that compute something else.
 ss1_status refuse_variants(const json &config, const std::string &label) {
     std::string position = "absolute";
     SS1_TRY(json_string(config, label, "position_embedding_type", key::optional, position));
@@ -87,11 +87,11 @@ ss1_status refuse_variants(const json &config, const std::string &label) {
     const json *pruned;
     SS1_TRY(json_member(config, label, "pruned_heads", key::optional, pruned));
     SS1_CHECK(!pruned || pruned->empty(), SS1_ERROR_UNSUPPORTED,
-              "%s: pruned_heads is not empty: layers of unlike numbers of heads are not supported", label.c_str());
+              "%s: pruned_heads is not empty: layers with different numbers of heads are not supported", label.c_str());
     return SS1_OK;
 }
 
-// One architecture at most; none: BERT's pooler and classifier, if they are there.
+// Reads the architecture, at most one; without one, BERT has pooler and classifier if their tensors exist.
 ss1_status parse_head(const json &config, const family &f, const std::string &label, bert_config &out) {
     const json *list;
     SS1_TRY(json_member(config, label, "architectures", key::optional, list));
@@ -119,7 +119,7 @@ ss1_status parse_head(const json &config, const family &f, const std::string &la
                 label.c_str(), printable(name).c_str(), std::string(f.model_type).c_str(), supported.c_str());
 }
 
-// num_labels and the names of the labels, by id.
+// Reads num_labels and the names of the labels by id.
 ss1_status parse_labels(const json &config, const std::string &label, bert_config &bert) {
     const json *names;
     size_t &out = bert.num_labels;
@@ -156,7 +156,7 @@ ss1_status parse_sizes(const json &config, const family &f, const std::string &l
     SS1_CHECK(out.hidden_size % out.num_attention_heads == 0, SS1_ERROR_FORMAT,
               "%s: %s %zu is not a multiple of %s %zu", label.c_str(), f.hidden_size_key, out.hidden_size, f.heads_key,
               out.num_attention_heads);
-    if (f.variant == bert_variant::distilbert) {  // its other constants are not in config.json
+    if (f.variant == bert_variant::distilbert) {  // config.json lacks its other constants
         out.type_vocab_size = 0;
         return SS1_OK;
     }
@@ -218,7 +218,7 @@ void add_norm(std::vector<tensor_spec> &tensors, const std::string &name, size_t
 
 ss1_status bert_config_parse(json config, const std::string &model_type, const std::string &label, bert_config &out) {
     const family &f = *std::ranges::find(families, model_type, &family::model_type);
-    // Hugging Face writes null where it means the default.
+    // Hugging Face writes null for a default.
     for (auto member = config.begin(); member != config.end();) {
         member = member->is_null() ? config.erase(member) : std::next(member);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// config.json of BERT, DistilBERT, RoBERTa and XLM-RoBERTa: one graph with a few differences.
+// config.json of BERT, DistilBERT, RoBERTa and XLM-RoBERTa, which share one graph with few differences.
 #pragma once
 #include <cstddef>
 #include <string>
@@ -11,16 +11,16 @@
 
 namespace ss1 {
 
-// Whose graph it is; XLM-RoBERTa has RoBERTa's.
+// The model type that defines the graph; XLM-RoBERTa has RoBERTa's.
 enum class bert_variant { bert, distilbert, roberta };
-// What follows the hidden states.
+// The layers after the hidden states.
 enum class bert_head { none, sequence_classification, token_classification, masked_words, question_answering };
 
 // The defaults are those of transformers' configuration_bert.py.
 struct bert_config {
     bert_variant variant = bert_variant::bert;
     bert_head head = bert_head::none;
-    // No architecture is named: a BERT then has pooler and classifier as far as they are in its files.
+    // config.json names no architecture: a BERT then has pooler and classifier if its files have their tensors.
     bool head_optional = false;
     size_t vocab_size = 30522;
     size_t hidden_size = 768;
@@ -29,28 +29,27 @@ struct bert_config {
     size_t intermediate_size = 3072;
     ss1_activation hidden_act = SS1_ACTIVATION_GELU;
     size_t max_position_embeddings = 512;
-    size_t type_vocab_size = 2;  // 0: none
+    size_t type_vocab_size = 2;  // 0: no token types
     double layer_norm_eps = 1e-12;
-    size_t pad_token_id = 0;  // RoBERTa's positions depend on it
+    size_t pad_token_id = 0;  // affects RoBERTa's positions
     bool tie_word_embeddings = true;
     size_t num_labels = 2;
-    std::vector<std::string> labels;  // id2label by id; empty: config.json names none
+    std::vector<std::string> labels;  // id2label by id; empty: config.json has none
 
     bool has_pooler() const noexcept { return variant != bert_variant::distilbert; }
-    // DistilBERT and RoBERTa put a dense layer of the head's own in front of the classifier instead of the pooler.
+    // DistilBERT and RoBERTa have a dense layer before the classifier in place of the pooler.
     bool has_pre_classifier() const noexcept {
         return head == bert_head::sequence_classification && variant != bert_variant::bert;
     }
-    // Positions of tokens start here.
+    // The position of the first token.
     size_t first_position() const noexcept { return variant == bert_variant::roberta ? pad_token_id + 1 : 0; }
     size_t max_tokens() const noexcept { return max_position_embeddings - first_position(); }
 };
 
-// `label` is the file's name in messages. @return SS1_OK; SS1_ERROR_FORMAT; SS1_ERROR_UNSUPPORTED.
-// `model_type` is one that the row of BERT in model/families.cpp lists.
+// `label` names the file in messages. @return SS1_OK; SS1_ERROR_FORMAT; SS1_ERROR_UNSUPPORTED.
 ss1_status bert_config_parse(json config, const std::string &model_type, const std::string &label, bert_config &out);
 
-// Append the linear layers in the order of execution, and the tensors of no linear layer.
+// Append the linear layers in the order of execution, and the tensors that belong to no linear layer.
 void add_bert_layers(const bert_config &bert, std::vector<linear_shape> &layers);
 void add_bert_tensors(const bert_config &bert, std::vector<tensor_spec> &tensors);
 

@@ -8,7 +8,7 @@
 namespace ss1 {
 namespace {
 
-// Beginnings of names, '#' standing for the number of a layer.
+// Prefixes of names; '#' stands for the number of a layer.
 struct name_pair {
     std::string_view stored, canonical;
 };
@@ -31,7 +31,7 @@ constexpr std::array<name_pair, 4> roberta_names{{{"lm_head.dense.", "cls.predic
                                                   {"lm_head.decoder.", "cls.predictions.decoder."},
                                                   {"lm_head.bias", "cls.predictions.bias"}}};
 
-// Of tokens, RoBERTa's classifier is one layer under BERT's name.
+// RoBERTa's classifier of tokens is a single layer with BERT's name.
 constexpr std::array<name_pair, 2> roberta_classifier_names{
     {{"classifier.dense.", "pre_classifier."}, {"classifier.out_proj.", "classifier."}}};
 
@@ -59,7 +59,7 @@ std::string_view prefix_of(bert_variant variant) noexcept {
     return "";
 }
 
-// Replaces the beginning `from` of a name by `to`, with the number that '#' stands for.
+// Replaces the prefix `from` of a name by `to`; keeps the number that '#' stands for.
 bool replace_beginning(std::string &name, std::string_view from, std::string_view to) {
     const size_t mark = from.find('#');
     if (mark == from.npos) {
@@ -84,7 +84,7 @@ bool replace_end(std::string &name, std::string_view from, std::string_view to) 
     return true;
 }
 
-// One of the pairs' replacements in the direction from -> to.
+// Applies the first matching pair in the direction from -> to.
 void rename(std::string &name, const bert_config &config, std::string_view name_pair::*from,
             std::string_view name_pair::*to) {
     const auto replace = [&](std::span<const name_pair> pairs) {
@@ -102,7 +102,7 @@ std::string canonical_bert_name(const bert_config &config, std::string_view stor
     const std::string_view prefix = prefix_of(config.variant);
     if (stored.starts_with(prefix)) stored.remove_prefix(prefix.size());
     std::string name(stored);
-    // TensorFlow's names, in old checkpoints.
+    // Old checkpoints have TensorFlow's names.
     if (!replace_end(name, ".LayerNorm.gamma", ".LayerNorm.weight"))
         replace_end(name, ".LayerNorm.beta", ".LayerNorm.bias");
     rename(name, config, &name_pair::stored, &name_pair::canonical);

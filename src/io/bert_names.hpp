@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What BERT, DistilBERT and RoBERTa call their tensors. The rest of the library knows one graph and its canonical
-// names: those of transformers' BertModel, BertForMaskedLM and BertForQuestionAnswering without `bert.`,
-// `pre_classifier` for the dense layer in front of a classifier.
+// The tensor names of BERT, DistilBERT and RoBERTa. The rest of the library knows one graph and its canonical names:
+// those of transformers' BertModel, BertForMaskedLM and BertForQuestionAnswering without `bert.`, and `pre_classifier`
+// for the dense layer before a classifier.
 #pragma once
 #include <string>
 #include <string_view>
@@ -10,10 +10,10 @@
 
 namespace ss1 {
 
-// The canonical name of a tensor in a checkpoint; a name that the tables do not have keeps its own.
+// Returns the canonical name of a tensor in a checkpoint; names that are not in the tables stay unchanged.
 std::string canonical_bert_name(const bert_config &config, std::string_view stored);
 
-// The name that transformers gives to a tensor of canonical name.
+// Returns the name in transformers of the tensor with a canonical name.
 std::string stored_bert_name(const bert_config &config, std::string_view canonical);
 
 }  // namespace ss1

@@ -88,7 +88,7 @@ ss1_status parse_tables(const json &config, const std::string &label, std::vecto
     return SS1_OK;
 }
 
-// The rules of README.md; tables then have no storage of their own.
+// Checks the rules of README.md. With ROBE, tables have no memory of their own.
 ss1_status parse_robe(const json &config, const std::string &label, dlrm_config &dlrm) {
     const json *robe;
     SS1_TRY(json_member(config, label, "robe", key::optional, robe));
@@ -169,14 +169,14 @@ ss1_status parse_interaction(const json &config, const std::string &label, dlrm_
 }
 
 void add_mlp(std::vector<linear_shape> &layers, const std::string &prefix, size_t K, std::span<const size_t> widths) {
-    // Only even numbers hold parameters: the odd ones are the activations of torch.nn.Sequential.
+    // Layers have even numbers; odd numbers are the activations of torch.nn.Sequential.
     for (size_t i = 0; i < widths.size(); ++i) {
         layers.push_back({prefix + std::to_string(2 * i), K, widths[i], true, false});
         K = widths[i];
     }
 }
 
-// Low rank: W_l (V_l x), V_l without a bias.
+// The low-rank cross layer W_l (V_l x): V_l has no bias.
 void add_cross_net(std::vector<linear_shape> &layers, size_t width, const dlrm_config &dlrm) {
     for (size_t l = 0; l < dlrm.cross_layers; ++l) {
         const std::string prefix = "cross_net." + std::to_string(l);

@@ -22,7 +22,7 @@ struct dlrm_table {
     bool mean = false;
 };
 
-// All tables in one array of `size` floats; size 0: each has its own.
+// One array of `size` floats that holds all tables; size 0: each table has its own memory.
 struct robe_config {
     size_t size = 0, block = 0, seed = 0;
 };
@@ -44,10 +44,10 @@ struct dlrm_config {
 
 const char *table_dtype_name(row_format format) noexcept;  // as "dtype" of a table
 
-// `label` is the file's name in messages. @return SS1_OK; SS1_ERROR_FORMAT; SS1_ERROR_UNSUPPORTED.
+// `label` names the file in messages. @return SS1_OK; SS1_ERROR_FORMAT; SS1_ERROR_UNSUPPORTED.
 ss1_status dlrm_config_parse(const json &config, const std::string &label, dlrm_config &out);
 
-// Append the linear layers in the order of execution, and the tensors of no linear layer.
+// Append the linear layers in the order of execution, and the tensors that belong to no linear layer.
 void add_dlrm_layers(const dlrm_config &dlrm, std::vector<linear_shape> &layers);
 void add_dlrm_tensors(const dlrm_config &dlrm, std::vector<tensor_spec> &tensors);
 

@@ -36,7 +36,7 @@ descriptor::~descriptor() {
 }
 
 ss1_status file_open(const std::string &path, input_file &out) {
-    // O_NONBLOCK: opening a named pipe must not wait for a writer. It means nothing for regular files.
+    // With O_NONBLOCK, opening a named pipe does not wait for a writer. It has no effect on regular files.
     descriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (fd.get() < 0) return system_error("cannot open", path, errno);
     struct stat info;
@@ -78,7 +78,7 @@ file_mapping::~file_mapping() {
 ss1_status file_mapping::map(const input_file &file) {
     void *p = mmap(nullptr, file.bytes, PROT_READ, MAP_SHARED, file.fd.get(), 0);
     if (p == MAP_FAILED) return system_error("cannot map", file.path, errno);
-    madvise(p, file.bytes, MADV_RANDOM);  // no neighbours of a row
+    madvise(p, file.bytes, MADV_RANDOM);  // do not read the pages around a row
     data_ = static_cast<std::byte *>(p);
     bytes_ = file.bytes;
     return SS1_OK;
@@ -98,7 +98,7 @@ ss1_status file_create(const std::string &path, output_file &out) {
     std::string temporary;
     out.path = path;
     out.bytes = 0;
-    // A process that was killed may have left its file, and in a container the next one has the same number.
+    // A killed process may have left its file, and in a container the next process may have the same number.
     for (int attempt = 0; attempt < 1000; ++attempt) {
         char suffix[48];
         std::snprintf(suffix, sizeof suffix, ".tmp-%ld-%u", static_cast<long>(getpid()), counter.fetch_add(1));
@@ -127,7 +127,7 @@ ss1_status file_commit(output_file &file) {
     if (rename(file.temporary.c_str(), file.path.c_str()) != 0)
         return system_error("cannot rename to", file.path, errno);
     file.temporary.clear();
-    // The new name itself is durable once its folder is; a file system that cannot do this has still done the rename.
+    // The rename is durable after fsync of the folder; a file system that cannot do that has renamed all the same.
     const descriptor folder(open(folder_of(file.path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (folder.get() >= 0) fsync(folder.get());
     return SS1_OK;

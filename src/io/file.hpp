@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Files of a model: reading at positions, and writing under a temporary name until all is on the disk.
+// Reads model files at given positions, and writes files under a temporary name until they are complete on disk.
 #pragma once
 #include <cstddef>
 #include <span>
@@ -27,7 +27,8 @@ class descriptor {
     int fd_ = -1;
 };
 
-// A regular file, open for reading. Not mapped: a file that shrinks meanwhile is an error, not a signal.
+// Opens a regular file for reading. It is not mapped, so that a file that shrinks meanwhile causes an error, not a
+// signal.
 struct input_file {
     descriptor fd;
     std::string path;
@@ -35,13 +36,13 @@ struct input_file {
 };
 
 ss1_status file_open(const std::string &path, input_file &out);
-// Fills `out` with the bytes from `position` on; a file that ends before is SS1_ERROR_IO. Safe on many threads at once.
+// Fills `out` with the bytes from `position` on; fails with SS1_ERROR_IO if the file ends before. Thread-safe.
 ss1_status file_read(const input_file &file, size_t position, std::span<std::byte> out);
-// The whole file; more than `limit` bytes is SS1_ERROR_FORMAT.
+// Reads the whole file; fails with SS1_ERROR_FORMAT if it has more than `limit` bytes.
 ss1_status file_read_text(const std::string &path, size_t limit, std::string &out);
 
-// All bytes of a file, read when they are touched, each page for itself. The file must not change meanwhile: one that
-// shrinks ends the process with SIGBUS.
+// Maps all bytes of a file; the kernel reads each page when it is first used. The file must not change meanwhile: if it
+// shrinks, SIGBUS ends the process.
 class file_mapping {
   public:
     file_mapping() = default;
@@ -63,8 +64,8 @@ class file_mapping {
 
 bool file_exists(const std::string &path) noexcept;
 
-// A file that is written under a temporary name beside `path`; file_commit() gives it its name. Without it nothing
-// remains.
+// A file written under a temporary name beside `path`; file_commit() renames it to `path`. Without file_commit() it is
+// deleted.
 struct output_file {
     output_file() = default;
     output_file(const output_file &) = delete;

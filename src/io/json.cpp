@@ -12,8 +12,8 @@ namespace {
 
 constexpr size_t printable_limit = 160;
 
-// Receives nlohmann's parse events and builds the tree. The library's own tree builder keeps the last of two equal
-// keys.
+// Receives nlohmann's parse events and builds the tree. The library's own tree builder would accept duplicate keys and
+// keep the last.
 class tree_builder {
   public:
     tree_builder(const json_limits &limits, json &root) : limits_(limits), root_(root) {}
@@ -53,7 +53,7 @@ class tree_builder {
         return false;
     }
 
-    // Pointers to open values stay valid: a container grows only while its last child is closed.
+    // Pointers to open values stay valid because a container grows only while its last child is closed.
     json *place(json value) {
         if (++values_ > limits_.values) {
             refuse("more than " + std::to_string(limits_.values) + " values");
@@ -114,7 +114,7 @@ bool is_name(std::string_view text) noexcept {
 ss1_status json_parse(std::string_view text, const char *label, const json_limits &limits, json &out) {
     SS1_CHECK(text.size() <= limits.bytes, SS1_ERROR_FORMAT, "%s: %zu bytes of JSON, the limit is %zu", label,
               text.size(), limits.bytes);
-    // nlohmann takes a zero byte for the end of the text and skips a byte order mark.
+    // nlohmann ends the text at a zero byte and skips a byte order mark.
     const size_t zero = text.find('\0');
     SS1_CHECK(zero == text.npos, SS1_ERROR_FORMAT, "%s: zero byte at byte %zu of the JSON", label, zero);
     SS1_CHECK(!text.starts_with("\xef\xbb\xbf"), SS1_ERROR_FORMAT, "%s: the JSON starts with a byte order mark", label);

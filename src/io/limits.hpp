@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What README.md lists as the limits of a config.json.
+// The limits of a config.json; README.md lists them.
 #pragma once
 #include <cstddef>
 

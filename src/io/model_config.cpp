@@ -28,7 +28,7 @@ ss1_status parse_dtype(const json &entry, const std::string &where, ss1_dtype &o
                 printable(name).c_str());
 }
 
-// Every field of the mapping is required: a file must mean the same after a change of the defaults.
+// Every field of the mapping is required, so that a file keeps its meaning when defaults change.
 ss1_status parse_mapping(const json &entry, const std::string &where, ss1_linear_desc &desc) {
     SS1_TRY(json_only_keys(entry, where, {"kind", "dtype", "c", "scheme", "seed", "block_k", "block_n", "step"}));
     size_t c, seed, block_k, block_n, step;
@@ -76,7 +76,7 @@ ss1_status parse_layers(const json &config, const std::string &label, model_conf
     for (const auto &[name, entry] : layers->items()) {
         const std::string where = label + ": ss1.layers '" + printable(name) + "'";
         const auto shape = known.find(name);
-        SS1_CHECK(shape != known.end(), SS1_ERROR_FORMAT, "%s: is no linear layer of this model", where.c_str());
+        SS1_CHECK(shape != known.end(), SS1_ERROR_FORMAT, "%s: is not a linear layer of this model", where.c_str());
         layer_config layer = {false, SS1_LINEAR_DESC_INIT};
         layer.desc.K = shape->second.K;
         layer.desc.N = shape->second.N;
@@ -154,7 +154,7 @@ std::vector<tensor_spec> model_tensors(const model_config &config) {
 ss1_status resolve_for(const std::string &where, ss1_status broken, ss1_linear_desc &desc) {
     ss1_status status;
     {
-        const api_scope unnamed(nullptr);  // the message becomes a part of ours, which names the API function itself
+        const api_scope unnamed(nullptr);  // our message, which contains this one, names the API function
         status = linear_resolve(desc, nullptr);
     }
     SS1_CHECK(status == SS1_OK, status == SS1_ERROR_INVALID_ARGUMENT ? broken : status, "%s: %s", where.c_str(),

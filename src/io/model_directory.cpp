@@ -16,7 +16,7 @@ namespace ss1 {
 namespace {
 
 constexpr size_t max_text_bytes = size_t{16} << 20;  // of a JSON file
-constexpr size_t max_shards = 256;                   // each stays open while the directory is
+constexpr size_t max_shards = 256;                   // each shard stays open as long as the directory
 constexpr size_t chunk = 16384;                      // elements converted at once, on the stack
 
 constexpr const char *single_file = "model.safetensors";
@@ -35,7 +35,7 @@ uint64_t fnv1a(std::string_view text) noexcept {
     return h;
 }
 
-// (0, 1], so that its logarithm is finite.
+// Returns a value in (0, 1], which has a finite logarithm.
 double uniform(uint64_t bits) noexcept {
     return (static_cast<double>(bits >> 11) + 1) * 0x1p-53;
 }
@@ -48,7 +48,7 @@ ss1_status check_shard_name(const std::string &name, const std::string &where) {
     return SS1_OK;
 }
 
-// All tensors of the files under their canonical names.
+// Lists all tensors of the files under their canonical names.
 ss1_status collect(model_directory &directory) {
     for (size_t i = 0; i < directory.files.size(); ++i) {
         for (const tensor_info &tensor : directory.files[i].header.tensors) {
@@ -61,13 +61,13 @@ ss1_status collect(model_directory &directory) {
                            [](const model_tensor &a, const model_tensor &b) { return a.name == b.name; });
     if (twice == directory.tensors.end()) return SS1_OK;
     const model_tensor &other = *std::next(twice);
-    return fail(SS1_ERROR_FORMAT, "%s: tensor '%s' is there twice: '%s' in %s and '%s' in %s", directory.path.c_str(),
+    return fail(SS1_ERROR_FORMAT, "%s: tensor '%s' exists twice: '%s' in %s and '%s' in %s", directory.path.c_str(),
                 printable(twice->name).c_str(), printable(twice->stored.name).c_str(),
                 directory.files[twice->file].file.path.c_str(), printable(other.stored.name).c_str(),
                 directory.files[other.file].file.path.c_str());
 }
 
-// Pickled weights are programs, which are not run.
+// Pickled weights are programs; ss1 does not run them.
 ss1_status refuse_pickles(const model_directory &directory) {
     for (const char *name : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
         const std::string path = directory.path + "/" + name;
@@ -112,8 +112,9 @@ ss1_status open_shards(model_directory &directory, const std::string &index) {
     return SS1_OK;
 }
 
-// What a file would hold. Without a classifier in the architecture, BERT is drawn with its pooler alone.
-void imagine(model_directory &directory) {
+// Lists the tensors that a file would hold. If config.json names no architecture, BERT gets its pooler but no
+// classifier.
+void list_random_tensors(model_directory &directory) {
     for (tensor_spec &spec : model_tensors(directory.config)) {
         if (spec.optional && spec.layer == "classifier") continue;
         model_tensor &tensor = directory.tensors.emplace_back();
@@ -234,9 +235,9 @@ ss1_status model_directory_open(const std::string &path, const ss1_model_options
     SS1_TRY(model_config_parse(text, config.c_str(), directory.config));
     const bool maps = directory.map_tables && directory.config.family->has_tables;
     SS1_CHECK(!maps || !directory.random, SS1_ERROR_INVALID_ARGUMENT,
-              "options.map_tables: random weights are in no file that could be mapped");
+              "options.map_tables: random weights have no file to map");
     if (directory.random) {
-        imagine(directory);
+        list_random_tensors(directory);
     } else {
         if (!file_exists(single) && file_exists(index)) {
             SS1_TRY(open_shards(directory, index));
@@ -253,7 +254,7 @@ ss1_status model_directory_open(const std::string &path, const ss1_model_options
 
 ss1_status model_directory_check(const model_directory &directory, const layer_configs &except) {
     const std::vector<tensor_spec> specs = model_tensors(directory.config);
-    std::set<std::string> present;  // layers of which at least one tensor is there
+    std::set<std::string> present;  // layers with at least one tensor
     for (const tensor_spec &spec : specs) {
         if (directory.find(spec.name)) present.insert(spec.layer);
     }
@@ -284,7 +285,7 @@ void random_weights(uint64_t seed, std::string_view name, size_t first, std::spa
         return;
     }
     const uint64_t stream = splitmix64(seed) ^ fnv1a(name);
-    // Box-Muller: elements 2p and 2p + 1 are the cosine and the sine of draws 2p and 2p + 1.
+    // Box-Muller: draws 2p and 2p + 1 give elements 2p (cosine) and 2p + 1 (sine).
     for (size_t i = 0; i < out.size();) {
         const uint64_t pair = (first + i) & ~uint64_t{1};
         const double radius = 0.02 * std::sqrt(-2 * std::log(uniform(splitmix64(stream + pair))));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The linear layers and tensors that a configuration asks for.
+// The linear layers and tensors of a configuration.
 #pragma once
 #include <cstddef>
 #include <string>
@@ -7,7 +7,7 @@
 
 namespace ss1 {
 
-// One linear layer of the model, tied or not. `optional`: a checkpoint may leave it out.
+// One linear layer of the model, tied or dense. `optional`: a checkpoint may lack it.
 struct linear_shape {
     std::string name;
     size_t K, N;
@@ -15,7 +15,7 @@ struct linear_shape {
     bool optional;
 };
 
-// One tensor that the model reads, under its canonical name. `layer` is its linear layer, "" if it belongs to none.
+// One tensor that the model reads, by canonical name. `layer` is its linear layer, "" if it has none.
 struct tensor_spec {
     std::string name;
     std::vector<size_t> shape;

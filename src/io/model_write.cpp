@@ -12,7 +12,7 @@
 namespace ss1 {
 namespace {
 
-// What was created so far; taken away again unless the work is kept.
+// Records the created files and removes them again unless the work is kept.
 struct created_files {
     std::vector<std::string> files;
     std::string folder;
@@ -26,7 +26,7 @@ struct created_files {
 };
 
 ss1_status write_text(const std::string &path, const std::string &text, created_files &created) {
-    SS1_CHECK(!file_exists(path), SS1_ERROR_IO, "%s: exists already", path.c_str());
+    SS1_CHECK(!file_exists(path), SS1_ERROR_IO, "%s: already exists", path.c_str());
     output_file file;
     SS1_TRY(file_create(path, file));
     SS1_TRY(file_write(file, std::as_bytes(std::span(text))));
@@ -40,9 +40,9 @@ ss1_status write_text(const std::string &path, const std::string &text, created_
 ss1_status model_write_possible(const std::string &output) {
     struct stat info;
     if (stat(output.c_str(), &info) != 0) return SS1_OK;
-    SS1_CHECK(S_ISDIR(info.st_mode), SS1_ERROR_IO, "%s: exists and is no folder", output.c_str());
+    SS1_CHECK(S_ISDIR(info.st_mode), SS1_ERROR_IO, "%s: exists and is not a folder", output.c_str());
     for (const char *name : {"/config.json", "/model.safetensors", "/model.safetensors.index.json"}) {
-        SS1_CHECK(!file_exists(output + name), SS1_ERROR_IO, "%s: holds a model already: %s exists", output.c_str(),
+        SS1_CHECK(!file_exists(output + name), SS1_ERROR_IO, "%s: already holds a model: %s exists", output.c_str(),
                   name + 1);
     }
     return SS1_OK;
@@ -62,7 +62,7 @@ ss1_status model_write(const std::string &output, const json &config, std::vecto
     const std::string weights = output + "/model.safetensors";
     SS1_TRY(safetensors_write(weights, std::move(tensors), {{"format", "pt"}}));
     created.files.push_back(weights);
-    // The other handlers of invalid UTF-8 throw.
+    // All other handlers of invalid UTF-8 throw.
     SS1_TRY(write_text(output + "/config.json", config.dump(2, ' ', false, json::error_handler_t::replace) + "\n",
                        created));
     created.keep = true;

@@ -13,7 +13,7 @@
 namespace ss1 {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "tensor data is little-endian and taken as it is");
+static_assert(std::endian::native == std::endian::little, "tensor data is little-endian and not converted");
 
 constexpr size_t length_bytes = 8;
 constexpr size_t max_header_bytes = 100'000'000;
@@ -36,11 +36,11 @@ constexpr std::array<dtype_row, 13> dtypes{{{"BOOL", 1},
                                             {"F64", 8},
                                             {"I64", 8},
                                             {"U64", 8}}};
-// The rest of the format's types: such a file is valid, but not for us.
+// The format's other types: such a file is valid but unsupported.
 constexpr std::array<std::string_view, 9> foreign_dtypes{"F4",      "F6_E2M3",     "F6_E3M2",     "F8_E5M2", "F8_E4M3",
                                                          "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "C64"};
 
-// The tensor or file that a message is about.
+// The tensor or file named in a message.
 struct place {
     const char *label;
     const std::string &name;
@@ -70,7 +70,7 @@ ss1_status parse_dtype(const std::string &text, const std::string &where, file_d
     }
     const bool foreign = std::find(foreign_dtypes.begin(), foreign_dtypes.end(), text) != foreign_dtypes.end();
     SS1_CHECK(!foreign, SS1_ERROR_UNSUPPORTED, "%s: dtype %s is not supported", where.c_str(), text.c_str());
-    return fail(SS1_ERROR_FORMAT, "%s: '%s' is no safetensors dtype", where.c_str(), printable(text).c_str());
+    return fail(SS1_ERROR_FORMAT, "%s: '%s' is not a safetensors dtype", where.c_str(), printable(text).c_str());
 }
 
 ss1_status parse_sizes(const json &entry, const std::string &where, const char *name, std::vector<size_t> &out) {
@@ -87,7 +87,7 @@ ss1_status parse_sizes(const json &entry, const std::string &where, const char *
     return SS1_OK;
 }
 
-// `data` is where the tensors' bytes start in the file. That they end inside the file follows from check_tiling().
+// The bytes of the tensors start at `data` in the file. check_tiling() checks that they end inside the file.
 ss1_status parse_tensor(const std::string &name, const json &entry, const char *label, size_t data, tensor_info &out) {
     const std::string where = place{label, name}.text();
     SS1_CHECK(is_name(name), SS1_ERROR_FORMAT, "%s: a name has 1 to 512 bytes and no control characters",
@@ -127,7 +127,7 @@ ss1_status parse_metadata(const json &object, const char *label, std::map<std::s
     return SS1_OK;
 }
 
-// The tensors must fill [data, file_bytes) one after the other: no byte of the file is hidden or used twice.
+// Checks that the tensors fill [data, file_bytes) without holes and overlaps: no byte is hidden or used twice.
 ss1_status check_tiling(std::vector<tensor_info> &tensors, const char *label, size_t data, size_t file_bytes) {
     std::sort(tensors.begin(), tensors.end(), [](const tensor_info &a, const tensor_info &b) {
         return a.begin != b.begin ? a.begin < b.begin : a.bytes < b.bytes;
@@ -240,12 +240,12 @@ ss1_status safetensors_write(const std::string &path, std::vector<tensor_to_writ
             {"dtype", file_dtype_name(tensor.dtype)}, {"shape", tensor.shape}, {"data_offsets", {begin, end}}};
         ends.push_back(end);
     }
-    std::string text = root.dump(-1, ' ', false, json::error_handler_t::replace);  // the other handlers throw
+    std::string text = root.dump(-1, ' ', false, json::error_handler_t::replace);  // other handlers throw
     text.append((length_bytes - text.size() % length_bytes) % length_bytes, ' ');
     std::string front(length_bytes, '\0');
     for (size_t i = 0; i < length_bytes; ++i) front[i] = static_cast<char>(uint64_t{text.size()} >> (8 * i) & 0xff);
     front += text;
-    // Our own reader decides what may be written: names, duplicates and sizes need no second set of rules.
+    // The reader checks the header before it is written: names, duplicates and sizes need no second set of rules.
     size_t file_bytes;
     SS1_CHECK(checked_add(front.size(), end, file_bytes), SS1_ERROR_FORMAT, "%s: the size of the file overflows",
               path.c_str());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// safetensors files, read strictly: no holes, overlaps, duplicate names or control characters; every size checked.
+// Reads safetensors files strictly: no holes, overlaps, duplicate names or control characters; every size is checked.
 // Every rule is that of the reference implementation (huggingface/safetensors) or stricter, so that no two readers
 // disagree.
 #pragma once
@@ -22,7 +22,7 @@ size_t file_dtype_bytes(file_dtype dtype) noexcept;
 
 std::string shape_text(std::span<const size_t> shape);  // "[2, 3]"
 
-// What a header says of one tensor. Its bytes are [begin, begin + bytes) of the file.
+// The header entry of a tensor. Its bytes are [begin, begin + bytes) of the file.
 struct tensor_info {
     std::string name;
     file_dtype dtype = file_dtype::f32;
@@ -37,25 +37,25 @@ struct safetensors_header {
     const tensor_info *find(std::string_view name) const noexcept;
 };
 
-// A file whose header was read; tensors are read when they are asked for, straight to where they are wanted.
+// An open file with a parsed header. Tensors are read on request, directly to their destination.
 struct safetensors_file {
     input_file file;
     safetensors_header header;
 };
 
-// Checks and parses the front of a file of `file_bytes` bytes; `front` must hold the header, more does not matter.
-// `label` is the file's name in messages. @return SS1_OK; SS1_ERROR_FORMAT; SS1_ERROR_UNSUPPORTED for a dtype that
-// safetensors has but file_dtype has not.
+// Checks and parses the front of a file of `file_bytes` bytes; `front` must contain the header and may be longer.
+// `label` names the file in messages. @return SS1_OK; SS1_ERROR_FORMAT; SS1_ERROR_UNSUPPORTED for a safetensors dtype
+// that file_dtype lacks.
 ss1_status safetensors_parse(std::span<const std::byte> front, size_t file_bytes, const char *label,
                              safetensors_header &out);
 
 ss1_status safetensors_open(const std::string &path, safetensors_file &out);
 
-// Bytes [first, first + out.size()) of a tensor of the file; the caller keeps inside the tensor.
+// Reads bytes [first, first + out.size()) of a tensor; the caller must stay within the tensor.
 ss1_status safetensors_read(const safetensors_file &from, const tensor_info &tensor, size_t first,
                             std::span<std::byte> out);
 
-// A tensor to be written; `write` brings its bytes to the file, by as many file_write() as it likes.
+// A tensor to write; `write` writes its bytes by any number of calls of file_write().
 struct tensor_to_write {
     std::string name;
     file_dtype dtype = file_dtype::f32;
@@ -63,8 +63,8 @@ struct tensor_to_write {
     std::function<ss1_status(output_file &)> write;
 };
 
-// Tensors in the order of the file: widest type first, then by name, so that each is aligned to its type. The file
-// appears under `path` when it is complete, replacing what was there.
+// Writes a file. Its tensors are sorted by the width of their type, widest first, then by name, so that each is aligned
+// to its type. The file replaces `path` when it is complete.
 ss1_status safetensors_write(const std::string &path, std::vector<tensor_to_write> tensors,
                              const std::map<std::string, std::string> &metadata);
 

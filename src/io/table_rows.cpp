@@ -12,7 +12,7 @@
 namespace ss1 {
 namespace {
 
-constexpr size_t block_bytes = size_t{256} << 10;  // of rows read, and of rows converted, at once
+constexpr size_t block_bytes = size_t{256} << 10;  // of rows read at once, and of rows converted at once
 
 template <class T>
 T load(const std::byte *p) noexcept {
@@ -30,7 +30,7 @@ bool is_finite_f16(uint16_t h) noexcept {
     return (h & 0x7c00u) != 0x7c00u;
 }
 
-// FBGEMM's FloatOrHalfToFused8BitRowwiseQuantizedSBFloat, its epsilon included: the bytes are the same.
+// Gives the same bytes as FBGEMM's FloatOrHalfToFused8BitRowwiseQuantizedSBFloat, whose epsilon it has.
 bool encode_int8(std::span<const float> values, std::byte *row) noexcept {
     constexpr float epsilon = 1e-8f;
     const auto [low, high] = std::ranges::minmax(values);
@@ -42,7 +42,8 @@ bool encode_int8(std::span<const float> values, std::byte *row) noexcept {
     return true;
 }
 
-// FBGEMM's FloatOrHalfToFusedNBitRowwiseQuantizedSBHalf with 4 bits: what is rounded is measured from the rounded bias.
+// Does as FBGEMM's FloatOrHalfToFusedNBitRowwiseQuantizedSBHalf with 4 bits: subtracts the rounded bias before it
+// rounds.
 bool encode_int4(std::span<const float> values, std::byte *row) noexcept {
     const auto [low, high] = std::ranges::minmax(values);
     const uint16_t bias = f16_from_f32(low);
@@ -109,7 +110,7 @@ bool encode_row(row_format format, std::span<const float> values, std::byte *row
 
 ss1_status read_table(const model_directory &directory, const model_tensor &tensor, const table_shape &shape,
                       const std::function<ss1_status(std::span<const std::byte>)> &take) {
-    const default_float_mode mode;  // rows are rounded to nearest, and denormals count
+    const default_float_mode mode;  // rounds to nearest and keeps denormals
     const bool as_it_is = tensor.stored.dtype == file_dtype::u8 && !directory.random;
     const size_t row = shape.row_bytes(), step = std::max<size_t>(1, block_bytes / (4 * shape.d));
     std::vector<std::byte> rows(step * row);
