@@ -610,7 +610,7 @@ TEST_CASE("tokenizer.json and tokenizer_config.json must not contradict each oth
     };
     const files cased = with(R"({"do_lower_case": false})");
     refused("tokenizer_config.json: do_lower_case is false, but", cased);
-    refused("tokenizer.json: normalizer: lowercase is true; which one counts", cased);
+    refused("tokenizer.json: normalizer: lowercase is true; they must be equal", cased);
     refused("tokenize_chinese_chars is false, but", with(R"({"tokenize_chinese_chars": false})"));
     refused("strip_accents is false, but", with(R"({"strip_accents": false})", "strip_accents", true));
     CHECK(describe(load_files(with(R"({"strip_accents": false})"))).strip_accents == 0);

@@ -14,9 +14,9 @@
 namespace ss1 {
 namespace {
 
-// Tokens of a row from one on: ids and, if wanted, places in the text.
+// The output of a row from some token on: ids and, if requested, places in the text.
 struct token_row {
-    int64_t *ids, *begins, *ends;  // begins and ends: or NULL
+    int64_t *ids, *begins, *ends;  // begins and ends may be NULL
 
     void set(size_t i, int64_t id, byte_range place = {}) const noexcept {
         ids[i] = id;
@@ -29,14 +29,14 @@ struct token_row {
     bool with_places() const noexcept { return begins || ends; }
 };
 
-// Tokens of one text: the first `room` are kept; with the word that makes it `enough`, counting ends.
+// Collects the tokens of one text: keeps the first `room` and stops counting after the word that reaches `enough`.
 struct text_row {
     const ss1_tokenizer &tokenizer;
     token_row tokens;
     size_t room, enough;
     size_t count = 0;
-    size_t part_begin = 0;  // where the words' places are counted from
-    bool full = false;      // a word has made it so; a special token does not
+    size_t part_begin = 0;  // added to the places of the words
+    bool full = false;      // set by words only, not by special tokens
 
     void add_id(int64_t id) noexcept {
         if (count < room) tokens.ids[count] = id;
@@ -79,7 +79,7 @@ const special_token *special_at(const ss1_tokenizer &tokenizer, std::string_view
     return nullptr;
 }
 
-// Special tokens are cut out first; the rules for words see what is between two of them as a text of its own.
+// Cuts out special tokens first; the text between two of them is split into words on its own.
 void add_text(std::string_view text, text_row &row) noexcept {
     const auto add_words = [&](size_t part_begin, size_t part_end) {
         row.part_begin = part_begin;
@@ -109,9 +109,9 @@ struct pair_lengths {
     size_t first, second;
 };
 
-// "longest_first" of Hugging Face's tokenizers: the longer text loses tokens until both are of one length, then both;
-// of an odd rest the longer one gets more. Which one that is, tokenizers 0.23 decides after the word that made a text
-// max_tokens long (a special token does not end it).
+// "longest_first" of Hugging Face's tokenizers: the longer text loses tokens until both have the same length, then both
+// do; if `room` is odd, the longer text keeps one more. tokenizers 0.23 decides which one is longer after the word that
+// makes a text max_tokens long (special tokens do not count).
 pair_lengths truncate(size_t first, size_t second, size_t room) noexcept {
     if (first + second <= room) return {first, second};
     const size_t shorter = std::min({first, second, room / 2});
@@ -122,7 +122,7 @@ std::string_view view(const ss1_text &text) noexcept {
     return {text.data, text.bytes};
 }
 
-// [CLS] first [SEP]. @return its length.
+// Writes [CLS] first [SEP]. @return the length.
 size_t encode_text(const ss1_tokenizer &tokenizer, const ss1_text &text, size_t max_tokens, token_row out) noexcept {
     text_row row{tokenizer, out.from(1), max_tokens - 2, max_tokens - 2};
     add_text(view(text), row);
@@ -132,7 +132,7 @@ size_t encode_text(const ss1_tokenizer &tokenizer, const ss1_text &text, size_t 
     return n + 2;
 }
 
-// [CLS] first [SEP] second [SEP]; `second_begin` is where the second text and type id 1 begin.
+// Writes [CLS] first [SEP] second [SEP]; the second text and type id 1 start at `second_begin`.
 size_t encode_pair(const ss1_tokenizer &tokenizer, const ss1_text &first, const ss1_text &second, size_t max_tokens,
                    token_row out, size_t &second_begin) noexcept {
     const size_t room = max_tokens - 3;
@@ -142,7 +142,7 @@ size_t encode_pair(const ss1_tokenizer &tokenizer, const ss1_text &first, const 
     text_row b{tokenizer, out.from(2 + kept), room - kept, max_tokens};
     add_text(view(second), b);
     const pair_lengths n = truncate(a.count, b.count, room);
-    if (n.first < kept) {  // the second text gets room that the first one had taken
+    if (n.first < kept) {  // the second text gets some room of the first
         text_row again{tokenizer, out.from(2 + n.first), n.second, n.second};
         add_text(view(second), again);
     }
@@ -171,7 +171,7 @@ void encode_row(const ss1_tokenizer &tokenizer, const ss1_tokenize_args &args, s
     }
 }
 
-// Hugging Face numbers new tokens from the size of the vocabulary on without gaps, whatever ids the files give them.
+// Hugging Face numbers new tokens without gaps from the size of the vocabulary on, whatever ids the files give.
 ss1_status check_new(const added_token &token, const tokenizer_rules &rules, const std::string &path,
                      const vocabulary &all) {
     const std::string text = printable(token.text);
@@ -185,17 +185,17 @@ ss1_status check_new(const added_token &token, const tokenizer_rules &rules, con
         return SS1_OK;
     }
     SS1_CHECK(all.find(rules.mask) != vocabulary::none, SS1_ERROR_UNSUPPORTED,
-              "%s: '%s' has no id, nor has the mask token '%s', which Hugging Face adds, too", token.where.c_str(),
+              "%s: '%s' has no id, nor has the mask token '%s', which Hugging Face also adds", token.where.c_str(),
               text.c_str(), printable(rules.mask).c_str());
     return SS1_OK;
 }
 
-// Those with ids first, in their order.
+// Adds tokens with ids first, in the order of their ids.
 ss1_status take_added(const tokenizer_rules &rules, const std::string &path, ss1_tokenizer &out) {
     std::vector<const added_token *> tokens;
     for (const added_token &token : rules.added) tokens.push_back(&token);
     std::stable_sort(tokens.begin(), tokens.end(), [](const auto *a, const auto *b) {
-        return static_cast<uint64_t>(a->id) < static_cast<uint64_t>(b->id);  // no_id is the greatest
+        return static_cast<uint64_t>(a->id) < static_cast<uint64_t>(b->id);  // no_id is the largest
     });
     const added_token *of_object = nullptr;
     for (const added_token *const token : tokens) {
@@ -204,8 +204,8 @@ ss1_status take_added(const tokenizer_rules &rules, const std::string &path, ss1
             SS1_TRY(check_new(*token, rules, path, out.vocabulary));
             if (!token->in_order) {
                 SS1_CHECK(!of_object, SS1_ERROR_UNSUPPORTED,
-                          "%s: '%s' has no id, nor has '%s': members of an object have no order to number them in",
-                          token->where.c_str(), printable(token->text).c_str(), printable(of_object->text).c_str());
+                          "%s: '%s' has no id, nor has '%s': members of an object have no order", token->where.c_str(),
+                          printable(token->text).c_str(), printable(of_object->text).c_str());
                 of_object = token;
             }
             id = out.vocabulary.add(token->text);
@@ -254,7 +254,7 @@ word_rules settled(const stated_rules &stated) noexcept {
     return rules;
 }
 
-// @param path  Receives the file that the vocabulary is from.
+// @param path  Receives the file that holds the vocabulary.
 ss1_status load_vocabulary(const allocator &memory, const std::string &directory, const tokenizer_json &file,
                            std::string &path, vocabulary &out) {
     std::string text;
@@ -277,7 +277,7 @@ ss1_status check_texts(const char *name, const ss1_text *texts, size_t n) noexce
     return SS1_OK;
 }
 
-// Fills in the defaults.
+// Fills in the defaults and checks the arguments.
 ss1_status check_args(const ss1_tokenizer &tokenizer, ss1_tokenize_args &args) noexcept {
     SS1_CHECK(args.first, SS1_ERROR_INVALID_ARGUMENT, "args.first is NULL");
     SS1_CHECK(args.input_ids, SS1_ERROR_INVALID_ARGUMENT, "args.input_ids is NULL");

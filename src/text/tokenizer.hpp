@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// BERT's tokenizer: a model directory's vocabulary and rules, texts to ids.
+// BERT's tokenizer: reads the vocabulary and rules of a model directory and converts texts to ids.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -14,22 +14,22 @@
 
 namespace ss1 {
 
-// A token that is found in the text as it is, before any rule.
+// A token that is found verbatim in the text, before any rule applies.
 struct special_token {
     std::string text;
     int64_t id;
 };
 
-// A special token that some file names beside the five that BERT has.
+// A special token that a file names in addition to the five of BERT.
 struct added_token {
     static constexpr int64_t no_id = -1;
 
     std::string text, where;  // where: file and key, for messages
-    int64_t id = no_id;       // no_id: that of the vocabulary or of another file, else the next one that is free
-    bool in_order = true;     // false: a member of an object, whose order in the file is not known
+    int64_t id = no_id;       // no_id: from the vocabulary or another file, else the next free id
+    bool in_order = true;     // false: a member of an object, which has no order
 };
 
-// word_rules as far as a file states them.
+// word_rules; only the members that a file states have values.
 struct stated_rules {
     std::optional<bool> lower_case, strip_accents, split_ideographs;
 };
@@ -37,10 +37,10 @@ struct stated_rules {
 struct tokenizer_rules {
     stated_rules words;
     std::string unk = "[UNK]", sep = "[SEP]", pad = "[PAD]", cls = "[CLS]", mask = "[MASK]";
-    std::vector<added_token> added;  // of those without id, Hugging Face numbers the first ones first
+    std::vector<added_token> added;  // Hugging Face numbers those without id in this order
     std::string tokenizer_class;     // empty: no file names one
-    bool lists_added = false;        // by added_tokens_decoder; special_tokens_map.json and added_tokens.json are moot
-    size_t max_tokens = 0;           // 0: no limit
+    bool lists_added = false;  // in added_tokens_decoder, which overrides special_tokens_map.json and added_tokens.json
+    size_t max_tokens = 0;     // 0: no limit
 };
 
 struct tokenizer_json {
@@ -56,23 +56,23 @@ struct ss1_tokenizer {
     ss1::vocabulary vocabulary;
     ss1::word_rules rules;
     std::vector<ss1::special_token> special;  // longest first
-    bool starts_special[256] = {};            // by the first byte
-    int32_t unk, sep, pad, cls, mask;         // mask: vocabulary::none if there is none
+    bool starts_special[256] = {};            // indexed by the first byte
+    int32_t unk, sep, pad, cls, mask;         // mask may be vocabulary::none
     size_t max_tokens = 0;                    // 0: no limit
 };
 
 namespace ss1 {
 
-// tokenizer_config.json, special_tokens_map.json, class and limit in config.json, tokenizer.json and added_tokens.json
-// of a model directory, as far as they are there.
+// Reads tokenizer_config.json, special_tokens_map.json, class and limit in config.json, tokenizer.json and
+// added_tokens.json of a model directory if they exist.
 ss1_status read_tokenizer_rules(const std::string &directory, tokenizer_rules &out, tokenizer_json &file);
 
-// What the readers of the files share.
+// Functions that the readers of the files share.
 ss1_status check_value(const json &object, const std::string &where, const char *name, key need, const char *expected);
 ss1_status read_added_token(const json &token, const std::string &where, int64_t id, tokenizer_rules &out);
 ss1_status read_tokenizer_json(const std::string &directory, tokenizer_rules &rules, tokenizer_json &out);
 
-// The vocabulary of a tokenizer.json as lines of a vocab.txt, or compared with those of the vocab.txt `path`.
+// Returns the vocabulary of a tokenizer.json as lines of a vocab.txt, or compares it with the vocab.txt `path`.
 ss1_status vocabulary_lines(const tokenizer_json &file, std::string &text);
 ss1_status check_same_vocabulary(const tokenizer_json &file, const vocabulary &lines, const std::string &path);
 

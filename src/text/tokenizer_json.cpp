@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// tokenizer.json of a WordPiece model, which Hugging Face's tokenizers save beside vocab.txt or in its place.
+// Reads the tokenizer.json of a WordPiece model, which Hugging Face's tokenizers save beside vocab.txt or in its place.
 #include "base/status.hpp"
 #include "io/file.hpp"
 #include "io/json.hpp"
@@ -32,14 +32,14 @@ ss1_status read_normalizer(const json &root, const std::string &path, stated_rul
     return SS1_OK;
 }
 
-// BertTokenizer goes by tokenizer_config.json and by its own defaults, PreTrainedTokenizerFast by tokenizer.json: what
-// both say must be the same, what one says alone counts unless vocab.txt and a BertTokenizer leave the other nothing.
+// If both files state a rule, they must agree. A rule stated only in tokenizer.json applies unless vocab.txt exists and
+// the class is BertTokenizer, which reads tokenizer_config.json and its own defaults only.
 ss1_status add_normalizer(const std::string &directory, const stated_rules &file, tokenizer_rules &rules) {
     const bool counts = rules.tokenizer_class == "TokenizersBackend" ||
                         rules.tokenizer_class == "PreTrainedTokenizerFast" || !file_exists(directory + "/vocab.txt");
     const auto text = [](bool value) { return value ? "true" : "false"; };
     std::optional<bool> strip_accents = file.strip_accents;
-    if (counts && !strip_accents) strip_accents = file.lower_case;  // what null means there
+    if (counts && !strip_accents) strip_accents = file.lower_case;  // the meaning of null there
     const struct {
         const char *name, *other_name;
         std::optional<bool> &value;
@@ -50,8 +50,8 @@ ss1_status add_normalizer(const std::string &directory, const stated_rules &file
         {"tokenize_chinese_chars", "handle_chinese_chars", rules.words.split_ideographs, file.split_ideographs}};
     for (const auto &[name, other_name, value, other] : pairs) {
         SS1_CHECK(!value || !other || *value == *other, SS1_ERROR_FORMAT,
-                  "%s/tokenizer_config.json: %s is %s, but %s/tokenizer.json: normalizer: %s is %s; which one counts "
-                  "depends on Hugging Face's class: they must be the same",
+                  "%s/tokenizer_config.json: %s is %s, but %s/tokenizer.json: normalizer: %s is %s; they must be "
+                  "equal, because Hugging Face's classes use one or the other",
                   directory.c_str(), name, text(*value), directory.c_str(), other_name, text(*other));
         if (!value && counts) value = other;
     }
@@ -94,7 +94,7 @@ ss1_status read_tokenizer_json(const std::string &directory, tokenizer_rules &ru
     SS1_TRY(json_is_object(out.root, path));
     const json *model, *pre_tokenizer;
     SS1_TRY(object_member(out.root, path, "model", model));
-    SS1_TRY(check_value(*model, path + ": model", "type", key::optional, "WordPiece"));  // tokenizers 0.9 had none
+    SS1_TRY(check_value(*model, path + ": model", "type", key::optional, "WordPiece"));  // tokenizers 0.9 wrote no type
     SS1_TRY(check_value(*model, path + ": model", "continuing_subword_prefix", key::required, "##"));
     size_t longest = max_word_chars;
     SS1_TRY(json_size(*model, path + ": model", "max_input_chars_per_word", key::optional, 1, SIZE_MAX, longest));
@@ -131,7 +131,7 @@ ss1_status vocabulary_lines(const tokenizer_json &file, std::string &text) {
 ss1_status check_same_vocabulary(const tokenizer_json &file, const vocabulary &lines, const std::string &path) {
     for (size_t id = 0; id < lines.lines(); ++id) {
         const char *const token = lines.token(id);
-        if (lines.find(token) != static_cast<int32_t>(id)) continue;  // the last of equal ones counts
+        if (lines.find(token) != static_cast<int32_t>(id)) continue;  // the last of several equal tokens counts
         const auto other = file.vocab->find(token);
         const bool missing = other == file.vocab->end();
         SS1_CHECK(!missing && *other == id, SS1_ERROR_FORMAT, "%s: line %zu: '%s' has the id %zu, but in %s: %s",

@@ -14,9 +14,9 @@
 namespace ss1 {
 namespace {
 
-constexpr size_t no_limit = size_t{1} << 31;  // Hugging Face writes 1e30 for none
+constexpr size_t no_limit = size_t{1} << 31;  // Hugging Face writes 1e30 for no limit
 
-// Without members that are null: they mean the default. `found` is false where there is no such file.
+// Reads an object and drops members that are null: they mean the default. `found` is false if the file does not exist.
 ss1_status read_object(const std::string &path, json &out, bool &found) {
     found = file_exists(path);
     if (!found) return SS1_OK;
@@ -30,7 +30,7 @@ ss1_status read_object(const std::string &path, json &out, bool &found) {
     return SS1_OK;
 }
 
-// Ways of matching a token that only other tokenizers than BERT's own use.
+// Flags for matching a token that only tokenizers other than BERT's use.
 constexpr std::array role_flags = {"lstrip", "rstrip", "single_word"};
 constexpr std::array added_flags = {"lstrip", "rstrip", "single_word", "normalized"};
 
@@ -43,7 +43,7 @@ ss1_status refuse_flags(const json &token, const std::string &where, std::span<c
     return SS1_OK;
 }
 
-// A token is its text, or an object with the text as `content`.
+// Reads a token: its text, or an object with the text as `content`.
 ss1_status read_token(const json &token, const std::string &where, std::span<const char *const> flags,
                       std::string &out) {
     if (token.is_object()) {
@@ -59,8 +59,8 @@ ss1_status read_token(const json &token, const std::string &where, std::span<con
     return SS1_OK;
 }
 
-// Special tokens without an id. Hugging Face numbers those that are new in this order: bos_token and eos_token, those
-// of other names, those of lists; of one name the last file counts, lists add up.
+// Special tokens without an id. Hugging Face numbers the new ones in this order: bos_token and eos_token, other named
+// ones, those in lists. If several files define a name, the last counts; lists are concatenated.
 struct unnumbered_tokens {
     std::map<std::string, added_token> named;
     std::vector<added_token> listed;
@@ -79,7 +79,7 @@ ss1_status read_unnumbered(const json &token, const std::string &where, bool in_
     return read_token(token, where, added_flags, out.text);
 }
 
-// A list of tokens, or {name: token}.
+// Reads a list of tokens, or {name: token}.
 ss1_status read_tokens(const json &config, const std::string &path, const char *key, unnumbered_tokens &out) {
     const auto tokens = config.find(key);
     if (tokens == config.end()) return SS1_OK;
@@ -122,7 +122,7 @@ ss1_status read_special_tokens(const json &config, const std::string &path, toke
     return read_tokens(config, path, "extra_special_tokens", others);
 }
 
-// "added_tokens_decoder": {"0": {"content": "[PAD]", ...}}: the five above once more, and those that were added.
+// Reads "added_tokens_decoder": {"0": {"content": "[PAD]", ...}}: the five special tokens again, and the added ones.
 ss1_status read_added_tokens(const json &config, const std::string &path, tokenizer_rules &out) {
     const json *added;
     SS1_TRY(json_member(config, path, "added_tokens_decoder", key::optional, added));
@@ -141,8 +141,8 @@ ss1_status read_added_tokens(const json &config, const std::string &path, tokeni
     return SS1_OK;
 }
 
-// {"[NEW]": 30522}, as transformers wrote it before it had added_tokens_decoder. The file does not say which tokens are
-// special; the others are looked for in the normalised text.
+// Reads {"[NEW]": 30522}, which transformers wrote before it had added_tokens_decoder. The file does not say which
+// tokens are special; Hugging Face looks for the others in the normalised text.
 ss1_status read_added_tokens_file(const std::string &directory, tokenizer_rules &out) {
     const std::string path = directory + "/added_tokens.json";
     json object;
@@ -200,7 +200,7 @@ ss1_status read_tokenizer_config(const std::string &path, const json &config, to
     return read_added_tokens(config, path, out);
 }
 
-// Which family the model is of, and how many tokens it takes.
+// Reads the family of the model and its limit of tokens.
 ss1_status read_model_config(const std::string &path, const json &config, tokenizer_rules &out) {
     SS1_TRY(read_class(config, path, out));
     std::string type = "bert";
@@ -216,7 +216,7 @@ ss1_status read_model_config(const std::string &path, const json &config, tokeni
 
 }  // namespace
 
-// Refuses what is not as a BertTokenizer has it: `object`.`name`, where it is there, must be `expected`.
+// Checks that `object`.`name`, if present, has the value `expected` of a BertTokenizer.
 ss1_status check_value(const json &object, const std::string &where, const char *name, key need, const char *expected) {
     std::string value = expected;
     SS1_TRY(json_string(object, where, name, need, value));
@@ -225,7 +225,7 @@ ss1_status check_value(const json &object, const std::string &where, const char 
     return SS1_OK;
 }
 
-// One of the tokens that were added to the vocabulary: {"content": "[NEW]", ...}.
+// Reads an added token: {"content": "[NEW]", ...}.
 ss1_status read_added_token(const json &token, const std::string &where, int64_t id, tokenizer_rules &out) {
     std::string text;
     SS1_TRY(json_is_object(token, where));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tokenizer asks of Unicode, answered by ICU (unicode_icu.cpp) or, in a build without it, not at all
-// (unicode_none.cpp).
+// The Unicode functions of the tokenizer. unicode_icu.cpp implements them with ICU; unicode_none.cpp replaces it in a
+// build without ICU.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace ss1 {
 
-// Categories: Z; Cc, Cf and Co; P; Mn.
+// The categories are Z; Cc, Cf and Co; P; Mn.
 enum class char_class : uint8_t { other, space, control, punctuation, mark };
 
 // A canonical decomposition has at most 4 characters (U+1F82), and none has grown since Unicode 1.1.
@@ -16,18 +16,18 @@ constexpr size_t max_decomposition = 4;
 
 bool unicode_supported() noexcept;  // false: nothing below may be called
 
-// The character at `position`, which moves behind it. A byte that is not part of UTF-8 gives U+FFFD as Python's
-// errors="replace" does.
+// Reads the character at `position` and moves `position` after it. A byte that is not part of UTF-8 gives U+FFFD, as
+// with Python's errors="replace".
 char32_t next_char(std::string_view text, size_t &position) noexcept;
-// Appends UTF-8, at most 4 bytes. @return their number.
+// Appends UTF-8, at most 4 bytes. @return the number of bytes.
 size_t put_char(char32_t c, char *out) noexcept;
 bool is_utf8(std::string_view text) noexcept;
 
-// Of characters beyond ASCII, as the Rust crates behind Hugging Face's tokenizers 0.23 see them: categories of Unicode
-// 8.0, decompositions of 12, letter case of 17.
+// These take characters beyond ASCII and give the results of the Rust crates in Hugging Face's tokenizers 0.23:
+// categories of Unicode 8.0, decompositions of 12, letter case of 17.
 char_class classify(char32_t c) noexcept;
 uint8_t combining_class(char32_t c) noexcept;
 size_t decompose(char32_t c, char32_t out[max_decomposition]) noexcept;  // canonical, full; c itself if it has none
-size_t lower_case(char32_t c, char32_t out[2]) noexcept;                 // of a character that stands alone
+size_t lower_case(char32_t c, char32_t out[2]) noexcept;                 // of a character without context
 
 }  // namespace ss1

@@ -9,7 +9,7 @@
 
 #include "text/unicode.hpp"
 
-#pragma GCC diagnostic ignored "-Wconversion"  // ICU's macros
+#pragma GCC diagnostic ignored "-Wconversion"  // in ICU's macros
 
 namespace ss1 {
 namespace {
@@ -23,7 +23,7 @@ const UNormalizer2 *nfd() noexcept {
     return instance;
 }
 
-// The character at `position`, negative for bytes that are none.
+// Returns the character at `position`, or a negative number for invalid bytes.
 UChar32 decode(std::string_view text, size_t &position) noexcept {
     const auto *const data = reinterpret_cast<const uint8_t *>(text.data()) + position;
     const auto size = static_cast<int32_t>(std::min<size_t>(text.size() - position, U8_MAX_LENGTH));
@@ -45,7 +45,7 @@ constexpr uint8_t category_version = 8;        // of the crate unicode_categorie
 constexpr uint8_t normalization_version = 12;  // of the crate unicode-normalization-alignments' decompositions
 constexpr uint8_t combining_version = 9;       // of its combining classes
 
-// Letters of Unicode 16 and 17, which ICU 72 does not know and Rust does.
+// Letters of Unicode 16 and 17, which Rust knows and ICU 72 does not.
 struct lower_range {
     char32_t begin, end, lower;
 };
@@ -79,7 +79,7 @@ bool is_utf8(std::string_view text) noexcept {
 }
 
 char_class classify(char32_t c) noexcept {
-    switch (c) {  // those whose category has changed since
+    switch (c) {  // characters whose category has changed since
         case 0x166D:
         case 0x111C9:
             return char_class::punctuation;
@@ -123,7 +123,7 @@ size_t decompose(char32_t c, char32_t out[max_decomposition]) noexcept {
 }
 
 size_t lower_case(char32_t c, char32_t out[2]) noexcept {
-    if (c == 0x130) {  // the one character whose lower case has two
+    if (c == 0x130) {  // the only character whose lower case is two characters
         out[0] = 'i';
         out[1] = 0x307;
         return 2;

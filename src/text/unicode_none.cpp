@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A build without ICU: unicode_supported() says so, and nothing else is called.
+// For a build without ICU: unicode_supported() returns false, and nothing else is called.
 #include "text/unicode.hpp"
 
 namespace ss1 {

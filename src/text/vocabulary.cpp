@@ -15,7 +15,7 @@ namespace {
 ss1_status check_token(std::string_view token, const char *label, size_t line) {
     SS1_CHECK(token.find('\0') == token.npos, SS1_ERROR_FORMAT, "%s: line %zu: '%s' has a zero byte", label, line,
               printable(token).c_str());
-    // Python would take it for the end of a line, and count other ids from here on.
+    // Python would end the line there and number all later tokens differently.
     SS1_CHECK(token.find('\r') == token.npos, SS1_ERROR_FORMAT,
               "%s: line %zu: '%s' has a carriage return before its end", label, line, printable(token).c_str());
     SS1_CHECK(is_utf8(token), SS1_ERROR_FORMAT, "%s: line %zu: '%s' is not UTF-8", label, line,
@@ -27,7 +27,7 @@ size_t common_prefix(std::string_view a, std::string_view b) noexcept {
     return static_cast<size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
 }
 
-// Of the trie: a node for each prefix, and the root.
+// Counts the nodes of the trie: the root, and one per prefix.
 size_t count_nodes(std::vector<std::string_view> tokens) {
     std::sort(tokens.begin(), tokens.end());
     size_t nodes = 1;
@@ -73,7 +73,7 @@ ss1_status vocabulary::allocate(const allocator &memory, std::span<const std::st
     size_t bytes = tokens.size();
     for (const std::string_view token : tokens) bytes += token.size();
     const size_t nodes = count_nodes({tokens.begin(), tokens.end()});
-    const size_t slots = std::bit_ceil(nodes + nodes / 2 + 1);  // one is always free
+    const size_t slots = std::bit_ceil(nodes + nodes / 2 + 1);  // at least one slot stays free
     SS1_TRY(text_.allocate(memory, bytes));
     SS1_TRY(starts_.allocate(memory, tokens.size() * sizeof(uint32_t)));
     SS1_TRY(edges_.allocate(memory, slots * sizeof(edge)));
@@ -86,7 +86,7 @@ ss1_status vocabulary::allocate(const allocator &memory, std::span<const std::st
     return SS1_OK;
 }
 
-// The slot of an edge, or the free one where it belongs. Fibonacci hashing: the table is at most 2/3 full.
+// Returns the slot of an edge, or the free slot to put it in. Fibonacci hashing; the table is at most 2/3 full.
 vocabulary::edge &vocabulary::slot(uint32_t key) const noexcept {
     edge *const edges = edges_.as<edge>();
     for (uint32_t i = (key * 0x9E3779B1u) >> shift_;; ++i) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tokens of a WordPiece vocabulary, a line of vocab.txt each, as a trie over their bytes.
+// The tokens of a WordPiece vocabulary (one per line of vocab.txt) as a trie over their bytes.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -15,26 +15,27 @@ namespace ss1 {
 class vocabulary {
   public:
     static constexpr int32_t none = -1;
-    static constexpr size_t max_bytes = size_t{8} << 20;  // of the lines: a node then fits the 24 bits of an edge's key
+    static constexpr size_t max_bytes = size_t{8}
+                                        << 20;  // of all lines, so that a node fits the 24 bits of an edge's key
 
-    // `text` is the file's content, `label` its name in messages. The id of a token is its line, from 0; of equal
-    // tokens the last line counts, as in Python's dict. @return SS1_OK; SS1_ERROR_FORMAT; SS1_ERROR_OUT_OF_MEMORY.
+    // `text` is the content of the file; `label` names it in messages. The id of a token is its line, from 0. The last
+    // of several equal tokens counts, as in Python's dict. @return SS1_OK; SS1_ERROR_FORMAT; SS1_ERROR_OUT_OF_MEMORY.
     ss1_status read(const allocator &memory, std::string_view text, const char *label);
 
-    // A token behind all others, which must not have it; split() does not see it. @return its id.
+    // Adds a token after all others; it must be new. split() does not use it. @return its id.
     int32_t add(const std::string &token);
 
     size_t size() const noexcept { return lines_ + added_.size(); }
     size_t lines() const noexcept { return lines_; }
     size_t different_lines() const noexcept { return different_; }
-    // Zero terminated; id < size().
+    // Returns zero-terminated text; id < size().
     const char *token(size_t id) const noexcept {
         return id < lines_ ? text_.as<const char>() + starts_.as<const uint32_t>()[id] : added_[id - lines_]->c_str();
     }
     int32_t find(std::string_view token) const noexcept;  // its id, or none
 
-    // Greedy longest match from the left, pieces behind the first with ## in front. @return how many ids were written,
-    // at most one for each character; 0: the word cannot be put together.
+    // Splits a word by greedy longest match from the left; pieces after the first have the prefix ##. @return the
+    // number of ids written, at most one per character; 0 if no split exists.
     size_t split(std::string_view word, int32_t *ids) const noexcept;
 
   private:
@@ -53,11 +54,11 @@ class vocabulary {
     uint32_t insert(std::string_view token) noexcept;  // the node where it ends
 
     size_t lines_ = 0, different_ = 0;
-    buffer text_, starts_;  // the tokens, each with a zero byte; where each begins
-    buffer edges_, ids_;    // a hash table of edges; the token that ends at each node
+    buffer text_, starts_;  // the zero-terminated tokens; the start of each
+    buffer edges_, ids_;    // the hash table of edges; the token that ends at each node
     uint32_t mask_ = 0, shift_ = 0, nodes_ = 1, continuation_ = no_node;
     std::map<std::string, int32_t, std::less<>> added_ids_;
-    std::vector<const std::string *> added_;  // keys of it, by id
+    std::vector<const std::string *> added_;  // its keys by id
 };
 
 }  // namespace ss1

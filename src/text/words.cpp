@@ -25,12 +25,13 @@ constexpr std::array<char_class, 128> ascii_classes = [] {
     return classes;
 }();
 
-// Vertical tab and form feed are controls here, blanks elsewhere: BERT's cleaning drops controls first.
+// Vertical tab and form feed count as control characters, not as blanks, because BERT's cleaning drops control
+// characters first.
 char_class class_of(char32_t c) noexcept {
     return c < 128 ? ascii_classes[c] : classify(c);
 }
 
-// The blocks of BERT's first implementation; Hangul and kana are not among them.
+// The Unicode blocks in BERT's first implementation; Hangul and kana are not among them.
 bool is_ideograph(char32_t c) noexcept {
     constexpr char32_t blocks[][2] = {{0x3400, 0x4DBF},   {0x4E00, 0x9FFF},   {0xF900, 0xFAFF},   {0x20000, 0x2A6DF},
                                       {0x2A700, 0x2B73F}, {0x2B740, 0x2B81F}, {0x2B920, 0x2CEAF}, {0x2F800, 0x2FA1F}};
@@ -38,7 +39,7 @@ bool is_ideograph(char32_t c) noexcept {
                                       [c](const char32_t(&block)[2]) { return c >= block[0] && c <= block[1]; });
 }
 
-// What BERT's cleaning leaves out.
+// Whether BERT's cleaning drops c.
 bool is_dropped(char32_t c) noexcept {
     return c == 0xFFFD || class_of(c) == char_class::control;
 }
@@ -46,11 +47,11 @@ bool is_dropped(char32_t c) noexcept {
 struct waiting_char {
     char32_t c;
     uint8_t combining;
-    size_t number;  // of it among the characters of its class, from 1
+    size_t number;  // its rank among the characters of its class, from 1
 };
 
-// A run of combining characters: canonical order moves them, and as in tokenizers the k-th after it has the place of
-// the k-th before, whichever those are. What a character's decomposition adds has the place of the one in front.
+// Gives places to a run of combining characters. Canonical order moves them; as in tokenizers, the k-th character after
+// sorting gets the place of the k-th before. Characters that a decomposition adds get the place of the previous one.
 class mark_places {
   public:
     void start(size_t end_of_base) noexcept {
@@ -63,7 +64,7 @@ class mark_places {
         return numbers_[combining] += is_first_part;
     }
 
-    // Calls use(character, place) for the characters in their order, `base` being the place in front of the run.
+    // Calls use(character, place) for the characters in sorted order; `base` is the place before the run.
     template <class Use>
     void each(std::string_view text, std::span<const waiting_char> sorted, byte_range base, Use use) const noexcept {
         size_t next_class = 0, of_lower_classes = 0, seen = 0;
@@ -83,7 +84,7 @@ class mark_places {
   private:
     size_t base_end_ = 0;
     bool any_ = false;
-    std::array<size_t, 256> numbers_{};  // characters of each combining class, decomposed parts behind the first apart
+    std::array<size_t, 256> numbers_{};  // characters per combining class, without the later parts of a decomposition
 };
 
 template <bool with_places>
@@ -126,7 +127,7 @@ class splitter {
 
     void take(char32_t c) noexcept {
         const char_class kind = class_of(c);
-        if (c == 0xFFFD || kind == char_class::control) return;  // as is_dropped()
+        if (c == 0xFFFD || kind == char_class::control) return;  // same as is_dropped()
         if (kind == char_class::space) return end_word();
         const bool alone = rules_.split_ideographs && is_ideograph(c);
         if (alone) end_word();
@@ -134,7 +135,7 @@ class splitter {
         if (alone) end_word();
     }
 
-    // Decomposes c, drops its nonspacing marks and puts what follows a base character in canonical order.
+    // Decomposes c, drops its nonspacing marks and sorts the characters after a base character into canonical order.
     void strip(char32_t c) noexcept {
         char32_t parts[max_decomposition];
         const size_t n = decompose(c, parts);
@@ -151,7 +152,7 @@ class splitter {
     }
 
     void wait(waiting_char next) noexcept {
-        if (n_waiting_ == waiting_.size()) {  // their word is longer than any that is known: its end is all that counts
+        if (n_waiting_ == waiting_.size()) {  // the word is too long to be known: only its end counts
             if (next.combining >= waiting_.back().combining) waiting_.back() = next;
             return;
         }
@@ -232,11 +233,11 @@ class splitter {
     bool wanted_ = true;
     std::array<char, max_word_bytes> word_;
     size_t size_ = 0, chars_ = 0;
-    std::array<waiting_char, max_word_chars + 1> waiting_;  // combining characters whose run has not ended
+    std::array<waiting_char, max_word_chars + 1> waiting_;  // combining characters of the current run
     size_t n_waiting_ = 0;
 
-    // With places only.
-    byte_range char_, place_, base_;  // of the character in hand; of the word; of the last that was not combining
+    // Used only with places.
+    byte_range char_, place_, base_;  // of the current character; of the word; of the last non-combining character
     std::array<byte_range, with_places ? max_word_bytes : 0> places_;
     std::conditional_t<with_places, mark_places, std::monostate> marks_;
 };

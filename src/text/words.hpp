@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The words of a text as BERT sees them: cleaned, split at blanks, punctuation and CJK ideographs, without accents and
-// in lower case if wanted. What BertNormalizer and BertPreTokenizer of Hugging Face's tokenizers do, in one pass and
-// without memory of its own.
+// Splits a text into the words of BERT: cleans it, splits at blanks, punctuation and CJK ideographs, and, if requested,
+// strips accents and lowers case. It does the work of BertNormalizer and BertPreTokenizer of Hugging Face's tokenizers
+// in one pass and allocates nothing.
 #pragma once
 #include <cstddef>
 #include <string_view>
@@ -14,21 +14,21 @@ struct word_rules {
     bool split_ideographs = true;
 };
 
-constexpr size_t max_word_chars = 100;  // longer words are unknown to a WordPiece of BERT, whatever they are
+constexpr size_t max_word_chars = 100;  // BERT's WordPiece maps longer words to the unknown token
 
-// [begin, end)
+// The half-open range [begin, end).
 struct byte_range {
     size_t begin = 0, end = 0;
 };
 
-// Where in the text a word comes from.
+// The places in the text that a word comes from.
 struct word_places {
     byte_range word;
-    const byte_range *bytes;  // of the character behind each byte of the word
+    const byte_range *bytes;  // for each byte of the word, the place of its character
 };
 
-// Receives each word in UTF-8, an empty one for those of more than max_word_chars. `places` is NULL if they are not
-// wanted. @return false: no more, please.
+// Receives each word in UTF-8, or an empty word if it has more than max_word_chars. `places` is NULL if not requested.
+// @return false to stop.
 using word_sink = bool (*)(void *user, std::string_view word, const word_places *places);
 
 void split_words(const word_rules &rules, std::string_view text, bool with_places, word_sink sink, void *user) noexcept;
