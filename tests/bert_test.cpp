@@ -8,7 +8,7 @@
 
 using namespace model_support;
 
-TEST_CASE("optional inputs have defaults, and masked tokens do not show") {
+TEST_CASE("optional inputs have defaults, and masked tokens have no effect") {
     auto random = ss1_test::seeded();
     const auto model = random_model(make_context(nullptr, 2), wide_bert);
     const auto session = make_session(model, 3);
@@ -26,7 +26,7 @@ TEST_CASE("optional inputs have defaults, and masked tokens do not show") {
         for (size_t i = 0; i < 3 * 17; ++i) CHECK((std::memcmp(&a[i * row], &b[i * row], row) == 0) == (i != 5));
         CHECK(before.at("logits").data == after.at("logits").data);
     }
-    SECTION("left out: every token is seen, all types are 0") {
+    SECTION("without mask and types: all tokens are seen, all types are 0") {
         std::fill_n(mask.as<int64_t>(), 51, 1);
         std::fill_n(types.as<int64_t>(), 51, 0);
         const arrays given = infer(model, session, inputs);
@@ -38,7 +38,7 @@ TEST_CASE("optional inputs have defaults, and masked tokens do not show") {
 
 namespace {
 
-// Heads of 32, which tiles take, and more keys than one of their blocks.
+// Has heads of width 32, which AMX tiles take, and more keys than one block of tiles.
 constexpr const char *long_bert =
     R"({"model_type": "bert", "vocab_size": 90, "hidden_size": 64, "num_hidden_layers": 2,
   "num_attention_heads": 2, "intermediate_size": 96, "max_position_embeddings": 300, "num_labels": 3,
@@ -46,7 +46,7 @@ constexpr const char *long_bert =
   "ss1": {"layers": {"encoder.layer.1.intermediate.dense":
     {"kind": "ss1", "c": 2, "scheme": "mixed", "seed": 7, "block_k": 32, "block_n": 64, "step": 16}}}})";
 
-// What the outputs of `all` are for sequence s, of its first `length` tokens.
+// Copies the outputs in `all` of the first `length` tokens of sequence s.
 arrays sequence_of(const arrays &all, size_t s, size_t length) {
     arrays one = part_of(all, s, s + 1);
     array &hidden = one.at("last_hidden_state");
@@ -75,7 +75,7 @@ TEST_CASE("padding is not computed: a sequence has the same bits in any batch an
                 const auto session = make_session(model, lengths.size());
                 const arrays got = infer(model, session, inputs);
                 if (threads == 1) first = got;
-                REQUIRE(same_bits(got, first));  // few rows for each of 16 threads: there it goes layer by layer
+                REQUIRE(same_bits(got, first));  // 16 threads have few rows each and run layer by layer
                 if (threads % 6 != 1) continue;
                 for (size_t s = 0; s + 1 < lengths.size(); ++s) {
                     arrays alone = part_of(inputs, s, s + 1);
@@ -95,7 +95,7 @@ TEST_CASE("padding is not computed: a sequence has the same bits in any batch an
 
 TEST_CASE("encoder layers of different types: a sequence has the same bits in any batch, for any number of threads") {
     auto random = ss1_test::seeded();
-    const size_t T = 60, batch = 75;  // 4500 rows: more than are taken layer by layer at a time
+    const size_t T = 60, batch = 75;  // 4500 rows: more than one chunk of the layer-by-layer path
     arrays inputs = random_bert_inputs(random, batch, T);
     inputs.erase("attention_mask");
     for (const char *encoder : {"0", "1"})
@@ -125,7 +125,7 @@ TEST_CASE("encoder layers of different types: a sequence has the same bits in an
         }
 }
 
-TEST_CASE("heads cut at their queries, for threads that would have none, give the bits of whole heads") {
+TEST_CASE("heads split at their queries, for threads that would be idle, give the bits of whole heads") {
     auto random = ss1_test::seeded();
     for (const size_t batch : {size_t{1}, size_t{3}}) {
         arrays inputs = random_bert_inputs(random, batch, 293);
@@ -147,7 +147,7 @@ TEST_CASE("heads cut at their queries, for threads that would have none, give th
 }
 
 TEST_CASE("a sequence whose tokens are all masked sees all of them equally") {
-    // With zero queries every score is 0, so an unmasked run attends uniformly too.
+    // With zero queries every score is 0, so an unmasked run attends uniformly, too.
     const io_support::temporary_folder folder;
     const auto zero_query = [](std::vector<ss1::tensor_to_write> &tensors) {
         for (const char *name : {"weight", "bias"}) {
@@ -191,7 +191,7 @@ TEST_CASE("heads: outputs, limits, memory, empty runs and bits of sequences alon
          {{"last_hidden_state", {-1, -1, 32}}, {"start_logits", {-1, -1}}, {"end_logits", {-1, -1}}}},
         {"bert_distil", 14, 0, 0, {{"last_hidden_state", {-1, -1, 32}}}},
         {"bert_distil_classifier", 14, 0, 3, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, 3}}}},
-        // Positions start behind that of padding, 1.
+        // Positions start after the padding position, 1.
         {"bert_roberta", 12, 1, 0, {{"last_hidden_state", {-1, -1, 32}}, {"pooled", {-1, 32}}}},
         {"bert_roberta_tokens", 12, 1, 3, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, -1, 3}}}},
         {"bert_xlm_roberta_classifier", 12, 1, 2, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, 2}}}},
@@ -228,7 +228,7 @@ TEST_CASE("heads: outputs, limits, memory, empty runs and bits of sequences alon
         const arrays all = infer(model, session, inputs);
         for (size_t b = 0; b < batch_of(inputs); ++b)
             CHECK(same_bits(infer(model, session, part_of(inputs, b, b + 1)), part_of(all, b, b + 1)));
-        // Of each token what its sequence alone gives, and 0 for padding.
+        // Each token must have the values of its sequence alone, and padding must be 0.
         arrays padded = part_of(inputs, 0, 2), alone = part_of(padded, 1, 2);
         const size_t T = static_cast<size_t>(padded.at("input_ids").shape[1]), length = 3;
         std::vector<int64_t> mask(2 * T, 1);
@@ -288,7 +288,7 @@ TEST_CASE("bad inputs of a BERT are refused by name, position, value and rule") 
     CHECK_THAT(ss1_last_error(), Catch::Contains("shape[1]=9 is above the session's max_tokens=8"));
 }
 
-TEST_CASE("queries, keys and values that run as one layer are told apart") {
+TEST_CASE("queries, keys and values that run as one layer are described separately") {
     const auto context = make_context(nullptr, 1);
     const auto describe = [&](const std::string &key, std::vector<ss1_layer_info> &layers) {
         const std::string entry =
@@ -323,7 +323,7 @@ TEST_CASE("queries, keys and values that run as one layer are told apart") {
     CHECK(same.weight_bytes < other_seed.weight_bytes);  // one table of rotations instead of three
     for (size_t i = 0; i < 3; ++i) {
         CHECK(one[i].stored_columns == 64);
-        // Multiply-adds of its own; a third of four sketches, or four sketches.
+        // Counts its own multiply-adds and a third of four shared sketches, or four sketches of its own.
         CHECK(one[i].flops_per_row == Approx(2.0 * 64 * 128 + 4 * 128 / 3.0));
         CHECK(three[i].flops_per_row == 2.0 * 64 * 128 + 4 * 128);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tests share: matrices that catch stray reads and writes, seeded random numbers, comparison with a bound.
+// Helpers for all tests: matrices that catch stray reads and writes, seeded random numbers, comparison with a bound.
 #pragma once
 #include <sys/mman.h>
 #include <unistd.h>
@@ -19,10 +19,9 @@ namespace ss1_test {
 
 enum class guard { after, before };
 
-// A [rows, cols] matrix with leading dimension ld that ends directly at (guard::before: starts directly behind) a page
-// that may not be read or written. Everything else around the elements, the row padding included, holds 0xff bytes: NaN
-// to who reads it, and a changed byte to intact(). An alignment over alignof(T) can leave a gap of that many bytes at
-// the page.
+// A [rows, cols] matrix with leading dimension ld that ends directly at an inaccessible page (guard::before: starts
+// directly after one). All bytes around the elements, the row padding included, are 0xff: a stray read gives NaN, and
+// intact() finds a stray write. An alignment above alignof(T) can leave a gap of that many bytes at the page.
 template <class T>
 class guarded {
   public:
@@ -55,7 +54,7 @@ class guarded {
             for (size_t j = 0; j < cols_; j++) at(i, j) = generate();
     }
 
-    // Nothing but elements was written.
+    // Whether all bytes around the elements are unchanged.
     bool intact() {
         const unsigned char *first = map_ + page_, *begin = map_ + offset_;
         for (const unsigned char *p = first; p < first + usable_; p++) {
@@ -71,7 +70,7 @@ class guarded {
     unsigned char *map_;
 };
 
-// Random numbers from the seed of the command line (--rng-seed), which a failed assertion in its scope prints.
+// Random numbers from the seed of the command line (--rng-seed). A failed assertion in its scope prints the seed.
 class seeded : public std::mt19937 {
   public:
     seeded()
@@ -86,21 +85,21 @@ class seeded : public std::mt19937 {
     Catch::ScopedMessage message_;
 };
 
-// An executor for contexts: a thread for each task.
+// An executor for contexts that starts one thread per task.
 inline void run_on_threads(void *, size_t n, void (*task)(void *, size_t), void *arg) {
     std::vector<std::thread> threads;
     for (size_t i = 0; i < n; ++i) threads.emplace_back(task, arg, i);
     for (std::thread &thread : threads) thread.join();
 }
 
-// Where the library has no executor of its own, contexts of several threads would run on one.
+// If the library has no executor of its own, contexts of several threads would run on one.
 #ifdef _OPENMP
 constexpr ss1_parallel_for_fn executor = nullptr;
 #else
 constexpr ss1_parallel_for_fn executor = run_on_threads;
 #endif
 
-// Memory checkers have page faults of their own.
+// Sanitizers cause page faults of their own.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr bool sanitized = true;
 #elif defined(__has_feature)
@@ -109,7 +108,7 @@ constexpr bool sanitized = __has_feature(address_sanitizer) || __has_feature(thr
 constexpr bool sanitized = false;
 #endif
 
-// The levels to test here, lowest first: those that a kernel needs, the machine has and SS1_MAX_ISA allows. The others
+// The levels to test, lowest first: those that the machine has, a kernel needs and SS1_MAX_ISA allows. All other levels
 // select the same kernels as the level below them.
 inline std::vector<const char *> levels_here() {
     static const ss1::context_ptr context = ss1::make_context();  // owns the names
@@ -121,8 +120,8 @@ inline std::vector<const char *> levels_here() {
     return names;
 }
 
-// One assertion for a whole [m, n] result: |got - want| <= bound in every element (NaN where NaN is wanted). If not,
-// says which kernel and shape, how many elements, the first and the worst.
+// Makes one assertion for an [m, n] result: |got - want| <= bound in every element (NaN where `want` is NaN). A failure
+// prints the kernel, the shape, the number of bad elements, and the first and the worst of them.
 template <class Got, class Want, class Bound>
 void check_close(const std::string &kernel, const std::string &shape, size_t m, size_t n, Got got, Want want,
                  Bound bound) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CUDA backend through the same C API: layers against X . ss1_expand(Z) + b in double. Host and device memory.
-// Says so and passes where there is no device: the message of the failed load is then what is tested.
+// Tests the CUDA backend through the C API: layers against X . ss1_expand(Z) + b in double, with host and device
+// memory. Without a device each test prints a warning and checks only the message of the failed load, unless
+// SS1_TEST_REQUIRE_CUDA is set.
 #include <cuda_runtime.h>
 #include <algorithm>
 #include <catch2/catch.hpp>
@@ -42,7 +43,7 @@ TEST_CASE("sizes that cuBLAS cannot count are refused") {
     ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
     weights.z = z.data();
     const auto layer = ss1::make_layer(context, desc, weights);
-    const memory one(64 + 64), other(64 + 64);  // y below x: the span of x, taken at its word, is 16 GiB
+    const memory one(64 + 64), other(64 + 64);  // y before x, because the span of x counts as 16 GiB
     ss1_linear_args args = SS1_LINEAR_ARGS_INIT;
     args.m = 2;
     args.x = std::max(one.data, other.data);

@@ -16,7 +16,7 @@ constexpr const char *interactions[] = {R"("interaction": "dot")", R"("interacti
        "ss1": {"layers": {"cross_net.1.v": {"kind": "ss1", "c": 2, "scheme": "mixed", "seed": 3, "block_k": 32, "block_n": 64, "step": 16},
                           "cross_net.2.w": {"kind": "ss1", "c": 2, "scheme": "mixed", "seed": 4, "block_k": 16, "block_n": 64, "step": 16}}})"};
 
-// A DLRM of both sides: tables 0 and 2 are the user's.
+// A DLRM with user and item tables: tables 0 and 2 belong to the user.
 std::string two_sided_dlrm(const std::string &interaction) {
     return R"({"model_type": "dlrm", "dense_features": ["a", "b", "c"], "embedding_dim": 36,
       "tables": [{"name": "user", "rows": 100, "side": "user"},
@@ -82,7 +82,7 @@ TEST_CASE("large batches run block by block to the same bits") {
                 if (threads == 1) all = got;
                 REQUIRE(same_bits(got, all));
             }
-            // Fewer rows on one thread each: their probabilities are those of the large batch.
+            // Single rows on one thread give the probabilities of the large batch.
             const auto model = random_model(make_context(level, 1), config.c_str());
             const auto session = make_session(model, 1);
             for (const size_t row : {size_t{0}, size_t{33}, size_t{256}, batch - 1}) {
@@ -110,7 +110,7 @@ TEST_CASE("probabilities are the logits' sigmoids, and either can be left out") 
     CHECK(run(session, inputs, none) == SS1_OK);
 }
 
-TEST_CASE("each layer has the type that config.json gives it, and the options' instead if they name one") {
+TEST_CASE("each layer has the type in config.json, or that of the options if they name one") {
     const char *dlrm = R"({"model_type": "dlrm", "dense_features": ["a", "b", "c"], "embedding_dim": 32,
       "tables": [{"name": "user", "rows": 9}], "bottom_mlp": [3, 64, 48, 32], "top_mlp": [128, 96, 64, 1],
       "ss1": {"layers": {"bot_l.0": {"kind": "dense", "dtype": "bf16"}, "bot_l.2": {"kind": "dense", "dtype": "int8"},
@@ -120,7 +120,7 @@ TEST_CASE("each layer has the type that config.json gives it, and the options' i
                     "step": 16}}}})";
     const ss1_dtype f32 = SS1_DTYPE_F32, bf16 = SS1_DTYPE_BF16, i8 = SS1_DTYPE_I8;
     const struct {
-        ss1_dtype weight, x, y;  // as the file says
+        ss1_dtype weight, x, y;  // as in the file
         uint32_t c;
     } layers[] = {{bf16, f32, bf16, 1}, {i8, bf16, bf16, 1}, {i8, bf16, f32, 1}, {bf16, f32, f32, 1},
                   {f32, f32, f32, 1},   {i8, f32, f32, 2},   {f32, f32, f32, 1}};
@@ -151,13 +151,13 @@ TEST_CASE("bad inputs of a DLRM are refused by name, position, value and rule") 
     const auto model = random_model(make_context(nullptr, threads), wide_dlrm);
     const auto session = make_session(model, 130);
     arrays good = random_dlrm_inputs(random, 130);
-    // Bags that the faults below can rely on: (0, 0) and the last one have an index.
+    // The faults below need an index in bag (0, 0) and in the last bag.
     auto starts = good["offsets"].as<int64_t>();
     auto &indices = good["indices"];
     REQUIRE(indices.shape[0] > 1000);
     if (starts[1] == 0) starts[1] = 1;
     for (size_t i = 1; i < 4 * 130; ++i) starts[i] = std::max(starts[i], starts[1]);
-    for (int64_t p = 0; p < indices.shape[0]; ++p) indices.as<int64_t>()[p] = 0;  // a row of every table
+    for (int64_t p = 0; p < indices.shape[0]; ++p) indices.as<int64_t>()[p] = 0;  // row 0 exists in every table
     starts[4 * 130 - 1] = std::min(starts[4 * 130 - 1], indices.shape[0] - 1);
     const size_t last = static_cast<size_t>(indices.shape[0]) - 1;
     enum { at_dense, at_indices, at_offsets };  // in the order of their names
@@ -247,7 +247,7 @@ TEST_CASE("bad inputs of a user's side are refused by name, position, value and 
              [](tensors in, tensors) { in[at_user_offsets].shape[0] = 1; }},
             {"rows", "input 'user_offsets': shape[1]=2 is neither shape[1]=",
              [](tensors in, tensors) {
-                 if (in[at_user_offsets].shape[1] == 1) {  // nobody gets to read more than there is
+                 if (in[at_user_offsets].shape[1] == 1) {  // the data must cover the larger shape
                      static int64_t four[4];
                      in[at_user_offsets].data = four;
                  }
@@ -271,14 +271,14 @@ TEST_CASE("bad inputs of a user's side are refused by name, position, value and 
         });
 }
 
-TEST_CASE("random weights stand for a shape: MLPerf's DLRM") {
+TEST_CASE("a configuration without weights runs with random ones: MLPerf's DLRM") {
     ss1_model_options options = SS1_MODEL_OPTIONS_INIT;
     options.random_weights = 1;
     const auto model = ss1::load_model(make_context(nullptr, 2), SS1_EXAMPLES "/models/dlrm-mlperf", options);
     ss1_model_info info = SS1_MODEL_INFO_INIT;
     ss1::check(ss1_model_describe(model.get(), &info));
     CHECK(info.n_layers == 3 + 5);
-    // Both MLPs, and 128 floats for each of the 149667 rows that the 26 tables are cut to.
+    // Both MLPs, and 128 floats for each of the 149667 rows to which the 26 tables are cut.
     CHECK(info.parameters == 171392 + 2197505 + 149667u * 128);
     std::vector<int64_t> indices(26 * 3), offsets(26 * 3);
     for (size_t i = 0; i < offsets.size(); ++i) offsets[i] = static_cast<int64_t>(i);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// config.json and the index of shards. What is accepted is walked: every layer and tensor of the model that it
-// describes.
+// Fuzzes config.json and the index of shards. For accepted input it visits every layer and tensor of the model.
 #include <cstdlib>
 #include <string_view>
 
@@ -9,7 +8,7 @@
 
 namespace {
 
-// Not assert(): the promise is checked in every build type.
+// Unlike assert(), this checks in every build type.
 void promise(bool kept) {
     if (!kept) std::abort();
 }
@@ -24,7 +23,7 @@ void walk(const ss1::model_config &config) {
         size_t stored_columns = 0;
         promise(ss1::linear_resolve(again.desc, &stored_columns) == SS1_OK && stored_columns > 0);
         ss1::json entry = config.original["ss1"]["layers"][name];
-        if (entry.value("dtype", "") == "f32") entry.erase("dtype");  // the default is not written
+        if (entry.value("dtype", "") == "f32") entry.erase("dtype");  // the writer omits the default
         promise(ss1::layer_entry(again) == entry);
     }
 }

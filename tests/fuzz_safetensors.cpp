@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the reader accepts must keep its promises: tensors tile the file, sizes agree, names are found.
+// Fuzzes the reader. If it accepts a file, the tensors tile it, sizes agree and names are found.
 #include <cstdlib>
 #include <span>
 
@@ -8,7 +8,7 @@
 
 namespace {
 
-// Not assert(): the promise is checked in every build type.
+// Unlike assert(), this checks in every build type.
 void promise(bool kept) {
     if (!kept) std::abort();
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A byte of rules, a vocabulary, an empty line, a text. Words keep the promises of words.hpp, their places are in
-// order, and what a vocabulary that is accepted makes of one are pieces that put it together again.
+// Fuzzes the tokenizer. The input is a byte of rules, a vocabulary, an empty line and a text. Words keep the promises
+// of words.hpp, their places are in order, and the pieces of a word that an accepted vocabulary splits join to the
+// word.
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -11,7 +12,7 @@
 
 namespace {
 
-// Not assert(): the promise is checked in every build type.
+// Unlike assert(), this checks in every build type.
 void promise(bool kept) {
     if (!kept) std::abort();
 }
@@ -22,7 +23,7 @@ struct checked_text {
     ss1::byte_range last;  // place
 };
 
-// Places are in the text and neither end goes back.
+// Places are inside the text and never move back.
 void check_place(checked_text &seen, const ss1::byte_range &place) {
     promise(place.begin < place.end && place.end <= seen.text.size());
     promise(seen.last.begin <= place.begin && seen.last.end <= place.end);
@@ -59,7 +60,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     promise(status == SS1_OK || status == SS1_ERROR_FORMAT);
     if (status != SS1_OK) return 0;
     for (size_t id = 0; id < vocabulary.size(); ++id) {
-        const int32_t last = vocabulary.find(vocabulary.token(id));  // of equal tokens
+        const int32_t last = vocabulary.find(vocabulary.token(id));  // the last of equal tokens
         promise(last >= static_cast<int32_t>(id) &&
                 std::string_view(vocabulary.token(static_cast<size_t>(last))) == vocabulary.token(id));
     }

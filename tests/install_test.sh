@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Installs into an empty folder, runs the program and Python's package there, and builds one consumer with pkg-config and
-# one with CMake from there.
+# Installs into an empty folder, runs the program and the Python package from there, and builds one consumer with
+# pkg-config and one with CMake against it.
 set -eu
 build=$1 source=$2 python=${3:-} looks_there=${4:-false}
 tree=$(mktemp -d)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the file tests share: folders that vanish, files byte by byte, small models.
+// Helpers for the file tests: temporary folders, files byte by byte, small models.
 #pragma once
 #include <stdlib.h>
 
@@ -46,7 +46,7 @@ inline std::string little_endian(uint64_t value) {
     return bytes;
 }
 
-// A safetensors file as its parts say, right or wrong.
+// Builds a safetensors file from its parts, valid or not.
 inline std::string safetensors_bytes(const std::string &header, const std::string &data) {
     return little_endian(header.size()) + header + data;
 }
@@ -88,7 +88,7 @@ inline const char *words_json = R"({"model_type": "bert", "vocab_size": 10, "hid
 
 using edit_tensors = std::function<void(std::vector<ss1::tensor_to_write> &)>;
 
-// All tensors that `config` asks for, drawn by name, edited and written with config.json to `folder`.
+// Draws all tensors of `config` by name, edits them, and writes them with config.json to `folder`.
 inline ss1_status write_model(const std::string &folder, const std::string &config, const edit_tensors &edit = {}) {
     std::filesystem::create_directories(folder);
     write_file(folder + "/config.json", config);
@@ -117,7 +117,7 @@ inline ss1::tensor_to_write &find(std::vector<ss1::tensor_to_write> &tensors, co
     std::abort();
 }
 
-// Opens and checks, as ss1_model_load() does before it reads tensors.
+// Opens and checks a model as ss1_model_load() does before it reads tensors.
 inline ss1_status open_model(const std::string &folder, ss1::model_directory &out, bool random = false,
                              uint64_t seed = 0) {
     ss1_model_options options = SS1_MODEL_OPTIONS_INIT;

@@ -44,7 +44,7 @@ std::vector<std::string> names_in(const std::string &folder) {
 
 }  // namespace
 
-TEST_CASE("safetensors: what is written is read", "[io]") {
+TEST_CASE("safetensors: written tensors are read back", "[io]") {
     const temporary_folder folder;
     const std::string path = folder / "a.safetensors";
     const std::vector<float> values{1, -2, 3.5f, 0, 1e-30f, 6};
@@ -98,8 +98,8 @@ TEST_CASE("safetensors: a file that shrinks is an error", "[io]") {
 TEST_CASE("tensors are converted to f32", "[io]") {
     const temporary_folder folder;
     const std::string config = dlrm_json;
-    // 1, -2, smallest subnormal, -0, largest f16 and 0.5 as f16; 1, -2, 3.140625 as bf16; an odd header: all
-    // misaligned.
+    // 1, -2, smallest subnormal, -0, largest f16 and 0.5 as f16; 1, -2, 3.140625 as bf16. An odd header length
+    // misaligns all tensors.
     const std::vector<uint16_t> f16{0x3c00, 0xc000, 0x0001, 0x8000, 0x7bff, 0x3800};
     const std::vector<uint16_t> bf16{0x3f80, 0xc000, 0x4049};
     write_file(folder / "config.json", config);
@@ -208,7 +208,7 @@ TEST_CASE("names of BERT's relatives, and the names that transformers gives them
         CHECK(ss1::canonical_name(row.config, row.stored) == row.canonical);
         CHECK(ss1::stored_name(row.config, row.canonical) == row.stored);
     }
-    // What the tables do not have keeps its name.
+    // Names that are not in the tables stay unchanged.
     for (const char *other : {"transformer.layer.x.ffn.lin1.weight", "transformer.layer..ffn.lin1.weight",
                               "transformer.layer.1", "transformer.layer.1.ffn", "vocab_projectors.bias", ""})
         CHECK(ss1::canonical_name(distilbert, other) == other);
@@ -217,7 +217,7 @@ TEST_CASE("names of BERT's relatives, and the names that transformers gives them
             CHECK(ss1::canonical_name(*each, ss1::stored_name(*each, spec.name)) == spec.name);
 }
 
-TEST_CASE("the layer that scores words shares the word embeddings where its own weight is left out", "[io]") {
+TEST_CASE("the layer that scores words shares the word embeddings if it has no weight of its own", "[io]") {
     const temporary_folder folder;
     const auto leave_out = [](auto &tensors) {
         find(tensors, "cls.predictions.decoder.bias").name = "cls.predictions.bias";
@@ -230,7 +230,7 @@ TEST_CASE("the layer that scores words shares the word embeddings where its own 
           values_of(directory, "embeddings.word_embeddings.weight"));
     CHECK(values_of(directory, "cls.predictions.decoder.bias") == values_of(directory, "cls.predictions.bias"));
 
-    // One of its own counts.
+    // A weight of its own takes precedence.
     REQUIRE(write_model(folder.path, words_json) == SS1_OK);
     REQUIRE(open_model(folder.path, directory) == SS1_OK);
     CHECK(values_of(directory, "cls.predictions.decoder.weight") !=
@@ -278,7 +278,7 @@ TEST_CASE("sharded checkpoints", "[io]") {
     for (const ss1::model_tensor &t : whole.tensors) CHECK(values_of(sharded, t.name) == values_of(whole, t.name));
 }
 
-TEST_CASE("random weights depend on seed, name and position alone", "[io]") {
+TEST_CASE("random weights depend only on seed, name and position", "[io]") {
     std::vector<float> whole(1000), part(501), other(1000);
     ss1::random_weights(5, "w", 0, whole);
     ss1::random_weights(5, "w", 7, part);
@@ -305,7 +305,7 @@ TEST_CASE("random weights depend on seed, name and position alone", "[io]") {
     CHECK(values_of(directory, "embeddings.LayerNorm.bias") == std::vector<float>(32, 0.0f));
     CHECK(values_of(directory, "pooler.dense.weight")[0] != 0);
 
-    // A tied layer is there for certain, even one that a checkpoint may leave out.
+    // A tied layer is always drawn, even one that a checkpoint may lack.
     json config = json::parse(bert_json);
     config["ss1"]["layers"]["classifier"] = json::parse(dlrm_tied_json)["ss1"]["layers"]["bot_l.2"];
     write_file(folder / "config.json", config.dump());
@@ -325,7 +325,7 @@ TEST_CASE("glob patterns", "[io]") {
     CHECK_FALSE(ss1::glob_match("*.dense", "a.densely"));
 }
 
-TEST_CASE("files that a killed process of the same number left are not in the way", "[io]") {
+TEST_CASE("files left by a killed process of the same number cause no error", "[io]") {
     const temporary_folder folder;
     const std::string path = folder / "x", left = path + ".tmp-" + std::to_string(getpid()) + "-";
     for (int i = 0; i < 900; ++i) write_file(left + std::to_string(i), "");
@@ -362,7 +362,7 @@ TEST_CASE("conversion of dense layers", "[io]") {
         REQUIRE(ss1::project(desc, values_of(source, "bot_l.2.weight").data(), 64, nullptr, z.data(), 32) == SS1_OK);
         CHECK(values_of(tied, "bot_l.2.ss1_weight") == z);
 
-        // A second conversion keeps what is tied.
+        // A second conversion leaves tied layers unchanged.
         options.layers = "top_l.2";
         CHECK(ss1::convert_model(*ctx.handle, out.c_str(), (folder / "twice").c_str(), options) ==
               SS1_ERROR_INVALID_ARGUMENT);
@@ -377,7 +377,7 @@ TEST_CASE("conversion of dense layers", "[io]") {
         REQUIRE(open_model(folder / "twice", tied) == SS1_OK);
         CHECK(tied.config.layers.size() == 2);
     }
-    SECTION("the type of the weights alone") {
+    SECTION("only the type of the weights") {
         const std::string twice = folder / "twice";
         options.layers = "bot_l.2";
         REQUIRE(ss1::convert_model(*ctx.handle, in.c_str(), out.c_str(), options) == SS1_OK);
@@ -394,7 +394,7 @@ TEST_CASE("conversion of dense layers", "[io]") {
         expected["ss1"]["layers"]["top_l.0"] = {{"kind", "dense"}, {"dtype", "int8"}};
         CHECK(after.config.original == expected);
 
-        // Tying keeps the type that is there unless another is given, and f32 is no entry of its own.
+        // Tying keeps the type of the layer unless another is given, and f32 needs no entry.
         options = tie_options(2, 16);
         options.layers = "top_l.2";
         options.desc.weight_dtype = SS1_DTYPE_BF16;
@@ -449,7 +449,7 @@ std::vector<std::string> tensors_in(const std::string &folder) {
 
 }  // namespace
 
-TEST_CASE("conversion keeps the names of BERT's relatives and what is left out", "[io]") {
+TEST_CASE("conversion keeps the names of BERT's relatives and omits the same tensors", "[io]") {
     const temporary_folder folder;
     context ctx;
     for (const char *name : {"bert_distil_words", "bert_roberta_words", "bert_words", "bert_roberta_classifier"}) {
@@ -472,7 +472,7 @@ TEST_CASE("conversion keeps the names of BERT's relatives and what is left out",
         CHECK(tensors_in(typed) == tensors_in(in));
         CHECK(open_model(typed) == SS1_OK);
     }
-    // A shared weight that is tied becomes one of its own; the embeddings stay.
+    // A tied layer gets a weight of its own in place of a shared one; the embeddings stay.
     ss1_convert_options options = tie_options(2, 16);
     options.layers = "cls.predictions.decoder";
     const std::string in = std::string(SS1_TEST_DATA) + "/bert_distil_words", out = folder / "decoder";
@@ -484,7 +484,7 @@ TEST_CASE("conversion keeps the names of BERT's relatives and what is left out",
     CHECK_FALSE(tied.find("cls.predictions.decoder.weight"));
     CHECK(values_of(tied, "embeddings.word_embeddings.weight") ==
           values_of(source, "embeddings.word_embeddings.weight"));
-    // Drawn models are written under transformers' names, too.
+    // Models with random weights are also written under transformers' names.
     options = tie_options(2, 16);
     options.load.random_weights = 1;
     REQUIRE(ss1::convert_model(*ctx.handle, in.c_str(), (folder / "drawn").c_str(), options) == SS1_OK);
@@ -497,7 +497,7 @@ TEST_CASE("conversion keeps the names of BERT's relatives and what is left out",
 
 TEST_CASE("conversion of the authors' checkpoints", "[io]") {
     const temporary_folder folder;
-    // bot_l.2 has K = 64: with c = 3 and B_K = 16, Kz = 32 and columns from 21 on mean nothing.
+    // bot_l.2 has K = 64: with c = 3 and B_K = 16, Kz is 32 and columns from 21 on are dead.
     std::vector<float> z(16 * 32);
     for (size_t i = 0; i < z.size(); ++i) z[i] = static_cast<float>(i + 1);
     REQUIRE(write_model(folder / "in", dlrm_json, [&](auto &tensors) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tests of layers share: contexts, activations in double, matrices of any element type.
+// Helpers for the layer tests: contexts, activations in double, matrices of any element type.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -46,7 +46,7 @@ inline const char *name_of(ss1_dtype type) {
     return names[type];
 }
 
-// Rounds to nearest even; for values that f16 holds as normal or denormal numbers.
+// Rounds to nearest even. The result must be a normal or denormal f16 number.
 inline uint16_t f16_from_f32(float v) {
     const auto sign = static_cast<uint16_t>(std::signbit(v) ? 0x8000 : 0);
     const float magnitude = std::fabs(v);
@@ -55,7 +55,7 @@ inline uint16_t f16_from_f32(float v) {
     return sign | static_cast<uint16_t>((bits + 0xfff + (bits >> 13 & 1) - 0x38000000u) >> 13);
 }
 
-// A guarded matrix of f32, bf16 or f16, as the layer's arguments want it and the tests like it.
+// A guarded matrix of f32, bf16 or f16 values that layers take as bytes and tests as doubles.
 class matrix {
   public:
     matrix(ss1_dtype type, size_t rows, size_t columns, size_t ld, guard where = guard::after)

@@ -52,7 +52,7 @@ void run(const ss1::layer_ptr &layer, size_t m, const float *x, size_t ldx, floa
 }
 
 // |got - exact| <= (K/c + c + 8) eps (sum |x||w| + |b|): one rounding per multiply, add and sketch addition. The
-// largest slope of any activation is 1.13 (GELU), its own error a few eps of its value.
+// largest slope of an activation is 1.13 (GELU); the error of the activation itself is a few eps of its value.
 void check_against_double(const problem &p, size_t m, const float *x, size_t ldx, const float *y, size_t ldy) {
     const double eps = std::numeric_limits<float>::epsilon();
     for (size_t i = 0; i < m; ++i)
@@ -177,14 +177,14 @@ TEST_CASE("a row has the same bits for any thread count, batch size and position
     }
 }
 
-TEST_CASE("scratch of the caller is enough and not overrun") {
+TEST_CASE("the caller's scratch is sufficient and not overrun") {
     const auto context = make_context(nullptr, 3);
     ss1_test::seeded random;
     ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
     desc.K = 512;
     desc.N = 640;
     desc.c = 4;
-    desc.block_n = GENERATE(256, 32);  // 3 sketches that fit side by side, 20 that do not
+    desc.block_n = GENERATE(256, 32);  // 3 sketches that fit in scratch together, 20 that do not
     const problem p = make_problem(desc, random);
     const auto layer = make_layer(context, p);
     for (const size_t m : {1, 3, 17, 200, 900}) {
@@ -206,7 +206,7 @@ TEST_CASE("scratch of the caller is enough and not overrun") {
     CHECK(ss1_layer_scratch_bytes(layer.get(), 1u << 20) == ss1_layer_scratch_bytes(layer.get(), 1u << 16));
 }
 
-TEST_CASE("a NaN in any input reaches the outputs of its row only") {
+TEST_CASE("a NaN in any input affects only the outputs of its row") {
     for (const char *level : ss1_test::levels_here()) {
         const auto context = make_context(level, 1);
         ss1_test::seeded random;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Layers of every element type: against double arithmetic on the rounded operands, on guarded buffers, at every
-// instruction-set level of this machine; what bf16 and int8 cost in accuracy; bits, NaN, floating-point modes.
+// Layers of every element type: comparison with double arithmetic on the rounded operands, on guarded buffers, at every
+// instruction-set level of this machine; the accuracy of bf16 and int8; bits, NaN, floating-point modes.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -94,10 +94,10 @@ std::string text_of(const ss1_linear_desc &d) {
 // ---------------------------------------------------------------- the oracle
 
 constexpr double f32_eps = std::numeric_limits<float>::epsilon();
-constexpr double bf16_half_ulp = 0x1p-8;  // of 8 bits
+constexpr double bf16_half_ulp = 0x1p-8;  // of an 8-bit significand
 
-// What meets what: the sketches of x, in f32 as kernels.hpp defines them (their bits are defined), and the stored
-// weights. Of a layer that runs dense: x itself and the expanded weights.
+// The operands of the products: the sketches of x, in f32 as kernels.hpp defines their bits, and the stored weights.
+// For a layer that runs dense: x itself and the expanded weights.
 struct operands {
     operands(const problem &p, size_t m, matrix &x, bool dense) : desc(p.desc), map(desc) {
         if (dense && desc.c > 1) {
@@ -169,8 +169,8 @@ values products(const operands &o, size_t m, const std::vector<float> &bias, boo
     return result;
 }
 
-// round(v / scale), scale = max |v| / 127. Where the quotient is a few f32 roundings from a tie either neighbour is
-// right: `loose` is then 1.
+// Computes round(v / scale), scale = max |v| / 127. If the quotient is within a few f32 roundings of a tie, either
+// neighbour is right and `loose` is 1.
 struct quantized {
     std::vector<double> q, loose;
     double scale = 0;
@@ -189,7 +189,7 @@ quantized quantize(const float *v, size_t n) {
     return result;
 }
 
-// 8 roundings of the scaled sum and the bias, and what the ties may change.
+// Allows 8 roundings of the scaled sum and the bias, and the effect of the ties.
 values integer_products(const operands &o, size_t m, const std::vector<float> &bias) {
     std::vector<quantized> w, s;
     for (size_t n = 0; n < o.desc.N; ++n) w.push_back(quantize(o.w_of(n), o.columns));
@@ -209,7 +209,7 @@ values integer_products(const operands &o, size_t m, const std::vector<float> &b
     return result;
 }
 
-// Kernels for few outputs leave the sketch in f32: f32 sums of int8 weights.
+// Kernels for few outputs keep the sketch in f32 and add int8 weights in f32.
 values widened_products(const operands &o, size_t m, const std::vector<float> &bias) {
     values result;
     std::vector<quantized> w;
@@ -230,7 +230,7 @@ values widened_products(const operands &o, size_t m, const std::vector<float> &b
     return result;
 }
 
-// All that a layer may give: kernels may or may not round the sketch, but always the same way.
+// All results that a layer may give: a kernel may or may not round the sketch, but always does the same.
 std::vector<values> expectations(const problem &p, size_t m, matrix &x, bool dense) {
     const operands o(p, m, x, dense);
     switch (p.desc.weight_dtype) {
@@ -243,8 +243,8 @@ std::vector<values> expectations(const problem &p, size_t m, matrix &x, bool den
     }
 }
 
-// The slope of an activation is at most 1.13 (GELU), its own error a few eps, or that of gelu_bf16; the residual is one
-// more rounding, y in bf16 another.
+// The slope of an activation is at most 1.13 (GELU); its own error is a few eps, or that of gelu_bf16. The residual
+// adds one rounding, y in bf16 another.
 void check_result(const std::string &what, const ss1_linear_desc &desc, size_t m, const std::vector<values> &allowed,
                   matrix *add, matrix &y) {
     const auto want = [&](const values &v, size_t i, size_t j) {
@@ -309,7 +309,7 @@ const std::vector<level_context> &contexts() {
     return all;
 }
 
-// One problem at every level, on guarded buffers, with scratch of just the bytes that are asked for.
+// Runs one problem at every level, on guarded buffers, with scratch of exactly the requested size.
 void check_problem(const problem &p, size_t m, residual how, ss1_test::seeded &random) {
     const ss1_linear_desc &d = p.desc;
     const guard where = random.index(0, 1) ? guard::after : guard::before;
@@ -427,7 +427,7 @@ std::vector<float> draw(inputs what, size_t n, ss1_test::seeded &random) {
     return x;
 }
 
-// |y - y_f32| / |y_f32|, Frobenius norms, of Gaussian weights.
+// Returns |y - y_f32| / |y_f32| in Frobenius norms, for Gaussian weights.
 double loss_of(const ss1::context_ptr &context, const ss1_linear_desc &desc, inputs what, size_t m,
                ss1_test::seeded &random) {
     problem p = make_problem(desc, random, false);
@@ -447,7 +447,7 @@ double loss_of(const ss1::context_ptr &context, const ss1_linear_desc &desc, inp
 
 }  // namespace
 
-TEST_CASE("what bf16 and int8 weights lose against f32") {
+TEST_CASE("bf16 and int8 weights stay within their error bounds against f32") {
     // Measured, K x N = 479 x 1024 (a DLRM tower) / 768 x 3072 (BERT), mixed, in 1e-3:
     //                     c = 1        c = 2        c = 4        c = 8
     //   bf16, any x       2.3 / 2.3    2.3 / 2.3    2.3 / 2.3    2.3 / 2.3    (1.7 where the sketch stays in f32)
@@ -473,7 +473,8 @@ TEST_CASE("what bf16 and int8 weights lose against f32") {
             for (size_t i = 0; i < 4; ++i)
                 for (const level_context &at : contexts()) {
                     const bool best = &at == &contexts().back();
-                    if (!best && !(i == 1 && K == 479)) continue;  // the whole table at the best level only: time
+                    if (!best && !(i == 1 && K == 479))
+                        continue;  // the whole table only at the best level, to save time
                     ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
                     desc.K = K;
                     desc.N = K == 479 ? 1024 : 3072;
@@ -484,13 +485,13 @@ TEST_CASE("what bf16 and int8 weights lose against f32") {
                     INFO(at.level << " " << text_of(desc) << " x " << input_names[static_cast<int>(r.what)] << ": "
                                   << loss << " bound " << r.bound[i]);
                     CHECK(loss < r.bound[i]);
-                    CHECK(loss > 1e-3);  // it is what was asked for
+                    CHECK(loss > 1e-3);  // the requested type was used
                 }
 }
 
 // ---------------------------------------------------------------- bits
 
-TEST_CASE("of every type, a row has the same bits for any thread count, batch size and position") {
+TEST_CASE("every type: a row has the same bits for any thread count, batch size and position") {
     for (const level_context &at : contexts()) {
         ss1_test::seeded random;
         for (const ss1_dtype w : {SS1_DTYPE_BF16, SS1_DTYPE_I8})
@@ -507,7 +508,8 @@ TEST_CASE("of every type, a row has the same bits for any thread count, batch si
                     desc.weight_dtype = w;
                     desc.y_dtype = y_type;
                     desc.x_dtype = x_types[random.index(0, 2)];
-                    // Kernels in tiles get a second thread only from 8 MFLOP on; the scalar reference would take long.
+                    // Tiled kernels use a second thread only from 8 MFLOP on, where the scalar reference would take
+                    // long.
                     const std::string kernels = kernels_of(make_layer(at.one, make_problem(desc, random)));
                     const bool fast = kernels.find("gemm_bf16_ref") == std::string::npos &&
                                       kernels.find("gemm_s8_ref") == std::string::npos;
@@ -535,7 +537,7 @@ TEST_CASE("of every type, a row has the same bits for any thread count, batch si
     }
 }
 
-TEST_CASE("K in several blocks: of every type and few outputs or many, a row has the same bits for any batch size") {
+TEST_CASE("K in several blocks: every type, few outputs or many, a row has the same bits for any batch size") {
     for (const level_context &at : contexts()) {
         ss1_test::seeded random;
         for (const ss1_dtype w : {SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_I8})
@@ -565,7 +567,7 @@ TEST_CASE("K in several blocks: of every type and few outputs or many, a row has
     }
 }
 
-TEST_CASE("of every type, sketches that do not fit side by side give the bits of those of few rows") {
+TEST_CASE("every type: sketches that do not fit in scratch together give the bits of few rows") {
     for (const level_context &at : contexts()) {
         ss1_test::seeded random;
         for (const ss1_dtype w : {SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_I8}) {
@@ -599,7 +601,7 @@ TEST_CASE("of every type, sketches that do not fit side by side give the bits of
 
 namespace {
 
-// Layers of desc's mapping and type, one behind the other as one layer.
+// Layers with the mapping and type of `desc`, stacked along N into one layer.
 ss1::layer_ptr stack(const ss1::context_ptr &context, const std::vector<problem> &parts) {
     std::vector<float> z, bias;
     for (const problem &p : parts) {
@@ -666,7 +668,7 @@ TEST_CASE("layers of one mapping run as one give the bits of each alone") {
     }
 }
 
-TEST_CASE("layers whose output blocks do not end with them are not stacked") {
+TEST_CASE("layers whose last output block is incomplete are not stacked") {
     const auto context = make_context(nullptr, 1);
     ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
     desc.K = 128;
@@ -684,8 +686,8 @@ TEST_CASE("layers whose output blocks do not end with them are not stacked") {
 
 // ---------------------------------------------------------------- NaN and infinities
 
-TEST_CASE("of every type, a NaN or an infinity in any input reaches all outputs of its row and no other") {
-    // Bits that f32, bf16 and f16 each take for what they are.
+TEST_CASE("every type: a NaN or an infinity in any input reaches all outputs of its row and no other") {
+    // The bits of a special value in f32, bf16 and f16.
     struct special {
         const char *name;
         uint32_t f32, bf16, f16;
@@ -715,7 +717,7 @@ TEST_CASE("of every type, a NaN or an infinity in any input reaches all outputs 
                     desc.y_dtype = y_types[nth++ % 2];
                     problem p = make_problem(desc, random);
                     const auto active = make_layer(at.one, p);
-                    p.desc.activation = SS1_ACTIVATION_NONE;  // others make numbers of infinities
+                    p.desc.activation = SS1_ACTIVATION_NONE;  // others turn infinities into finite numbers
                     const auto plain = make_layer(at.one, p);
                     size_t missed = 0, strayed = 0, first_k = K;
                     matrix few(x_type, 3, K, K), many(x_type, 35, K, K), y(desc.y_dtype, 35, desc.N, desc.N);
@@ -763,11 +765,11 @@ control_word read_mode() {
 void write_mode(control_word w) {
     asm volatile("ldmxcsr %0" ::"m"(w));
 }
-// Default; rounding down, up, to zero; FTZ; DAZ; both, and so as the library itself likes it; flags raised before;
-// invalid, zero division and overflow trap; underflow does, too.
+// Default; rounding down, up, to zero; FTZ; DAZ; both (the library's mode), also with rounding to zero; flags raised
+// before; traps for invalid, division by zero and overflow, also for underflow.
 constexpr control_word modes[] = {0x1f80, 0x3f80, 0x5f80, 0x7f80, 0x9f80, 0x1fc0, 0x9fc0,
                                   0xffc0, 0x1fbf, 0x9fe0, 0x1900, 0x7120, 0x1100};
-// All but the flags of inexact results (a layer's plan reckons in floating point) and of denormals (weights are checked
+// Ignores the flags for inexact results (planning a layer uses floating point) and for denormals (weights are checked
 // to be finite).
 constexpr control_word compared = ~control_word{0x22};
 #else
@@ -780,7 +782,7 @@ control_word read_mode() {
 void write_mode(control_word w) {
     asm volatile("msr fpcr, %0" ::"r"(w));
 }
-// Default; rounding up, down, to zero; flush to zero, also with a rounding; default NaN.
+// Default; rounding up, down, to zero; flush to zero, alone and with a rounding mode; default NaN.
 constexpr control_word modes[] = {0, 1u << 22, 2u << 22, 3u << 22, 1u << 24, 5u << 22, 1u << 25};
 constexpr control_word compared = ~control_word{0};
 #endif
@@ -876,7 +878,7 @@ TEST_CASE("denormals of f32 and bf16 count as zero in a run, those of f16 as num
         ss1_dtype x_type;
         float x, w, want;
     };
-    // Without flushing 1e-40 * 1e30 were 1e-10, and 1e-20 * 1e-20 1e-40.
+    // Without flushing, 1e-40 * 1e30 would be 1e-10, and 1e-20 * 1e-20 would be 1e-40.
     constexpr operand cases[] = {{SS1_DTYPE_F32, 1e-40f, 1e30f, 0},   {SS1_DTYPE_BF16, 1e-39f, 1e30f, 0},
                                  {SS1_DTYPE_F32, 1e30f, 1e-40f, 0},   {SS1_DTYPE_F32, 1e-20f, 1e-20f, 0},
                                  {SS1_DTYPE_BF16, 1e-20f, 1e-20f, 0}, {SS1_DTYPE_F16, 0x1p-24f, 2, 0x1p-23f}};
@@ -915,7 +917,7 @@ TEST_CASE("denormals of f32 and bf16 count as zero in a run, those of f16 as num
 
 namespace {
 
-// What each kernel of this build needs, by name.
+// The instruction sets that each kernel of this build needs, by name.
 std::map<std::string, ss1::isa::mask> kernel_needs() {
     std::map<std::string, ss1::isa::mask> needs;
     const auto add = [&needs](const auto &rows) {
@@ -929,7 +931,7 @@ std::map<std::string, ss1::isa::mask> kernel_needs() {
     return needs;
 }
 
-// The kernels of layers of all types are within `allowed`.
+// Whether the kernels of layers of all types need only `allowed`.
 void check_kernels(const ss1::context_ptr &context, ss1::isa::mask allowed) {
     static const std::map<std::string, ss1::isa::mask> needs = kernel_needs();
     ss1_test::seeded random;
@@ -954,7 +956,7 @@ void check_kernels(const ss1::context_ptr &context, ss1::isa::mask allowed) {
             }
 }
 
-// Sets an environment variable as long as it lives.
+// Sets an environment variable for its lifetime.
 class variable {
   public:
     variable(const char *name, const char *value) : name_(name) {
@@ -1009,7 +1011,7 @@ TEST_CASE("SS1_MAX_ISA at each level: kernels at or below it, or an error that n
 #if defined(__x86_64__) && defined(__linux__)
 namespace {
 
-// From now on and in every program that this process becomes, arch_prctl(ARCH_REQ_XCOMP_PERM) fails.
+// Makes arch_prctl(ARCH_REQ_XCOMP_PERM) fail in this process and every program that it starts.
 bool deny_tiles(int error) {
     constexpr uint32_t arch_req_xcomp_perm = 0x1023;
     sock_filter filter[] = {
@@ -1048,9 +1050,9 @@ TEST_CASE("tiles denied: the child", "[.denied]") {
         if (std::string(info.kernels[i].name).find("amx") != std::string::npos) CHECK(info.kernels[i].used == 0);
     const ss1::isa::mask no_tiles = ss1::cpu_detect_isas() & ~(ss1::isa::amx_bf16 | ss1::isa::amx_int8);
     check_kernels(context, no_tiles);
-    // Asked for by name they are a level of this machine, so no error, and still not used.
+    // Naming the level gives no error, since the machine has it, but the library does not use it.
     check_kernels(make_context("amx_int8", 1), no_tiles);
-    // contexts() has the levels that are left.
+    // contexts() returns the remaining levels.
     ss1_test::seeded random;
     for (const ss1_dtype w : weight_types) {
         ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
@@ -1062,7 +1064,7 @@ TEST_CASE("tiles denied: the child", "[.denied]") {
     }
 }
 
-TEST_CASE("where the system denies tiles the library does without and tells why") {
+TEST_CASE("if the system denies tiles, the library works without them and says why") {
     if (!(ss1::cpu_detect_isas() & ss1::isa::amx_bf16)) {
         WARN("skipped: this CPU has no AMX");
         return;
@@ -1074,7 +1076,7 @@ TEST_CASE("where the system denies tiles the library does without and tells why"
         if (child == 0) {
             setenv("SS1_TEST_DENIED", name.c_str(), 1);
             unsetenv("SS1_MAX_ISA");
-            // The library in this process may have its permission already: only a fresh program asks again.
+            // This process may already have the permission; only a new program asks again.
             if (!deny_tiles(error)) _exit(77);
             execl("/proc/self/exe", "linear_types_test", "[.denied]", static_cast<char *>(nullptr));
             _exit(127);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Files that break a rule: each with its exact status and a part of its message.
+// Each file breaks a rule and must give the exact status and a part of the message.
 #include <catch2/catch.hpp>
 #include <limits>
 #include <set>
@@ -17,7 +17,7 @@ struct malformed {
     std::string name;
     std::function<ss1_status()> run;
     ss1_status status;
-    std::string message;  // is part of ss1_last_error()
+    std::string message;  // a part of ss1_last_error()
 };
 using table = std::vector<malformed>;
 
@@ -25,7 +25,7 @@ constexpr ss1_status format = SS1_ERROR_FORMAT, unsupported = SS1_ERROR_UNSUPPOR
                      invalid = SS1_ERROR_INVALID_ARGUMENT;
 
 ss1_status parse_safetensors(const std::string &bytes) {
-    // A copy of exact size: a read past the end is then a read past the allocation.
+    // Copies to an allocation of exact size, so that a read past the end leaves the allocation.
     const std::vector<char> exact(bytes.begin(), bytes.end());
     ss1::safetensors_header header;
     return ss1::safetensors_parse(std::as_bytes(std::span(exact)), exact.size(), "file", header);
@@ -41,7 +41,7 @@ ss1_status parse_index(const std::string &text) {
     return ss1::model_index_parse(text, "index.json", shards);
 }
 
-// `text` with the members of `patch` merged in; null removes (RFC 7396).
+// Returns `text` with the members of `patch` merged in; null removes a member (RFC 7396).
 std::string patched(const char *text, const std::string &patch) {
     json config = json::parse(text);
     config.merge_patch(json::parse(patch));
@@ -73,7 +73,7 @@ void add_header_lengths(table &cases) {
         const char *message;
     };
     const std::string rest = good_header + good_data;
-    // The good header ends with two braces: one byte less still ends with one.
+    // The good header ends with two braces, so that it still ends with one after a byte is cut.
     for (const row &r : std::initializer_list<row>{{0, "must start with '{'"},
                                                    {1, "must start with '{' and end with '}'"},
                                                    {2, "must start with '{' and end with '}'"},
@@ -301,7 +301,7 @@ void add_headers(table &cases) {
                      format, "the tensors end at byte"});
 }
 
-// Texts that no config.json and no index may be.
+// Texts that are invalid as config.json and as index.
 void add_texts(table &cases) {
     struct row {
         const char *name;
@@ -623,7 +623,7 @@ void add_index(table &cases) {
                      format, "must be the plain name"});
 }
 
-// A folder is made, spoilt and opened.
+// Makes a folder, spoils it and opens it.
 void add_folder(table &cases, const std::string &name, const char *config, const edit_tensors &edit, ss1_status status,
                 const char *message) {
     cases.push_back({"folder: " + name,
@@ -766,7 +766,7 @@ void add_tensors(table &cases) {
                "'foo.ss1_weight' has no entry");
 }
 
-// Tables are read by ss1_model_load() alone.
+// Only ss1_model_load() reads tables.
 void add_tables(table &cases) {
     const auto add = [&](const char *name, const char *dtype, const edit_tensors &edit, ss1_status status,
                          const char *message, bool map = false) {
@@ -816,7 +816,7 @@ void add_tables(table &cases) {
         "'emb_l.1.weight' is stored as F32, its table's dtype is bf16: only rows that need no conversion", true);
 }
 
-// Whole folders: what is missing, what is no file, shards that disagree with their index.
+// Whole folders: missing files, other things in place of files, shards that disagree with their index.
 void add_folders(table &cases) {
     const auto add = [&](const char *name, std::function<void(const temporary_folder &)> fill, ss1_status status,
                          const char *message) {
@@ -1070,7 +1070,7 @@ void add_conversions(table &cases) {
 
 }  // namespace
 
-TEST_CASE("malformed files are refused by rule", "[io]") {
+TEST_CASE("malformed files are refused with the broken rule", "[io]") {
     table cases;
     add_truncations(cases);
     add_header_lengths(cases);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The golden vectors of the mapping: for each case the stored column and the sign behind every W[k, n].
+// Checks the golden vectors of the mapping: for each case the stored column and the sign of every W[k, n].
 #include <catch2/catch.hpp>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -37,7 +37,8 @@ TEST_CASE("every golden case of the mapping") {
         size_t kz = 0;
         REQUIRE(ss1_linear_resolve(&desc, &kz) == SS1_OK);
         std::vector<float> z(desc.N * kz), weight(desc.N * desc.K);
-        // Every stored value is its own column number + 1 and its row in the fraction: a wrong place cannot go unseen.
+        // Each stored value is its column number + 1 with its row as the fraction, so that every wrong place is
+        // visible.
         for (size_t n = 0; n < desc.N; ++n)
             for (size_t k = 0; k < kz; ++k) z[n * kz + k] = static_cast<float>(k + 1) + static_cast<float>(n) / 1024.0f;
         REQUIRE(ss1_expand(&desc, z.data(), 0, weight.data(), 0) == SS1_OK);
@@ -86,7 +87,7 @@ TEST_CASE("a second moment makes the projection fit the layer's output") {
     const size_t rows = 512;
     std::vector<float> x(rows * desc.K), weight(desc.N * desc.K), moment(desc.K * desc.K, 0.0f);
     for (float &v : weight) v = normal(random);
-    for (size_t i = 0; i < rows; ++i)  // inputs of very different size: what the plain mean does not know
+    for (size_t i = 0; i < rows; ++i)  // inputs of very different sizes, which the plain mean ignores
         for (size_t k = 0; k < desc.K; ++k) x[i * desc.K + k] = normal(random) * (k % 7 == 0 ? 10.0f : 0.3f);
     for (size_t i = 0; i < rows; ++i)
         for (size_t a = 0; a < desc.K; ++a)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where packed weights lie, and which of them a core may still hold.
+// Tests the arena of packed weights and the guess of which of them are still in L2.
 #include <array>
 #include <catch2/catch.hpp>
 #include <cstdint>
@@ -19,7 +19,7 @@ constexpr size_t kb = 1024, mb = kb * kb;
 
 }  // namespace
 
-TEST_CASE("an arena's blocks are aligned, apart and theirs until they are freed") {
+TEST_CASE("an arena's blocks are aligned, separate and valid until they are freed") {
     ss1::arena arena;
     struct block {
         unsigned char *p;
@@ -35,7 +35,7 @@ TEST_CASE("an arena's blocks are aligned, apart and theirs until they are freed"
         std::memset(p, value++, bytes);
         blocks.push_back({p, bytes});
     };
-    // More than one chunk of 8 MB holds; every third goes again at once.
+    // Fills more than one chunk of 8 MB; frees every third block at once.
     for (int i = 0; i < 40; ++i) {
         make(64 * kb + static_cast<size_t>(i) * 37 * 1009);
         if (i % 3 == 2) {
@@ -48,10 +48,10 @@ TEST_CASE("an arena's blocks are aligned, apart and theirs until they are freed"
     for (size_t i = 0; i < blocks.size(); ++i)
         for (size_t at = 0; at < blocks[i].bytes; at += 997) REQUIRE(blocks[i].p[at] == i);
     for (const block &b : blocks) arena.free(b.p, b.bytes);
-    CHECK(arena.alloc(mb));  // all chunks are gone: a new one
+    CHECK(arena.alloc(mb));  // needs a new chunk: all others are freed
 }
 
-TEST_CASE("an arena serves what pays: neither small blocks nor those that get huge pages of their own") {
+TEST_CASE("an arena serves neither small blocks nor blocks that get huge pages of their own") {
     CHECK(!ss1::arena::serves(64 * kb - 1));
     CHECK(ss1::arena::serves(64 * kb));
     CHECK(ss1::arena::serves(4 * mb));
@@ -76,24 +76,24 @@ TEST_CASE("packed weights come from the caller's allocator if there is one") {
     CHECK(asked == mb);
 }
 
-TEST_CASE("weights count as recent as long as no L2 full of others came between") {
-    std::thread([] {  // whose list is empty
+TEST_CASE("weights count as recent until an L2 full of other weights was used") {
+    std::thread([] {  // a new thread has an empty list
         const size_t l2 = 2 * mb;
         std::array<char, 64> w{};
         const auto run = [&](size_t i, size_t bytes) { return ss1::run_recently(&w[i], bytes, l2); };
-        CHECK(!run(0, mb));  // the first time
+        CHECK(!run(0, mb));  // first use
         CHECK(run(0, mb));
         CHECK(!run(1, mb / 2));
-        CHECK(run(0, mb));  // half a MB between
+        CHECK(run(0, mb));  // after 0.5 MB of others
         CHECK(run(1, mb / 2));
         CHECK(!run(2, mb));
-        CHECK(!run(0, mb));       // 1.5 MB between and 1 of its own
-        CHECK(!run(3, 3 * mb));   // more than L2 by itself,
-        CHECK(!run(3, 3 * mb));   // always
-        CHECK(run(4, 63 * kb));   // too few to matter
-        CHECK(!run(5, 64 * kb));  // just enough
+        CHECK(!run(0, mb));       // after 1.5 MB of others, and 1 MB itself
+        CHECK(!run(3, 3 * mb));   // larger than L2,
+        CHECK(!run(3, 3 * mb));   // never recent
+        CHECK(run(4, 63 * kb));   // too small to be recorded
+        CHECK(!run(5, 64 * kb));  // just large enough
         CHECK(run(5, 64 * kb));
-        // As many as the list holds, twice: they fit; one more layer and none of them does.
+        // Uses as many layers as the list holds, twice: all are recent. With one more layer none is.
         for (size_t i = 10; i < 41; ++i) run(i, 64 * kb);
         for (size_t i = 10; i < 41; ++i) CHECK(run(i, 64 * kb));
         for (size_t i = 10; i < 43; ++i) run(i, 64 * kb);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shared by the tests of models: tensors with their data, sessions, random models and inputs, comparison, bad inputs.
+// Helpers for the model tests: tensors with their data, sessions, random models and inputs, comparison, bad inputs.
 #pragma once
 #include <atomic>
 #include <catch2/catch.hpp>
@@ -56,7 +56,7 @@ inline bool is_output(const std::string &name) {
     return name == "probability" || name == "last_hidden_state" || name == "pooled" || name.ends_with("logits");
 }
 
-// The inputs and expected outputs of a case.
+// Reads the inputs and expected outputs of a case.
 inline void read_vectors(const std::string &directory, arrays &inputs, arrays &outputs) {
     ss1::safetensors_file file;
     REQUIRE(ss1::safetensors_open(directory + "/vectors.safetensors", file) == SS1_OK);
@@ -93,7 +93,7 @@ inline ss1::session_ptr make_session(const ss1::model_ptr &model, size_t max_bat
     return ss1::make_session(model, options);
 }
 
-// Room for every output of the model at the size of `inputs`.
+// Allocates every output of the model for the batch of `inputs`.
 inline arrays make_outputs(const ss1::model_ptr &model, const arrays &inputs) {
     const auto ids = inputs.find("input_ids");
     const std::vector<int64_t> lead =
@@ -126,7 +126,7 @@ inline ss1_status run(const ss1::session_ptr &session, const arrays &inputs, arr
     return status;
 }
 
-// All outputs of a run.
+// Runs the model and returns all outputs.
 inline arrays infer(const ss1::model_ptr &model, const ss1::session_ptr &session, const arrays &inputs) {
     arrays outputs = make_outputs(model, inputs);
     ss1::check(run(session, inputs, outputs));
@@ -140,7 +140,7 @@ inline bool same_bits(const arrays &a, const arrays &b) {
     return true;
 }
 
-// Rows [begin, end) of a DLRM batch, or sequences of a BERT batch.
+// Copies rows [begin, end) of a DLRM batch, or sequences of a BERT batch.
 inline arrays part_of(const arrays &inputs, size_t begin, size_t end) {
     arrays part;
     const auto rows = static_cast<int64_t>(end - begin);
@@ -192,7 +192,8 @@ inline constexpr const char *wide_bert =
   "ss1": {"layers": {"encoder.layer.1.output.dense":
     {"kind": "ss1", "c": 2, "scheme": "reference", "seed": 7, "block_k": 32, "block_n": 64, "step": 8}}}})";
 
-// A model from a text, wide enough that every operator is cut into several tasks; weights N(0, 0.02^2).
+// Makes a model from a config.json with random weights N(0, 0.02^2). The configurations above are wide enough that
+// every operator splits into several tasks.
 inline ss1::model_ptr random_model(const ss1::context_ptr &context, const char *config, uint64_t seed = 1,
                                    ss1_dtype weight_dtype = SS1_DTYPE_DEFAULT) {
     const io_support::temporary_folder folder;
@@ -216,7 +217,7 @@ inline void add_random_dense(std::mt19937 &random, size_t batch, arrays &out) {
     out["dense_x"] = make_array("dense_x", {static_cast<int64_t>(batch), 3}, dense);
 }
 
-// Bags of tables with so many rows each.
+// Adds bags for tables with the given numbers of rows.
 inline void add_random_bags(std::mt19937 &random, const std::string &prefix, const std::vector<size_t> &rows,
                             size_t batch, arrays &out) {
     std::vector<int64_t> indices, offsets;
@@ -230,7 +231,7 @@ inline void add_random_bags(std::mt19937 &random, const std::string &prefix, con
     out[prefix + "offsets"] = make_array(prefix + "offsets", {T, B}, offsets);
 }
 
-// A factor for each index of the bags.
+// Adds a weight for each index of the bags.
 inline void add_random_weights(std::mt19937 &random, const std::string &prefix, arrays &out) {
     const int64_t total = out.at(prefix + "indices").shape[0];
     std::vector<float> weights(static_cast<size_t>(total));
@@ -245,7 +246,7 @@ inline arrays random_dlrm_inputs(std::mt19937 &random, size_t batch) {
     return inputs;
 }
 
-// The same rows given `batch` times: dense features, or the bags of one row.
+// Repeats the rows of dense features `batch` times.
 inline array repeated(const array &once, size_t batch) {
     array all = once;
     all.shape[0] = static_cast<int64_t>(batch);
@@ -287,7 +288,7 @@ inline arrays random_bert_inputs(std::mt19937 &random, size_t batch, size_t toke
             {"token_type_ids", make_array("token_type_ids", shape, types)}};
 }
 
-// Whether element i of an output belongs to a token of padding: such rows are not compared (the files hold 0 there).
+// Whether element i of an output belongs to a padding token. Such elements are not compared (the files hold 0 there).
 inline bool is_padding(const array &output, size_t i, const arrays &inputs) {
     const auto mask = inputs.find("attention_mask");
     const bool of_tokens = output.name == "last_hidden_state" || output.name.ends_with("_logits") ||
@@ -308,7 +309,7 @@ inline double worst_difference(const array &got, const array &want, const arrays
     return worst;
 }
 
-// What the context's allocator was asked for.
+// Counts the bytes and calls of the context's allocator.
 struct counting_allocator {
     std::atomic<size_t> live{0}, calls{0};
 
@@ -358,7 +359,7 @@ inline void check_bad_inputs(const ss1::model_ptr &model, const ss1::session_ptr
             CHECK(std::equal(out[i].shape, out[i].shape + 4, before[i].shape));
         }
     }
-    CHECK(same_bits(infer(model, session, good), infer(model, session, good)));  // the session is as good as before
+    CHECK(same_bits(infer(model, session, good), infer(model, session, good)));  // the session still works
 }
 
 inline int64_t *i64(ss1_tensor &t) {

@@ -21,12 +21,12 @@
 
 namespace {
 
-std::atomic<size_t> news{0};            // calls of operator new by anything in this program
-std::atomic<size_t> fail_at{SIZE_MAX};  // the call, counted from 0, that finds no memory
+std::atomic<size_t> news{0};            // calls of operator new in this program
+std::atomic<size_t> fail_at{SIZE_MAX};  // the call, counted from 0, that fails
 
 void *counted(size_t bytes, size_t alignment) noexcept {
     if (news++ == fail_at) return nullptr;
-    if (bytes > size_t{1} << 40) return nullptr;  // sanitizers end the program where malloc says no
+    if (bytes > size_t{1} << 40) return nullptr;  // sanitizers end the program if malloc fails
     return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
 }
 
@@ -112,7 +112,7 @@ TEST_CASE("bits depend neither on threads nor on the batch") {
                     if (threads == 1) all = got;
                     REQUIRE(same_bits(got, all));
                     for (const size_t step :
-                         {size_t{1}, size_t{3}, size_t{64}})  // with 1 and 7 threads: they are short
+                         {size_t{1}, size_t{3}, size_t{64}})  // with 1 and 7 threads only, to save time
                         for (size_t b = 0; b < batch && threads % 6 == 1; b += step) {
                             const size_t end = std::min(batch, b + step);
                             REQUIRE(same_bits(infer(model, session, part_of(inputs, b, end)), part_of(all, b, end)));
@@ -123,7 +123,7 @@ TEST_CASE("bits depend neither on threads nor on the batch") {
 
 namespace {
 
-// ||got - want|| / ||want|| in the Frobenius norm, of probabilities' logits; padding rows are not compared.
+// Returns ||got - want|| / ||want|| in the Frobenius norm, for probabilities of their logits; skips padding rows.
 double relative_error(const array &got, const array &want, const arrays &inputs) {
     const bool logits = want.name == "probability";
     const auto value = [logits](float v) { return logits ? std::log(v / (1.0 - v)) : static_cast<double>(v); };
@@ -139,8 +139,8 @@ double relative_error(const array &got, const array &want, const arrays &inputs)
 
 }  // namespace
 
-// Measured: 1.1 % (DLRM, of the logit) and 0.6 % with bf16, 2.3 % and 2.6 % with int8, most of it by the activations of
-// layers that are 16 to 96 wide.
+// Measured: 1.1 % (DLRM, logits) and 0.6 % with bf16, 2.3 % and 2.6 % with int8. Most of it comes from the activations
+// of layers that are 16 to 96 wide.
 TEST_CASE("models with bf16 and int8 weights keep within their bounds of PyTorch's outputs") {
     const struct {
         ss1_dtype dtype;
@@ -166,7 +166,7 @@ TEST_CASE("models with bf16 and int8 weights keep within their bounds of PyTorch
         }
 }
 
-TEST_CASE("stages of a run are timed where asked for") {
+TEST_CASE("stages of a run are timed on request") {
     auto random = ss1_test::seeded();
     for (const uint32_t threads : {1u, 3u}) {
         const auto model = random_model(make_context(nullptr, threads), wide_dlrm);
@@ -239,7 +239,7 @@ TEST_CASE("bad and old model options") {
     options.struct_size = offsetof(ss1_model_options, weight_dtype) + 1;
     CHECK(load() == SS1_ERROR_INVALID_ARGUMENT);
     CHECK(model == nullptr);
-    // 0.1's struct ended before the type: what lies behind it is not the caller's to set.
+    // The struct of version 0.1 ended before the type: the library must not read beyond that.
     options.struct_size = offsetof(ss1_model_options, weight_dtype);
     CHECK(load() == SS1_OK);
     ss1_model_destroy(&model);
@@ -253,7 +253,7 @@ TEST_CASE("bad and old model options") {
     CHECK(ss1_model_convert(context.get(), SS1_TEST_DATA "/dlrm_dot", (folder / "out").c_str(), &convert) == SS1_OK);
 }
 
-TEST_CASE("each output has the same bits without the others") {
+TEST_CASE("each output has the same bits when requested alone") {
     const auto context = make_context(nullptr, 2);
     for (const std::string &directory : cases()) {
         INFO(directory);
@@ -264,14 +264,14 @@ TEST_CASE("each output has the same bits without the others") {
         for (const auto &[name, want] : all) {
             arrays one = {{name, want}};
             std::fill(one[name].data.begin(), one[name].data.end(), std::byte{0xa5});
-            // A session of its own, whose memory holds nothing of other runs.
+            // Uses a new session, whose memory holds nothing from other runs.
             CHECK(run(make_session(model, batch_of(inputs)), inputs, one) == SS1_OK);
             CHECK(one[name].data == want.data);
         }
     }
 }
 
-TEST_CASE("a run meets none of the caller's traps, and leaves no flags") {
+TEST_CASE("a run does not trigger the caller's traps, and leaves no flags") {
     for (const char *name : {"bert_classifier", "dlrm_dot"})
         for (const uint32_t threads : {1u, 3u}) {
             const std::string directory = SS1_TEST_DATA "/" + std::string(name);
@@ -281,7 +281,7 @@ TEST_CASE("a run meets none of the caller's traps, and leaves no flags") {
             const auto usual = ss1::load_model(context, directory);
             const arrays want = infer(usual, make_session(usual, batch_of(inputs)), inputs);
             std::feclearexcept(FE_ALL_EXCEPT);
-            feenableexcept(FE_ALL_EXCEPT);  // on a CPU that has no traps: nothing
+            feenableexcept(FE_ALL_EXCEPT);  // no effect on a CPU without traps
             const auto model = ss1::load_model(context, directory);
             const auto session = make_session(model, batch_of(inputs));
             const arrays got = infer(model, session, inputs);
@@ -332,7 +332,7 @@ TEST_CASE("bounds of a session are checked before anything is allocated") {
     CHECK_THAT(ss1_last_error(), Catch::Contains("max_tokens=49 is above the model's limit of 48"));
     CHECK(ss1_session_bytes(dlrm.get(), &options, &bytes) == SS1_OK);  // ignored by DLRM
     options.max_tokens = 0;
-    // Of a DLRM only the outputs grow with the batch.
+    // In a DLRM only the outputs grow with the batch.
     for (const size_t batch : {SIZE_MAX, SIZE_MAX / 4, SIZE_MAX / 16, SIZE_MAX / 256})
         for (const auto &model : {dlrm.get(), bert.get()}) {
             if (model == dlrm.get() && batch < SIZE_MAX / 4) continue;
@@ -387,9 +387,9 @@ TEST_CASE("a session allocates what session_bytes says, a run nothing") {
 
 namespace {
 
-// Fails each call of operator new inside `call` in turn. It must end as SS1_ERROR_OUT_OF_MEMORY with a message, or
-// well: streams and sorting get by without the memory that they asked for. `after` then looks at what is left and
-// tidies up.
+// Fails each call of operator new inside `call` in turn. `call` must return SS1_ERROR_OUT_OF_MEMORY with a message, or
+// succeed: streams and sorting work without the memory that they asked for. Then `after` checks the state and cleans
+// up.
 void check_every_failure(const char *what, const std::function<ss1_status()> &call,
                          const std::function<void(ss1_status)> &after) {
     bool all_failed = false;
@@ -442,7 +442,8 @@ TEST_CASE("no memory for the library's own objects is an error that leaves nothi
             gone_on_error(layer, ss1_layer_destroy));
         CHECK(counter.live == 0);
 
-        // Not ss1_model_load(): nlohmann's destructor of a JSON value asks for memory, and ends the program without it.
+        // Does not test ss1_model_load(): the destructor of a JSON value in nlohmann allocates, and ends the program if
+        // that fails.
         ss1_model *model = nullptr;
         ss1::check(ss1_model_load(context.get(), SS1_TEST_DATA "/bert_ss1", nullptr, &model));
         const size_t weight_bytes = counter.live;
@@ -453,7 +454,7 @@ TEST_CASE("no memory for the library's own objects is an error that leaves nothi
         CHECK(counter.live == weight_bytes);
         ss1_model_destroy(&model);
 
-        // A backend is switched as a whole.
+        // Switching the backend succeeds or changes nothing.
         check_every_failure(
             "backend", [&] { return ss1_context_load_backend(context.get(), "cpu"); },
             [&](ss1_status) {
@@ -467,7 +468,7 @@ TEST_CASE("no memory for the library's own objects is an error that leaves nothi
     CHECK(counter.live == 0);
 }
 
-TEST_CASE("scratch of a layer never falls with more rows, so that a session's serves every batch") {
+TEST_CASE("scratch of a layer never falls with more rows, so that the scratch of a session serves every batch") {
     for (const uint32_t threads : {1u, 2u, 7u, 16u}) {
         const auto context = make_context(nullptr, threads);
         ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
@@ -538,7 +539,7 @@ struct hooked_executor {
     }
 };
 
-// A run that must give up with `status` and leave its outputs alone.
+// Runs and checks that the run stops with `status` and does not change its outputs.
 void check_given_up(const ss1::model_ptr &model, const ss1::session_ptr &session, const arrays &inputs,
                     ss1_status status, const char *message) {
     arrays outputs = make_outputs(model, inputs);
@@ -550,11 +551,11 @@ void check_given_up(const ss1::model_ptr &model, const ss1::session_ptr &session
 
 }  // namespace
 
-TEST_CASE("a run is cancelled at the stage where it is, and only this run") {
+TEST_CASE("a run is cancelled at its current stage, and only this run") {
     auto random = ss1_test::seeded();
     hooked_executor executor;
     const auto context = executor.context();
-    // A DLRM's many rows go through all stages in one region, few rows stage by stage.
+    // With many rows, a DLRM runs all stages in one parallel region; with few rows, one region per stage.
     const struct { size_t dlrm_rows, least_regions; } runs[] = {{500, 1}, {20, 2}, {0, 3}};
     for (const auto &[dlrm_rows, least_regions] : runs) {
         const bool is_dlrm = dlrm_rows > 0;
@@ -563,7 +564,7 @@ TEST_CASE("a run is cancelled at the stage where it is, and only this run") {
         const auto session = make_session(model, 500);
         size_t regions = 0;
         executor.at_region = [&] { ++regions; };
-        ss1_session_cancel(session.get());  // no run is under way
+        ss1_session_cancel(session.get());  // no run is in progress
         const arrays want = infer(model, session, inputs);
         const size_t all = regions;
         REQUIRE(all >= least_regions);
@@ -582,7 +583,7 @@ TEST_CASE("a run is cancelled at the stage where it is, and only this run") {
     }
 }
 
-TEST_CASE("a run that is late gives up, and a deadline far away changes nothing") {
+TEST_CASE("a late run stops, and a distant deadline changes nothing") {
     auto random = ss1_test::seeded();
     hooked_executor executor;
     const auto context = executor.context();
@@ -595,7 +596,7 @@ TEST_CASE("a run that is late gives up, and a deadline far away changes nothing"
         executor.at_region = [&] { ++regions; };
         ss1::check(ss1_session_set_deadline(session.get(), 1e-9));
         check_given_up(model, session, inputs, SS1_ERROR_DEADLINE, "the deadline of 1e-09 s has passed");
-        CHECK(regions <= 1);  // no clock has run for less than 1 ns by the second stage
+        CHECK(regions <= 1);  // every clock has advanced by 1 ns at the second stage
         for (const double far : {1e6, 1e300, 0.0}) {
             ss1::check(ss1_session_set_deadline(session.get(), far));
             CHECK(same_bits(infer(model, session, inputs), want));
@@ -605,11 +606,11 @@ TEST_CASE("a run that is late gives up, and a deadline far away changes nothing"
             CHECK(ss1_session_set_deadline(session.get(), bad) == SS1_ERROR_INVALID_ARGUMENT);
             CHECK_THAT(ss1_last_error(), Catch::Contains("is not a finite number of at least 0"));
         }
-        CHECK(same_bits(infer(model, session, inputs), want));  // still without one
+        CHECK(same_bits(infer(model, session, inputs), want));  // still without a deadline
     }
 }
 
-TEST_CASE("threads cancel each other's runs: a result is whole or not there") {
+TEST_CASE("threads cancel each other's runs: outputs are complete or unchanged") {
     auto random = ss1_test::seeded();
     const auto context = make_context(nullptr, 2);
     const auto model = random_model(context, wide_bert);
@@ -642,7 +643,7 @@ TEST_CASE("threads cancel each other's runs: a result is whole or not there") {
 
 namespace {
 
-// Memory straight from the kernel, so that a page is never there before it is touched.
+// Allocates fresh pages from the kernel; each page faults at its first use.
 struct fresh_pages {
     static void *alloc(void *, size_t bytes, size_t) {
         void *p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -667,17 +668,17 @@ TEST_CASE("no page fault after the first run") {
             ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
             options.num_threads = threads;
             options.parallel_for = ss1_test::executor;
-            if (threads > 1 && options.parallel_for) continue;  // its threads are new in each run
+            if (threads > 1 && options.parallel_for) continue;  // starts new threads in each run
             options.alloc = fresh_pages::alloc;
             options.free = fresh_pages::free;
             const auto model = random_model(ss1::make_context(options), is_dlrm ? wide_dlrm : wide_bert);
-            // One thread: the first run is short, and later ones reach memory that it did not. Several: in the first
-            // run all of them start.
+            // With one thread the first run is small, so that later runs use memory that it did not. With several
+            // threads the first run is large, so that all of them start.
             std::vector<arrays> runs;
             const size_t most = is_dlrm ? 64 : 10;
             for (const size_t batch : {threads == 1 ? 1 : most, most, size_t{1}, most / 2 + 1, most})
                 runs.push_back(is_dlrm ? random_dlrm_inputs(random, batch) : random_bert_inputs(random, batch, 48));
-            // Another thread of the process or an emulator may fault: a session that never does is enough.
+            // Another thread of the process or an emulator may fault, so one session without faults is enough.
             long fewest = LONG_MAX;
             for (int attempt = 0; attempt < 5 && fewest > 0; ++attempt) {
                 const auto session = make_session(model, most);
@@ -700,7 +701,7 @@ TEST_CASE("no page fault after the first run") {
         }
 }
 
-TEST_CASE("context and model may go before their session") {
+TEST_CASE("context and model may be destroyed before their session") {
     auto random = ss1_test::seeded();
     const arrays inputs = random_dlrm_inputs(random, 9);
     counting_allocator counter;
@@ -747,7 +748,7 @@ TEST_CASE("a model describes its inputs, outputs and layers") {
           std::vector<std::string>{"no", "maybe", "yes"});
     CHECK(labels_of(ss1::load_model(context, SS1_TEST_DATA "/bert_one_token")).empty());
     CHECK(labels_of(ss1::load_model(context, SS1_TEST_DATA "/dlrm_dot")).empty());
-    // 0.1's ended before n_labels.
+    // The struct of version 0.1 ended before n_labels.
     ss1_model_info older = SS1_MODEL_INFO_INIT;
     older.struct_size = offsetof(ss1_model_info, n_labels);
     older.n_labels = 99;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Embedding tables of every format, from values to files to probabilities, against a reference in double.
+// Embedding tables of every format: values, files and probabilities against a reference in double.
 #include <catch2/catch.hpp>
 #include <cfenv>
 #include <cmath>
@@ -38,7 +38,7 @@ double get_f16(const std::byte *p) {
     return double{f16_to_f32(h)};
 }
 
-// Value j of a row of d, by the definition in src/io/README.md.
+// Computes value j of a row of d by the definition in src/io/README.md.
 double decode(row_format format, const std::byte *row, size_t d, size_t j) {
     switch (format) {
         case row_format::f32:
@@ -90,7 +90,7 @@ TEST_CASE("rows are rounded and quantised to the nearest value of their format")
             const std::vector<std::byte> row = encoded(format, values);
             double lowest = 1e9, highest = -1e9;
             for (const float v : values) lowest = std::min(lowest, double{v}), highest = std::max(highest, double{v});
-            // Half a step; int4 rounds scale and bias to 11 bits, too.
+            // Allows half a step; int4 also rounds scale and bias to 11 bits.
             const double bound = format == row_format::f32    ? 0
                                  : format == row_format::bf16 ? 4 * 0x1p-8
                                  : format == row_format::f16  ? 4 * 0x1p-11
@@ -102,7 +102,7 @@ TEST_CASE("rows are rounded and quantised to the nearest value of their format")
 }
 
 TEST_CASE("quantised rows have the bytes of FBGEMM") {
-    // torch.ops.quantized.embedding_bag_byte_prepack and _4bit_prepack of these rows.
+    // The bytes are from torch.ops.quantized.embedding_bag_byte_prepack and _4bit_prepack of these rows.
     const std::vector<float> values = {-0.5966f, 0.1820f, -0.8567f, 1.1006f, -1.0712f, 0.1227f};
     const std::vector<std::byte> row = encoded(row_format::int4, values);
     const unsigned char want[] = {0x93, 0xf1, 0x80, 162, 48, 73, 188};
@@ -124,7 +124,7 @@ TEST_CASE("values that a format cannot hold are refused") {
     CHECK(!encode_row(row_format::int8, std::vector{-3e38f, 3e38f}, row.data()));
 }
 
-TEST_CASE("f16_from_f32 is the nearest, all 65536 values come back") {
+TEST_CASE("f16_from_f32 rounds to nearest and returns all 65536 values unchanged") {
     for (uint32_t h = 0; h < 65536; ++h) {
         const float value = f16_to_f32(static_cast<uint16_t>(h));
         if (std::isnan(value)) {
@@ -141,7 +141,7 @@ TEST_CASE("f16_from_f32 is the nearest, all 65536 values come back") {
     }
 }
 
-TEST_CASE("ROBE offsets are those of the vectors") {
+TEST_CASE("ROBE offsets equal the vectors") {
     std::ifstream file(SS1_TEST_DATA "/robe_vectors.json");
     const auto vectors = nlohmann::json::parse(file);
     REQUIRE(!vectors["mix64"].empty());
@@ -163,7 +163,7 @@ TEST_CASE("ROBE offsets are those of the vectors") {
     }
 }
 
-TEST_CASE("the quotient by reciprocal is exact for small and odd numbers of places") {
+TEST_CASE("division by reciprocal is exact for small and odd numbers of places") {
     seeded random;
     for (size_t i = 0; i < 20000; ++i) {
         const size_t m = 16 * (i < 100 ? i + 1 : random.index(1, size_t{1} << random.index(1, 36)));
@@ -328,7 +328,7 @@ namespace {
 constexpr size_t d = 32, batch = 19;
 const std::vector<size_t> table_rows = {40, 7, 300};
 
-// A DLRM with three tables, the second a mean.
+// Makes a DLRM with three tables; the second has pooling "mean".
 json dlrm_config_of(const std::string &dtype) {
     json config = {{"model_type", "dlrm"},     {"dense_features", {"a", "b"}}, {"embedding_dim", d},
                    {"bottom_mlp", {2, 64, d}}, {"top_mlp", {64, 1}},           {"interaction_itself", true},
@@ -343,7 +343,7 @@ json dlrm_config_of(const std::string &dtype) {
 
 using row_values = std::function<std::vector<float>(size_t table, size_t row)>;
 
-// Replaces the tables of a model about to be written.
+// Replaces the tables of a model before it is written.
 edit_tensors with_tables(row_format format, const row_values &values) {
     return [=](std::vector<tensor_to_write> &tensors) {
         for (size_t t = 0; t < table_rows.size(); ++t) {
@@ -387,7 +387,7 @@ std::vector<float> probabilities(const std::string &folder, const bag_input &inp
     return y;
 }
 
-// What a model with tables of `format` must give: the same model with the decoded values as f32.
+// The reference for tables of `format`: the same model with the decoded values as f32.
 struct model_pair {
     temporary_folder folder;
     std::string stored, plain;
@@ -421,12 +421,12 @@ void check_near(const std::vector<float> &got, const std::vector<float> &want, d
 
 }  // namespace
 
-TEST_CASE("models with tables of every format give what their decoded f32 tables give") {
+TEST_CASE("models with tables of every format equal those with the decoded f32 tables") {
     seeded random;
     const bag_input input(random, table_rows, batch);
     for (row_format format : all_formats) {
         const model_pair pair(format, drawn(Catch::rngSeed()));
-        // Scale and bias of quantised rows are multiplied with the weight before they are added up.
+        // Scale and bias of quantised rows are multiplied by the weight before the sum.
         const double bound = format == row_format::int8 || format == row_format::int4 ? 1e-5 : 0;
         for (const char *level : levels_here())
             for (bool weighted : {false, true}) {
@@ -440,7 +440,7 @@ TEST_CASE("models with tables of every format give what their decoded f32 tables
     }
 }
 
-TEST_CASE("a ROBE model gives what its tables written out give") {
+TEST_CASE("a ROBE model equals the model with its tables written out") {
     seeded random;
     const bag_input input(random, table_rows, batch);
     for (size_t block : {8, 16, 32}) {
@@ -480,7 +480,7 @@ TEST_CASE("a ROBE model gives what its tables written out give") {
     }
 }
 
-TEST_CASE("conversion writes tables in another dtype, and nothing else changes") {
+TEST_CASE("conversion to another table dtype changes nothing else") {
     seeded random;
     const bag_input input(random, table_rows, batch);
     const model_pair pair(row_format::f32, drawn(Catch::rngSeed()));
@@ -533,7 +533,7 @@ TEST_CASE("conversion writes tables in another dtype, and nothing else changes")
     CHECK_THAT(ss1_last_error(), Contains("options.tables=6"));
 }
 
-TEST_CASE("random weights make tables of every format, mapping them is refused") {
+TEST_CASE("random weights work with tables of every format, but cannot be mapped") {
     const temporary_folder folder;
     const context_ptr context = make_context();
     for (row_format format : all_formats) {
@@ -551,7 +551,7 @@ TEST_CASE("random weights make tables of every format, mapping them is refused")
         CHECK(ss1_model_load(context.get(), folder.path.c_str(), &options, &none) == SS1_ERROR_INVALID_ARGUMENT);
         CHECK_THAT(ss1_last_error(), Contains("random weights are in no file"));
     }
-    ss1_model_options options = SS1_MODEL_OPTIONS_INIT;  // of no meaning for a BERT
+    ss1_model_options options = SS1_MODEL_OPTIONS_INIT;  // no effect on a BERT
     options.random_weights = options.map_tables = 1;
     CHECK(load_model(context, SS1_TEST_DATA "/bert_one_token", options));
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tokenizer against Hugging Face's (tests/make_tokenizer_vectors.py), broken vocabularies and configs, threads.
+// Compares the tokenizer with Hugging Face's (tests/make_tokenizer_vectors.py); broken vocabularies and configs,
+// threads.
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdlib>
@@ -25,7 +26,7 @@ const std::string &vocabulary_text() {
     return text;
 }
 
-// SS1_TOKENIZER_VECTORS is another vectors.json, made anew.
+// SS1_TOKENIZER_VECTORS may name another vectors.json, e.g. a new one.
 const json &vectors() {
     static const json document = [] {
         const char *other = std::getenv("SS1_TOKENIZER_VECTORS");
@@ -54,7 +55,7 @@ ss1_text text_of(const std::string &text) {
     return {text.data(), text.size()};
 }
 
-// The same ids come without offsets.
+// The ids must be the same without offsets.
 void check_ids_alone(const ss1::tokenizer_ptr &tokenizer, ss1_tokenize_args args, const std::vector<int64_t> &ids) {
     std::vector<int64_t> alone(args.max_tokens);
     args.input_ids = alone.data();
@@ -63,7 +64,7 @@ void check_ids_alone(const ss1::tokenizer_ptr &tokenizer, ss1_tokenize_args args
     if (!std::equal(ids.begin(), ids.end(), alone.begin())) throw std::logic_error("offsets change ids");
 }
 
-// `max_tokens` 0: no limit.
+// `max_tokens` = 0 means no limit.
 encoded encode(const ss1::tokenizer_ptr &tokenizer, const std::string &first, const std::string *second = nullptr,
                size_t max_tokens = 0) {
     if (max_tokens == 0) max_tokens = 3 + 4 * (first.size() + (second ? second->size() : 0));
@@ -97,7 +98,7 @@ uint64_t fnv(std::string_view bytes, uint64_t state = 0xCBF29CE484222325) {
     return state;
 }
 
-// Each as 4 bytes, little endian.
+// Appends each number as 4 bytes, little endian.
 uint64_t add_numbers(const std::vector<int64_t> &numbers, uint64_t state) {
     for (const int64_t number : numbers) {
         const auto value = static_cast<uint32_t>(number);
@@ -119,7 +120,7 @@ std::string utf8(char32_t c) {
     return {bytes, ss1::put_char(c, bytes)};
 }
 
-// The same as in the script.
+// The same generator as in the script.
 struct generator {
     uint64_t state;
     size_t below(size_t n) {
@@ -221,7 +222,7 @@ TEST_CASE("every code point gives the words of Hugging Face's tokenizers") {
         const ss1::word_rules rules = rules_of(expected["config"]);
         REQUIRE(expected["words"].size() * block == 0x110000);
         for (char32_t begin = 0; begin < 0x110000; begin += block) {
-            std::string alone, marks;  // marks: beside a mark that is kept, after which lower ones go
+            std::string alone, marks;  // marks: after a kept mark, before which lower classes are sorted
             for (char32_t c = begin; c < begin + block; ++c) {
                 if (c >= 0xD800 && c <= 0xDFFF) continue;
                 alone += 'a' + utf8(c) + "b|";
@@ -269,7 +270,7 @@ TEST_CASE("random texts of all scripts give the ids and offsets of Hugging Face'
 
 namespace {
 
-// A vocabulary of few lines.
+// A small vocabulary.
 const std::string small_vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\n##b\nab\n";
 
 ss1_status load_status(const temporary_folder &folder) {
@@ -280,7 +281,7 @@ ss1_status load_status(const temporary_folder &folder) {
     return status;
 }
 
-// What is wrong with a directory of these files; a file of "" is left out.
+// Returns the error of a directory with these files; "" omits a file.
 void check_refused(ss1_status status, const std::string &message, const std::string &vocabulary,
                    const std::string &tokenizer_config = "", const std::string &config = "") {
     const temporary_folder folder;
@@ -302,7 +303,7 @@ using numbers = std::vector<int64_t>;
 
 }  // namespace
 
-TEST_CASE("broken vocabularies are refused by line, value and rule") {
+TEST_CASE("broken vocabularies are refused with line, value and rule") {
     check_refused(SS1_ERROR_IO, "vocab.txt: cannot open", "");
     const std::string &good = small_vocabulary;
     check_refused(SS1_ERROR_FORMAT, "vocab.txt: line 10: 'x\\x00y' has a zero byte", good + std::string("x\0y\n", 4));
@@ -326,7 +327,7 @@ TEST_CASE("an empty vocabulary is refused") {
     CHECK_THAT(ss1_last_error(), Catch::Contains("vocab.txt: has no tokens"));
 }
 
-TEST_CASE("broken and unsupported configs of tokenizers are refused by key, value and rule") {
+TEST_CASE("broken and unsupported tokenizer configs are refused with key, value and rule") {
     const std::string &good = small_vocabulary;
     check_refused(SS1_ERROR_FORMAT, "tokenizer_config.json: invalid JSON", good, "{");
     check_refused(SS1_ERROR_FORMAT, "do_lower_case: is of type string", good, R"({"do_lower_case": "yes"})");
@@ -363,18 +364,19 @@ TEST_CASE("broken and unsupported configs of tokenizers are refused by key, valu
                   R"({"split_special_tokens": true})");
 }
 
-TEST_CASE("what BertTokenizer itself says of other tokenizers' settings is accepted") {
+TEST_CASE("settings of other tokenizers with BertTokenizer's own values are accepted") {
     const json config = {
         {"tokenizer_class", "BertTokenizer"}, {"word_tokenizer_type", "basic"}, {"subword_tokenizer_type", "wordpiece"},
         {"truncation_side", "right"},         {"padding_side", "left"},         {"split_special_tokens", false}};
     const temporary_folder folder;
     write_file(folder / "vocab.txt", small_vocabulary);
     write_file(folder / "tokenizer_config.json", config.dump());
-    write_file(folder / "config.json", R"({"tokenizer_class": "BertJapaneseTokenizer"})");  // the other file wins
+    write_file(folder / "config.json",
+               R"({"tokenizer_class": "BertJapaneseTokenizer"})");  // tokenizer_config.json wins
     CHECK(load_status(folder) == SS1_OK);
 }
 
-TEST_CASE("a byte order mark in front of a vocabulary is refused by name") {
+TEST_CASE("a vocabulary with a byte order mark is refused") {
     check_refused(SS1_ERROR_FORMAT, "vocab.txt: line 1: starts with a byte order mark",
                   "\xef\xbb\xbf" + small_vocabulary);
 }
@@ -399,7 +401,7 @@ json tokenizer_json(json vocabulary, bool lower_case, json added = json::array()
               {"vocab", std::move(vocabulary)}}}};
 }
 
-// That of a tokenizer.json beside the small vocabulary.
+// The vocabulary of a tokenizer.json that matches the small one.
 json small_vocab() {
     json vocab;
     for (const std::string &line : lines_of(small_vocabulary)) vocab[line] = vocab.size();
@@ -435,7 +437,7 @@ std::string token_of(const ss1::tokenizer_ptr &tokenizer, int64_t id) {
 
 }  // namespace
 
-TEST_CASE("tokenizer.json of a WordPiece stands for vocab.txt") {
+TEST_CASE("the tokenizer.json of a WordPiece replaces vocab.txt") {
     const json good =
         tokenizer_json({{"[PAD]", 4}, {"[UNK]", 3}, {"[CLS]", 2}, {"[SEP]", 1}, {"a", 0}, {"##b", 5}}, false,
                        json::array({{{"id", 3}, {"content", "[UNK]"}, {"special", true}},
@@ -495,7 +497,7 @@ TEST_CASE("without added_tokens_decoder, added tokens come from the lists of all
     const char *token = nullptr;
     CHECK(ss1_tokenizer_token(ids.get(), 15, &token) == SS1_ERROR_INVALID_ARGUMENT);
 
-    // New ones without id: bos_token, eos_token, other names, lists in their order.
+    // New tokens without ids are numbered in this order: bos_token, eos_token, other names, lists.
     const ss1::tokenizer_ptr counted =
         load_files({{"tokenizer_config.json", R"({"eos_token": "</s>", "bos_token": "<s>", "image_token": "[I]",
                                        "additional_special_tokens": ["[Z]", "a"]})"},
@@ -523,7 +525,7 @@ TEST_CASE("special_tokens_map.json wins, unless there is added_tokens_decoder") 
     CHECK(encode(listed, "[Y]").ids == numbers{2, 1, 1, 1, 3});
 }
 
-TEST_CASE("added tokens of tokenizer.json count beside vocab.txt, too") {
+TEST_CASE("added tokens of tokenizer.json also count beside vocab.txt") {
     const json added = json::array(
         {{{"id", 4}, {"content", "[MASK]"}, {"special", true}}, {{"id", 9}, {"content", "[NEW]"}, {"special", true}}});
     const std::string file = tokenizer_json(small_vocab(), true, added).dump();
@@ -543,7 +545,7 @@ TEST_CASE("a mask token may be an added one") {
     CHECK(encode(tokenizer, "[MASK]").ids == numbers{2, 9, 3});
 }
 
-TEST_CASE("added tokens that cannot be as Hugging Face's are refused by file, key and rule") {
+TEST_CASE("added tokens that cannot get Hugging Face's ids are refused with file, key and rule") {
     const auto refused = [](ss1_status status, const std::string &message, const char *name, const char *text) {
         check_files_refused(status, message, {{name, text}});
     };
@@ -590,7 +592,7 @@ TEST_CASE("vocab.txt and tokenizer.json must have the same tokens") {
     other = small_vocab();
     other["more"] = 9;
     check_files_refused(SS1_ERROR_FORMAT, "tokenizer.json: model: vocab: 'more' is not in", with(other));
-    files twice = with(small_vocab());  // of equal lines the last one counts
+    files twice = with(small_vocab());  // the last of equal lines counts
     twice["vocab.txt"] = small_vocabulary + "a\n";
     check_files_refused(SS1_ERROR_FORMAT, "vocab.txt: line 10: 'a' has the id 9, but in", twice);
     other = small_vocab();
@@ -614,16 +616,16 @@ TEST_CASE("tokenizer.json and tokenizer_config.json must not contradict each oth
     refused("tokenize_chinese_chars is false, but", with(R"({"tokenize_chinese_chars": false})"));
     refused("strip_accents is false, but", with(R"({"strip_accents": false})", "strip_accents", true));
     CHECK(describe(load_files(with(R"({"strip_accents": false})"))).strip_accents == 0);
-    refused(
-        "strip_accents is false, but",
-        with(R"({"tokenizer_class": "PreTrainedTokenizerFast", "strip_accents": false})"));  // null means lowercase's
-    // What the config leaves open: BertTokenizer has its defaults, the general class goes by tokenizer.json.
+    refused("strip_accents is false, but",
+            with(R"({"tokenizer_class": "PreTrainedTokenizerFast", "strip_accents": false})"));  // null means the value
+                                                                                                 // of lowercase
+    // Rules missing in the config: BertTokenizer uses its defaults, the general class uses tokenizer.json.
     CHECK(describe(load_files(with("{}", "lowercase", false))).lower_case == 1);
     const files fast = with(R"({"tokenizer_class": "PreTrainedTokenizerFast"})", "lowercase", false);
     CHECK(describe(load_files(fast)).lower_case + describe(load_files(fast)).strip_accents == 0);
 }
 
-TEST_CASE("a tokenizer is as its files say") {
+TEST_CASE("a tokenizer follows the rules in its files") {
     const ss1_tokenizer_info plain = describe(load(json::object(), small_vocabulary));
     CHECK(plain.lower_case + plain.strip_accents + plain.split_ideographs == 3);
     CHECK(plain.vocab_size == 9);
@@ -682,7 +684,7 @@ TEST_CASE("bytes that are not UTF-8 are dropped") {
 
 namespace {
 
-// What the tokens of a text, or of the second of two, come from; nothing for [CLS] and [SEP].
+// The source bytes of the tokens of a text, or of the second text of a pair; empty for [CLS] and [SEP].
 std::vector<std::string> sources(const ss1::tokenizer_ptr &tokenizer, const std::string &first,
                                  const std::string *second = nullptr, size_t max_tokens = 0) {
     const encoded row = encode(tokenizer, first, second, max_tokens);
@@ -704,7 +706,8 @@ TEST_CASE("tokens know the bytes that they come from") {
     const ss1::tokenizer_ptr tokenizer = load(json::object(), vocabulary);
     CHECK(sources(tokenizer, "") == parts{});
     CHECK(sources(tokenizer, " unAFFable  b") == parts{"un", "AFF", "able", "b"});
-    CHECK(sources(tokenizer, "Caf\u00e9, CAFE\u0301!") == parts{"Caf\u00e9", ",", "CAFE", "!"});  // behind it: outside
+    CHECK(sources(tokenizer, "Caf\u00e9, CAFE\u0301!") ==
+          parts{"Caf\u00e9", ",", "CAFE", "!"});  // the mark at the end is outside
     CHECK(sources(tokenizer, "C\u0301A\u0302FE") == parts{"C\u0301A\u0302FE"});
     CHECK(sources(tokenizer, "u\u0301n\u0301aff") == parts{"u\u0301n", "aff"});
     CHECK(sources(tokenizer, "a\u65e5\u65e5\u65e6") == parts{"a", "\u65e5", "\u65e5", "\u65e6"});
@@ -735,7 +738,7 @@ TEST_CASE("tokens know the bytes that they come from") {
     CHECK(encode(tokenizer, first, &second, 8).offsets == numbers{0, 0, 0, 2, 3, 4, 0, 0, 0, 2, 5, 6, 8, 10, 0, 0});
 }
 
-TEST_CASE("places are in order and inside the text, and plain words are what they come from") {
+TEST_CASE("places are in order and inside the text, and plain words equal their source") {
     const std::vector<std::string> vocabulary = lines_of(vocabulary_text());
     const ss1::tokenizer_ptr tokenizer = load(json::object());
     generator random{77};
@@ -767,7 +770,7 @@ TEST_CASE("places are in order and inside the text, and plain words are what the
     }
 }
 
-TEST_CASE("rows are padded, and what is beside them is kept") {
+TEST_CASE("rows are padded, and memory around them is unchanged") {
     const ss1::tokenizer_ptr tokenizer = load(json::object(), small_vocabulary);
     const std::vector<ss1_text> first = {{"a b a b a b", 11}, {nullptr, 0}, {"ab", 2}};
     const std::vector<ss1_text> second = {{"b", 1}, {"a", 1}, {nullptr, 0}};
@@ -793,14 +796,14 @@ TEST_CASE("rows are padded, and what is beside them is kept") {
     CHECK(ends == numbers{0, 1, 3, 5, 0, 1, 0, -7, 0, 0, 1, 0, 0, 0, 0, -7, 0, 2, 0, 0, 0, 0, 0, -7});
     CHECK(lengths == std::vector<size_t>{7, 4, 4});
 
-    const numbers wanted = ends;  // one of the two alone
+    const numbers wanted = ends;  // only one of the two
     std::fill(ends.begin(), ends.end(), -7);
     args.begins = nullptr;
     REQUIRE(ss1_tokenizer_encode(tokenizer.get(), &args) == SS1_OK);
     CHECK(ends == wanted);
 }
 
-TEST_CASE("wrong arguments of the tokenizer are refused") {
+TEST_CASE("invalid arguments of the tokenizer are refused") {
     const ss1::tokenizer_ptr tokenizer = load(json::object(), small_vocabulary);
     const ss1_text text = {"a", 1}, null_text = {nullptr, 1};
     numbers ids(8), mask(8);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Towers: the same bits as their layers one by one, for any number of rows and threads; chains that do not fit.
+// Towers: the same bits as their layers one by one, for any number of rows and threads; layers that do not fit
+// together.
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstring>
@@ -35,7 +36,7 @@ ss1::layer_ptr make_layer(const ss1::context_ptr &context, ss1_linear_desc desc)
     return ss1::make_layer(context, desc, weights);
 }
 
-// The layers of widths 45 -> 100 -> 300 -> 1 with tied weights in the middle.
+// Makes layers of widths 45 -> 100 -> 300 -> 1 with tied weights in the middle.
 std::vector<ss1::layer_ptr> make_layers(const ss1::context_ptr &context, ss1_dtype weights, ss1_dtype between) {
     const size_t widths[] = {45, 100, 300, 1};
     std::vector<ss1::layer_ptr> layers;
