@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Builds ss1 and runs all tests. Installs missing Debian packages first.
+# Builds ss1 and runs all tests; arguments are options for meson. Installs missing Debian packages first.
 cd "$(dirname "$0")"
 . .ci/prepare
 
 install_packages "${build_packages[@]}" "${test_packages[@]}"
-configure_and_build build/test --buildtype=release ${CI:+--werror}
+configure_and_build build/test --buildtype=release ${CI:+--werror} "$@"
 say "Testing"
 result=0
 meson test -C build/test --print-errorlogs || result=$?

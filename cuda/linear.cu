@@ -7,7 +7,8 @@ namespace {
 constexpr unsigned threads = 256;
 constexpr size_t max_blocks_y = 65535;
 
-// One thread a sketch column; rows walk along y. Neighbouring threads read neighbouring inputs except at a wrap.
+// One thread computes one sketch column; y of the grid strides over rows. Neighbouring threads read neighbouring inputs
+// except where a rotation wraps.
 __global__ void sketch_kernel_f32(sketch_args a) {
     const size_t column = size_t{blockIdx.x} * blockDim.x + threadIdx.x;
     if (column >= a.groups * a.block_k) return;
@@ -28,24 +29,33 @@ __global__ void sketch_kernel_f32(sketch_args a) {
 
 __device__ float apply(activation what, float v) {
     switch (what) {
-        case activation::relu: return v < 0 ? 0 : v;  // NaN stays NaN
-        case activation::gelu: return 0.5f * v * (1 + erff(v * 0.70710678f));
-        case activation::gelu_tanh: return 0.5f * v * (1 + tanhf(0.79788456f * (v + 0.044715f * v * v * v)));
-        case activation::tanh: return tanhf(v);
-        case activation::sigmoid: return 1 / (1 + expf(-v));
-        case activation::silu: return v / (1 + expf(-v));
-        default: return v;
+        case activation::relu:
+            return v < 0 ? 0 : v;  // NaN stays NaN
+        case activation::gelu:
+            return 0.5f * v * (1 + erff(v * 0.70710678f));
+        case activation::gelu_tanh:
+            return 0.5f * v * (1 + tanhf(0.79788456f * (v + 0.044715f * v * v * v)));
+        case activation::tanh:
+            return tanhf(v);
+        case activation::sigmoid:
+            return 1 / (1 + expf(-v));
+        case activation::silu:
+            return v / (1 + expf(-v));
+        default:
+            return v;
     }
 }
 
 __global__ void finish_kernel_f32(activation what, const float *bias, float *y, size_t m, size_t n, size_t ldy) {
     const size_t j = size_t{blockIdx.x} * blockDim.x + threadIdx.x;
     if (j >= n) return;
-    for (size_t i = blockIdx.y; i < m; i += gridDim.y) y[i * ldy + j] = apply(what, y[i * ldy + j] + (bias ? bias[j] : 0.0f));
+    for (size_t i = blockIdx.y; i < m; i += gridDim.y)
+        y[i * ldy + j] = apply(what, y[i * ldy + j] + (bias ? bias[j] : 0.0f));
 }
 
 dim3 grid(size_t columns, size_t rows) {
-    return dim3(static_cast<unsigned>((columns + threads - 1) / threads), static_cast<unsigned>(rows < max_blocks_y ? rows : max_blocks_y));
+    return dim3(static_cast<unsigned>((columns + threads - 1) / threads),
+                static_cast<unsigned>(rows < max_blocks_y ? rows : max_blocks_y));
 }
 
 }  // namespace
