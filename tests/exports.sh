@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# libss1.so exports the functions of ss1.h and nothing else, and needs no libraries beyond the C++ and OpenMP run time.
+# Checks that libss1.so exports exactly the functions of ss1.h and needs no libraries but the C++ and OpenMP run times.
 set -eu
 library=$1
 header=$(dirname "$0")/../include/ss1/ss1.h
