@@ -7,23 +7,26 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ss1/ss1.hpp>
+#include <string_view>
 #include <vector>
 
 namespace {
 
-// The logits of one sequence of token ids.
+// Returns the logits of one sequence of token ids.
 std::vector<float> classify(const ss1::model_ptr &model, std::vector<int64_t> ids) {
     ss1_session_options options = SS1_SESSION_OPTIONS_INIT;
     options.max_tokens = ids.size();
     const ss1::session_ptr session = ss1::make_session(model, options);
 
-    ss1_tensor logits;
-    ss1::check(ss1_model_output(model.get(), 2, &logits));  // [batch, labels]; fails if the model has no classifier
+    ss1_tensor logits;  // [batch, labels]
+    size_t output = 0;
+    do ss1::check(ss1_model_output(model.get(), output++, &logits));  // fails if the model has no classifier
+    while (std::string_view(logits.name) != "logits");
     std::vector<float> values(static_cast<size_t>(logits.shape[1]));
     logits.data = values.data();
     logits.bytes = values.size() * sizeof(float);
 
-    // Every token is seen and of type 0: attention_mask and token_type_ids may be left out.
+    // By default every token is seen and of type 0, so attention_mask and token_type_ids are not given.
     const auto tokens = static_cast<int64_t>(ids.size());
     const ss1_tensor input = {"input_ids", SS1_DTYPE_I64, 2, {1, tokens}, ids.data(), ids.size() * sizeof(int64_t)};
     ss1::check(ss1_session_run(session.get(), &input, 1, &logits, 1));

@@ -17,7 +17,7 @@ static int failed(const char *what) {
     return 1;
 }
 
-/* All of a file (NULL: standard input), in memory that the caller frees; NULL if it cannot be read: errno says why. */
+/* Reads a file (NULL: standard input) into memory that the caller frees; returns NULL on error and sets errno. */
 static char *read_all(const char *path, size_t *bytes) {
     FILE *file = path ? fopen(path, "rb") : stdin;
     if (!file) return NULL;

@@ -17,7 +17,7 @@ static float uniform(void) {
     return (float)rand() / (float)RAND_MAX - 0.5f;
 }
 
-/* The largest difference between the layer's y and x . weight^T. */
+/* Returns the largest difference between the layer's y and x . weight^T. */
 static double worst_difference(const float *x, const float *weight, const float *y) {
     double worst = 0;
     for (int i = 0; i < M; ++i)
@@ -37,7 +37,7 @@ int main(void) {
     ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
     desc.K = K;
     desc.N = N;
-    desc.c = C; /* a quarter of the weights, a quarter of the products; all else by default */
+    desc.c = C; /* a quarter of the weights and products; defaults for all other fields */
     size_t stored_columns = 0;
     if (failed(ss1_linear_resolve(&desc, &stored_columns))) return 1;
 
@@ -57,7 +57,7 @@ int main(void) {
     args.y = y;
     if (failed(ss1_layer_run(layer, &args))) return 1;
 
-    /* The oracle: the dense weight that the stored values stand for. */
+    /* The reference: the dense weight of the stored values. */
     if (failed(ss1_expand(&desc, z, stored_columns, tied, K))) return 1;
     ss1_layer_info info = SS1_LAYER_INFO_INIT;
     if (failed(ss1_layer_describe(layer, &info))) return 1;

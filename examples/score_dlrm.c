@@ -12,7 +12,7 @@ static int failed(ss1_status status) {
     return status != SS1_OK;
 }
 
-/* Made-up rows: each has another index into the first table (the users, say), all else is alike. */
+/* Makes rows that differ only in the index into the first table (the users, for example). */
 static int score(ss1_session *session, size_t features, size_t tables, float *probability) {
     float *dense = malloc(ROWS * features * sizeof *dense);
     int64_t *indices = malloc(ROWS * tables * sizeof *indices), *offsets = malloc(ROWS * tables * sizeof *offsets);
@@ -47,7 +47,7 @@ int main(int argc, char **argv) {
     if (failed(ss1_model_load(context, directory, NULL, &model))) return 1;
     if (failed(ss1_session_create(model, &options, &session))) return 1;
 
-    /* dense_x is [batch, features], offsets [tables, batch]; -1 stands for the batch. */
+    /* dense_x is [batch, features], offsets [tables, batch]; -1 means the batch size. */
     ss1_tensor dense, offsets;
     float probability[ROWS];
     if (failed(ss1_model_input(model, 0, &dense)) || failed(ss1_model_input(model, 2, &offsets))) return 1;

@@ -5,8 +5,8 @@
 BertModel as bert-tiny (2 layers x 128), mini (4 x 256), base (12 x 768) and large (24 x 1024), and on tiny and mini every
 head of BERT, DistilBERT, RoBERTa and XLM-RoBERTa: made with transformers' own initial weights (those of one dimension
 moved by N(0, 0.02), so that no bias is 0), saved by save_pretrained, loaded with the Python binding and run on a batch of
-unlike lengths. Prints the largest absolute difference of each output as a Markdown table: tokens of padding are not
-compared, the weights' types are f32, bf16 and int8, transformers runs in f32. Exit status 1 if f32 differs by more than
+different lengths. Prints the largest absolute difference of each output as a Markdown table: padding tokens are not
+compared, ss1 uses f32, bf16 and int8 weights, transformers runs in f32. Exit status 1 if f32 differs by more than
 --tolerance, or if labels do.
 
 Needs torch and transformers, and libss1.so: $SS1_LIBRARY, or the one that the system's linker finds.
@@ -32,14 +32,14 @@ LABELS = 5
 
 
 def architectures(size):
-    """Names of the classes to compare in one size."""
+    """Returns the names of the classes to compare in one size."""
     if size not in ALL_HEADS:
         return ["BertModel"]
     return [family + head for family in FAMILIES for head in HEADS] + ["BertForPreTraining"]
 
 
 def make_model(architecture, size, seed):
-    """A transformers model in eval mode."""
+    """Returns a transformers model in eval mode."""
     layers, width, heads = SIZES[size]
     family = next(name for name in sorted(FAMILIES, key=len, reverse=True) if architecture.startswith(name))
     if family == "DistilBert":
@@ -61,7 +61,7 @@ def make_model(architecture, size, seed):
 
 
 def make_inputs(config, batch, tokens, seed):
-    """Sequences of unlike lengths, the first as long as `tokens`, padded with pad_token_id."""
+    """Returns sequences of different lengths, the first of `tokens` tokens, padded with pad_token_id."""
     random = numpy.random.default_rng(seed)
     lengths = [tokens, *random.integers(1, tokens + 1, batch - 1)]
     mask = (numpy.arange(tokens) < numpy.array(lengths)[:, None]).astype(numpy.int64)
@@ -75,7 +75,7 @@ def make_inputs(config, batch, tokens, seed):
 
 
 def reference(model, inputs):
-    """{name as ss1 has it: array} from transformers."""
+    """Runs transformers; returns {name in ss1: array}."""
     with torch.no_grad():
         tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
         result = model(**tensors, output_hidden_states=True, return_dict=True)
@@ -88,7 +88,7 @@ def reference(model, inputs):
 
 
 def worst_difference(name, got, want, mask):
-    """Of the tokens that are no padding, where an output has a row for each token."""
+    """Selects the rows of non-padding tokens if an output has a row per token."""
     assert got.shape == want.shape, f"{name}: shape {got.shape} is not {want.shape}"
     difference = numpy.abs(got.astype(numpy.float64) - want)
     of_tokens = want.ndim == 3 or name in ("start_logits", "end_logits")
@@ -96,7 +96,7 @@ def worst_difference(name, got, want, mask):
 
 
 def compare(context, architecture, size, options):
-    """(the rows of the table, whether f32 is within the tolerance)."""
+    """Returns (the rows of the table, whether f32 is within the tolerance)."""
     model = make_model(architecture, size, options.seed)
     inputs = make_inputs(model.config, options.batch, options.tokens, options.seed)
     want = reference(model, inputs)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make the tiny DLRM and BERT models that the tests run, with the outputs that PyTorch gives for them in float64.
+"""Make the tiny DLRM and BERT models of the tests, with the outputs of PyTorch in float64.
 
 Each case is a folder data/dlrm_<case>/ or data/bert_<case>/: a model directory (config.json, model.safetensors) and
 vectors.safetensors with the model's inputs and expected outputs under their names. Outputs of tokens at padding
-positions are unspecified and stored as 0: compare only where attention_mask is 1. Inputs that a file leaves out are
-left out of the run. The forward passes below follow the published definitions (facebookresearch/dlrm, Hugging Face's
+positions are unspecified and stored as 0: compare only where attention_mask is 1. Inputs that a file lacks are
+not passed to the run. The forward passes below follow the published definitions (facebookresearch/dlrm, Hugging Face's
 BERT, DistilBERT and RoBERTa); --with-transformers checks those of BERT and its relatives against the transformers package.
 """
 import argparse
@@ -53,10 +53,10 @@ DLRM_CASES = {
         "top_l.4": {"kind": "dense"}}}), 6, (1, 2)),
     # 13 dense features, empty bags, a table of one row, 20 + 15 inputs of the top MLP and a batch that no tile divides.
     "odd": (dlrm_config(13, 20, [1, 50, 3, 17, 29], [37], [45, 18]), 17, (0, 5)),
-    # Some rows meet the lower limit, some the upper one, some neither.
+    # Some rows reach the lower limit, some the upper one, some neither.
     "loss_threshold": (dlrm_config(4, 8, [30, 10], [16], [32], loss_threshold=0.4), 16, (1, 2)),
 }
-# Behind the others, whose seeds stay.
+# New cases come after the others, which keep their seeds.
 CROSS_CASES = {
     "dcn": (dlrm_config(5, 12, [40, 7, 19], [32], [32, 16], interaction="dcn", cross_layers=3, cross_rank=10), 6, (1, 3)),
 }
@@ -66,7 +66,7 @@ def make_dlrm(name, random):
     config, batch, (least, most) = {**DLRM_CASES, **CROSS_CASES}[name]
     model = DLRM(config)
     with torch.no_grad():
-        # Wide enough that the probabilities spread: a wrong interaction must not hide behind a bias.
+        # Wide weights spread the probabilities, so that no bias hides a wrong interaction.
         for table in model.emb_l:
             table.weight.normal_(0, 1 / math.sqrt(config["embedding_dim"]))
         for layer in (*model.bot_l[::2], *model.top_l[::2]):
@@ -134,7 +134,8 @@ def relative(architecture, **more):
     return {**config, **more}
 
 
-# Behind the others, whose seeds stay. `lengths` as above, token and mask arrays are given too, legacy names.
+# New cases come last, so that the others keep their seeds. `lengths` as above, token and mask arrays are given too,
+# legacy names.
 RELATIVE_CASES = {
     "tokens": (relative("BertForTokenClassification", **LABELS), (9, 4), True, False),
     "words": (relative("BertForMaskedLM"), (7, 9), True, True),
@@ -155,7 +156,7 @@ RELATIVE_CASES = {
     "xlm_roberta_classifier": (relative("XLMRobertaForSequenceClassification"), (9, 4), True, False),
 }
 
-# What the families call what BertModel calls otherwise.
+# The names of the other families for the tensors of BertModel.
 DISTILBERT_KEYS = {"hidden_size": "dim", "num_hidden_layers": "n_layers", "num_attention_heads": "n_heads",
                    "intermediate_size": "hidden_dim", "hidden_act": "activation"}
 NAMES = {
@@ -239,7 +240,7 @@ def bert_tensors(config, random):
 
 
 def expanded(config, tensors):
-    """The same weights with every tied layer written out as its dense `weight`."""
+    """Returns the same weights with every tied layer expanded to its dense `weight`."""
     dense = dict(tensors)
     for name, entry in config.get("ss1", {}).get("layers", {}).items():
         z = dense.pop(f"{name}.ss1_weight")
@@ -252,7 +253,7 @@ def expanded(config, tensors):
 
 
 def bert(config, tensors, ids, mask, types):
-    """The model and its head in float64; `tensors` are dense."""
+    """Runs the model and its head in float64; `tensors` are dense."""
     weights = {name: torch.from_numpy(value).double() for name, value in tensors.items()}
     batch, tokens = ids.shape
     heads = config["num_attention_heads"]
@@ -304,7 +305,7 @@ def bert(config, tensors, ids, mask, types):
 
 
 def positions(config, ids):
-    """Position of each token: its number, or RoBERTa's count of tokens that are no padding, from pad_token_id + 1."""
+    """Returns the position of each token: its number, or RoBERTa's count of non-padding tokens, from pad_token_id + 1."""
     if not config["model_type"].endswith("roberta"):
         return torch.arange(ids.shape[1])
     tokens = (ids != config["pad_token_id"]).long()
@@ -340,7 +341,7 @@ def check_with_transformers(config, tensors, arguments, outputs):
     settings = transformers.AutoConfig.for_model(config["model_type"], **settings)
     model = getattr(transformers, config["architectures"][0])(settings)
     state = {name: torch.from_numpy(value) for name, value in stored(config, tensors).items()}
-    # What a head has under two names may be tied in either direction: both are given.
+    # A head may tie tensors with two names in either direction, so both are given.
     word = f"{config['model_type'].removeprefix('xlm-')}.embeddings.word_embeddings.weight"
     twice = {"cls.predictions.decoder.weight": word, "vocab_projector.weight": word, "lm_head.decoder.weight": word,
              "cls.predictions.decoder.bias": "cls.predictions.bias", "lm_head.decoder.bias": "lm_head.bias"}

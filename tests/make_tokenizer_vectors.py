@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make the vectors that the tokenizer's tests compare with: what Hugging Face's tokenizers gives for texts of many scripts.
+"""Make the vectors for the tests of the tokenizer: the output of Hugging Face's tokenizers for texts of many scripts.
 
-    python3 tests/make_tokenizer_vectors.py --out FOLDER         # needs tokenizers; compares with transformers if it is there
+    python3 tests/make_tokenizer_vectors.py --out FOLDER         # needs tokenizers; compares with transformers if installed
     python3 tests/make_tokenizer_vectors.py --vocabulary MAILS   # makes tests/data/tokenizer/vocab.txt; needs nothing
 
-FOLDER/vectors.json is what tests/data/tokenizer holds. FOLDER/details.json.gz has what the hashes in it were made of.
+FOLDER/vectors.json is the file in tests/data/tokenizer. FOLDER/details.json.gz has the data behind its hashes.
 
 vectors.json: `configs` (the keys of tokenizer_config.json), `texts`, and for each config
   ids         token ids of each text, with [CLS] and [SEP]
-  offsets     of each text the bytes that its tokens come from: begin, end, begin, end, ...
+  offsets     for each text the bytes that its tokens come from: begin, end, begin, end, ...
   pairs       [first text, second text, max_tokens (0: no limit), ids, type ids, offsets]
   truncated   [text, max_tokens, ids, offsets]
   words       for each block of 4096 code points the hash of the words of the text "a" + c + "b|" for each c of the
@@ -42,7 +42,7 @@ CONFIGS = [{"do_lower_case": True},
            {"do_lower_case": False, "strip_accents": None, "tokenize_chinese_chars": False}]
 BLOCK, GROUP, GROUPS, PAIR_GROUPS = 4096, 1000, 8, 4
 
-# Letters that stand alone and continue a word in the vocabulary, and those that only stand alone.
+# Letters that are both a token and a continuation in the vocabulary, and letters that are only a token.
 LETTERS = [(0x30, 0x39), (0x41, 0x5A), (0x61, 0x7A), (0xDF, 0xF6), (0xF8, 0xFF), (0x3B1, 0x3C9), (0x430, 0x44F), (0x451, 0x45F),
            (0x561, 0x586), (0x5D0, 0x5EA), (0x621, 0x64A), (0x905, 0x914), (0x915, 0x939), (0x93E, 0x943), (0xE01, 0xE3A),
            (0x10D0, 0x10F0), (0x1100, 0x1112), (0x1161, 0x1175), (0x11A8, 0x11C2), (0x3041, 0x3093), (0x30A1, 0x30F6)]
@@ -52,7 +52,7 @@ WORDS = """São naïve café Café résumé straße STRASSE Ångström Übung İ
 Україна שלום שָׁלוֹם مرحبا مَرحَبا नमस्ते สวัสดี გამარჯობა 안녕 안녕하세요 こんにちは コンニチハ ガ 日本語 中国 ½ ﬁ ﬁne ①②""".split()
 DUPLICATES = ["duplicate", "the", "duplicate"]  # the last line counts
 
-# Where random_text() takes characters from.
+# The characters of random_text().
 ALPHABETS = [(0x20, 0x7E), (0x61, 0x7A), (0x61, 0x7A), (0x41, 0x5A), (0x00, 0x1F), (0x7F, 0xFF), (0x100, 0x24F), (0x250, 0x2FF), (0x300, 0x36F),
              (0x370, 0x3FF), (0x400, 0x52F), (0x530, 0x58F), (0x591, 0x5F4), (0x600, 0x6FF), (0x700, 0x7FF), (0x900, 0x97F),
              (0x980, 0xDFF), (0xE00, 0xE7F), (0xF00, 0xFFF), (0x1000, 0x109F), (0x10A0, 0x10FF), (0x1100, 0x11FF),
@@ -196,7 +196,7 @@ def block_words(tokenizer, block, pattern):
 
 
 def make_vectors(number):
-    """What `vectors` holds for one of CONFIGS, and the details behind its hashes."""
+    """Returns the vectors for one of CONFIGS, and the details behind its hashes."""
     config, vocabulary = CONFIGS[number], read_vocabulary()
     tokenizer = make_tokenizer(config, vocabulary)
     encodings = [encode(tokenizer, text) for text in TEXTS]
@@ -280,7 +280,7 @@ def main():
     (arguments.out / "vectors.json").write_text(json.dumps(document, separators=(",", ":")) + "\n")
     try:
         version, differences = compare_with_transformers(vectors)
-    except Exception as error:  # the vectors are tokenizers' and stand without it
+    except Exception as error:  # the vectors need only tokenizers
         sys.exit(f"no comparison with transformers: {error!r}")
     (arguments.out / "transformers.json").write_text(json.dumps({"version": version, "differences": differences}, indent=1))
     print(f"{sum(len(v['ids']) for v in vectors)} texts, {len(differences)} differences to transformers {version}")

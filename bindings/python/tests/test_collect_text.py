@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""collect_text.py: what of documentation files counts as prose.
+"""Tests which text of documentation files collect_text.py accepts as prose.
 
     python3 bindings/python/tests/test_collect_text.py
 """

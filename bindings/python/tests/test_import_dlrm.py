@@ -178,7 +178,7 @@ class Import(unittest.TestCase):
     def check(self, model, rename=lambda state: state, longest=3, **options):
         """The imported model's probabilities are those of `model`, in the library and in dlrm.DLRM; gives its config."""
         dense_x, offsets, indices = requests(longest)
-        with torch.no_grad():  # logits of deviation 1: a wrong interaction must not hide behind a bias or a sigmoid's end
+        with torch.no_grad():  # logits of deviation 1, so that neither a bias nor saturation hides a wrong interaction
             last, logits = model.last(), []
             hook = last.register_forward_hook(lambda module, inputs, output: logits.append(output))
             model(dense_x, offsets, indices)
@@ -235,7 +235,7 @@ class Import(unittest.TestCase):
                     width = D // 2 if operation == "concat" else D
                     tables = [QuotientRemainder(n, width, 4, operation) for n in ROWS]
                     config = self.check(Facebook(tables=tables, pooling=pooling), longest=longest, qr_operation=operation)
-                    # 25 rows in 7 quotients of 4: only weights of rows tell how many there are.
+                    # 25 rows in 7 quotients of 4: only the weights of the rows show the number of rows.
                     self.assertEqual([table["rows"] for table in config["tables"]], ROWS if pooling else [40, 4, 28])
 
     def test_facebook_mixed_dimension(self):
@@ -267,7 +267,7 @@ class Import(unittest.TestCase):
     def test_numbers_beside_the_weights(self):
         state = Facebook().state_dict()
         torch.save({"state_dict": state, "test_acc": numpy.float64(0.79), "train_loss": 0.5}, self.path / "dlrm.pt")
-        if torch.__version__.startswith("1."):  # its weights_only knows no floats
+        if torch.__version__.startswith("1."):  # its weights_only does not support floats
             with self.assertRaisesRegex(ValueError, r"dlrm.pt: .* \(Unsupported .*\). Use PyTorch 2.6 or later"):
                 import_dlrm.read_checkpoint(self.path / "dlrm.pt")
         else:

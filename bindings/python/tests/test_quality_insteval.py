@@ -105,7 +105,7 @@ class Command(unittest.TestCase):
         run = subprocess.run([sys.executable, "-B", HERE.parent / "train/quality_insteval.py", "--out", "nowhere", "--models",
                               "dense,mixed-3"], capture_output=True, text=True)
         self.assertEqual(run.returncode, 2)
-        self.assertIn("'mixed-3' is none of dense, reference-2", run.stderr)
+        self.assertIn("'mixed-3' is not one of dense, reference-2", run.stderr)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""RobeEmbeddingBags against its definition in numpy's unsigned arithmetic, as tables of a DLRM, and in the library.
+"""Compares RobeEmbeddingBags with its definition in numpy's unsigned arithmetic, in a DLRM, and with the library.
 
     SS1_LIBRARY=build/src/libss1.so python3 bindings/python/tests/test_robe.py
 """
@@ -35,7 +35,7 @@ def finish(v):
 
 
 def offset(seed, e, x, z, size, block):
-    """Where chunk z of row x of table e starts; x and z are arrays."""
+    """Returns the start of chunk z of row x of table e; x and z are arrays."""
     h, golden, one = numpy.array(seed, numpy.uint64), numpy.uint64(0x9E3779B97F4A7C15), numpy.uint64(1)
     with numpy.errstate(over="ignore"):
         for value in (e, x, z):

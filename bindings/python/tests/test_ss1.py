@@ -26,7 +26,7 @@ DATA = HERE.parents[2] / "tests/data"
 EXAMPLES = HERE.parents[2] / "examples"
 MODELS = sorted(path.parent for path in DATA.glob("*/vectors.safetensors"))
 OUTPUTS = ("probability", "last_hidden_state", "pooled", "logits", "start_logits", "end_logits")
-# Both schemes, one output block and several, K that no block divides.
+# Both schemes, one and several output blocks, K that is not a multiple of a block.
 MAPPINGS = [dict(K=256, N=96, c=1), dict(K=256, N=96, c=4),
             dict(K=512, N=300, c=8, seed=99, block_k=32, block_n=256, step=8),
             dict(K=130, N=70, c=2, seed=5, block_k=16, block_n=48, step=4),
@@ -235,7 +235,7 @@ class Projection(TestCase):
         for mapping in MAPPINGS:
             options = dict(mapping)
             K, N = options.pop("K"), options.pop("N")
-            if K % (options["c"] * options.get("block_k", 64)) == 0:  # otherwise some stored values stand nowhere
+            if K % (options["c"] * options.get("block_k", 64)) == 0:  # otherwise some stored values are unused
                 z = ss1.project(uniform(N, K), **options)
                 numpy.testing.assert_allclose(ss1.project(ss1.expand(z, K, **options), **options), z, rtol=0, atol=1e-6)
 
@@ -440,7 +440,7 @@ class Models(TestCase):
         inputs, _ = read(DATA / "bert_classifier")
         with ss1.Model(self.context, DATA / "bert_classifier") as model:
             session = ss1.Session(model, max_batch=6)
-            session.cancel()  # no run is under way
+            session.cancel()  # no run is in progress
             want = session.run(inputs)
             session.set_deadline(1e-9)
             outputs = {"logits": numpy.full_like(want["logits"], 7)}
@@ -462,7 +462,7 @@ class Models(TestCase):
             thread = threading.Thread(target=run_until_cancelled)
             thread.start()
             while thread.is_alive():
-                session.cancel()  # of no effect between two runs
+                session.cancel()  # no effect between two runs
             thread.join()
             self.assertEqual(cancelled, [ss1.Status.CANCELLED])
             numpy.testing.assert_array_equal(session.run(inputs)["logits"], want["logits"])

@@ -88,7 +88,7 @@ class Layer(unittest.TestCase):
         for case in CASES:
             built = layer(case)
             built(torch.randn(16, case["K"])).square().sum().backward()
-            # Stored values that stand nowhere in W are exactly those that hold zero and stay there.
+            # Exactly the stored values that W does not use are zero and stay zero.
             moved = built.ss1_weight.grad != 0
             torch.testing.assert_close(moved, built.ss1_weight != 0)
             if case["K"] % (case["c"] * case["B_K"]) == 0:

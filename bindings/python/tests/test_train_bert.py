@@ -48,7 +48,7 @@ def small_config(name="dense"):
 
 
 def texts(count):
-    """Token ids [count, LENGTH] with padding, and labels: spam speaks in other tokens. Words repeat: they can be guessed."""
+    """Token ids [count, LENGTH] with padding, and labels: spam has other tokens. Words repeat, so that they can be guessed."""
     draw = numpy.random.RandomState(1)
     labels = draw.randint(0, 2, count)
     ids = numpy.zeros((count, LENGTH), numpy.uint16)
@@ -60,7 +60,7 @@ def texts(count):
 
 
 def write_data(folder):
-    """What prepare_spam.py writes, from made-up ids."""
+    """Writes the files of prepare_spam.py from made-up ids."""
     folder.mkdir()
     arrays = {}
     for part, count in (("train", 96), ("valid", 32), ("test", 40)):
@@ -153,7 +153,7 @@ class Model(unittest.TestCase):
         ids = texts(12)[0].astype(numpy.int64)
         for name in ("dense", "ss1-4", "ss1-2-half"):
             model = finetune_spam.classifier(small_config(name), "cpu").eval()
-            for parameter in model.parameters():  # larger than at the start, where all logits are about the same
+            for parameter in model.parameters():  # larger than the initial ones, whose logits are nearly equal
                 parameter.data.add_(torch.randn_like(parameter) * 0.05)
             with tempfile.TemporaryDirectory() as folder, ss1.Context(num_threads=1) as context:
                 model_dir.save(folder, model.config, model.state_dict(), numpy.float16)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BERT in PyTorch under the names of Hugging Face, dense or with SS1 layers, so that ss1 loads its directories as they are.
+"""BERT in PyTorch under the names of Hugging Face, dense or with SS1 layers, so that ss1 loads its directories unchanged.
 
     model = BertForSequenceClassification(config(vocab_size=8000, id2label={"0": "ham", "1": "spam"}))
     logits = model(input_ids, attention_mask)       # [B, T] int64 each
     model_dir.save("model", model.config, model.state_dict())
 
 The graph is Devlin et al.'s (NAACL 2019): sums of embeddings, encoder layers with the norm after each residual, a tanh
-pooler over the first token, and for masked words a transform whose output meets the word embeddings again. Layers named
-in config["ss1"]["layers"] are SS1Linear.
+pooler over the first token, and for masked words a transform whose output is multiplied by the word embeddings. Layers
+named in config["ss1"]["layers"] are SS1Linear.
 """
 import math
 
@@ -21,7 +21,7 @@ PER_LAYER = (*ATTENTION, "intermediate.dense", "output.dense")
 
 def config(vocab_size, hidden_size=256, num_hidden_layers=4, num_attention_heads=4, intermediate_size=1024,
            max_position_embeddings=256, **more):
-    """config.json as Hugging Face has it; `more` are keys to add."""
+    """Returns Hugging Face's config.json; `more` adds keys."""
     return {
         "model_type": "bert", "architectures": ["BertForMaskedLM"], "vocab_size": vocab_size, "hidden_size": hidden_size,
         "num_hidden_layers": num_hidden_layers, "num_attention_heads": num_attention_heads,
@@ -37,7 +37,7 @@ def shape_of(config, name):
 
 
 def tied_layers(config, c, encoder_layers=None):
-    """The key "ss1" of config.json: the linear layers of these encoder layers (all of them) tied c-fold.
+    """Returns the key "ss1" of config.json, which ties the linear layers of these encoder layers (default: all) c-fold.
 
     Each has its own seed: layers that read the same hidden state would otherwise all be blind to the same part of it.
     For the same reason an output block of the H -> H layers is a head wide: with one block for all outputs the rank of W
@@ -55,7 +55,7 @@ def tied_layers(config, c, encoder_layers=None):
 
 
 class _Block(torch.nn.Module):
-    """Names its children: _Block(dense=..., LayerNorm=...) has their parameters as dense.weight, LayerNorm.weight, ..."""
+    """Holds named children: the parameters of _Block(dense=..., LayerNorm=...) are dense.weight, LayerNorm.weight, ..."""
 
     def __init__(self, /, **children):
         super().__init__()
@@ -64,7 +64,7 @@ class _Block(torch.nn.Module):
 
 
 class Encoder(torch.nn.Module):
-    """Embeddings and encoder layers: last hidden state [B, T, H]."""
+    """Embeddings and encoder layers; returns the last hidden state [B, T, H]."""
 
     def __init__(self, config, with_pooler):
         super().__init__()
@@ -120,7 +120,7 @@ class Encoder(torch.nn.Module):
 
 
 def initialise(module):
-    """BERT's: weights from N(0, 0.02^2), also stored ones, biases 0."""
+    """Initialises as BERT does: weights, tied ones included, from N(0, 0.02^2), biases 0."""
     for part in module.modules():
         for name, parameter in part.named_parameters(recurse=False):
             with torch.no_grad():
@@ -143,7 +143,7 @@ class BertForMaskedLM(torch.nn.Module):
         initialise(self)
 
     def forward(self, input_ids, attention_mask=None, places=None):
-        """Logits [B, T, vocab_size], or [B, P, vocab_size] for the P positions of each sequence in `places` [B, P]."""
+        """Returns logits [B, T, vocab_size], or [B, P, vocab_size] for the P positions of each sequence in `places` [B, P]."""
         x, predictions = self.bert(input_ids, attention_mask), self.cls.predictions
         if places is not None:
             x = x.gather(1, places[:, :, None].expand(-1, -1, x.shape[2]))
@@ -160,13 +160,13 @@ class BertForSequenceClassification(torch.nn.Module):
         initialise(self)
 
     def forward(self, input_ids, attention_mask=None):
-        """Logits [B, labels]."""
+        """Returns logits [B, labels]."""
         pooled = torch.tanh(self.bert.pooler.dense(self.bert(input_ids, attention_mask)[:, 0]))
         return self.classifier(self.bert.dropout(pooled))
 
 
 def project(model, c):
-    """The model with its encoder's dense layers replaced by their nearest SS1 layers, c-fold; a new model."""
+    """Returns a new model: each dense layer of the encoder is replaced by the nearest SS1 layer, tied c-fold."""
     tied = {**model.config, "ss1": tied_layers(model.config, c)}
     projected = type(model)(tied).to(next(model.parameters()).device)
     dense = model.state_dict()

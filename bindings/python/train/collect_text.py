@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Collect English prose from the documentation in Debian packages: one paragraph a line, none twice.
+"""Collect English prose from the documentation in Debian packages: one paragraph per line, without duplicates.
 
-Packages are fetched by `apt-get download` and unpacked, not installed. From each come its HTML, text, Markdown, manual
-and POD files, dictionaries and fortunes. A paragraph is kept if it has at least 80 characters, 70 % of them letters, and
-if a fifth of its words are English function words: code, tables, lists and other languages fail that test. The list of
-the packages with their versions is written, too: the same versions give the same text.
+`apt-get download` fetches the packages, which are unpacked but not installed. Of each the HTML, text, Markdown, manual
+and POD files, dictionaries and fortunes are read. A paragraph is kept if it has at least 80 characters, 70 % of them
+letters, and if a fifth of its words are English function words: code, tables, lists and other languages fail that test.
+The command also writes the list of packages with their versions: the same versions give the same text.
 """
 import argparse
 import gzip
@@ -34,7 +34,7 @@ def plain_html(text):
 
 
 def plain_roff(text):
-    """The running text of a manual page: headings and tables go, words set in a font by a request of their own stay."""
+    """Returns the running text of a manual page: drops headings and tables, keeps words that a request sets in a font."""
     text = re.sub(r"(?m)^[.'](SH|SS|PP|LP|P|TP|IP|HP|sp|Pp|Sh|Ss|It)\b.*$", "\n", text)
     text = re.sub(r"(?m)^[.'](B|I|BR|RB|IR|RI|BI|IB)\s+", "", text)
     text = re.sub(r"(?m)^[.'].*$", "", text)
@@ -75,7 +75,7 @@ def paragraphs(text):
 
 
 def texts(root):
-    """The documentation files under the folder of an unpacked package as plain text, in a fixed order."""
+    """Yields the documentation files of an unpacked package as plain text, in a fixed order."""
     for place in PLACES:
         for path in sorted((root / place).rglob("*")):
             name = str(path).removesuffix(".gz")
@@ -87,7 +87,7 @@ def texts(root):
 
 
 def collect(root, seen, limit):
-    """New paragraphs of an unpacked package, up to about `limit` characters; `seen` holds hashes of their letters."""
+    """Returns new paragraphs of an unpacked package, up to about `limit` characters; `seen` holds hashes of their letters."""
     kept, total = [], 0
     for text in texts(root):
         for paragraph in paragraphs(text):
@@ -102,7 +102,7 @@ def collect(root, seen, limit):
 
 
 def fetch(package, folder):
-    """The package's file, downloaded unless it is there."""
+    """Returns the file of the package; downloads it if it does not exist."""
     name = package.replace("=", "_").replace(":", "%3a")
     if not list(folder.glob(f"{name}_*.deb")):
         subprocess.run(["apt-get", "-q", "download", package], cwd=folder, check=True, stdout=subprocess.DEVNULL)

@@ -19,7 +19,7 @@ from ss1_torch import SS1Linear
 
 
 def interaction_width(config):
-    """Inputs of the top MLP."""
+    """Returns the number of inputs of the top MLP."""
     d, vectors = config["embedding_dim"], len(config["tables"]) + 1
     if config.get("interaction", "dot") in ("cat", "dcn"):
         return vectors * d
@@ -65,7 +65,7 @@ class DLRM(torch.nn.Module):
         return torch.nn.Sequential(*layers)
 
     def tables(self):
-        """The parameters that hold the embeddings."""
+        """Returns the parameters that hold the embeddings."""
         return [self.robe.weight] if "robe" in self.config else list(self.emb_l.parameters())
 
     def interact(self, x, bags):
@@ -78,12 +78,12 @@ class DLRM(torch.nn.Module):
             return crossed
         vectors = torch.stack([x, *bags], 1)
         products = vectors @ vectors.transpose(1, 2)
-        # The lower triangle row by row: (1,0), (2,0), (2,1), ..., with the diagonal if vectors interact with themselves.
+        # The lower triangle, row by row: (1,0), (2,0), (2,1), ..., with the diagonal if vectors interact with themselves.
         i, j = torch.tril_indices(*products.shape[1:], offset=0 if self.config.get("interaction_itself", False) else -1)
         return torch.cat([x, products[:, i, j]], 1)
 
     def logits(self, dense_x, indices, offsets):
-        """[B] before the sigmoid; bag (t, b) is indices[offsets[t, b] .. the next offset in row-major order)."""
+        """Returns [B] before the sigmoid; bag (t, b) is indices[offsets[t, b] .. the next offset in row-major order)."""
         bounds = [*offsets[:, 0].tolist(), len(indices)]
         batch, bags = offsets.shape[1], []
         for t, (begin, end) in enumerate(zip(bounds, bounds[1:])):
@@ -93,7 +93,7 @@ class DLRM(torch.nn.Module):
                 kept = torch.rand(batch, 1, device=bag.device) >= self.embedding_dropout
                 bag = bag * kept / (1 - self.embedding_dropout)
             bags.append(bag)
-        # The ReLU after the last top layer gives way to the sigmoid.
+        # The sigmoid replaces the ReLU after the last top layer.
         return self.top_l[:-1](self.interact(self.bot_l(dense_x), bags)).squeeze(1)
 
     def forward(self, dense_x, indices, offsets):

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fine-tune pre-trained BERTs to tell spam from ham, some seeds each, and write a table of what SS1 layers cost.
+"""Fine-tune pre-trained BERTs to tell spam from ham, with several seeds, and write a table of the cost of SS1 layers.
 
 Models:
 
-    dense, ss1-C, ss1-C-half    pre-trained so (pretrain_bert.py), then fine-tuned
+    dense, ss1-C, ss1-C-half    pre-trained in this form (pretrain_bert.py), then fine-tuned
     scratch                     dense, fine-tuned without pre-training
-    projected-C                 the fine-tuned dense model, its encoder's layers replaced by the nearest SS1 layers
-    tuned-C                     the same after a second fine-tuning, --again-epochs long
+    projected-C                 the fine-tuned dense model with the layers of its encoder replaced by the nearest SS1 layers
+    tuned-C                     the same after a second fine-tuning of --again-epochs epochs
 
-Each run is a folder OUT/MODEL-seedN, a Hugging Face directory that ss1 loads (f16, vocab.txt), with result.json. What was
-tested are the weights in that file: in f32 by PyTorch, with bf16 and int8 layers by ss1 (--dtypes; $SS1_LIBRARY must be
-set or ss1 be installed). A finished run is not repeated, only tested in the types that it lacks: a stopped command
-continues where it was, and commands with other --seeds may work beside it. A seed decides the classifier's first weights,
-the order of the mails and the dropout; the split of the mails is always the same.
+Each run is a folder OUT/MODEL-seedN, a Hugging Face directory that ss1 loads (f16, vocab.txt), with result.json. The
+tests use the weights in that directory: in f32 by PyTorch, with bf16 and int8 layers by ss1 (--dtypes; $SS1_LIBRARY must
+be set or ss1 be installed). A finished run is only tested in the types that it lacks, so that a stopped command continues
+where it stopped; commands with other --seeds may run at the same time. A seed determines the initial weights of the
+classifier, the order of the mails and the dropout; the split of the mails is always the same.
 """
 import argparse
 import json
@@ -41,7 +41,7 @@ NOT_SETTINGS = ("data", "pretrained", "out", "models", "seeds", "dtypes", "threa
 
 
 class Data:
-    """The mails' token ids [rows, T] and labels of the parts train, valid and test."""
+    """Returns token ids [rows, T] and labels of the mails in the parts train, valid and test."""
 
     def __init__(self, folder, device):
         arrays = numpy.load(folder / "tokens.npz")
@@ -51,7 +51,7 @@ class Data:
 
 
 def scores(logits, labels):
-    """Of f32 logits [rows, 2]: accuracy, F1 with spam as the positive class, log loss."""
+    """Scores f32 logits [rows, 2]: accuracy, F1 with spam as the positive class, log loss."""
     predicted = logits.argmax(1)
     true = int(((predicted == 1) & (labels == 1)).sum())
     f1 = 2 * true / max(1, int((predicted == 1).sum()) + int((labels == 1).sum()))
@@ -67,7 +67,7 @@ def predict(model, ids, batch=128):
 
 
 def predict_by_library(session, ids, batch=16):
-    """The logits by ss1: mails of about the same length together, padded to the longest of them."""
+    """Computes the logits with ss1; batches mails of similar length, padded to the longest."""
     lengths = (ids != 0).sum(1)
     logits = numpy.empty((len(ids), 2), numpy.float32)
     for rows in numpy.array_split(numpy.argsort(lengths, kind="stable"), -(-len(ids) // batch)):
@@ -105,7 +105,7 @@ def train(model, data, epochs, options, log):
 
 
 def load(model, directory):
-    """Copy the directory's tensors; a pooler and a classifier that it lacks stay as they are."""
+    """Copy the directory's tensors; a pooler and a classifier that it lacks stay unchanged."""
     _, tensors = model_dir.load(directory)
     own = model.state_dict()
     missing = [name for name in own if name not in tensors and not name.startswith(("bert.pooler.", "classifier."))]
@@ -117,14 +117,14 @@ def load(model, directory):
 
 
 def classifier(config, device, dropout=0.0):
-    """The model to fine-tune, with a new pooler and classifier."""
+    """Returns the model to fine-tune, with a new pooler and classifier."""
     return bert.BertForSequenceClassification({
         **config, "hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout, "id2label": mails.LABELS,
         "label2id": {label: int(number) for number, label in mails.LABELS.items()}}).to(device)
 
 
 def build(name, seed, data, options, log):
-    """The trained model."""
+    """Returns the trained model."""
     kind, _, rest = name.partition("-")
 
     def untrained(config):
@@ -144,7 +144,7 @@ def build(name, seed, data, options, log):
 
 
 def with_pretraining(options):
-    """The named models that can be trained: a pre-training that failed costs its own rows of the table only."""
+    """Returns the named models whose pre-training exists; a failed pre-training costs only its own rows of the table."""
     possible = []
     for name in options.models:
         start = options.pretrained / (name if name.startswith("ss1-") else "dense") / "result.json"
@@ -160,7 +160,7 @@ def encoder_values(model):
 
 
 def run(name, seed, data, settings, options):
-    """Train one model, write its folder and test what is in it; what is known of it."""
+    """Train one model, write its folder, test the written model and return the results."""
     begun = time.monotonic()
     torch.manual_seed(seed)
 
@@ -184,7 +184,7 @@ def run(name, seed, data, settings, options):
 
 
 def test_by_library(result, directory, data, dtypes, context):
-    """Add the types that the run was not tested in."""
+    """Test the run in the types that its results lack."""
     ids, labels = (part.cpu().numpy() for part in data.parts["test"])
     for dtype in dtypes:
         if dtype in result["test"]:
@@ -196,13 +196,13 @@ def test_by_library(result, directory, data, dtypes, context):
 
 
 def spread(values, sign=""):
-    """Mean and standard deviation of a sample, in per cent."""
+    """Formats mean and standard deviation of a sample in per cent."""
     deviation = f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
     return f"{100 * statistics.mean(values):{sign}.2f}{deviation}"
 
 
 def pretraining(options, names):
-    """The lines on the pre-trained models."""
+    """Returns the lines on the pre-trained models."""
     settings, lines = "", ["| pre-trained model | values in the encoder | steps | tokens | held-out loss | masked tokens guessed |",
              "|---|" + "---:|" * 5]
     for name in names:
@@ -217,7 +217,7 @@ def pretraining(options, names):
 
 
 def report(runs, data, options):
-    """The Markdown text on {model: [a run for each seed]}."""
+    """Returns the Markdown text on {model: [a run for each seed]}."""
     first = next(iter(runs.values()))[0]
     dtypes = [dtype for dtype in DTYPES if all(dtype in run["test"] for group in runs.values() for run in group)]
     titles = {"accuracy": "accuracy", "f1": "F1"}
@@ -266,7 +266,7 @@ def model_names(text):
     names = text.split(",")
     for name in names:
         if not re.fullmatch(NAME, name):
-            raise argparse.ArgumentTypeError(f"{name!r} is no model: {NAME}")
+            raise argparse.ArgumentTypeError(f"{name!r} is not a model: {NAME}")
     return names
 
 
@@ -324,7 +324,7 @@ def main():
     options.models = with_pretraining(options)
     data = Data(options.data, options.device)
     runs = {name: [] for name in options.models}
-    for seed in options.seeds:  # all models of a seed first: a part of the table is then a fair one
+    for seed in options.seeds:  # all models of a seed first, so that a partial table compares fairly
         for name in options.models:
             directory = options.out / f"{name}-seed{seed}"
             result = stored(directory / "result.json", settings) or run(name, seed, data, settings, options)

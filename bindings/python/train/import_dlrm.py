@@ -2,18 +2,18 @@
 """Import a DLRM that facebookresearch/dlrm or TorchRec trained: write it as an ss1 model directory.
 
 The checkpoint is what torch.save wrote: a state_dict, or a dictionary that holds one under "state_dict" (as
-`dlrm_s_pytorch.py --save-model` writes it; that needs PyTorch 2.6); a .safetensors file of the same names will do, too.
-Only tensors and numbers are unpickled (weights_only), never code. All sizes follow from the tensors. Understood are
+`dlrm_s_pytorch.py --save-model` writes it; that needs PyTorch 2.6), or a .safetensors file with the same names. Only
+tensors and numbers are unpickled (weights_only), never code. All sizes follow from the tensors. Supported are
 
 - facebookresearch/dlrm: bot_l, top_l, emb_l, with the parts that PyTorch's DistributedDataParallel adds to names.
   Tables in parts become plain tables: row i of a quotient-remainder table (--qr-flag) is q[i div n] op r[i mod n] with
   the n rows of weight_r, of a mixed-dimension table (--md-flag) embs[i] . proj^T. Learned pooling (v_W_l) weights row i
-  of a table wherever it is used, so its rows are multiplied by it.
+  of a table in every use, so the rows are multiplied by it.
 - TorchRec's DLRM and DLRM_DCN, also inside DLRMTrain. TorchRec lists pairs of vectors as (0,1), (0,2), ..., ss1 as
-  (1,0), (2,0), (2,1), ...: the columns of the first top layer are put into that order. TorchRec's outputs are logits,
+  (1,0), (2,0), (2,1), ...: the columns of the first top layer are sorted accordingly. TorchRec's outputs are logits,
   the model's probabilities are their sigmoids.
 
-Each is the same function as before, with one exception: facebookresearch/dlrm pools the two parts of a table with
+The imported model computes the same function, with one exception: facebookresearch/dlrm pools the two parts of a table with
 --qr-operation mult before it multiplies them, so there only bags of at most one index agree.
 """
 import argparse
@@ -41,14 +41,14 @@ def require(holds, message):
 
 
 def numpy_numbers():
-    """What pickled numbers of numpy 1 and 2 consist of: dlrm_s_pytorch.py stores such metrics beside the weights."""
+    """Returns the types in pickled numbers of numpy 1 and 2: dlrm_s_pytorch.py stores such metrics with the weights."""
     scalar = numpy.float64(0).__reduce__()[0]
     return [(scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar"), numpy.dtype,
             *{type(numpy.dtype(code)) for code in ("f8", "f4", "i8", "i4")}]
 
 
 def load(path):
-    """torch.load() of tensors and numbers; whatever else is pickled is refused, not called."""
+    """torch.load() of tensors and numbers; anything else in the pickle is refused and never called."""
     extended = [int(part) for part in torch.__version__.split(".")[:2]] >= [2, 6]
     try:
         with torch.serialization.safe_globals(numpy_numbers()) if extended else contextlib.nullcontext():
@@ -62,7 +62,7 @@ def load(path):
 
 
 def read_checkpoint(path):
-    """{name: f32 array} of a checkpoint; names without the wrappers `module` (DistributedDataParallel)."""
+    """Returns {name: f32 array} of a checkpoint, with names without the wrappers `module` (DistributedDataParallel)."""
     state = safetensors_io.read(path) if pathlib.Path(path).suffix == ".safetensors" else load(path)
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     require(isinstance(state, dict) and state, f"{path}: holds no state_dict")
@@ -86,7 +86,7 @@ def take(tensors, name, shape):
 
 
 def take_mlp(tensors, name, sources):
-    """Move the layers that stand under `sources` to `name`; gives {name: array} and the widths, the input's first."""
+    """Move the layers with the names `sources` to `name`; gives {name: array} and the widths, the input's first."""
     require(sources, f"{name} has no layers")
     moved, widths = {}, [None]
     for i, source in enumerate(sources):
@@ -97,13 +97,13 @@ def take_mlp(tensors, name, sources):
 
 
 def numbered(tensors, pattern):
-    """How many different numbers stand for N in names that begin with `pattern`."""
+    """Counts the different numbers N in names that begin with `pattern`."""
     expression = re.compile(re.escape(pattern).replace("N", r"(\d+)"))
     return len({match[1] for name in tensors if (match := expression.match(name))})
 
 
 def expand_table(tensors, k, qr_operation):
-    """Table k of facebookresearch/dlrm as one array [rows, d]."""
+    """Returns table k of facebookresearch/dlrm as one array [rows, d]."""
     name, pooling = f"emb_l.{k}", f"v_W_l.{k}"
     multiplied = False
     if f"{name}.weight_q" in tensors:
@@ -119,13 +119,13 @@ def expand_table(tensors, k, qr_operation):
         table = QR_OPERATIONS[qr_operation](q[row // len(r)], r[row % len(r)])
     elif f"{name}.embs.weight" in tensors:
         table = take(tensors, f"{name}.embs.weight", (None, None))
-        if f"{name}.proj.weight" in tensors:  # a table of full width has none
+        if f"{name}.proj.weight" in tensors:  # a table of full width has no projection
             table = table @ take(tensors, f"{name}.proj.weight", (None, table.shape[1])).T
     else:
         table = take(tensors, f"{name}.weight", (None, None))
     if pooling in tensors:
         weight = take(tensors, pooling, (len(table),))
-        # Both parts of a product of two tables were weighted.
+        # Training weighted both tables of a product.
         table = table * (weight * weight if multiplied else weight)[:, None]
     return table
 
@@ -143,14 +143,14 @@ def from_facebook(tensors, qr_operation):
 
 
 def lower_from_upper(vectors):
-    """Where TorchRec's list of pairs has those of ss1: position of (j, i) in the upper triangle for (i, j) of the lower."""
+    """Maps ss1's pairs to TorchRec's list: position of (j, i) in the upper triangle for (i, j) of the lower."""
     upper = numpy.zeros((vectors, vectors), numpy.int64)
     upper[numpy.triu_indices(vectors, 1)] = numpy.arange(vectors * (vectors - 1) // 2)
     return upper.T[numpy.tril_indices(vectors, -1)]
 
 
 def take_cross_net(tensors, width):
-    """TorchRec's LowRankCrossNet as ours; (tensors, layers, rank)."""
+    """Converts TorchRec's LowRankCrossNet; returns (tensors, layers, rank)."""
     moved, rank, layers = {}, None, numbered(tensors, "inter_arch.crossnet.W_kernels.N")
     for i in range(layers):
         w = moved[f"cross_net.{i}.w.weight"] = take(tensors, f"inter_arch.crossnet.W_kernels.{i}", (width, rank))
@@ -194,7 +194,7 @@ def from_torchrec(tensors, table_names):
 
 
 def interaction_of(width, d, vectors, wanted):
-    """The keys of the interaction that makes `width` inputs of the top MLP; `wanted` decides where two do."""
+    """Returns the keys of the interaction with `width` outputs; `wanted` chooses if two interactions fit."""
     widths = {"dot": d + vectors * (vectors - 1) // 2, "dot-itself": d + vectors * (vectors + 1) // 2, "cat": vectors * d}
     fitting = [name for name, size in widths.items() if size == width and wanted in (None, name)]
     sizes = ", ".join(f"{name} {size}" for name, size in widths.items())
@@ -204,7 +204,7 @@ def interaction_of(width, d, vectors, wanted):
 
 
 def convert(tensors, dense_features=None, tables=None, qr_operation=None, interaction=None, loss_threshold=0.0):
-    """(config, tensors) of the model directory from {name: array}, which is emptied; ValueError says what does not fit.
+    """(config, tensors) of the model directory from {name: array}, which is emptied; ValueError describes a mismatch.
 
         model_dir.save("model", *convert(read_checkpoint("dlrm.pt")))
     """
@@ -248,7 +248,7 @@ def arguments():
                              "model's features (default: as in the file), t_ at the start of a name is dropped")
     parser.add_argument("--qr-operation", choices=QR_OPERATIONS, help="as in training, for quotient-remainder tables")
     parser.add_argument("--interaction", choices=["dot", "dot-itself", "cat"],
-                        help="needed only where the inputs of the top MLP allow two (facebookresearch/dlrm)")
+                        help="needed only if the inputs of the top MLP fit two interactions (facebookresearch/dlrm)")
     parser.add_argument("--loss-threshold", type=float, default=0.0, help="as in training (default: %(default)s)")
     return parser.parse_args()
 

@@ -4,7 +4,7 @@
     parts = split(read("spam_assassin.jsonl.gz"))
     parts["test"][0]        # ("Re: your order Dear friend, ...", 1)
 
-A line is what `ss1 run --text` takes: the subject, a space, the body, all runs of white space as one space.
+Lines have the format of `ss1 run --text`: the subject, a space, the body, all runs of white space as one space.
 """
 import collections
 import gzip
@@ -16,7 +16,7 @@ import numpy
 LABELS = {"0": "ham", "1": "spam"}
 SPLIT_SEED = 1
 SHINGLE = 6  # words
-BOILERPLATE = 20  # a shingle in more mails than this, a mailing list's footer say, tells nothing
+BOILERPLATE = 20  # ignores shingles in more mails than this, such as the footer of a mailing list
 
 
 def line_of(subject, body):
@@ -29,7 +29,7 @@ def shingles(line):
 
 
 def distinct(lines):
-    """Numbers of the lines that share less than half of their shingles with any kept line before them."""
+    """Returns the numbers of the lines that share less than half of their shingles with any kept line before them."""
     sets = [shingles(line) for line in lines]
     frequency = collections.Counter(shingle for found in sets for shingle in found)
     owners, kept = collections.defaultdict(list), []
@@ -44,7 +44,7 @@ def distinct(lines):
 
 
 def read(path):
-    """[(line, label)], label 1 = spam, of the distinct mails."""
+    """Returns [(line, label)], label 1 = spam, of the distinct mails."""
     with gzip.open(path, "rt") as file:
         mails = [json.loads(line) for line in file]
     lines = [line_of(mail["subject"], mail["text"]) for mail in mails]
@@ -52,7 +52,7 @@ def read(path):
 
 
 def split(mails):
-    """{"train": 70 %, "valid": 10 %, "test": 20 %} of the mails, the same each time."""
+    """{"train": 70 %, "valid": 10 %, "test": 20 %} of the mails, always the same split."""
     order = numpy.random.RandomState(SPLIT_SEED).permutation(len(mails))
     cuts = numpy.split(order, [len(mails) * 7 // 10, len(mails) * 8 // 10])
     return {name: [mails[i] for i in part] for name, part in zip(("train", "valid", "test"), cuts)}

@@ -14,7 +14,7 @@ import safetensors_io
 
 
 def config_text(config):
-    """config.json with the innermost objects and lists on one line each: a layer, a table or an MLP is then a line."""
+    """Formats config.json with each innermost object and list on one line, so that a layer, a table or an MLP is a line."""
     def one_line(inner):
         return re.sub(r"(?<=[\[{]) | (?=[\]}])", "", re.sub(r"\s+", " ", inner.group()))
 
@@ -36,6 +36,6 @@ def save(directory, config, tensors, dtype=numpy.float32):
 
 
 def load(directory):
-    """(config, {name: array}) of a model directory in one file."""
+    """Returns (config, {name: array}) of a model directory with one file."""
     directory = pathlib.Path(directory)
     return json.loads((directory / "config.json").read_text()), safetensors_io.read(directory / "model.safetensors")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make the WordPiece vocabulary and the token ids that pretrain_bert.py and finetune_spam.py train on (needs tokenizers).
 
-The mails are split first: vocabulary and pre-training see the text of the training mails and the collected text only.
-Written to --out: vocab.txt, the tokenizer's configuration, tokens.npz and the lines of the test mails.
+The mails are split first: vocabulary and pre-training use only the training mails and the collected text. The command
+writes to --out: vocab.txt, the tokenizer's configuration, tokens.npz and the lines of the test mails.
 """
 import argparse
 import gzip
@@ -18,12 +18,12 @@ import mails
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]  # ids 0..4
 PAD, CLS, SEP = 0, 2, 3
-HELD_OUT = 200  # one paragraph in so many measures the pre-training
+HELD_OUT = 200  # one of this many paragraphs measures the pre-training
 ALPHABET = 200  # characters with a token of their own; rarer ones are [UNK]
 
 
 def tokenizer_of(model):
-    """What Hugging Face's BertTokenizer does in lower case."""
+    """Returns a tokenizer equal to Hugging Face's BertTokenizer in lower case."""
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -31,7 +31,7 @@ def tokenizer_of(model):
 
 
 def train_vocabulary(texts, size):
-    """The tokens in the order of their ids."""
+    """Returns the tokens in the order of their ids."""
     tokenizer = tokenizer_of(models.WordPiece(unk_token="[UNK]"))
     trainer = trainers.WordPieceTrainer(vocab_size=size, min_frequency=2, special_tokens=SPECIAL, limit_alphabet=ALPHABET,
                                         continuing_subword_prefix="##", show_progress=False)
@@ -41,19 +41,19 @@ def train_vocabulary(texts, size):
 
 
 def encode(tokenizer, texts):
-    """A list of token ids for each text, special tokens not added."""
+    """Returns a list of token ids for each text, without special tokens."""
     for begin in range(0, len(texts), 20000):
         for encoding in tokenizer.encode_batch(texts[begin:begin + 20000], add_special_tokens=False):
             yield encoding.ids
 
 
 def stream(tokenizer, texts):
-    """All ids in a row, [SEP] after each text."""
+    """Concatenates all ids, with [SEP] after each text."""
     return numpy.concatenate([numpy.array([*ids, SEP], numpy.uint16) for ids in encode(tokenizer, texts)])
 
 
 def rows(tokenizer, lines, length):
-    """[lines, length]: [CLS], the first tokens, [SEP], padding."""
+    """Returns [lines, length]: [CLS], the first tokens, [SEP], padding."""
     result = numpy.full((len(lines), length), PAD, numpy.uint16)
     for row, ids in zip(result, encode(tokenizer, lines)):
         row[:min(len(ids), length - 2) + 2] = [CLS, *ids[:length - 2], SEP]
@@ -65,7 +65,7 @@ def open_text(path):
 
 
 def save_tokenizer(directory, vocabulary, length):
-    """vocab.txt and Hugging Face's two configuration files."""
+    """Writes vocab.txt and Hugging Face's two configuration files."""
     (directory / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
     special = {f"{name.lower()[1:-1]}_token": name for name in SPECIAL}
     settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "strip_accents": None,
@@ -81,10 +81,10 @@ def arguments():
     parser.add_argument("--mails", type=pathlib.Path, required=True,
                         help="JSON lines with subject, text and label (1 = spam), gzipped")
     parser.add_argument("--text", type=pathlib.Path, required=True,
-                        help="text for pre-training, a paragraph a line (collect_text.py), plain, .gz or .xz")
+                        help="text for pre-training, one paragraph per line (collect_text.py), plain, .gz or .xz")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder to write")
     parser.add_argument("--vocabulary", type=int, default=8000, help="tokens (default: %(default)s)")
-    parser.add_argument("--length", type=int, default=256, help="tokens of a mail at most (default: %(default)s)")
+    parser.add_argument("--length", type=int, default=256, help="maximum tokens of a mail (default: %(default)s)")
     parser.add_argument("--mail-copies", type=int, default=3,
                         help="how often a training mail counts in the pre-training (default: %(default)s)")
     return parser.parse_args()

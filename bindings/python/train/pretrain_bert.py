@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pre-train a small BERT by masked words, dense or with its encoder's linear layers as SS1 from the start.
+"""Pre-train a small BERT by masked words, dense or with SS1 layers in its encoder from the start.
 
-Models, all trained alike, for as long (--minutes) or for as many steps (--steps):
+Models, all trained in the same way for the same time (--minutes) or number of steps (--steps):
 
-    dense       4 layers, 256 wide, 4 heads, 1024 wide between
+    dense       4 layers, 256 wide, 4 heads, intermediate size 1024
     ss1-C       all linear layers of the encoder tied C-fold
     ss1-C-half  those of the upper half of the encoder
 
-Writes OUT/MODEL: config.json, model.safetensors (f32) and result.json, all that finetune_spam.py needs. A command that was
-stopped goes on from its last checkpoint, one that is finished does nothing. Commands may work beside each other.
+Writes OUT/MODEL: config.json, model.safetensors (f32) and result.json, all that finetune_spam.py needs. A stopped
+command continues from its last checkpoint, a finished one does nothing. Several commands may run at the same time.
 """
 import argparse
 import contextlib
@@ -25,13 +25,13 @@ import bert
 import model_dir
 
 CLS, SEP, MASK = 2, 3, 4
-SPECIAL = 5  # ids below are never drawn
+SPECIAL = 5  # smaller ids are never drawn
 MASKED = 0.15
 CHECKPOINT_SECONDS = 20
 
 
 def config_of(name, vocab_size, length, **sizes):
-    """config.json of the named model."""
+    """Returns config.json of the named model."""
     plain = bert.config(vocab_size, max_position_embeddings=length, **sizes)
     kind, _, rest = name.partition("-")
     if kind == "dense":
@@ -42,7 +42,7 @@ def config_of(name, vocab_size, length, **sizes):
 
 
 def sequences(stream, starts, length):
-    """[CLS], the length - 2 ids from each start, [SEP]."""
+    """Returns rows of [CLS], the length - 2 ids from each start, [SEP]."""
     ids = stream[starts[:, None] + torch.arange(length - 2, device=stream.device)].long()
     return torch.nn.functional.pad(torch.nn.functional.pad(ids, (1, 0), value=CLS), (0, 1), value=SEP)
 
@@ -76,12 +76,12 @@ def optimizer_of(model, lr, decay):
 
 
 def learning_rate(progress, warmup):
-    """Factor of the largest rate: linear up for a share of the training, then linear down to 0."""
+    """Returns the factor of the largest rate: linear up for a share of the training, then linear down to 0."""
     return min(progress / warmup, (1 - progress) / (1 - warmup), 1.0) if 0 <= progress < 1 else 0.0
 
 
 def evaluate(model, stream, length, batch, bf16):
-    """(loss, share of masked tokens guessed) on the held-out text, under the same masks each time."""
+    """Returns (loss, share of masked tokens guessed) on the held-out text, always with the same masks."""
     model.eval()
     device = stream.device.type
     starts = torch.arange(0, len(stream) - length, length - 2, device=stream.device)
@@ -104,7 +104,7 @@ def save_checkpoint(path, model, optimizer, state):
 
 
 def train(model, stream, options, checkpoint, log):
-    """Train in place; {steps, tokens, seconds}."""
+    """Train in place; returns {steps, tokens, seconds}."""
     device = stream.device.type
     optimizer = optimizer_of(model, options.lr, options.decay)
     step, before = 0, 0.0
@@ -168,7 +168,7 @@ def arguments():
     option("--seed", 1, "seed of weights, batches and masks")
     option("--log-every", 100, "steps between lines of the log")
     option("--device", "cpu", "PyTorch's device")
-    parser.add_argument("--bf16", action="store_true", help="compute in bf16 where autocast does")
+    parser.add_argument("--bf16", action="store_true", help="use bf16 by autocast")
     return parser.parse_args()
 
 

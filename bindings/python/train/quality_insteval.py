@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measure what smaller layers and tables cost in quality: train DLRMs on InstEval, some seeds each, and write a table.
+"""Measure the loss of quality by smaller layers and tables: train DLRMs on InstEval with several seeds, write a table.
 
-Models, all trained alike (train_insteval.py; a seed decides the split, the training and the hashes):
+Models, all trained in the same way (train_insteval.py; a seed determines the split, the training and the hashes):
 
     dense           the network of examples/models/insteval-dense
     reference-C     its three wide layers as SS1 with c = C, the authors' scheme
     mixed-C         the same, scheme mixed
-    lowrank-C       the same layers as W = U V, as many stored values in each as SS1 has with c = C
-    narrow-C        a dense network with narrower hidden layers, as many stored values in all its MLPs as SS1 with c = C
+    lowrank-C       the same layers as W = U V, each with as many stored values as SS1 with c = C
+    narrow-C        a dense network with narrower hidden layers, its MLPs with as many stored values as SS1 with c = C
     robe-R          dense layers, the tables as ROBE-Z in an array R times smaller
 
 Each is tested in f32, and with its layers rounded to bf16 and to int8, run by ss1's kernels ($SS1_LIBRARY must be set or
-ss1 be installed); tables stay f32. A finished run is a file in --out and is not repeated: a stopped command continues where
-it was, and commands with other --seeds or --models may work beside it.
+ss1 be installed); tables stay f32. A finished run is a file in --out and is not repeated, so that a stopped command continues
+where it stopped; commands with other --seeds or --models may run at the same time.
 """
 import argparse
 import copy
@@ -37,12 +37,12 @@ COMPRESSIONS = (2, 4, 8)
 ROBE_BLOCK = 16
 MODELS = ["dense", *(f"{kind}-{c}" for kind in ("reference", "mixed", "lowrank", "narrow") for c in COMPRESSIONS),
           "robe-10", "robe-100"]
-DTYPES = {"f32": "f32", "bf16": "bf16", "i8": "int8"}  # as the library calls them, as the table does
+DTYPES = {"f32": "f32", "bf16": "bf16", "i8": "int8"}  # names in the library, names in the table
 NOT_SETTINGS = ("data", "out", "models", "seeds", "threads", "device", "report")
 
 
 def shapes(top_inputs):
-    """{name: (K, N)} of the linear layers."""
+    """Returns {name: (K, N)} of the linear layers."""
     result = {}
     for name, widths in (("bot_l", [len(DENSE), *BOTTOM]), ("top_l", [top_inputs, *TOP])):
         result.update({f"{name}.{2 * i}": shape for i, shape in enumerate(zip(widths, widths[1:]))})
@@ -54,7 +54,7 @@ def mlp_values(widths):
 
 
 def narrower(top_inputs, c):
-    """(bottom, top) widths whose MLPs hold as many values as SS1's with this c."""
+    """Returns (bottom, top) widths whose MLPs hold as many values as those of SS1 with this c."""
     def scaled(share):
         return ([max(1, round(share * N)) for N in BOTTOM[:-1]] + BOTTOM[-1:],
                 [max(1, round(share * N)) for N in TOP[:-1]] + TOP[-1:])
@@ -69,7 +69,7 @@ def narrower(top_inputs, c):
 
 
 def low_rank(K, N, c):
-    """W = U V without U V ever made; x V has about the variance of x, so that y begins with that of nn.Linear."""
+    """Applies W = U V without forming it. x V has about the variance of x, so y starts with the variance of nn.Linear."""
     rank = max(1, round(N * stored_columns(K, c, 64) / (K + N)))
     v, u = torch.nn.Linear(K, rank, bias=False), torch.nn.Linear(rank, N)
     torch.nn.init.uniform_(v.weight, -(3 / K) ** 0.5, (3 / K) ** 0.5)
@@ -77,7 +77,7 @@ def low_rank(K, N, c):
 
 
 def build(name, columns, seed):
-    """The untrained model."""
+    """Returns the untrained model."""
     kind, _, number = name.partition("-")
     plain = config(columns)
     top_inputs = dlrm.interaction_width(plain)
@@ -115,7 +115,7 @@ class LibraryLinear(torch.nn.Module):
 
 
 def with_library_layers(module, context, weight_dtype):
-    """The module with each of its linear layers run by ss1, in place."""
+    """Replaces each linear layer of the module, in place, by one that ss1 runs."""
     for name, child in module.named_children():
         linear = isinstance(child, (torch.nn.Linear, SS1Linear))
         setattr(module, name, LibraryLinear(context, child, weight_dtype) if linear
@@ -124,7 +124,7 @@ def with_library_layers(module, context, weight_dtype):
 
 
 def test(model, columns, label, dtypes, context):
-    """{dtype: {auc, log_loss}} of the trained model on these rows."""
+    """Returns {dtype: {auc, log_loss}} of the trained model on these rows."""
     result = {}
     for dtype in dtypes:
         rounded = model if dtype == "f32" else with_library_layers(copy.deepcopy(model), context, dtype)
@@ -134,7 +134,7 @@ def test(model, columns, label, dtypes, context):
 
 
 def run(name, seed, columns, label, options, settings, context):
-    """Train and test one model; what is known of it as a dictionary."""
+    """Train and test one model; returns the results as a dictionary."""
     begun = time.monotonic()
     torch.manual_seed(seed)
     used = numpy.arange(len(label))
@@ -162,7 +162,7 @@ def device_name(device):
 
 
 def stored(path, settings):
-    """The finished run in this file, None if there is none."""
+    """Returns the finished run in this file, or None."""
     if not path.exists():
         return None
     result = json.loads(path.read_text())
@@ -173,7 +173,7 @@ def stored(path, settings):
 
 
 def write(path, text):
-    """The file appears at once, complete."""
+    """Replaces the file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_text(text)
@@ -181,13 +181,13 @@ def write(path, text):
 
 
 def spread(values, sign=""):
-    """Mean and standard deviation of a sample."""
+    """Formats mean and standard deviation of a sample."""
     deviation = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):{sign}.4f}{deviation}"
 
 
 def report(runs, dtypes, command):
-    """The Markdown text on {model: [a run for each seed]}."""
+    """Returns the Markdown text on {model: [a run for each seed]}."""
     first = next(iter(runs.values()))
     seeds = [run["seed"] for run in first]
     settings = ", ".join(f"{name} {value}" for name, value in first[0]["settings"].items()
@@ -221,12 +221,12 @@ def report(runs, dtypes, command):
 
 
 def chosen(known):
-    """A parser of lists "a,b,..." of these names."""
+    """Returns a parser of lists "a,b,..." of these names."""
     def parse(text):
         names = text.split(",")
         for name in names:
             if name not in known:
-                raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+                raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(known)}")
         return names
     return parse
 
@@ -236,16 +236,16 @@ def arguments():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="example:\n  SS1_LIBRARY=$PWD/build/test/src/libss1.so python3 bindings/python/train/quality_insteval.py "
                "--out build/quality --report docs/quality.md")
-    parser.add_argument("--out", type=pathlib.Path, required=True, help="folder of the finished runs, a JSON file each")
+    parser.add_argument("--out", type=pathlib.Path, required=True, help="folder of the finished runs, one JSON file per run")
     parser.add_argument("--report", type=pathlib.Path, metavar="FILE.md",
                         help="write the table here and all runs to FILE.json beside it")
     parser.add_argument("--models", type=chosen(MODELS), default=MODELS, metavar="A,B,...", help="(default: all)")
     parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[1, 2, 3, 4, 5],
                         metavar="1,2,...", help="(default: 1,2,3,4,5)")
     parser.add_argument("--dtypes", type=chosen(DTYPES), default=list(DTYPES), metavar="A,B,...",
-                        help="types of the weights to test (default: %(default)s); f32 alone needs no library")
+                        help="types of the weights to test (default: %(default)s); f32 needs no library")
     parser.add_argument("--device", default="cpu", help="PyTorch's device for training (default: %(default)s)")
-    parser.add_argument("--rows", type=int, default=0, help="use so many random rows of the data set only (default: all)")
+    parser.add_argument("--rows", type=int, default=0, help="use only this many random rows of the data set (default: all)")
     train_insteval.training_options(parser)
     return parser.parse_args()
 
@@ -253,7 +253,7 @@ def arguments():
 def main():
     options = arguments()
     torch.set_num_threads(options.threads)
-    # CUDA's backward passes of look-ups add in any order.
+    # On CUDA the backward pass of a look-up adds in any order.
     torch.use_deterministic_algorithms(options.device == "cpu")
     settings = {name: value for name, value in vars(options).items() if name not in NOT_SETTINGS}
     context = None
@@ -264,7 +264,7 @@ def main():
         context = ss1.Context(num_threads=options.threads)
     columns, label = (torch.from_numpy(array) for array in train_insteval.read(options.data))
     runs = {name: [] for name in options.models}
-    for seed in options.seeds:  # all models of a seed first: a part of the table is then a fair one
+    for seed in options.seeds:  # all models of a seed first, so that a partial table compares fairly
         for name in options.models:
             path = options.out / f"{name}-seed{seed}.json"
             result = stored(path, settings)

@@ -25,7 +25,7 @@ ALIGNMENT = 16  # floats: 64 bytes
 
 
 def _signed(value):
-    """The int64 with the bits of an unsigned 64-bit constant: PyTorch has no arithmetic on unsigned 64-bit integers."""
+    """Returns the int64 with the bits of a 64-bit constant: PyTorch has no arithmetic on unsigned 64-bit integers."""
     return value - 2**64 if value >= 2**63 else value
 
 
@@ -33,7 +33,7 @@ G, M1, M2 = (_signed(value) for value in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9
 
 
 def _shift(v, bits):
-    """v >> bits of the unsigned number; int64's own shift copies the sign."""
+    """Shifts v right as an unsigned number; the shift of int64 copies the sign."""
     return (v >> bits) & (2**(64 - bits) - 1)
 
 
@@ -44,7 +44,7 @@ def _finish(v):
 
 
 def mix64(seed, e, x, z):
-    """The hash of broadcastable int64 tensors e (table), x (row), z (chunk): int64 with the bits of the unsigned result."""
+    """Hashes broadcastable int64 tensors e (table), x (row), z (chunk): int64 with the bits of the unsigned result."""
     h = _finish(seed + G * (e + 1))
     h = _finish(h + G * (x + 1))
     return _finish(h + G * (z + 1))
@@ -71,10 +71,10 @@ class RobeEmbeddingBags(torch.nn.Module):
                 raise ValueError(message)
         self.rows, self.embedding_dim, self.size, self.block, self.seed = list(rows), embedding_dim, size, block, seed
         self.weight = torch.nn.Parameter(torch.empty(size))
-        torch.nn.init.normal_(self.weight)  # as torch.nn.EmbeddingBag
+        torch.nn.init.normal_(self.weight)  # as torch.nn.EmbeddingBag does
 
     def units(self, table, indices):
-        """[n, d / a]: which rows of weight.view(-1, a) make up these rows of the table; chunks may run over the end."""
+        """Returns [n, d / a]: the rows of weight.view(-1, a) in these rows of the table; chunks may wrap at the end."""
         a = min(self.block, ALIGNMENT)
         count = self.size // a
         z = torch.arange(self.embedding_dim // self.block, device=indices.device)
@@ -83,7 +83,7 @@ class RobeEmbeddingBags(torch.nn.Module):
         return ((first[:, :, None] + torch.arange(self.block // a, device=indices.device)) % count).flatten(1)
 
     def lookup(self, table, indices):
-        """[n, d]: these rows of the table."""
+        """Returns these rows of the table, [n, d]."""
         if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < self.rows[table]:
             raise IndexError(f"table {table}: indices {int(indices.min())}..{int(indices.max())} are not all in "
                              f"0..{self.rows[table] - 1}")
@@ -96,7 +96,7 @@ class RobeEmbeddingBags(torch.nn.Module):
                                                  per_sample_weights=per_sample_weights)
 
     def expand(self, table):
-        """The whole table [rows, d] that the array stands for."""
+        """Returns the whole table [rows, d]."""
         return self.lookup(table, torch.arange(self.rows[table], device=self.weight.device))
 
     def config(self):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read and write safetensors files with numpy alone.
+"""Read and write safetensors files with only numpy.
 
     write("model.safetensors", {"weight": numpy.zeros((2, 3), numpy.float32)})
     read("model.safetensors")["weight"].shape    # (2, 3)
@@ -20,11 +20,11 @@ MAX_HEADER = 100_000_000  # bytes, the format's own limit
 
 
 def write(path, tensors, metadata=None):
-    """Write {name: array} to `path`; `metadata` is an optional {string: string}. The file appears at once, complete."""
+    """Write {name: array} to `path`; `metadata` is an optional {string: string}. Replaces the file atomically."""
     header, arrays, begin = {}, [], 0
     if metadata:
         header["__metadata__"] = metadata
-    # Widest types first, then by name: each tensor is then aligned to its own size, as the format's own writer does.
+    # Sorts by width, widest first, then by name, as the format's own writer does, so that each tensor is aligned.
     for name, array in sorted(tensors.items(), key=lambda item: (-numpy.asarray(item[1]).itemsize, item[0])):
         array = numpy.asarray(array)
         array = numpy.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape)
@@ -56,7 +56,7 @@ def read(path):
     tensors, expected = {}, 0
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
         if entry["dtype"] not in DTYPES:
-            raise ValueError(f"{path}: tensor {name!r} has type {entry['dtype']}, which numpy does not have")
+            raise ValueError(f"{path}: tensor {name!r} has type {entry['dtype']}, which numpy lacks")
         begin, end = entry["data_offsets"]
         dtype, shape = numpy.dtype(DTYPES[entry["dtype"]]), tuple(entry["shape"])
         count = int(numpy.prod(shape, dtype=object))

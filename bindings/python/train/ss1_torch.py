@@ -13,7 +13,7 @@ i = k div B_K of group g = i div c with member number q = i mod c; output n lies
     W[k, n] = s(j,g,q) * Z[n, g * B_K + (k mod B_K - r(j,g,q)) mod B_K]
 
 with a rotation r and a sign s that the scheme defines: `mixed` (an independent hash for every (j,g,q), full rank) or
-`reference` (the rotations of the SS1 authors' code, no signs). c = 1 is plain dense.
+`reference` (the rotations of the SS1 authors' code, no signs). c = 1 means a dense layer.
 """
 import math
 
@@ -26,12 +26,12 @@ REFERENCE_STEP = 8
 
 
 def default_block_n(N):
-    """B_N by default: about four output blocks, clamp(64 * ceil(N / 256), 256, 512)."""
+    """Returns the default B_N: about four output blocks, clamp(64 * ceil(N / 256), 256, 512)."""
     return min(max(64 * math.ceil(N / 256), 256), 512)
 
 
 def stored_columns(K, c, block_k):
-    """Kz, the stored columns of a layer with K inputs."""
+    """Returns Kz, the stored columns of a layer with K inputs."""
     return K if c == 1 else block_k * math.ceil(K / (c * block_k))
 
 
@@ -54,7 +54,7 @@ def check(scheme, K, N, c, block_k, block_n, step):
 
 
 def rotations_and_signs(scheme, seed, groups, blocks, c, block_k, step):
-    """r and s as two int64 arrays [blocks, groups, c]."""
+    """Returns r and s as two int64 arrays [blocks, groups, c]."""
     j, g, q = numpy.ogrid[:blocks, :groups, :c]
     shape = (blocks, groups, c)
     if c == 1:
@@ -76,7 +76,7 @@ def rotations_and_signs(scheme, seed, groups, blocks, c, block_k, step):
 
 
 def mapping(scheme, seed, K, N, c, block_k, block_n, step):
-    """Which stored value stands behind each weight: two int64 arrays [output blocks, K], `column` and `sign`.
+    """Maps each weight to its stored value: returns two int64 arrays [output blocks, K], `column` and `sign`.
 
     W[k, n] = sign[j, k] * Z[n, column[j, k]] with j = n div block_n. A column of -1 stands for no stored value at all
     (the weight is zero): the reference scheme reads no stored column >= floor(K / c) if c * block_k does not divide K.
@@ -125,7 +125,7 @@ def _members(dense, source, source_sign):
 
 
 class _Expand(torch.autograd.Function):
-    """W [N, K] from Z [N, Kz]; backward gathers, too, where a plain gather would add scattered values."""
+    """Computes W [N, K] from Z [N, Kz]. Its backward pass gathers, too; that of a plain gather would scatter and add."""
 
     @staticmethod
     def forward(ctx, z, column, sign, source, source_sign):
@@ -156,7 +156,7 @@ class SS1Linear(torch.nn.Module):
         Kz = stored_columns(K, c, block_k)
         unused = column < 0
         column, sign = numpy.where(unused, 0, column), numpy.where(unused, 0, sign)
-        # The inverse of the mapping: the inputs k behind each stored column, one per member number q.
+        # The inverse of the mapping: the inputs k of each stored column, one per member number q.
         source = numpy.full((len(column), c, Kz), K)
         source_sign = numpy.zeros((len(column), c, Kz), numpy.int64)
         for j in range(len(column)):
@@ -182,20 +182,20 @@ class SS1Linear(torch.nn.Module):
         bound = 1 / math.sqrt(self.K)
         with torch.no_grad():
             self.ss1_weight.uniform_(-bound, bound)
-            for j, signs in enumerate(self.source_sign):  # stored values that stand nowhere are zero in the file
+            for j, signs in enumerate(self.source_sign):  # unused stored values are zero in the file
                 self.ss1_weight[j * self.block_n:(j + 1) * self.block_n] *= signs.abs().amax(0)
             if self.bias is not None:
                 self.bias.uniform_(-bound, bound)
 
     @torch.no_grad()
     def project_(self, weight):
-        """Set the stored values to those whose W is nearest to a dense weight [N, K]: means of signed members."""
+        """Set the stored values so that W is nearest to a dense weight [N, K]: the means of the signed members."""
         source, source_sign = self.source[self.output_block], self.source_sign[self.output_block]
         count = source_sign.abs().sum(1).clamp(min=1)
         self.ss1_weight.copy_(_members(weight, source, source_sign) / count)
 
     def forward(self, x):
-        if x.is_cuda:  # there the gathers of a sketch take longer than the products that they save
+        if x.is_cuda:  # on a GPU the gathers of a sketch take longer than the saved products
             return torch.nn.functional.linear(x, self.expand(), self.bias)
         rows = x.reshape(-1, self.K)
         outputs = []
@@ -207,7 +207,7 @@ class SS1Linear(torch.nn.Module):
         return (y if self.bias is None else y + self.bias).reshape(*x.shape[:-1], self.N)
 
     def expand(self):
-        """The dense weight [N, K] that the stored values stand for, laid out as nn.Linear's."""
+        """Returns the dense weight [N, K] of the stored values, in the layout of nn.Linear."""
         j = self.output_block
         return _Expand.apply(self.ss1_weight, self.column[j], self.sign[j], self.source[j], self.source_sign[j])
 

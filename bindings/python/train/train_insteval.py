@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train a DLRM, dense or with SS1 layers, on the InstEval lecture ratings and write it as an ss1 model directory.
 
-A row is one student's rating of one lecture (1..5); the model gives the probability that it is at least 4. The student
-and the lecturer are what matters, so the two large tables carry the regularisation: their vectors are dropped at random
-and decay towards zero, which shrinks rarely seen ids towards the average as a mixed-effects model does.
+A row is one student's rating of one lecture (1..5); the model gives the probability that it is at least 4. Student
+and lecturer matter most, so only the two large tables are regularised: their vectors are dropped at random and decay
+towards zero, which shrinks rare ids towards the average as a mixed-effects model does.
 """
 import argparse
 import copy
@@ -53,7 +53,7 @@ def tied_layers(scheme, c, seed):
 
 
 def config(columns, **more):
-    """config.json of the model; `more` are keys that replace its own or are added."""
+    """Returns config.json of the model; keys in `more` are replaced or added."""
     return {
         "model_type": "dlrm",
         "dense_features": DENSE,
@@ -69,7 +69,7 @@ def config(columns, **more):
 
 
 def inputs(columns):
-    """The model's inputs for these rows: the raw numbers, and bags of one id each."""
+    """Returns the model's inputs for these rows: the raw numbers, and bags of one id each."""
     dense = columns[:, [TABLES.index(name) for name in DENSE]].float()
     batch, tables = columns.shape
     return dense, columns.T.reshape(-1), torch.arange(tables * batch, device=columns.device).reshape(tables, batch)
@@ -81,7 +81,7 @@ def log_loss(probability, label):
 
 
 def auc(probability, label):
-    """Area under the ROC curve: the share of (positive, negative) pairs in the right order, ties counted half."""
+    """Area under the ROC curve: the share of (positive, negative) pairs in the right order; ties count half."""
     values, inverse, counts = numpy.unique(probability, return_inverse=True, return_counts=True)
     rank = (numpy.cumsum(counts) - (counts - 1) / 2)[inverse]
     positives = label.sum()
@@ -95,7 +95,7 @@ def predict(model, columns, batch=4096):
 
 
 class Normalised(torch.nn.Module):
-    """The first bottom layer while it trains: it sees (x - mean) / deviation. fold() makes it take the raw numbers."""
+    """The first bottom layer in training: its input is (x - mean) / deviation. fold() converts it to raw numbers."""
 
     def __init__(self, linear, dense):
         super().__init__()

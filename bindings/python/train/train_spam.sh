@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Everything behind docs/spam.md and examples/models/spam-bert-*, on one GPU: tokens, four pre-trainings beside each
-# other, fine-tuning with five seeds beside each other, the table and the best models. Run again, it goes on where it was.
+# Makes docs/spam.md and examples/models/spam-bert-* on one GPU: tokens, four concurrent pre-trainings, concurrent
+# fine-tuning with five seeds, the table and the best models. A second run continues where the first one stopped.
 #   ./train_spam.sh spam_assassin.jsonl.gz corpus.txt.xz build/spam [minutes of pre-training]
-# PYTHON and DEVICE name others than python3 and cuda, PRETRAIN holds more options for pretrain_bert.py; with SS1_LIBRARY
-# set, bf16 and int8 are tested, too.
+# PYTHON and DEVICE replace python3 and cuda; PRETRAIN holds more options for pretrain_bert.py. If SS1_LIBRARY is set,
+# bf16 and int8 are tested, too.
 set -eu
 [ $# -ge 3 ] || { sed -n '3,7s/^# *//p' "$0"; exit 2; }
 mails=$1 text=$2 out=$3 minutes=${4:-3}
