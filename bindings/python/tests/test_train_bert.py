@@ -187,7 +187,7 @@ class Commands(unittest.TestCase):
                 result = json.loads((folder / "pre" / model / "result.json").read_text())
                 self.assertEqual(result["steps"], 200)
                 self.assertLess(result["held_out_loss"], numpy.log(VOCABULARY - 5) - 0.3)
-                self.assertIn("finished already", self.command(*pretrain))
+                self.assertIn("already finished", self.command(*pretrain))
             names = "dense,projected-2,tuned-2,ss1-2"
             finetune = ("finetune_spam", *data, "--pretrained", folder / "pre", "--out", folder / "runs", "--epochs", 3,
                         "--again-epochs", 1, "--batch", 16, "--lr", 3e-3, "--models", names)

@@ -98,7 +98,7 @@ def main():
 
     options.out.mkdir(parents=True, exist_ok=True)
     if (options.out / "tokens.npz").exists():
-        log(f"{options.out / 'tokens.npz'} is there already")
+        log(f"{options.out / 'tokens.npz'} already exists")
         return
     parts = mails.split(mails.read(options.mails))
     lines = {name: [line for line, _ in part] for name, part in parts.items()}

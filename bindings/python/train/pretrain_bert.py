@@ -113,7 +113,7 @@ def train(model, stream, options, checkpoint, log):
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         step, before = state["step"], state["seconds"]
-        log(f"goes on from step {step}")
+        log(f"continues from step {step}")
     begun = saved = time.monotonic()
     model.train()
     while True:
@@ -180,7 +180,7 @@ def main():
         print(f"{options.model}: {line}", flush=True)
 
     if (directory / "result.json").exists():
-        log("is finished already")
+        log("is already finished")
         return
     torch.manual_seed(options.seed)
     data = numpy.load(options.data / "tokens.npz")
