@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The section "Whole models" of bench/RESULTS.md, from files of bench/models.py; bench/report.py puts it there."""
+"""Tables of whole models from files of bench/models.py; bench/report.py prints them."""
 import collections
 import dataclasses
 import math
@@ -7,10 +7,10 @@ import statistics
 import typing
 
 import stage_bars
-from markdown import number, reasons, table
+from markdown import number, table
 
 Cell = collections.namedtuple("Cell", ("model", "dtype", "threads", "batch", "tokens"))
-TITLES = {"dlrm-v1": "DLRM, MLPerf v1", "dlrm-v2": "DLRM, MLPerf v2 (DCNv2, many indices a bag)", "bert-base": "BERT-base",
+TITLES = {"dlrm-v1": "DLRM, MLPerf v1", "dlrm-v2": "DLRM, MLPerf v2", "bert-base": "BERT-base",
           "bert-large": "BERT-large"}
 
 
@@ -27,20 +27,20 @@ def goals():
     for dtype in ("f32", "bf16", "int8"):
         def dlrm(low, high, dtype=dtype):
             return lambda cell: cell.model == "dlrm-v1" and cell.dtype == dtype and low <= cell.batch <= high
-        yield Goal(f"dense DLRM over the fastest peer, {dtype}, batch <= 128", "dense", "peer", 2, dlrm(1, 128))
-        yield Goal(f"the same, {dtype}, batch > 128", "dense", "peer", 1.5, dlrm(129, 1 << 30))
-        yield Goal(f"DLRM with SS1, c = 4, over the fastest peer, {dtype}", "c=4", "peer", 3, dlrm(1, 1 << 30))
+        yield Goal(f"{dtype} DLRM, batch <= 128: dense over peer", "dense", "peer", 2, dlrm(1, 128))
+        yield Goal(f"{dtype} DLRM, batch > 128: dense over peer", "dense", "peer", 1.5, dlrm(129, 1 << 30))
+        yield Goal(f"{dtype} DLRM: SS1, c = 4, over peer", "c=4", "peer", 3, dlrm(1, 1 << 30))
     for dtype in ("f32", "bf16", "int8"):
         def bert(threads=(), dtype=dtype):
             return lambda cell: cell.model.startswith("bert") and cell.dtype == dtype and (not threads or cell.threads in threads)
         if dtype == "f32":
-            yield Goal("dense BERT over the fastest peer, f32", "dense", "peer", 1.2, bert())
+            yield Goal("f32 BERT: dense over peer", "dense", "peer", 1.2, bert())
         else:
-            yield Goal(f"dense BERT over the fastest peer, {dtype}, 1 thread", "dense", "peer", 3, bert((1,)))
-            yield Goal(f"the same, {dtype}, 16 threads", "dense", "peer", 4, bert((16,)))
-        yield Goal(f"BERT with SS1, c = 8 in half of the layers, over our dense, {dtype}", "c=8 in half", "dense", 1.31, bert())
-        yield Goal(f"BERT with SS1, c = 4 in all layers, over our dense, {dtype}", "c=4", "dense", 1.6, bert())
-    yield Goal("stages of a DLRM together, share of the run", "", "stages", 0.97, lambda cell: cell.model.startswith("dlrm"))
+            yield Goal(f"{dtype} BERT, 1 thread: dense over peer", "dense", "peer", 3, bert((1,)))
+            yield Goal(f"{dtype} BERT, 16 threads: dense over peer", "dense", "peer", 4, bert((16,)))
+        yield Goal(f"{dtype} BERT: SS1, c = 8 in half, over our dense", "c=8 in half", "dense", 1.31, bert())
+        yield Goal(f"{dtype} BERT: SS1, c = 4, over our dense", "c=4", "dense", 1.6, bert())
+    yield Goal("stages of a DLRM: their share of the run", "", "stages", 0.97, lambda cell: cell.model.startswith("dlrm"))
 
 
 def quantile(values, q):
@@ -49,7 +49,7 @@ def quantile(values, q):
 
 
 def collect(documents):
-    """{Cell: entry}, and {Cell: None} for what was wanted and is not there; of a cell measured twice the later file counts."""
+    """{Cell: entry}, None for a wanted cell that was not measured; the later file replaces a cell of an earlier one."""
     cells = {}
     for document in documents:
         for entry in document["wanted"]:
@@ -74,13 +74,13 @@ def milliseconds(entry, name):
 
 
 def ratios(entry, name, over):
-    """Ratio of each round: how many times as long as `name` the contender `over` took; [] if one is missing."""
+    """Ratio of each round: time of the contender `over` divided by that of `name`; [] if one is missing."""
     slow, fast = (entry["contenders"].get(each, {}).get("ns", []) for each in (over, name))
     return [a / b for a, b in zip(slow, fast)]
 
 
 def value_of(goal, entry):
-    """What the goal is about, in one cell: a list (of the stages: a value each of our models), empty if it is missing."""
+    """The values of one cell that the goal speaks of (stages: one for each of our models); empty if they were not measured."""
     if goal.over == "stages":
         return [sum(each["stages"]["stages"].values()) / each["stages"]["whole"] for each in entry["contenders"].values()
                 if each.get("stages")]
@@ -94,26 +94,6 @@ def describe(cell):
     return f"{model}{cell.dtype}, {cell.threads}T, {stage_bars.size_text(cell)}"
 
 
-def is_tiles_bert(cell):
-    return cell.model.startswith("bert") and cell.dtype != "f32"
-
-
-# Why goals are missed, as far as it is known, and the cells that it is about.
-REASONS = (
-    (lambda cell: cell.dtype == "f32", "*f32*: PyTorch's and ONNX Runtime's products run at the machine's FMA rate on one thread, as ours "
-     "do; what is left to win is copies, lookups and calls, and weights that come from memory while others are multiplied."),
-    (is_tiles_bert, "*bf16 and int8 BERT*: tile products take two to three times as long as from registers (see the linear layers), which "
-     "leaves 20 to 40 % of the ceiling; the rest of an encoder layer (rounding, quantising, GELU, exponentials) runs on the vector "
-     "units. *int8 with c = 4*: the products of int8 layers are the smallest share of the run, and the attention (in bf16) the "
-     "largest."),
-    (lambda cell: cell.threads == 16, "*16 threads*: rounds differ by up to a factor of 5, as the host holds threads up; the least cells "
-     "are those."),
-    (lambda cell: cell.model.startswith("dlrm"), "*Stages*: what is between them and Python's clock is 1 to 14 µs a run."))
-
-MLPERF, BASE = "DLRM of MLPerf v1's shape, batch 1 to 2048", "BERT-base, 1, 8 and 32 sequences of 128 and 384"
-MAILS = "32 sequences as long as mails (padding costs us nothing)"
-
-
 def is_sized(cell):
     return cell.model == "bert-base" and cell.tokens in (128, 384)
 
@@ -122,48 +102,56 @@ def is_mails(cell):
     return cell.model == "bert-base" and cell.tokens == "mails"
 
 
-# What README.md shows: title, cells, threads, variant of ours.
-SHORT = ((f"{MLPERF}: dense, 1 thread", lambda cell: cell.model == "dlrm-v1", 1, "dense"),
-         ("16 threads", lambda cell: cell.model == "dlrm-v1", 16, "dense"),
-         ("SS1 c = 4 in the wide layers, 1 thread", lambda cell: cell.model == "dlrm-v1", 1, "c=4"),
-         ("16 threads", lambda cell: cell.model == "dlrm-v1", 16, "c=4"),
-         (f"{BASE}: dense, 1 thread", is_sized, 1, "dense"),
-         ("16 threads", is_sized, 16, "dense"),
-         ("SS1 c = 4 in all layers, 1 thread", is_sized, 1, "c=4"),
-         ("16 threads", is_sized, 16, "c=4"),
-         (f"{MAILS}, 16 threads: dense", is_mails, 16, "dense"),
-         ("SS1 c = 4", is_mails, 16, "c=4"))
+def is_mlperf(cell):
+    return cell.model == "dlrm-v1"
 
 
-def short_section(cells):
-    """The least and the largest ratio over the fastest peer of some cells; "" where they were not measured."""
+# README.md shows this table: title, cells, variant of ours.
+SHORT = (("DLRM, batch 1 to 2048: dense", is_mlperf, "dense"), ("DLRM: SS1, c = 4", is_mlperf, "c=4"),
+         ("BERT-base, 1 to 32 sequences: dense", is_sized, "dense"), ("BERT-base: SS1, c = 4", is_sized, "c=4"),
+         ("BERT-base, 32 mails: dense", is_mails, "dense"), ("BERT-base, 32 mails: SS1, c = 4", is_mails, "c=4"))
+SHORT_COLUMNS = [(dtype, threads) for dtype in ("f32", "bf16", "int8") for threads in (1, 16)]
+
+
+def short_table(cells):
+    """The least and the largest ratio over the fastest peer among some cells."""
     rows = []
-    for title, chooses, threads, variant in SHORT:
+    for title, chooses, variant in SHORT:
         row = [title]
-        for dtype in ("f32", "bf16", "int8"):
-            chosen = [entry for cell, entry in cells.items() if entry and chooses(cell) and (cell.threads, cell.dtype) == (threads, dtype)]
-            values = [ratios(entry, f"ss1 {variant}", fastest_peer(entry)) for entry in chosen]
-            if not all(values) or not values:
-                return ""
-            ends = [number(choose(map(statistics.median, values)), 2) for choose in (min, max)]
-            row.append("–".join(dict.fromkeys(ends)))
+        for dtype, threads in SHORT_COLUMNS:
+            chosen = [entry for cell, entry in cells.items() if chooses(cell) and (cell.threads, cell.dtype) == (threads, dtype)]
+            medians = [statistics.median(ratios(entry, f"ss1 {variant}", fastest_peer(entry))) for entry in chosen]
+            row.append("–".join(dict.fromkeys(number(end, 2) for end in (min(medians), max(medians)))))
         rows.append(row)
-    return "\n#### In short\n\nTimes of the fastest peer of the same precision over ours: the least and the largest cell.\n\n" + \
-        table(["", "f32", "bf16", "int8"], rows)
+    return table(["peer's time over ours", *(f"{dtype}, {threads}T" for dtype, threads in SHORT_COLUMNS)], rows)
 
 
-def goals_section(cells):
+def goals_table(cells):
     rows = []
     for goal in goals():
         values = [(value, cell) for cell, entry in cells.items() if entry and goal.chooses(cell) for value in value_of(goal, entry)]
         if values:
             met = sum(value >= goal.target for value, _ in values)
             mean = math.exp(statistics.fmean(math.log(value) for value, _ in values))
-            rows.append([goal.text, number(goal.target), f"**{number(mean)}**", "met" if met == len(values) else f"met in {met} of {len(values)}",
+            rows.append([goal.text, number(goal.target), number(mean), "**met**" if met == len(values) else f"{met} of {len(values)}",
                          f"{number(min(values)[0])}: {describe(min(values)[1])}"])
         elif any(goal.chooses(cell) for cell in cells):
             rows.append([goal.text, number(goal.target), "–", "not measured", "–"])
-    return table(["goal", "at least", "geometric mean", "cells", "the worst of them"], rows)
+    return table(["goal", "at least", "mean", "cells that meet it", "worst cell"], rows)
+
+
+def ratios_table(cells, model):
+    """A line for each precision and thread count; a cell has the ratios of our dense model and of SS1 at c = 4."""
+    def ratio(cell, variant):
+        values = ratios(cells[cell], f"ss1 {variant}", fastest_peer(cells[cell])) if cells.get(cell) else []
+        return number(statistics.median(values) if values else None)
+
+    here = [cell for cell in sorted(cells, key=order) if cell.model == model]
+    sizes = sorted({(str(cell.tokens).rjust(9), cell.batch, cell.tokens) for cell in here})
+    rows = [[f"{dtype}, {threads}T"] + [" · ".join(ratio(Cell(model, dtype, threads, batch, tokens), variant) for variant in ("dense", "c=4"))
+                                        for _, batch, tokens in sizes]
+            for dtype, threads in dict.fromkeys((cell.dtype, cell.threads) for cell in here)]
+    return table(["dense · c = 4", *(f"{batch} × {tokens}" if tokens else f"batch {batch}" for _, batch, tokens in sizes)], rows)
 
 
 def ratio_text(entry, name, over):
@@ -194,7 +182,7 @@ def order(cell):
 
 
 def every_contender(cells, model):
-    """Every time that was measured, and the difference of its outputs from PyTorch's in f32."""
+    """Every measured time, and the difference of the outputs from PyTorch's in f32."""
     rows = []
     for cell in sorted((cell for cell in cells if cell.model == model and cells[cell]), key=order):
         for name, each in cells[cell]["contenders"].items():
@@ -204,8 +192,8 @@ def every_contender(cells, model):
     return table(["cell", "contender", "ms, median", "p10", "p90", "rounds", "difference, largest", "mean"], rows)
 
 
-def missing_section(cells):
-    """What failed or was not there, and why; cells with the same reason on one line."""
+def missing_contenders(cells):
+    """Contenders that failed or were not there, and why; cells with the same reason on one line."""
     reasons = collections.defaultdict(list)
     for cell, entry in cells.items():
         for name, reason in (entry["missing"] if entry else {"every contender": "not measured yet"}).items():
@@ -217,7 +205,7 @@ def missing_section(cells):
                                                           for key, found in sorted(reasons.items())])
 
 
-def machine_section(documents):
+def machines_and_commands(documents):
     text = ""
     for document in documents:
         machine = document["machine"]
@@ -231,69 +219,22 @@ def machine_section(documents):
     return text
 
 
-INTRODUCTION = """
-## Whole models
-
-Measured by `bench/models.py`: every contender in a process of its own, on the same cores with as many threads, in turns
-A B C A B C ...; medians of the rounds. A ratio is that of one round, peer's time over ours; in brackets its 10th and 90th
-percentile. *Fastest peer*: of the same precision, chosen in each cell. ss1 is timed from ss1_session_run() to its return,
-PyTorch from the module's call, ONNX Runtime with its inputs and outputs bound. Inputs change from run to run. Outputs were
-compared before with PyTorch's in f32; the models have random weights.
-
-Stages are those of `ss1_session_time_stages()`, in runs of their own. What is left of a run holds the call from Python too, whose own
-code the weights have driven out of the caches: 1 to 14 µs.
-"""
-
-NOTES = {
-    "dlrm-v1": "Bottom MLP 13-512-256-128, 26 tables of 128 with at most {rows} rows each, one index a bag, dot products, top MLP "
-               "479-1024-1024-512-256-1. Tables are f32, bf16 and int8 (rows as FBGEMM fuses them, PyTorch reads the same bytes; ONNX "
-               "Runtime's stay f32). SS1 in the layers that `ss1 convert` picks, scheme mixed unless it says reference.\n",
-    "dlrm-v2": "As v1, but with DCNv2's cross network (rank 512, 3 layers) and 214 indices a row: 3,2,1,2,6,1,1,1,1,7,3,8,1,6,9,5,1,1,1,12,"
-               "100,27,10,3,1,1.\n",
-    "bert-base": "12 layers of 768, no pooler. *mails*: lengths drawn from those of 5,542 mails of the SpamAssassin corpus (bench/shapes/mail_lengths.csv: "
-                 "words x 1.3 + 2), padded to the longest of the batch, with a mask. *c=8 in half*: all linear layers of the encoder layers "
-                 "that the SS1 authors list for c = 8, counted from 0: 1 and 7 to 11. *c=4*: all linear layers. PyTorch is transformers' "
-                 "BertModel with sdpa attention, ONNX Runtime has its fused operators.\n",
-    "bert-large": "24 layers of 1024; otherwise as BERT-base. *c=8 in half*: layers 1, 6, 8, 9 and 15 to 23.\n"}
-
-
-def note_of(model, documents):
-    config = next(document["configs"][model] for document in documents if model in document["configs"])
-    return NOTES[model].format(rows=f"{max(entry['rows'] for entry in config['tables']):,}" if "tables" in config else "")
+def kind_of(document):
+    machine = document["machine"]
+    return f"{machine['cpu']}, family {machine['family']}, model {machine['model']}"
 
 
 def machine_of(document):
-    machine = document["machine"]
-    return f"{machine['cpus']} CPUs: {machine['cpu']}, family {machine['family']}, model {machine['model']}"
+    return f"{document['machine']['cpus']} CPUs: {kind_of(document)}"
 
 
-def machine_part(documents, folder):
-    """What was measured on one machine: (text, names of the plots)"""
-    cells, cpus = collect(documents), documents[0]["machine"]["cpus"]
-    measured = {cell: entry for cell, entry in cells.items() if entry}
-    text, plots = "\n#### Goals\n\n" + goals_section(cells) + reasons(measured, REASONS) + short_section(cells), []
-    for model in [name for name in TITLES if any(cell.model == name for cell in measured)]:
-        variants = list(dict.fromkeys(name[4:] for cell, entry in cells.items() if entry and cell.model == model
+def full_tables(models):
+    """Everything measured on one machine."""
+    text = "## Goals\n\n" + goals_table(models.cells)
+    for model in [name for name in TITLES if any(cell.model == name for cell in models.measured)]:
+        variants = list(dict.fromkeys(name[4:] for cell, entry in models.measured.items() if cell.model == model
                                       for name in entry["contenders"] if is_ours(name)))
-        text += f"\n#### {TITLES[model]}\n\n{note_of(model, documents)}\n" + model_table(cells, model, variants)
-        of_model = {cell: entry for cell, entry in measured.items() if cell.model == model}
-        names = stage_bars.write_all(of_model, TITLES[model], cpus, folder)
-        text += "".join(f"\n![{name}](plots/{name}.svg)\n" for name in names)
-        text += f"\n<details><summary>Every contender</summary>\n\n{every_contender(cells, model)}\n</details>\n"
-        plots += names
-    text += "\n#### What is missing\n\n" + missing_section(cells)
-    return text + "\n#### Machine, versions, command lines\n\n" + machine_section(documents), plots
-
-
-def section(documents, folder):
-    """(text, cells, cells that are missing, plots written to `folder`)"""
-    machines = collections.defaultdict(list)
-    for document in documents:
-        machines[machine_of(document)].append(document)
-    text, counts = INTRODUCTION, [0, 0, 0]
-    for machine, group in machines.items():
-        part, plots = machine_part(group, folder)
-        text += f"\n### {machine}\n{part}"
-        entries = collect(group).values()
-        counts = [counts[0] + sum(map(bool, entries)), counts[1] + sum(not entry for entry in entries), counts[2] + len(plots)]
-    return text, *counts
+        text += f"\n## {TITLES[model]}\n\n" + model_table(models.cells, model, variants)
+        text += f"\n### Every contender\n\n{every_contender(models.cells, model)}"
+    return text + "\n## Missing\n\n" + missing_contenders(models.cells) + \
+        "\n## Machines and command lines\n\n" + machines_and_commands(models.documents)

@@ -4,7 +4,7 @@ import math
 
 PANEL_WIDTH, PANEL_HEIGHT = 300, 190  # of the axes
 LEFT, TOP, GAP_X, GAP_Y, RIGHT, BOTTOM = 54, 64, 74, 58, 56, 46
-# Readable on white and on black paper: the file brings both sets of colours along.
+# The file has two sets of colours, for a light and for a dark page.
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #333 } .title { font-size: 16px; font-weight: 600 } .panel { font-weight: 600 }
 .grid { stroke: #ddd } .one { stroke: #777; stroke-width: 1.5 } .paper { fill: #fff }
@@ -103,12 +103,9 @@ def draw(k, n, cells):
 
 
 def write_all(cells, folder):
-    """Writes NAME.svg for every shape that has a speed-up; returns the names."""
+    """Writes KxN.svg for every shape that has a speed-up."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = []
     for k, n in sorted({cell[:2] for cell in cells}):
         here = {cell: row for cell, row in cells.items() if cell[:2] == (k, n) and row["speedup"]}
         if here:
-            names.append(f"{k}x{n}")
-            (folder / f"{names[-1]}.svg").write_text(draw(k, n, here))
-    return names
+            (folder / f"{k}x{n}.svg").write_text(draw(k, n, here))

@@ -1,30 +1,56 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Write bench/RESULTS.md and bench/plots/*.svg from the files of bench/grid.py and bench/models.py.
+"""Report the measurements of bench/grid.py and bench/models.py.
 
-  bench/report.py bench/results/xeon-16.json.gz bench/results/xeon-32.json.gz bench/results/models-xeon-32.json.gz
-  bench/report.py bench/results/xeon-2.json.gz bench/results/models-xeon-2.json.gz --out bench/xeon-2
-  bench/report.py bench/results/epyc-2.json.gz bench/results/models-epyc-2.json.gz --out bench/epyc-2
+  bench/report.py
+      Fills in the tables of bench/RESULTS.md from the files in bench/results and draws the plots that the page links to.
 
-Layers of several files are one grid, of one kind of CPU; of a cell measured twice the later file counts.
+  bench/report.py bench/results/xeon-16.json.gz bench/results/xeon-32.json.gz > build/layers.md
+  bench/report.py bench/results/models-xeon-32.json.gz --plots build/plots > build/models.md
+      Prints the full tables of these files: every cell, every contender, kernels, versions, command lines. Layers of several
+      files form one grid, of one kind of CPU; the later file replaces a cell that an earlier one has.
 """
 import argparse
 import collections
 import math
 import pathlib
 import re
-import shlex
 import statistics
+import sys
 
 import goals
 import models_report
 import plots
+import stage_bars
 from grid import load
-from markdown import number, reasons, table
+from markdown import number, table
 
+BENCH = pathlib.Path(__file__).resolve().parent
+# Machines of the page, by the names that its tables and plots have: files in bench/results.
+MACHINES = {"xeon": ("xeon-16", "xeon-32", "models-xeon-32"), "xeon-2": ("xeon-2", "models-xeon-2"), "epyc-2": ("epyc-2", "models-epyc-2")}
+ROWS_OF_THE_PAGE = (1, 16, 64, 256, 2048)  # of the grid's 14
 KEYS = ("k", "n", "dtype", "threads", "weights", "m", "c", "scheme")
 Cell = collections.namedtuple("Cell", KEYS)
-MEMORY_GBYTES_S = 25  # of one core from L3, for the roof of goal 3
+MEMORY_GBYTES_S = 25  # of one core from L3, for the roof of the goals
+
+
+class Layers:
+    """The content of files of bench/grid.py: cells {cell: row}, missing [(cell, reason)], groups {(k, n): names}."""
+
+    def __init__(self, documents):
+        self.documents = documents
+        self.cells, self.missing = collect(documents)
+        self.groups = {tuple(entry["shape"]): entry["groups"] for document in documents for entry in document["groups"]}
+
+
+class Models:
+    """The content of files of bench/models.py: cells {cell: entry}, None for a wanted cell that was not measured."""
+
+    def __init__(self, documents):
+        self.documents = documents
+        self.cells = models_report.collect(documents)
+        self.measured = {cell: entry for cell, entry in self.cells.items() if entry}
+        self.cpus = documents[0]["machine"]["cpus"]
 
 
 def schemes_of(c, schemes):
@@ -32,7 +58,7 @@ def schemes_of(c, schemes):
 
 
 def collect(documents):
-    """({cell: row}, [(cell, reason)] for what was wanted and is not there)."""
+    """({cell: row}, [(cell, reason)] for wanted cells that were not measured)."""
     cells, wanted, reasons = {}, {}, {}
     for document in documents:
         axes = document["wanted"]
@@ -55,7 +81,7 @@ def collect(documents):
 
 
 def add_derived(cells):
-    """What needs other cells, or a formula: speed-up over our dense layer and over the other scheme, share of the roof."""
+    """Values that need other cells, or a formula: speed-up over our dense layer and over the other scheme, share of the roof."""
     for cell, row in cells.items():
         dense = cells.get(cell._replace(c=1, scheme="dense"))
         row["over_own_dense"] = dense["ns_median"] / row["ns_median"] if dense and cell.c > 1 else None
@@ -70,47 +96,61 @@ def add_derived(cells):
 
 
 def short_peer(name):
-    """Without the version, which stands above."""
+    """Without the version, which the list of machines has."""
     return re.sub(r" \d\S*( [A-Z]\w+)?", "", name) if name else "–"
 
 
-STATISTICS = {"geometric mean": lambda values: math.exp(statistics.fmean(map(math.log, values))), "least": min,
-              "median": statistics.median}
+def geometric_mean(values):
+    return math.exp(statistics.fmean(map(math.log, values)))
 
 
-def goals_section(cells, groups):
+STATISTICS = {"mean": geometric_mean, "least": min, "median": statistics.median}
+
+
+def layer_goals(layers):
     rows = []
     for goal in goals.GOALS:
-        chosen = [(row[goal.value], cell) for cell, row in cells.items()
-                  if row.get(goal.value) is not None and goal.chooses(cell, row, groups.get(cell[:2], []))]
+        chosen = [(row[goal.value], cell) for cell, row in layers.cells.items()
+                  if row.get(goal.value) is not None and goal.chooses(cell, row, layers.groups.get(cell[:2], []))]
+        if not chosen:
+            continue
         measured = {}
         for c in goal.targets:
             values = [value for value, cell in chosen if c in (None, cell.c)]
             measured[c] = STATISTICS[goal.statistic](values) if values else None
-        if not chosen:
-            continue
-        met = [measured[c] >= target for c, target in goal.targets.items() if measured[c] is not None]
-        verdict = "met" if sum(met) == len(goal.targets) else "missed" if not any(met) else f"{sum(met)} of {len(goal.targets)} met"
-        worst = "{0}: ({1.k},{1.n}) M={1.m} c={1.c} {1.threads}T {1.weights}".format(number(min(chosen)[0]), min(chosen)[1])
-        text = goal.text + (", c = " + " / ".join(map(str, goal.targets)) if None not in goal.targets else "")
-        rows.append([goal.number, text, goal.statistic, " / ".join(map(number, goal.targets.values())),
-                     "**" + " / ".join(map(number, measured.values())) + "**", verdict, len(chosen), worst])
-    return table(["goal", "what", "statistic", "at least", "measured", "", "cells", "the worst of them"], rows)
+        shares = [measured[c] and 100 * measured[c] / target for c, target in goal.targets.items()]
+        met = all(share and share >= 100 for share in shares)
+        worst = "{0}: {1.k}×{1.n}, M={1.m}, c={1.c}, {1.threads}T {1.weights}".format(number(min(chosen)[0]), min(chosen)[1])
+        rows.append([goal.text, goal.statistic, " / ".join(map(number, goal.targets.values())), " / ".join(map(number, measured.values())),
+                     "**met**" if met else " / ".join("–" if share is None else str(int(share)) for share in shares) + " %", worst])
+    return table(["goal", "value", "at least", "measured", "of the goal", "worst cell"], rows)
 
 
-def summary_section(cells, groups):
-    """Geometric means over the shapes of a group, by precision, threads, weights and m."""
-    means = collections.defaultdict(lambda: collections.defaultdict(list))
-    for cell, row in cells.items():
-        for group in groups.get(cell[:2], ["other"]):
+def ratios_by_group(layers):
+    """{(dtype, threads, weights, group, m): {c: geometric mean over the shapes of the group}}, scheme reference."""
+    values = collections.defaultdict(lambda: collections.defaultdict(list))
+    for cell, row in layers.cells.items():
+        for group in layers.groups.get(cell[:2], ["other"]):
             if row["speedup"] and cell.scheme != "mixed":
-                means[cell.dtype, cell.threads, cell.weights, group, cell.m][cell.c].append(row["speedup"])
+                values[cell.dtype, cell.threads, cell.weights, group, cell.m][cell.c].append(row["speedup"])
+    return {key: {c: geometric_mean(of_c) for c, of_c in by_c.items()} for key, by_c in sorted(values.items())}
+
+
+def layer_ratios(layers):
+    """A line for each setting; a cell has the ratios of our dense layer and of SS1 at c = 4."""
+    means = ratios_by_group(layers)
+    lines = dict.fromkeys(key[:4] for key in means)
+    rows = [[f"{dtype}, {threads}T, {weights}, {group.upper()}"] +
+            [" · ".join(number(means.get((dtype, threads, weights, group, m), {}).get(c), 2) for c in (1, 4)) for m in ROWS_OF_THE_PAGE]
+            for dtype, threads, weights, group in sorted(lines, key=lambda line: (line[0] != "f32", line))]
+    return table(["dense · c = 4", *(f"M = {m}" for m in ROWS_OF_THE_PAGE)], rows)
+
+
+def all_layer_ratios(layers):
+    means = ratios_by_group(layers)
     used = sorted({c for by_c in means.values() for c in by_c})
-    rows = []
-    for (dtype, threads, weights, group, m), by_c in sorted(means.items(), key=lambda item: item[0]):
-        rows.append([dtype, threads, weights, group, m] +
-                    [number(math.exp(statistics.fmean(map(math.log, by_c[c])))) if c in by_c else "–" for c in used])
-    return table(["type", "threads", "weights", "shapes", "M"] + [f"c = {c}" for c in used], rows)
+    return table(["type", "threads", "weights", "shapes", "M"] + [f"c = {c}" for c in used],
+                 [[*key, *(number(by_c.get(c)) for c in used)] for key, by_c in means.items()])
 
 
 def full_tables(cells):
@@ -125,8 +165,7 @@ def full_tables(cells):
             rows.append([f"({k},{n})", m, number(first["peer_ns_median"] and first["peer_ns_median"] / 1e3), short_peer(first["fastest_peer"])] +
                         [describe(row, c) for row, (c, _) in zip(found, variants)])
         titles = ["(K,N)", "M", "peer µs", "fastest peer"] + ["c = 1" if c == 1 else f"c = {c} {scheme}" for c, scheme in variants]
-        text += f"\n<details><summary>{dtype}, {threads} thread{'s' * (threads > 1)}, {weights} ({len(here)} cells)</summary>\n\n"
-        text += table(titles, rows) + "\n</details>\n"
+        text += f"\n### {dtype}, {threads} thread{'s' * (threads > 1)}, {weights}: {len(here)} cells\n\n" + table(titles, rows)
     return text
 
 
@@ -139,7 +178,7 @@ def describe(row, c):
                        number(row["percent_of_ceiling"], 2)]) + dense
 
 
-def missing_section(missing):
+def missing_cells(missing):
     if not missing:
         return "None: every cell of the grid is measured.\n"
     counts = collections.Counter((cell.dtype, cell.threads, cell.weights, f"({cell.k},{cell.n})", reason) for cell, reason in missing)
@@ -151,12 +190,12 @@ def missing_section(missing):
                   for key, shapes in sorted(merged.items())])
 
 
-def kernels_section(cells):
+def kernels_used(cells):
     counts = collections.Counter((cell.dtype, row["ran_as"], row["kernel"]) for cell, row in cells.items())
-    return table(["type", "ran as", "kernels, as the layer tells them", "cells"], [[*key, count] for key, count in sorted(counts.items())])
+    return table(["type", "ran as", "kernels", "cells"], [[*key, count] for key, count in sorted(counts.items())])
 
 
-def machine_section(documents):
+def machines_and_commands(documents):
     text = ""
     for document in documents:
         machine = document["machine"]
@@ -172,86 +211,102 @@ def machine_section(documents):
                 f" minutes; rounds dropped for disturbed tile loads in {len(dropped)} rows" \
                 f" ({sum(row['rounds_dropped'] for row in dropped)} rounds)\n"
         text += f"  - {document['note']}\n" if document.get("note") else ""
-        commands = {re.sub(r" -k \d+ -n \d+", " -k K -n N", run["command"]): run for run in document["runs"]}
-        text += "\n<details><summary>Command lines</summary>\n\n```\n" + "\n".join(commands) + "\n```\n\n</details>\n\n"
+        commands = dict.fromkeys(re.sub(r" -k \d+ -n \d+", " -k K -n N", run["command"]) for run in document["runs"])
+        text += "\n```\n" + "\n".join(commands) + "\n```\n\n"
     return text
 
 
-INTRODUCTION = """# Results
-
-Written by `bench/report.py {files}`: [linear layers](#linear-layers), [whole models](#whole-models).
-"""
-
-LAYERS = """
-## Linear layers
-
-From what `bench/grid.py` measured: `ss1 bench linear` over the grid in `bench/shapes`. All layers of
-a shape and M, the peers and the machine's ceiling take turns in one process; medians. *Ratio*: time of the fastest peer of the
-same precision over ours. *Composition*: the time of "a sketch pass, then oneDNN's product with K/c inputs" over ours. *% of
-ceiling*: the operations really done against a loop of the same unit from registers, timed in the same rounds. *warm*: the same
-layer again and again; *cold*: 400 MiB of copies go round, as in a deep net. bf16 layers take and give bf16; int8 layers have int8
-weights and take and give bf16, their peers get X as u8 ready-made. A peer counts with f32 output too, where it is faster so.
-"""
+def full_layers(layers):
+    return "# Linear layers\n\n## Goals\n\n" + layer_goals(layers) + \
+        "\n## Ratio over the fastest peer\n\nGeometric means over the shapes of a group, scheme `reference`; c = 1 is our dense layer.\n\n" + \
+        all_layer_ratios(layers) + "\n## Missing cells\n\n" + missing_cells(layers.missing) + \
+        "\n## Machines and command lines\n\n" + machines_and_commands(layers.documents) + "## Kernels\n\n" + kernels_used(layers.cells) + \
+        "\n## Every cell\n\nIn a cell: µs · ratio · composition ratio · % of ceiling; d: ran as a dense layer.\n" + full_tables(layers.cells)
 
 
-# Why goals are missed, as far as it is known, and the cells that it is about.
-REASONS = (
-    (lambda cell: cell.dtype != "f32", "*Tiles (bf16, int8)*: the ceiling is a loop from registers, while a product of a layer needs a "
-     "tile from memory: on these shared machines it took up to 18 ns with its load, as neighbours allow, where registers alone allow "
-     "7.5 (`ss1 bench linear` times both loops)."),
-    (lambda cell: cell.c == 8, "*c = 8*: the sketch, the rounding and the outputs do not shrink with the products."),
-    (lambda cell: cell.dtype == "int8", "*int8*: rows are quantised after their sketch, the peers get theirs ready-made."),
-    (lambda cell: cell.threads == 16, "*16 threads, small M*: a layer takes 5 to 20 µs and the host holds threads up for 1 to 4 ms; "
-     "medians of few rounds can hold such stalls, ours or the peers', and the least cells are those."),
-    (lambda cell: cell.weights == "cold", "*Cold weights, few rows*: they come at the rate at which a core reads memory, to us as to the "
-     "peers."),
-    (lambda cell: cell.scheme == "mixed", "*`mixed`*: each output block has a sketch of its own."),
-    (lambda cell: cell.k == 13, "*(13,512)*: outputs are written faster than 13 products each fill the FMA units."))
+def counts(layers, models):
+    """A line of the page: how many of the wanted cells are measured."""
+    total, of_models = len(layers.cells) + len(layers.missing), len(models.cells)
+    return f"Measured: {len(layers.cells):,} of {total:,} cells of layers, {len(models.measured):,} of {of_models:,} cells of models.\n"
 
 
-def write_report(documents, files, out):
-    """(cells, missing cells, plots), of layers and models together."""
-    layers = [document for document in documents if "runs" in document]
-    models = [document for document in documents if "cells" in document]
-    text, counts = INTRODUCTION.format(files=files), [0, 0, 0]
-    for part, measured in ((layers_section, layers), (models_report.section, models)):
-        if measured:
-            section, *found = part(measured, out / "plots")
-            text += section
-            counts = [sum(pair) for pair in zip(counts, found)]
-    (out / "RESULTS.md").write_text(text)
-    return counts
+# Tables of the page by the first word of their marker; the second is the machine, a third the model.
+TABLES = {"counts": counts,
+          "layer-goals": lambda layers, models: layer_goals(layers),
+          "layer-ratios": lambda layers, models: layer_ratios(layers),
+          "model-goals": lambda layers, models: models_report.goals_table(models.cells),
+          "model-ratios": lambda layers, models, model: models_report.ratios_table(models.cells, model),
+          "short": lambda layers, models: models_report.short_table(models.measured)}
 
 
-def layers_section(documents, folder):
-    cells, missing = collect(documents)
-    groups = {tuple(entry["shape"]): entry["groups"] for document in documents for entry in document["groups"]}
-    names = plots.write_all(cells, folder)
-    text = LAYERS + "\n### Goals\n\n" + goals_section(cells, groups) + reasons(cells, REASONS)
-    text += "\n### Ratio over the fastest peer\n\nGeometric means over the shapes of a group, scheme `reference`; c = 1 is our dense layer.\n\n"
-    text += summary_section(cells, groups)
-    text += "\n### Speed-up over M\n\n" + "".join(f"![{name}](plots/{name}.svg)\n" for name in names)
-    text += "\n### Cells that are missing\n\n" + missing_section(missing)
-    text += "\n### Machine, versions, command lines\n\n" + machine_section(documents)
-    text += "### Kernels\n\n" + kernels_section(cells)
-    text += "\n### Every cell\n\nIn a cell: µs · ratio · composition ratio · % of ceiling; d: ran as a dense layer.\n" + full_tables(cells)
-    return text, len(cells), len(missing), len(names)
+def documents_of(paths):
+    documents = [load(path) for path in paths]
+    return [document for document in documents if "runs" in document], [document for document in documents if "cells" in document]
+
+
+def draw(name, layers, models):
+    """The SVG that NAME of plots/MACHINE-NAME.svg stands for: KxN, or stages-MODEL-THREADS."""
+    shape = re.fullmatch(r"(\d+)x(\d+)", name)
+    if shape:
+        k, n = map(int, shape.groups())
+        return plots.draw(k, n, {cell: row for cell, row in layers.cells.items() if cell[:2] == (k, n) and row["speedup"]})
+    model, threads = re.fullmatch(r"stages-([\w-]+)-(\d+)", name).groups()
+    return stage_bars.draw_model(models.measured, models_report.TITLES[model], model, int(threads), models.cpus)
+
+
+def update(page):
+    """Replaces the tables between the markers of the page, and draws the plots that it links to."""
+    measured = {}
+    for machine, names in MACHINES.items():
+        layers, models = documents_of(BENCH / "results" / f"{name}.json.gz" for name in names)
+        measured[machine] = Layers(layers), Models(models)
+
+    def replace(found):
+        kind, machine, *rest = found[2].split()
+        return f"{found[1]}\n\n{TABLES[kind](*measured[machine], *rest)}\n{found[3]}"
+
+    text, tables = re.subn(r"(<!-- table: ([\w -]+) -->)(?:(?!<!--).)*(<!-- end -->)", replace, page.read_text(), flags=re.DOTALL)
+    page.write_text(text)
+    folder = page.parent / "plots"
+    folder.mkdir(exist_ok=True)
+    links = [link for link in re.findall(r"\(plots/([\w-]+)\.svg\)", text)]
+    for link in links:
+        machine = max((name for name in MACHINES if link.startswith(name + "-")), key=len)
+        (folder / f"{link}.svg").write_text(draw(link[len(machine) + 1:], *measured[machine]))
+    print(f"{page}: {tables} tables, {len(links)} plots")
+
+
+def print_full(paths, folder):
+    layers, models = documents_of(paths)
+    kinds = {models_report.kind_of(document) for document in layers}
+    if len(kinds) > 1:
+        sys.exit(f"report.py: layers of {len(kinds)} kinds of CPU are not one grid: {'; '.join(sorted(kinds))}")
+    if layers:
+        found = Layers(layers)
+        print(full_layers(found))
+        if folder:
+            plots.write_all(found.cells, folder)
+    machines = collections.defaultdict(list)
+    for document in models:
+        machines[models_report.machine_of(document)].append(document)
+    for machine, group in machines.items():
+        found = Models(group)
+        print(f"# Whole models: {machine}\n\n{models_report.full_tables(found)}")
+        if folder:
+            stage_bars.write_all(found.measured, models_report.TITLES, found.cpus, folder)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="+", type=pathlib.Path, help="of bench/grid.py or bench/models.py")
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).resolve().parent,
-                        help="folder for RESULTS.md and plots/ (default: %(default)s)")
+    parser.add_argument("files", nargs="*", type=pathlib.Path, help="files of bench/grid.py or bench/models.py, to print in full")
+    parser.add_argument("--plots", type=pathlib.Path, metavar="FOLDER", help="with FILES: draw all their plots there")
+    parser.add_argument("--page", type=pathlib.Path, default=BENCH / "RESULTS.md",
+                        help="without FILES: the page to update, with plots/ beside it (default: %(default)s)")
     options = parser.parse_args()
-    documents = [load(path) for path in options.files]
-    kinds = {(document["machine"]["cpu"], document["machine"]["family"], document["machine"]["model"])
-             for document in documents if "runs" in document}
-    if len(kinds) > 1:
-        parser.error(f"layers of {len(kinds)} kinds of CPU are not one grid: {'; '.join(' '.join(map(str, kind)) for kind in sorted(kinds))}")
-    options.out.mkdir(parents=True, exist_ok=True)
-    cells, missing, drawn = write_report(documents, shlex.join(path.name for path in options.files), options.out)
-    print(f"{options.out / 'RESULTS.md'}: {cells} cells, {missing} missing, {drawn} plots")
+    if options.files:
+        print_full(options.files, options.plots)
+    else:
+        update(options.page)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time by stage as SVG: a file for each model and thread count, a panel for each size and precision, a stacked bar for each of our
-models, as long as its run takes beside the dense one."""
+models; its length is the time of the run."""
 import plots
 
 BAR, GAP, WIDTH, LABEL, VALUE = 13, 4, 210, 96, 62  # of a panel: heights, the dense bar, the names left of it, the times right of it
@@ -15,7 +15,7 @@ STYLE = """
 
 
 def size_text(cell):
-    """`cell` has a batch and the tokens of its sequences: a number, a word for varying ones, or 0 for a DLRM."""
+    """`cell` has a batch and the tokens of its sequences: a number, a word for varying lengths, or 0 for a DLRM."""
     tokens = "" if not cell.tokens else f", {cell.tokens} tokens" if isinstance(cell.tokens, int) else f", {cell.tokens}"
     return f"batch {cell.batch}{tokens}"
 
@@ -29,7 +29,7 @@ def time_text(seconds):
 
 
 def panel(left, top, title, bars, names):
-    """`bars`: {name: {"whole", "stages"}}, the first of them as long as the panel is wide, unless another one is longer."""
+    """`bars`: {name: {"whole", "stages"}}. The longest bar is as wide as the panel."""
     longest = max(bar["whole"] for bar in bars.values())
     parts = [plots.text(left + LABEL, top - 6, title, "panel")]
     for row, (name, bar) in enumerate(bars.items()):
@@ -68,13 +68,18 @@ def draw(cells, title):
     return "\n".join(parts + ["</svg>", ""])
 
 
-def write_all(cells, title, cpus, folder):
-    """Writes stages-MODEL-THREADS-of-CPUS.svg for the cells of one model, measured on one machine; returns the names."""
+def draw_model(cells, title, model, threads, cpus):
+    """The SVG of one model and thread count, None where no stage was timed."""
+    here = {cell: entry for cell, entry in cells.items() if (cell.model, cell.threads) == (model, threads)}
+    if not any(each.get("stages") for entry in here.values() for each in entry["contenders"].values()):
+        return None
+    return draw(here, f"{title}, {threads} thread{'s' * (threads > 1)} of {cpus} CPUs")
+
+
+def write_all(cells, titles, cpus, folder):
+    """Writes stages-MODEL-THREADS-of-CPUS.svg for every model and thread count of one machine."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = []
-    for threads in sorted({cell.threads for cell in cells}):
-        here = {cell: entry for cell, entry in cells.items() if cell.threads == threads}
-        if any(each.get("stages") for entry in here.values() for each in entry["contenders"].values()):
-            names.append(f"stages-{next(iter(here)).model}-{threads}-of-{cpus}")
-            (folder / f"{names[-1]}.svg").write_text(draw(here, f"{title}, {threads} thread{'s' * (threads > 1)} of {cpus} CPUs"))
-    return names
+    for model, threads in sorted({(cell.model, cell.threads) for cell in cells}):
+        svg = draw_model(cells, titles[model], model, threads, cpus)
+        if svg:
+            (folder / f"stages-{model}-{threads}-of-{cpus}.svg").write_text(svg)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""bench/grid.py and bench/report.py: a small grid measured, resumed and reported; the report of a sample file;
-bench/latency_curve.py: the plot of a small open-loop measurement; and bench/models.py: contenders that take turns, the report of
-whole models.
+"""bench/grid.py and bench/report.py: a small grid measured, resumed and reported; the report of a sample file; bench/RESULTS.md
+against the measured files; bench/latency_curve.py: the plot of a small open-loop measurement; and bench/models.py: contenders that
+take turns, the report of whole models.
 
     SS1_EXE=build/src/cli/ss1 SS1_TEST_DATA=tests/data python3 tests/bench_scripts_test.py
 """
@@ -36,6 +36,12 @@ class Case(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         return result
 
+    def assert_whole_tables(self, text):
+        tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+        self.assertTrue(tables)
+        for lines in tables:
+            self.assertEqual(len({line.count("|") for line in lines.splitlines()}), 1, lines)
+
 
 class Grid(Case):
     def measure(self, out, *more):
@@ -55,10 +61,9 @@ class Grid(Case):
         out = self.directory / "grid.json.gz"
         self.measure(out, "--dtype", "f32", "--budget", "0")  # nothing fits: the file is there all the same
         self.assertIn("no peer was found", self.measure(out, "--dtype", "f32,f23").stderr)
-        report = self.ok("report.py", out, "--out", self.directory)
-        self.assertIn("8 cells, 8 missing", report.stdout)
-        text = (self.directory / "RESULTS.md").read_text()
-        self.assertIn("'f23' is none of f32, bf16, int8", text)
+        text = self.ok("report.py", out).stdout
+        self.assertIn("### f32, 1 thread, warm: 8 cells", text)
+        self.assertRegex(text, r"\| f23 \| 1 \| warm \| 8 \| \(128,16\) \(13,8\) \|.*'f23' is none of f32, bf16, int8")
         again = self.measure(out, "--dtype", "f32")
         self.assertIn("[0/0]", again.stderr)
 
@@ -69,17 +74,16 @@ class Grid(Case):
 
 class Report(Case):
     def test_sample(self):
-        self.ok("report.py", SAMPLE, "--out", self.directory)
-        text = (self.directory / "RESULTS.md").read_text()
-        for title in ("## Goals", "## Cells that are missing", "## Machine", "## Every cell"):
+        text = self.ok("report.py", SAMPLE, "--plots", self.directory).stdout
+        for title in ("## Goals", "## Missing cells", "## Machines", "## Every cell"):
             self.assertIn(title, text)
         self.assertRegex(text, r"\| bf16 \| 1 \| warm \| 8 \|.*failed: ss1: --dtype")  # the missing cells are named
         self.assertRegex(text, r"\(13,512\) \| 64 \|.* d \|")  # a cell that ran as a dense layer
-        for lines in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
-            self.assertEqual(len({line.count("|") for line in lines.splitlines()}), 1, lines)
-        for name in re.findall(r"!\[\w+\]\((.*)\)", text):
-            xml.etree.ElementTree.parse(self.directory / name)
-        self.assertEqual(len(list((self.directory / "plots").glob("*.svg"))), 2)
+        self.assert_whole_tables(text)
+        drawn = list(self.directory.glob("*.svg"))
+        self.assertEqual(len(drawn), 2)
+        for path in drawn:
+            xml.etree.ElementTree.parse(path)
 
     def test_geometric_mean_against_its_goal(self):
         document = json.loads(SAMPLE.read_text())
@@ -88,35 +92,65 @@ class Report(Case):
                 row["speedup"] = 3.8 if row["c"] == 4 else 1.0
         changed = self.directory / "changed.json"
         changed.write_text(json.dumps(document))
-        self.ok("report.py", changed, "--out", self.directory)
-        lines = [line for line in (self.directory / "RESULTS.md").read_text().splitlines() if "f32 BERT warm M >= 64" in line]
-        self.assertIn("| 1.90 / 3.80 / 7.60 | **– / 3.80 / –** | 1 of 3 met | 1 |", lines[0])
-
+        lines = [line for line in self.ok("report.py", changed).stdout.splitlines() if "SS1: f32 BERT warm, M >= 64" in line]
+        self.assertIn("| mean | 1.90 / 3.80 / 7.60 | – / 3.80 / – | – / 100 / – % | 3.80: 1024×1024, M=64, c=4, 1T warm |", lines[0])
 
     def test_kinds_of_cpu_are_not_mixed(self):
         document = json.loads(SAMPLE.read_text())
         document["machine"]["model"] = "1"
         other = self.directory / "other.json"
         other.write_text(json.dumps(document))
-        self.assertIn("layers of 2 kinds of CPU are not one grid", script("report.py", SAMPLE, other, "--out", self.directory).stderr)
+        self.assertIn("layers of 2 kinds of CPU are not one grid", script("report.py", SAMPLE, other).stderr)
+
+
+class Page(Case):
+    def test_the_page_is_what_the_files_give(self):
+        page = self.directory / "RESULTS.md"
+        text = (BENCH / "RESULTS.md").read_text()
+        emptied = re.sub(r"(<!-- table: [^>]*-->)(?:(?!<!--).)*", r"\1\n", text, flags=re.DOTALL)
+        self.assertLess(len(emptied), len(text) / 2)
+        page.write_text(emptied)
+        self.ok("report.py", "--page", page)
+        self.assertEqual(page.read_text(), text)
+        self.assertLess(len(text.encode()), 60000)
+        self.assert_whole_tables(text)
+        links = re.findall(r"!\[[^]]*\]\((.*)\)", text)
+        self.assertGreater(len(links), 3)
+        for link in links:
+            self.assertEqual((self.directory / link).read_text(), (BENCH / link).read_text(), link)
+
+    def test_plots_of_the_repository_are_shown(self):
+        shown = "".join((BENCH / name).read_text() for name in ("RESULTS.md", "SERVING.md"))
+        for path in (BENCH / "plots").iterdir():
+            self.assertIn(f"(plots/{path.name})", shown)
 
 
 class Texts(unittest.TestCase):
     def test_ratios_of_the_readme_are_those_of_the_report(self):
-        results = (BENCH / "RESULTS.md").read_text().splitlines()
-        lines = (BENCH.parent / "README.md").read_text().splitlines()
-        first = lines.index("| | f32 | bf16 | int8 |") + 2
-        rows = list(itertools.takewhile(lambda line: line.startswith("|"), lines[first:]))
-        begin = results.index(rows[0])
-        self.assertGreater(len(rows), 5)
-        self.assertEqual(results[begin:begin + len(rows)], rows)
+        def rows_of(path, title):
+            lines = path.read_text().splitlines()
+            return list(itertools.takewhile(lambda line: line.startswith("|"), lines[lines.index(title):]))
+
+        title = "| peer's time over ours | f32, 1T | f32, 16T | bf16, 1T | bf16, 16T | int8, 1T | int8, 16T |"
+        rows = rows_of(BENCH.parent / "README.md", title)
+        self.assertEqual(len(rows), 8)
+        self.assertEqual(rows_of(BENCH / "RESULTS.md", title), rows)
 
     def test_links_lead_somewhere(self):
         for path in [*BENCH.parent.glob("*.md"), *BENCH.rglob("*.md"), *(BENCH.parent / "docs").glob("*.md"),
                      *(BENCH.parent / "src").rglob("*.md"), *(BENCH.parent / "bindings").rglob("*.md")]:
-            for link in re.findall(r"\]\(([^)#]+)", path.read_text()):
+            for link, anchor in re.findall(r"\]\(([^)#]*)(?:#([^)]+))?\)", path.read_text()):
                 if not link.startswith(("http:", "https:")):
-                    self.assertTrue((path.parent / link).exists(), f"{path}: {link}")
+                    target = path.parent / link if link else path
+                    self.assertTrue(target.exists(), f"{path}: {link}")
+                    if anchor:
+                        self.assertIn(anchor, self.anchors(target), f"{path}: {link}#{anchor}")
+
+    @staticmethod
+    def anchors(path):
+        """As GitHub makes them of the titles."""
+        titles = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+        return [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
 
 
 class LatencyCurve(Case):
@@ -254,27 +288,30 @@ class Models(Case):
     def report(self, document):
         path = self.directory / "models.json"
         path.write_text(json.dumps(document))
-        result = self.ok("report.py", path, "--out", self.directory)
-        return result.stdout, (self.directory / "RESULTS.md").read_text()
+        return self.ok("report.py", path, "--plots", self.directory).stdout
 
     def test_goals_against_the_fastest_peer(self):
-        out, text = self.report(self.document())
-        self.assertIn("3 cells, 3 missing, 1 plots", out)
-        self.assertIn("| dense DLRM over the fastest peer, f32, batch <= 128 | 2.00 | **1.94** | met in 1 of 2 | 1.50: f32, 1T, batch 128 |", text)
-        self.assertIn("| DLRM with SS1, c = 4, over the fastest peer, int8 | 3.00 | **5.00** | met | 5.00: int8, 1T, batch 700 |", text)
-        self.assertIn("| stages of a DLRM together, share of the run | 0.970 | **0.917** | met in 0 of 3 |", text)
+        text = self.report(self.document())
+        self.assertIn("| f32 DLRM, batch <= 128: dense over peer | 2.00 | 1.94 | 1 of 2 | 1.50: f32, 1T, batch 128 |", text)
+        self.assertIn("| int8 DLRM: SS1, c = 4, over peer | 3.00 | 5.00 | **met** | 5.00: int8, 1T, batch 700 |", text)
+        self.assertIn("| stages of a DLRM: their share of the run | 0.970 | 0.917 | 0 of 3 |", text)
         self.assertIn("| f32 | 1 | 1 | faster | 2.50 | 1.00 | 2.50 (2.50–2.50) | 5.00 (5.00–5.00) |", text)
         self.assertIn("| f32 | 1 | 700 | not measured |", text)
         self.assertIn("| dlrm-v1 | ONNX Runtime | ModuleNotFoundError: a / b | 3: f32 1T 1, f32 1T 128, int8 1T 700 |", text)
-        self.assertIn("at most 1,234 rows", text)
+
+    def test_ratios_of_the_page(self):
+        sys.path.insert(0, str(BENCH))
+        self.addCleanup(sys.path.remove, str(BENCH))
+        import models_report
+        lines = models_report.ratios_table(models_report.collect([self.document()]), "dlrm-v1").splitlines()
+        self.assertEqual(lines[0], "| dense · c = 4 | batch 1 | batch 128 | batch 700 |")
+        self.assertEqual(lines[2:], ["| f32, 1T | 2.50 · 5.00 | 1.50 · 3.00 | – · – |", "| int8, 1T | – · – | – · – | 2.50 · 5.00 |"])
 
     def test_tables_and_plots_are_whole(self):
-        text = self.report(self.document())[1]
-        for lines in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
-            self.assertEqual(len({line.count("|") for line in lines.splitlines()}), 1, lines)
-        names = re.findall(r"!\[[\w-]+\]\((.*)\)", text)
-        self.assertEqual(names, ["plots/stages-dlrm-v1-1-of-1.svg"])
-        root = xml.etree.ElementTree.parse(self.directory / names[0]).getroot()
+        text = self.report(self.document())
+        self.assert_whole_tables(text)
+        self.assertEqual([path.name for path in self.directory.glob("*.svg")], ["stages-dlrm-v1-1-of-1.svg"])
+        root = xml.etree.ElementTree.parse(self.directory / "stages-dlrm-v1-1-of-1.svg").getroot()
         words = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
         for word in ("lookup", "top MLP", "rest of the run", "f32, batch 1", "20 ms"):
             self.assertIn(word, words)
@@ -285,13 +322,11 @@ class Models(Case):
         paths = [self.directory / "one.json", self.directory / "two.json"]
         for path, document in zip(paths, documents):
             path.write_text(json.dumps(document))
-        result = self.ok("report.py", SAMPLE, *paths, "--out", self.directory)
-        text = (self.directory / "RESULTS.md").read_text()
-        titles = ("## Linear layers", "## Whole models", "### 1 CPUs: a CPU, family 6, model 7", "### 2 CPUs: a CPU")
+        text = self.ok("report.py", SAMPLE, *paths, "--plots", self.directory).stdout
+        titles = ("# Linear layers", "# Whole models: 1 CPUs: a CPU, family 6, model 7", "# Whole models: 2 CPUs: a CPU")
         places = [text.index(title) for title in titles]
         self.assertEqual(places, sorted(places))
-        self.assertIn("stages-dlrm-v1-1-of-2", text)
-        self.assertIn(" 4 plots", result.stdout)
+        self.assertEqual(len(list(self.directory.glob("*.svg"))), 4)
 
     @unittest.skipUnless(importlib.util.find_spec("numpy"), "models.py needs numpy")
     def test_help_and_mistakes(self):
