@@ -213,7 +213,7 @@ def pretraining(options, names):
                                  if key not in ("model", "device", "log_every") and (key, value) != ("steps", 0))
             lines.append(f"| {name} | {got['values']:,} | {got['steps']:,} | {got['tokens'] / 1e6:.0f} M | "
                          f"{got['held_out_loss']:.3f} | {got['held_out_accuracy']:.1%} |")
-    return [f"Settings of the pre-training, the same for all models, at once on one device: {settings}.", "", *lines]
+    return [f"Settings of the pre-training, the same for all models, which share one device: {settings}.", "", *lines]
 
 
 def report(runs, data, options):
@@ -228,17 +228,16 @@ def report(runs, data, options):
     lines = [
         "# Spam or ham: what SS1 layers cost a small BERT", "",
         f"Made by `python3 finetune_spam.py {' '.join(sys.argv[1:])}` ({first['device']}, PyTorch {first['torch']}).", "",
-        f"Mails of the SpamAssassin corpus (2002), near-duplicates removed: {sizes['train']} to train, {sizes['valid']} to choose "
-        f"what is exported, {sizes['test']}",
-        f"({spam:.1%} spam) for this test; mean ± standard deviation over {len(next(iter(runs.values())))} seeds of the "
-        "fine-tuning, one split, one pre-training each.",
-        f"One mail of the test is {100 / sizes['test']:.2f} % of accuracy. F1: spam is the positive class. bf16 and int8 round the "
-        "weights of all",
-        "linear layers (int8: the inputs, too) and run by ss1. `ss1-C`: all linear layers of the encoder tied C-fold from "
-        "the start of the",
-        "pre-training, `-half`: only those of its upper half. `projected-C`: the fine-tuned dense model projected to SS1, as "
-        "it is; `tuned-C`:",
-        f"fine-tuned again for {options.again_epochs} epochs. `scratch`: dense, not pre-trained.", "",
+        f"Mails of the SpamAssassin corpus (2002) without near-duplicates: {sizes['train']} to train, {sizes['valid']} to choose the "
+        f"exported model, {sizes['test']}",
+        f"({spam:.1%} spam) for this test. Values are mean ± standard deviation over {len(next(iter(runs.values())))} seeds of the "
+        "fine-tuning, with one split and",
+        f"one pre-training each. One mail of the test is {100 / sizes['test']:.2f} % of accuracy. Spam is the positive class of F1.", "",
+        "- `ss1-C`: all linear layers of the encoder are tied C-fold from the start of the pre-training; `-half`: those of its upper half.",
+        "- `projected-C`: the fine-tuned dense model, projected to SS1 and not trained again.",
+        f"- `tuned-C`: the projected model, fine-tuned again for {options.again_epochs} epochs.",
+        "- `scratch`: dense, not pre-trained.",
+        "- bf16 and int8 round the weights of all linear layers, int8 the inputs, too; ss1 runs these models.", "",
         "Settings of the fine-tuning: " + ", ".join(f"{name} {value}" for name, value in first["settings"].items()) + ".", "",
         "| " + " | ".join(columns) + " |", "|---|" + "---:|" * (len(columns) - 1)]
     for name, group in runs.items():

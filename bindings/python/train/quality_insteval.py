@@ -200,13 +200,13 @@ def report(runs, dtypes, command):
     lines = [
         "# Quality on InstEval", "",
         f"Made by `{command}` ({first[0]['device']}, PyTorch {first[0]['torch']}).", "",
-        "Will a student rate a lecture 4 or 5? 10 % of the ratings are held out for this test and 10 % choose the epoch;",
-        f"mean ± standard deviation over the seeds {', '.join(map(str, seeds))}. A seed is another split, too, so the last",
-        "column, which compares models on the same split, tells more than the spread of the others. `reference-C` and",
-        "`mixed-C` are SS1 with c = C in the three wide layers, `lowrank-C` has them as products U V and `narrow-C` has",
-        "narrower hidden layers, both with as many values as SS1 with c = C. `robe-R` has its tables in an array R times",
-        f"smaller (ROBE-Z, Z = {ROBE_BLOCK}). bf16 and int8 round the weights of all layers (int8: the inputs, too) and run",
-        "by ss1; tables stay f32.", "",
+        "The question is whether a student rates a lecture 4 or 5. 10 % of the ratings are held out for this test, and 10 % choose",
+        f"the epoch. Values are mean ± standard deviation over the seeds {', '.join(map(str, seeds))}. Each seed also draws another split, so the",
+        "last column, which compares models on the same split, says more than the spread of the other columns.", "",
+        "- `reference-C`, `mixed-C`: SS1 with c = C in the three wide layers.",
+        "- `lowrank-C`: these layers as products U V. `narrow-C`: narrower hidden layers. Both have as many values as SS1 with c = C.",
+        f"- `robe-R`: all tables in one array that is R times smaller (ROBE-Z, Z = {ROBE_BLOCK}).",
+        "- bf16 and int8 round the weights of all layers, int8 the inputs, too; ss1 runs these models. Tables stay f32.", "",
         f"Settings, the same for all models: {settings}.", "",
         "| " + " | ".join(columns) + " |", "|---|" + "---:|" * (len(columns) - 1)]
     for name, group in runs.items():
