@@ -18,7 +18,7 @@ std::vector<float> classify(const ss1::model_ptr &model, std::vector<int64_t> id
     options.max_tokens = ids.size();
     const ss1::session_ptr session = ss1::make_session(model, options);
 
-    ss1_tensor logits;  // [batch, labels]
+    ss1_tensor logits = SS1_TENSOR_INIT;  // [batch, labels]
     size_t output = 0;
     do ss1::check(ss1_model_output(model.get(), output++, &logits));  // fails if the model has no classifier
     while (std::string_view(logits.name) != "logits");
@@ -28,7 +28,8 @@ std::vector<float> classify(const ss1::model_ptr &model, std::vector<int64_t> id
 
     // By default every token is seen and of type 0, so attention_mask and token_type_ids are not given.
     const auto tokens = static_cast<int64_t>(ids.size());
-    const ss1_tensor input = {"input_ids", SS1_DTYPE_I64, 2, {1, tokens}, ids.data(), ids.size() * sizeof(int64_t)};
+    const ss1_tensor input = {sizeof(ss1_tensor),          "input_ids", SS1_DTYPE_I64, 2, {1, tokens}, ids.data(),
+                              ids.size() * sizeof(int64_t)};
     ss1::check(ss1_session_run(session.get(), &input, 1, &logits, 1));
     return values;
 }

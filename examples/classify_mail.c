@@ -57,8 +57,9 @@ static int classify(ss1_model *model, const ss1_tokenizer *tokenizer, const ss1_
     options.max_tokens = length;
     ss1_session *session = NULL;
     if (ss1_session_create(model, &options, &session)) return failed("session");
-    ss1_tensor input = {"input_ids", SS1_DTYPE_I64, 2, {1, (int64_t)length}, ids, length * sizeof ids[0]};
-    ss1_tensor output = {"logits", SS1_DTYPE_F32, 0, {0}, logits, info.n_labels * sizeof logits[0]};
+    ss1_tensor input = {sizeof(ss1_tensor),   "input_ids", SS1_DTYPE_I64,         2,
+                        {1, (int64_t)length}, ids,         length * sizeof ids[0]};
+    ss1_tensor output = {sizeof(ss1_tensor), "logits", SS1_DTYPE_F32, 0, {0}, logits, info.n_labels * sizeof logits[0]};
     const int bad = ss1_session_run(session, &input, 1, &output, 1) != SS1_OK;
     if (bad) failed("run");
     ss1_session_destroy(&session);
@@ -76,7 +77,7 @@ static int classify(ss1_model *model, const ss1_tokenizer *tokenizer, const ss1_
 int main(int argc, char **argv) {
     if (argc < 2) return fprintf(stderr, "usage: %s DIRECTORY [FILE]\n", argv[0]), 2;
     const char *path = argc > 2 ? argv[2] : NULL;
-    ss1_text text = {NULL, 0};
+    ss1_text text = SS1_TEXT_INIT;
     char *content = read_all(path, &text.bytes);
     if (!content) return fprintf(stderr, "%s: %s\n", path ? path : "standard input", strerror(errno)), 1;
     text.data = content;

@@ -23,11 +23,29 @@ static int score(ss1_session *session, size_t features, size_t tables, float *pr
             indices[i] = i < ROWS ? (int64_t)i : 0;
             offsets[i] = (int64_t)i;
         }
-        ss1_tensor inputs[] = {
-            {"dense_x", SS1_DTYPE_F32, 2, {ROWS, (int64_t)features}, dense, ROWS * features * sizeof *dense},
-            {"indices", SS1_DTYPE_I64, 1, {(int64_t)(ROWS * tables)}, indices, ROWS * tables * sizeof *indices},
-            {"offsets", SS1_DTYPE_I64, 2, {(int64_t)tables, ROWS}, offsets, ROWS * tables * sizeof *offsets}};
-        ss1_tensor output = {"probability", SS1_DTYPE_F32, 0, {0}, probability, ROWS * sizeof *probability};
+        ss1_tensor inputs[] = {{sizeof(ss1_tensor),
+                                "dense_x",
+                                SS1_DTYPE_F32,
+                                2,
+                                {ROWS, (int64_t)features},
+                                dense,
+                                ROWS * features * sizeof *dense},
+                               {sizeof(ss1_tensor),
+                                "indices",
+                                SS1_DTYPE_I64,
+                                1,
+                                {(int64_t)(ROWS * tables)},
+                                indices,
+                                ROWS * tables * sizeof *indices},
+                               {sizeof(ss1_tensor),
+                                "offsets",
+                                SS1_DTYPE_I64,
+                                2,
+                                {(int64_t)tables, ROWS},
+                                offsets,
+                                ROWS * tables * sizeof *offsets}};
+        ss1_tensor output = {sizeof(ss1_tensor),        "probability", SS1_DTYPE_F32, 0, {0}, probability,
+                             ROWS * sizeof *probability};
         status = ss1_session_run(session, inputs, 3, &output, 1);
     }
     free(offsets);
@@ -48,7 +66,7 @@ int main(int argc, char **argv) {
     if (failed(ss1_session_create(model, &options, &session))) return 1;
 
     /* dense_x is [batch, features], offsets [tables, batch]; -1 means the batch size. */
-    ss1_tensor dense, offsets;
+    ss1_tensor dense = SS1_TENSOR_INIT, offsets = SS1_TENSOR_INIT;
     float probability[ROWS];
     if (failed(ss1_model_input(model, 0, &dense)) || failed(ss1_model_input(model, 2, &offsets))) return 1;
     if (score(session, (size_t)dense.shape[1], (size_t)offsets.shape[0], probability)) return 1;

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The C API: checks arguments, catches what must not cross the boundary, calls the parts. No logic of its own.
+// The C API: checks arguments, converts structs of any version, stops exceptions and calls the parts. It has no logic
+// of its own.
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <memory>
+#include <vector>
 
+#include "base/abi.hpp"
 #include "base/context.hpp"
 #include "base/float_mode.hpp"
 #include "base/span.hpp"
@@ -21,21 +24,17 @@
 namespace {
 
 using ss1::check_apart;
+using ss1::check_array;
+using ss1::fill_struct;
 using ss1::guarded;
 using ss1::matrix_span;
 using ss1::memory_span;
+using ss1::take_options;
+using ss1::take_struct;
 
 #define SS1_NOT_NULL(argument) SS1_CHECK(argument, SS1_ERROR_INVALID_ARGUMENT, #argument " is NULL")
 
-// A caller's struct: its size is the version of the header it was compiled with.
-template <class T>
-ss1_status check_struct(const T &value, const char *name, const char *init) noexcept {
-    SS1_CHECK(value.struct_size == sizeof(T), SS1_ERROR_INVALID_ARGUMENT,
-              "%s.struct_size=%u is not %zu: set it with %s", name, value.struct_size, sizeof(T), init);
-    return SS1_OK;
-}
-
-// The arguments of a run from layer `first` to layer `last`; leading dimensions of 0 are filled in.
+// Checks the arguments of a run from layer `first` to layer `last` and fills in leading dimensions of 0.
 ss1_status check_run(const ss1_linear_desc &first, const ss1_linear_desc &last, ss1_linear_args &args) noexcept {
     const size_t K = first.K, N = last.N;
     const size_t x_size = ss1::size_of(static_cast<ss1::dtype>(first.x_dtype));
@@ -62,36 +61,8 @@ ss1_status check_run(const ss1_linear_desc &first, const ss1_linear_desc &last, 
     return SS1_OK;
 }
 
-// A caller's struct of this header or of an earlier one, when it had `first_size` bytes; what it lacks is 0.
-template <class T>
-ss1_status take_struct(const T &given, size_t first_size, const char *name, const char *init, T &taken) noexcept {
-    if (given.struct_size != first_size) SS1_TRY(check_struct(given, name, init));
-    taken = {};
-    std::memcpy(&taken, &given, given.struct_size);
-    taken.struct_size = sizeof taken;
-    return SS1_OK;
-}
-
-// 0.1's lacked the last two fields.
-ss1_status take_args(const ss1_linear_args *given, ss1_linear_args &args) noexcept {
-    SS1_CHECK(given, SS1_ERROR_INVALID_ARGUMENT, "args is NULL");
-    return take_struct(*given, offsetof(ss1_linear_args, residual), "args", "SS1_LINEAR_ARGS_INIT", args);
-}
-
-// 0.1's ended before weight_dtype.
-constexpr size_t first_model_options = offsetof(ss1_model_options, weight_dtype);
-// 0.1's ended before n_labels.
-constexpr size_t first_model_info = offsetof(ss1_model_info, n_labels);
-
-ss1_status take_options(const ss1_convert_options &given, ss1_convert_options &options) noexcept {
-    constexpr size_t first_size = offsetof(ss1_convert_options, load) + first_model_options;
-    SS1_TRY(take_struct(given, first_size, "options", "SS1_CONVERT_OPTIONS_INIT", options));
-    const ss1_model_options load = options.load;
-    return take_struct(load, first_model_options, "options.load", "SS1_MODEL_OPTIONS_INIT", options.load);
-}
-
-// Calls `run(args)` with scratch: the caller's, or a block of the context's pool, which allocates only where the block
-// is too small. `bytes(m)` says how much.
+// Calls `run(args)` with scratch of `bytes(m)` bytes: the caller's, or a block of the context's pool, which allocates
+// only if the block is too small.
 template <class B, class F>
 ss1_status run_with_scratch(const ss1_context &context, ss1_linear_args &args, B &&bytes, F &&run) noexcept {
     const size_t needed = args.scratch ? 0 : bytes(args.m);
@@ -124,7 +95,7 @@ ss1_status check_chain(const ss1_layer *const *layers, size_t n) noexcept {
     return SS1_OK;
 }
 
-// What ss1_project() and ss1_expand() have in common: a dense weight and its stored form, one of which is written.
+// The arguments that ss1_project() and ss1_expand() share: a dense weight and its stored form, one of them an output.
 struct weight_pair {
     ss1_linear_desc desc;  // resolved
     size_t ldw, ldz;
@@ -136,7 +107,7 @@ ss1_status check_weights(const ss1_linear_desc *desc, const float *weight, size_
     SS1_NOT_NULL(desc);
     SS1_NOT_NULL(weight);
     SS1_NOT_NULL(z);
-    pair.desc = *desc;
+    SS1_TRY(take_struct(desc, "desc", pair.desc));
     size_t kz = 0;
     SS1_TRY(ss1::linear_resolve(pair.desc, &kz));
     const size_t K = pair.desc.K, N = pair.desc.N;
@@ -147,6 +118,20 @@ ss1_status check_weights(const ss1_linear_desc *desc, const float *weight, size_
     SS1_TRY(matrix_span("weight", weight, N, K, pair.ldw, pair.weight));
     return matrix_span("z", z, N, kz, pair.ldz, pair.z);
 }
+
+// The tensors of a run in this library's size. A list with more than max_slots names a tensor that does not exist or
+// repeats one: the first max_slots + 1 suffice for the error.
+struct run_tensors {
+    size_t n;
+    ss1_tensor tensors[ss1::max_slots + 1];
+
+    ss1_status take(const ss1_tensor *given, size_t given_n, const char *name) noexcept {
+        n = std::min(given_n, std::size(tensors));
+        SS1_TRY(check_array(given, n, name));
+        for (size_t i = 0; i < n; ++i) tensors[i] = ss1::element(given, i);
+        return SS1_OK;
+    }
+};
 
 }  // namespace
 
@@ -185,15 +170,14 @@ const char *ss1_version(void) {
     return SS1_VERSION_STRING;
 }
 
-ss1_status ss1_context_create(const ss1_context_options *options, ss1_context **context) {
+ss1_status ss1_context_create(const ss1_context_options *given, ss1_context **context) {
     return guarded(__func__, [&] {
         SS1_NOT_NULL(context);
-        const ss1_context_options defaults = SS1_CONTEXT_OPTIONS_INIT;
-        if (!options) options = &defaults;
-        SS1_TRY(check_struct(*options, "options", "SS1_CONTEXT_OPTIONS_INIT"));
+        ss1_context_options options;
+        SS1_TRY(take_options(given, "options", options));
         ss1_context *made = nullptr;
-        SS1_TRY(ss1::context_create(*options, &made));
-        const ss1_status status = ss1::backend_use(*made, options->backend);
+        SS1_TRY(ss1::context_create(options, &made));
+        const ss1_status status = ss1::backend_use(*made, options.backend);
         if (status == SS1_OK) {
             *context = made;
         } else {
@@ -221,16 +205,21 @@ ss1_status ss1_get_info(const ss1_context *context, ss1_info *info) {
     return guarded(__func__, [&] {
         SS1_NOT_NULL(context);
         SS1_NOT_NULL(info);
-        SS1_TRY(check_struct(*info, "info", "SS1_INFO_INIT"));
-        ss1::context_info(*context, *info);
-        return SS1_OK;
+        return fill_struct(info, "info", [&](ss1_info &filled) {
+            ss1::context_info(*context, filled);
+            return SS1_OK;
+        });
     });
 }
 
 ss1_status ss1_linear_resolve(ss1_linear_desc *desc, size_t *stored_columns) {
     return guarded(__func__, [&] {
         SS1_NOT_NULL(desc);
-        return ss1::linear_resolve(*desc, stored_columns);
+        ss1_linear_desc resolved;
+        SS1_TRY(take_struct(desc, "desc", resolved));
+        SS1_TRY(ss1::linear_resolve(resolved, stored_columns));
+        ss1::give_struct(resolved, desc);
+        return SS1_OK;
     });
 }
 
@@ -269,7 +258,11 @@ ss1_status ss1_layer_create(ss1_context *context, const ss1_linear_desc *desc, c
         SS1_NOT_NULL(desc);
         SS1_NOT_NULL(weights);
         SS1_NOT_NULL(layer);
-        return ss1::layer_create(*context, *desc, *weights, layer);
+        ss1_linear_desc full_desc;
+        ss1_linear_weights full_weights;
+        SS1_TRY(take_struct(desc, "desc", full_desc));
+        SS1_TRY(take_struct(weights, "weights", full_weights));
+        return ss1::layer_create(*context, full_desc, full_weights, layer);
     });
 }
 
@@ -286,8 +279,9 @@ size_t ss1_layer_scratch_bytes(const ss1_layer *layer, size_t m) {
 ss1_status ss1_layer_run(const ss1_layer *layer, const ss1_linear_args *given) {
     return guarded(__func__, [&] {
         SS1_NOT_NULL(layer);
+        SS1_CHECK(given, SS1_ERROR_INVALID_ARGUMENT, "args is NULL");
         ss1_linear_args args;
-        SS1_TRY(take_args(given, args));
+        SS1_TRY(take_struct(given, "args", args));
         if (args.m == 0) return SS1_OK;
         SS1_TRY(check_run(layer->desc, layer->desc, args));
         SS1_CHECK(!args.residual || layer->adds_residual, SS1_ERROR_UNSUPPORTED,
@@ -324,8 +318,9 @@ size_t ss1_tower_scratch_bytes(const ss1_tower *tower, size_t m) {
 ss1_status ss1_tower_run(const ss1_tower *tower, const ss1_linear_args *given) {
     return guarded(__func__, [&] {
         SS1_NOT_NULL(tower);
+        SS1_CHECK(given, SS1_ERROR_INVALID_ARGUMENT, "args is NULL");
         ss1_linear_args args;
-        SS1_TRY(take_args(given, args));
+        SS1_TRY(take_struct(given, "args", args));
         SS1_CHECK(!args.residual, SS1_ERROR_UNSUPPORTED, "args.residual is set: a tower takes none");
         if (args.m == 0) return SS1_OK;
         SS1_TRY(check_run(tower->layers.front()->desc, tower->layers.back()->desc, args));
@@ -340,9 +335,10 @@ ss1_status ss1_layer_describe(const ss1_layer *layer, ss1_layer_info *info) {
     return guarded(__func__, [&] {
         SS1_NOT_NULL(layer);
         SS1_NOT_NULL(info);
-        SS1_TRY(check_struct(*info, "info", "SS1_LAYER_INFO_INIT"));
-        *info = layer->info;
-        return SS1_OK;
+        return fill_struct(info, "info", [&](ss1_layer_info &filled) {
+            filled = layer->info;
+            return SS1_OK;
+        });
     });
 }
 
@@ -353,8 +349,11 @@ ss1_status ss1_bags_create(ss1_context *context, size_t d, const ss1_table *tabl
         SS1_NOT_NULL(bags);
         SS1_CHECK(d >= 1 && d <= 65536, SS1_ERROR_INVALID_ARGUMENT, "d=%zu is not in [1, 65536]", d);
         SS1_CHECK(n >= 1 && n <= 100'000, SS1_ERROR_INVALID_ARGUMENT, "n=%zu is not in [1, 100000]", n);
+        SS1_TRY(check_array(tables, n, "tables"));
+        std::vector<ss1_table> full_tables(n);
+        for (size_t i = 0; i < n; ++i) full_tables[i] = ss1::element(tables, i);
         auto made = std::make_unique<ss1_bags>();
-        SS1_TRY(ss1::bags_create(*context, d, {tables, n}, *made));
+        SS1_TRY(ss1::bags_create(*context, d, full_tables, *made));
         *bags = made.release();
         return SS1_OK;
     });
@@ -366,12 +365,13 @@ void ss1_bags_destroy(ss1_bags **bags) {
     *bags = nullptr;
 }
 
-ss1_status ss1_bags_run(const ss1_bags *bags, const ss1_bags_args *args) {
+ss1_status ss1_bags_run(const ss1_bags *bags, const ss1_bags_args *given) {
     return guarded(__func__, [&] {
         SS1_NOT_NULL(bags);
-        SS1_NOT_NULL(args);
-        SS1_TRY(check_struct(*args, "args", "SS1_BAGS_ARGS_INIT"));
-        return ss1::bags_run(*bags, *args);
+        SS1_CHECK(given, SS1_ERROR_INVALID_ARGUMENT, "args is NULL");
+        ss1_bags_args args;
+        SS1_TRY(take_struct(given, "args", args));
+        return ss1::bags_run(*bags, args);
     });
 }
 
@@ -381,8 +381,8 @@ ss1_status ss1_model_load(ss1_context *context, const char *directory, const ss1
         SS1_NOT_NULL(context);
         SS1_NOT_NULL(directory);
         SS1_NOT_NULL(model);
-        ss1_model_options options = SS1_MODEL_OPTIONS_INIT;
-        if (given) SS1_TRY(take_struct(*given, first_model_options, "options", "SS1_MODEL_OPTIONS_INIT", options));
+        ss1_model_options options;
+        SS1_TRY(take_options(given, "options", options));
         const ss1::default_float_mode mode;
         return ss1::model_load(*context, directory, options, model);
     });
@@ -398,7 +398,7 @@ ss1_status ss1_model_input(const ss1_model *model, size_t i, ss1_tensor *tensor)
     return guarded(__func__, [&] {
         SS1_NOT_NULL(model);
         SS1_NOT_NULL(tensor);
-        return ss1::model_input(*model, i, *tensor);
+        return fill_struct(tensor, "tensor", [&](ss1_tensor &filled) { return ss1::model_input(*model, i, filled); });
     });
 }
 
@@ -406,7 +406,7 @@ ss1_status ss1_model_output(const ss1_model *model, size_t i, ss1_tensor *tensor
     return guarded(__func__, [&] {
         SS1_NOT_NULL(model);
         SS1_NOT_NULL(tensor);
-        return ss1::model_output(*model, i, *tensor);
+        return fill_struct(tensor, "tensor", [&](ss1_tensor &filled) { return ss1::model_output(*model, i, filled); });
     });
 }
 
@@ -414,8 +414,8 @@ ss1_status ss1_model_layer(const ss1_model *model, size_t i, ss1_model_layer_inf
     return guarded(__func__, [&] {
         SS1_NOT_NULL(model);
         SS1_NOT_NULL(info);
-        SS1_TRY(check_struct(*info, "info", "SS1_MODEL_LAYER_INFO_INIT"));
-        return ss1::model_layer(*model, i, *info);
+        return fill_struct(info, "info",
+                           [&](ss1_model_layer_info &filled) { return ss1::model_layer(*model, i, filled); });
     });
 }
 
@@ -423,12 +423,10 @@ ss1_status ss1_model_describe(const ss1_model *model, ss1_model_info *info) {
     return guarded(__func__, [&] {
         SS1_NOT_NULL(model);
         SS1_NOT_NULL(info);
-        ss1_model_info filled;
-        SS1_TRY(take_struct(*info, first_model_info, "info", "SS1_MODEL_INFO_INIT", filled));
-        ss1::model_describe(*model, filled);
-        filled.struct_size = info->struct_size;
-        std::memcpy(info, &filled, info->struct_size);
-        return SS1_OK;
+        return fill_struct(info, "info", [&](ss1_model_info &filled) {
+            ss1::model_describe(*model, filled);
+            return SS1_OK;
+        });
     });
 }
 
@@ -440,25 +438,31 @@ ss1_status ss1_model_label(const ss1_model *model, size_t i, const char **label)
     });
 }
 
-ss1_status ss1_session_bytes(const ss1_model *model, const ss1_session_options *options, size_t *bytes) {
+ss1_status ss1_model_stage(const ss1_model *model, size_t i, const char **name) {
     return guarded(__func__, [&] {
         SS1_NOT_NULL(model);
-        SS1_NOT_NULL(bytes);
-        const ss1_session_options defaults = SS1_SESSION_OPTIONS_INIT;
-        if (!options) options = &defaults;
-        SS1_TRY(check_struct(*options, "options", "SS1_SESSION_OPTIONS_INIT"));
-        return ss1::session_bytes(*model, *options, *bytes);
+        SS1_NOT_NULL(name);
+        return ss1::model_stage(*model, i, *name);
     });
 }
 
-ss1_status ss1_session_create(ss1_model *model, const ss1_session_options *options, ss1_session **session) {
+ss1_status ss1_session_bytes(const ss1_model *model, const ss1_session_options *given, size_t *bytes) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(model);
+        SS1_NOT_NULL(bytes);
+        ss1_session_options options;
+        SS1_TRY(take_options(given, "options", options));
+        return ss1::session_bytes(*model, options, *bytes);
+    });
+}
+
+ss1_status ss1_session_create(ss1_model *model, const ss1_session_options *given, ss1_session **session) {
     return guarded(__func__, [&] {
         SS1_NOT_NULL(model);
         SS1_NOT_NULL(session);
-        const ss1_session_options defaults = SS1_SESSION_OPTIONS_INIT;
-        if (!options) options = &defaults;
-        SS1_TRY(check_struct(*options, "options", "SS1_SESSION_OPTIONS_INIT"));
-        return ss1::session_create(*model, *options, session);
+        ss1_session_options options;
+        SS1_TRY(take_options(given, "options", options));
+        return ss1::session_create(*model, options, session);
     });
 }
 
@@ -475,7 +479,16 @@ ss1_status ss1_session_run(ss1_session *session, const ss1_tensor *inputs, size_
         SS1_CHECK(inputs || n_inputs == 0, SS1_ERROR_INVALID_ARGUMENT, "inputs is NULL but n_inputs=%zu", n_inputs);
         SS1_CHECK(outputs || n_outputs == 0, SS1_ERROR_INVALID_ARGUMENT, "outputs is NULL but n_outputs=%zu",
                   n_outputs);
-        return ss1::session_run(*session, inputs, n_inputs, outputs, n_outputs);
+        run_tensors in, out;
+        SS1_TRY(in.take(inputs, n_inputs, "inputs"));
+        SS1_TRY(out.take(outputs, n_outputs, "outputs"));
+        SS1_TRY(ss1::session_run(*session, in.tensors, in.n, out.tensors, out.n));
+        for (size_t i = 0; i < out.n; ++i) {
+            ss1_tensor *given = ss1::address_of(outputs, i);
+            given->rank = out.tensors[i].rank;
+            std::copy_n(out.tensors[i].shape, given->rank, given->shape);
+        }
+        return SS1_OK;
     });
 }
 
@@ -523,9 +536,10 @@ ss1_status ss1_tokenizer_describe(const ss1_tokenizer *tokenizer, ss1_tokenizer_
     return guarded(__func__, [&] {
         SS1_NOT_NULL(tokenizer);
         SS1_NOT_NULL(info);
-        SS1_TRY(check_struct(*info, "info", "SS1_TOKENIZER_INFO_INIT"));
-        ss1::tokenizer_describe(*tokenizer, *info);
-        return SS1_OK;
+        return fill_struct(info, "info", [&](ss1_tokenizer_info &filled) {
+            ss1::tokenizer_describe(*tokenizer, filled);
+            return SS1_OK;
+        });
     });
 }
 
@@ -541,12 +555,13 @@ ss1_status ss1_tokenizer_token(const ss1_tokenizer *tokenizer, int64_t id, const
     });
 }
 
-ss1_status ss1_tokenizer_encode(const ss1_tokenizer *tokenizer, const ss1_tokenize_args *args) {
+ss1_status ss1_tokenizer_encode(const ss1_tokenizer *tokenizer, const ss1_tokenize_args *given) {
     return guarded(__func__, [&] {
         SS1_NOT_NULL(tokenizer);
-        SS1_NOT_NULL(args);
-        SS1_TRY(check_struct(*args, "args", "SS1_TOKENIZE_ARGS_INIT"));
-        return ss1::tokenizer_encode(*tokenizer, *args);
+        SS1_CHECK(given, SS1_ERROR_INVALID_ARGUMENT, "args is NULL");
+        ss1_tokenize_args args;
+        SS1_TRY(take_struct(given, "args", args));
+        return ss1::tokenizer_encode(*tokenizer, args);
     });
 }
 
@@ -558,7 +573,13 @@ ss1_status ss1_model_convert(ss1_context *context, const char *directory, const 
         SS1_NOT_NULL(output);
         SS1_CHECK(given, SS1_ERROR_INVALID_ARGUMENT, "options is NULL");
         ss1_convert_options options;
-        SS1_TRY(take_options(*given, options));
+        ss1_linear_desc desc;
+        ss1_model_options load;
+        SS1_TRY(take_struct(given, "options", options));
+        SS1_TRY(take_options(options.desc, "options.desc", desc));
+        SS1_TRY(take_options(options.load, "options.load", load));
+        options.desc = &desc;
+        options.load = &load;
         const ss1::default_float_mode mode;
         return ss1::convert_model(*context, directory, output, options);
     });

@@ -60,9 +60,10 @@ ss1_linear_args args_of(size_t m, const float *x, float *y) {
 std::vector<float> hidden_states(const ss1::model_ptr &model, std::vector<int64_t> ids) {
     const auto session = ss1::make_session(model);
     std::vector<float> result(ids.size() * 64);
-    ss1_tensor input = {"input_ids", SS1_DTYPE_I64, 2, {1, static_cast<int64_t>(ids.size())},
-                        ids.data(),  ids.size() * 8};
-    ss1_tensor output = {"last_hidden_state", SS1_DTYPE_F32, 0, {}, result.data(), result.size() * sizeof(float)};
+    ss1_tensor input = {sizeof(ss1_tensor), "input_ids",   SS1_DTYPE_I64, 2, {1, static_cast<int64_t>(ids.size())},
+                        ids.data(),         ids.size() * 8};
+    ss1_tensor output = {sizeof(ss1_tensor), "last_hidden_state",          SS1_DTYPE_F32, 0, {},
+                         result.data(),      result.size() * sizeof(float)};
     ss1::check(ss1_session_run(session.get(), &input, 1, &output, 1));
     return result;
 }
@@ -156,7 +157,7 @@ TEST_CASE("a BERT runs on a loaded backend, whether or not its layers add the re
 TEST_CASE("a DLRM runs on a loaded backend") {
     const auto probability = [](const char *backend) {
         const auto model = ss1::load_model(context_with(backend), SS1_TEST_DATA "/dlrm_dot");
-        ss1_tensor slot[3];
+        ss1_tensor slot[3] = {SS1_TENSOR_INIT, SS1_TENSOR_INIT, SS1_TENSOR_INIT};
         for (size_t i = 0; i < 3; ++i) ss1::check(ss1_model_input(model.get(), i, &slot[i]));
         const auto features = static_cast<size_t>(slot[0].shape[1]), tables = static_cast<size_t>(slot[2].shape[0]);
         const size_t rows = 3;
@@ -169,10 +170,16 @@ TEST_CASE("a DLRM runs on a loaded backend") {
             indices[i] = static_cast<int64_t>(i % 2), offsets[i] = static_cast<int64_t>(i);
         const auto n = static_cast<int64_t>(indices.size());
         const ss1_tensor inputs[] = {
-            {"dense_x", SS1_DTYPE_F32, 2, {rows, slot[0].shape[1]}, dense.data(), dense.size() * 4},
-            {"indices", SS1_DTYPE_I64, 1, {n}, indices.data(), indices.size() * 8},
-            {"offsets", SS1_DTYPE_I64, 2, {slot[2].shape[0], rows}, offsets.data(), offsets.size() * 8}};
-        ss1_tensor output = {"probability", SS1_DTYPE_F32, 0, {}, result.data(), result.size() * 4};
+            {sizeof(ss1_tensor), "dense_x", SS1_DTYPE_F32, 2, {rows, slot[0].shape[1]}, dense.data(), dense.size() * 4},
+            {sizeof(ss1_tensor), "indices", SS1_DTYPE_I64, 1, {n}, indices.data(), indices.size() * 8},
+            {sizeof(ss1_tensor),
+             "offsets",
+             SS1_DTYPE_I64,
+             2,
+             {slot[2].shape[0], rows},
+             offsets.data(),
+             offsets.size() * 8}};
+        ss1_tensor output = {sizeof(ss1_tensor), "probability", SS1_DTYPE_F32, 0, {}, result.data(), result.size() * 4};
         ss1::check(ss1_session_run(session.get(), inputs, 3, &output, 1));
         return result;
     };
@@ -207,6 +214,7 @@ TEST_CASE("a backend may run a model whole") {
     double seconds[8];
     CHECK(ss1_session_time_stages(session.get(), seconds, 8) == SS1_ERROR_INVALID_ARGUMENT);
     CHECK_THAT(ss1_last_error(), Catch::Contains("this model of family 'bert' has 0 stages"));
+    CHECK(info.n_stages == 0);
     ss1_session_options options = SS1_SESSION_OPTIONS_INIT;
     options.max_batch = 3;
     options.max_tokens = 7;

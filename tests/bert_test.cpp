@@ -206,7 +206,7 @@ TEST_CASE("heads: outputs, limits, memory, empty runs and bits of sequences alon
         CHECK((info.n_labels == row.n_labels && info.n_inputs == (row.type_vocab_size ? 3 : 2)));
         CHECK(info.n_outputs == row.outputs.size());
         size_t logits = 0;  // floats of all heads
-        ss1_tensor t;
+        ss1_tensor t = SS1_TENSOR_INIT;
         for (size_t i = 0; ss1_model_output(model.get(), i, &t) == SS1_OK; ++i) {
             CHECK(row.outputs.at(t.name) == std::vector<int64_t>(t.shape, t.shape + t.rank));
             if (t.rank == 3) logits += 3 * row.max_tokens * static_cast<size_t>(t.shape[2]);

@@ -142,4 +142,15 @@ inline std::vector<float> values_of(const ss1::model_directory &directory, const
                                                                                           : std::vector<float>{};
 }
 
+// ss1_convert_options with the structs to which they point.
+struct conversion {
+    ss1_convert_from from = SS1_CONVERT_FROM_DENSE;
+    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+    const char *layers = nullptr;
+    ss1_model_options load = SS1_MODEL_OPTIONS_INIT;
+    ss1_table_dtype tables = SS1_TABLE_DEFAULT;
+
+    operator ss1_convert_options() const { return {sizeof(ss1_convert_options), from, tables, &desc, layers, &load}; }
+};
+
 }  // namespace io_support

@@ -27,8 +27,8 @@ struct context {
     ss1_context *handle = nullptr;
 };
 
-ss1_convert_options tie_options(uint32_t c, uint32_t block_k) {
-    ss1_convert_options options = SS1_CONVERT_OPTIONS_INIT;
+conversion tie_options(uint32_t c, uint32_t block_k) {
+    conversion options;
     options.desc.c = c;
     options.desc.block_k = block_k;
     options.desc.seed = 7;
@@ -343,7 +343,7 @@ TEST_CASE("conversion of dense layers", "[io]") {
     write_file(in + "/tokenizer.json", "{}");
     write_file(in + "/training_args.bin", "");
     context ctx;
-    ss1_convert_options options = tie_options(2, 16);
+    conversion options = tie_options(2, 16);
 
     SECTION("every layer that is wide enough") {
         REQUIRE(ss1::convert_model(*ctx.handle, in.c_str(), out.c_str(), options) == SS1_OK);
@@ -381,7 +381,7 @@ TEST_CASE("conversion of dense layers", "[io]") {
         const std::string twice = folder / "twice";
         options.layers = "bot_l.2";
         REQUIRE(ss1::convert_model(*ctx.handle, in.c_str(), out.c_str(), options) == SS1_OK);
-        options = SS1_CONVERT_OPTIONS_INIT;
+        options = {};
         options.desc.weight_dtype = SS1_DTYPE_I8;
         options.layers = "bot_l.2,top_l.0";
         REQUIRE(ss1::convert_model(*ctx.handle, out.c_str(), twice.c_str(), options) == SS1_OK);
@@ -399,7 +399,7 @@ TEST_CASE("conversion of dense layers", "[io]") {
         options.layers = "top_l.2";
         options.desc.weight_dtype = SS1_DTYPE_BF16;
         REQUIRE(ss1::convert_model(*ctx.handle, twice.c_str(), (folder / "3").c_str(), options) == SS1_OK);
-        options = SS1_CONVERT_OPTIONS_INIT;
+        options = {};
         options.desc.weight_dtype = SS1_DTYPE_F32;
         options.layers = "bot_l.2";
         REQUIRE(ss1::convert_model(*ctx.handle, (folder / "3").c_str(), (folder / "4").c_str(), options) == SS1_OK);
@@ -425,7 +425,7 @@ TEST_CASE("conversion of a BERT", "[io]") {
                 std::erase_if(tensors, [](const auto &t) { return t.name.starts_with("bert.classifier"); });
             }) == SS1_OK);
     context ctx;
-    ss1_convert_options options = tie_options(2, 16);
+    conversion options = tie_options(2, 16);
     options.layers = "*.output.dense,!*attention*";
     REQUIRE(ss1::convert_model(*ctx.handle, (folder / "in").c_str(), (folder / "out").c_str(), options) == SS1_OK);
     ss1::model_directory tied;
@@ -455,7 +455,7 @@ TEST_CASE("conversion keeps the names of BERT's relatives and omits the same ten
     for (const char *name : {"bert_distil_words", "bert_roberta_words", "bert_words", "bert_roberta_classifier"}) {
         INFO(name);
         const std::string in = std::string(SS1_TEST_DATA) + "/" + name, out = folder / name, typed = out + "-bf16";
-        ss1_convert_options options = tie_options(2, 16);
+        conversion options = tie_options(2, 16);
         options.layers = "encoder.*output.dense";
         REQUIRE(ss1::convert_model(*ctx.handle, in.c_str(), out.c_str(), options) == SS1_OK);
         std::vector<std::string> expected = tensors_in(in);
@@ -466,14 +466,14 @@ TEST_CASE("conversion keeps the names of BERT's relatives and omits the same ten
         CHECK(tensors_in(out) == expected);
         CHECK(open_model(out) == SS1_OK);
 
-        options = SS1_CONVERT_OPTIONS_INIT;
+        options = {};
         options.desc.weight_dtype = SS1_DTYPE_BF16;
         REQUIRE(ss1::convert_model(*ctx.handle, in.c_str(), typed.c_str(), options) == SS1_OK);
         CHECK(tensors_in(typed) == tensors_in(in));
         CHECK(open_model(typed) == SS1_OK);
     }
     // A tied layer gets a weight of its own in place of a shared one; the embeddings stay.
-    ss1_convert_options options = tie_options(2, 16);
+    conversion options = tie_options(2, 16);
     options.layers = "cls.predictions.decoder";
     const std::string in = std::string(SS1_TEST_DATA) + "/bert_distil_words", out = folder / "decoder";
     REQUIRE(ss1::convert_model(*ctx.handle, in.c_str(), out.c_str(), options) == SS1_OK);
@@ -504,7 +504,7 @@ TEST_CASE("conversion of the authors' checkpoints", "[io]") {
                 find(tensors, "bot_l.2.weight") = tensor("bot_l.2.weight", file_dtype::f32, {16, 32}, bytes_of(z));
             }) == SS1_OK);
     context ctx;
-    ss1_convert_options options = tie_options(3, 16);
+    conversion options = tie_options(3, 16);
     options.from = SS1_CONVERT_FROM_SSL;
     options.desc.scheme = SS1_SCHEME_REFERENCE;
     options.desc.block_n = 16;

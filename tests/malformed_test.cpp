@@ -922,7 +922,7 @@ void add_folders(table &cases) {
     sharded("257 shards", crowd + "}}", unsupported, "257 shards, the limit is 256");
 }
 
-using edit_options = std::function<void(ss1_convert_options &)>;
+using edit_options = std::function<void(conversion &)>;
 
 void add_conversion(table &cases, const char *name, const char *config, const edit_tensors &edit,
                     const edit_options &set, ss1_status status, const char *message, const char *output = "out") {
@@ -931,7 +931,7 @@ void add_conversion(table &cases, const char *name, const char *config, const ed
                          const temporary_folder folder;
                          SS1_TRY(write_model(folder / "in", config, edit));
                          write_file(folder / "file", "x");
-                         ss1_convert_options options = SS1_CONVERT_OPTIONS_INIT;
+                         conversion options;
                          options.desc.c = 2;
                          options.desc.block_k = 16;
                          options.desc.block_n = 16;
@@ -950,16 +950,14 @@ void add_conversion(table &cases, const char *name, const char *config, const ed
 }
 
 void add_conversions(table &cases) {
-    const auto layers = [](const char *list) -> edit_options {
-        return [=](ss1_convert_options &o) { o.layers = list; };
-    };
-    const edit_options ssl = [](ss1_convert_options &o) {
+    const auto layers = [](const char *list) -> edit_options { return [=](conversion &o) { o.layers = list; }; };
+    const edit_options ssl = [](conversion &o) {
         o.from = SS1_CONVERT_FROM_SSL;
         o.desc.scheme = SS1_SCHEME_REFERENCE;
         o.layers = "bot_l.2";
     };
     const auto ssl_and = [=](const edit_options &more) -> edit_options {
-        return [=](ss1_convert_options &o) {
+        return [=](conversion &o) {
             ssl(o);
             more(o);
         };

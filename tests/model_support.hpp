@@ -37,7 +37,8 @@ struct array {
         return reinterpret_cast<T *>(data.data());
     }
     ss1_tensor tensor() {
-        ss1_tensor t = {name.c_str(), dtype, static_cast<uint32_t>(shape.size()), {}, data.data(), data.size()};
+        ss1_tensor t = {sizeof(ss1_tensor), name.c_str(), dtype, static_cast<uint32_t>(shape.size()), {},
+                        data.data(),        data.size()};
         std::copy(shape.begin(), shape.end(), t.shape);
         return t;
     }
@@ -99,7 +100,7 @@ inline arrays make_outputs(const ss1::model_ptr &model, const arrays &inputs) {
     const std::vector<int64_t> lead =
         ids == inputs.end() ? std::vector{inputs.at("offsets").shape[1]} : ids->second.shape;
     arrays outputs;
-    ss1_tensor t;
+    ss1_tensor t = SS1_TENSOR_INIT;
     for (size_t i = 0; ss1_model_output(model.get(), i, &t) == SS1_OK; ++i) {
         array a{t.name, t.dtype, {}, {}};
         size_t n = sizeof(float);

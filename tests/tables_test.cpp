@@ -260,23 +260,28 @@ TEST_CASE("ss1_bags: every format against double, the same bits for any thread c
 TEST_CASE("ss1_bags: bad arguments, indices and offsets are named") {
     const context_ptr context = context_of(nullptr, 2);
     const std::vector<float> data(6 * 16);
-    ss1_table table = {"item", SS1_TABLE_F32, SS1_POOLING_SUM, 6, data.data()};
+    ss1_table table = {sizeof(ss1_table), "item", SS1_TABLE_F32, SS1_POOLING_SUM, 6, data.data()};
     ss1_bags *made = nullptr;
     const auto refused = [&](const ss1_table &bad, const char *message) {
         CHECK(ss1_bags_create(context.get(), 16, &bad, 1, &made) == SS1_ERROR_INVALID_ARGUMENT);
         CHECK_THAT(ss1_last_error(), Contains(message));
         CHECK(!made);
     };
-    refused({nullptr, SS1_TABLE_F32, SS1_POOLING_SUM, 6, data.data()}, "tables[0].name is NULL");
-    refused({"a", static_cast<ss1_table_dtype>(6), SS1_POOLING_SUM, 6, data.data()}, "tables[0].dtype=6");
-    refused({"a", SS1_TABLE_F32, static_cast<ss1_pooling>(2), 6, data.data()}, "tables[0].pooling=2");
-    refused({"a", SS1_TABLE_F32, SS1_POOLING_SUM, 0, data.data()}, "tables[0].rows=0");
-    refused({"a", SS1_TABLE_F32, SS1_POOLING_SUM, SIZE_MAX / 4, data.data()}, "too many");
-    refused({"a", SS1_TABLE_F32, SS1_POOLING_SUM, 6, nullptr}, "tables[0].data is NULL");
-    refused({"a", SS1_TABLE_F32, SS1_POOLING_SUM, 5, reinterpret_cast<const char *>(data.data()) + 2}, "multiple of 4");
+    refused({sizeof(ss1_table), nullptr, SS1_TABLE_F32, SS1_POOLING_SUM, 6, data.data()}, "tables[0].name is NULL");
+    refused({sizeof(ss1_table), "a", static_cast<ss1_table_dtype>(6), SS1_POOLING_SUM, 6, data.data()},
+            "tables[0].dtype=6");
+    refused({sizeof(ss1_table), "a", SS1_TABLE_F32, static_cast<ss1_pooling>(2), 6, data.data()},
+            "tables[0].pooling=2");
+    refused({sizeof(ss1_table), "a", SS1_TABLE_F32, SS1_POOLING_SUM, 0, data.data()}, "tables[0].rows=0");
+    refused({sizeof(ss1_table), "a", SS1_TABLE_F32, SS1_POOLING_SUM, SIZE_MAX / 4, data.data()}, "too many");
+    refused({sizeof(ss1_table), "a", SS1_TABLE_F32, SS1_POOLING_SUM, 6, nullptr}, "tables[0].data is NULL");
+    refused(
+        {sizeof(ss1_table), "a", SS1_TABLE_F32, SS1_POOLING_SUM, 5, reinterpret_cast<const char *>(data.data()) + 2},
+        "multiple of 4");
     CHECK(ss1_bags_create(context.get(), 0, &table, 1, &made) == SS1_ERROR_INVALID_ARGUMENT);
     CHECK(ss1_bags_create(context.get(), 16, &table, 0, &made) == SS1_ERROR_INVALID_ARGUMENT);
-    const bags_ptr bags = make_bags(context, 16, {table, {"user", SS1_TABLE_F32, SS1_POOLING_SUM, 4, data.data()}});
+    const bags_ptr bags =
+        make_bags(context, 16, {table, {sizeof(ss1_table), "user", SS1_TABLE_F32, SS1_POOLING_SUM, 4, data.data()}});
 
     std::vector<int64_t> indices = {0, 5, 1, 3}, offsets = {0, 1, 2, 3};
     std::vector<float> y(2 * 32);
@@ -370,7 +375,8 @@ std::vector<float> probabilities(const std::string &folder, const bag_input &inp
     std::vector<float> dense(batch * 2, 0.5f), y(batch);
     const auto given = [](const char *name, auto &values, std::vector<int64_t> shape) {
         using T = std::decay_t<decltype(values[0])>;
-        ss1_tensor tensor = {name,
+        ss1_tensor tensor = {sizeof(ss1_tensor),
+                             name,
                              std::is_same_v<T, float> ? SS1_DTYPE_F32 : SS1_DTYPE_I64,
                              static_cast<uint32_t>(shape.size()),
                              {},
@@ -516,12 +522,14 @@ TEST_CASE("conversion to another table dtype changes nothing else") {
     alone.layers = "top_l.*";
     refused("options.layers='top_l.*': neither desc.c nor desc.weight_dtype says what to do with them");
     alone.layers = nullptr;
-    alone.desc.block_k = 16;
+    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+    desc.block_k = 16;
+    alone.desc = &desc;
     refused("options.desc.c=0 ties no layer");
     ss1_convert_options both = SS1_CONVERT_OPTIONS_INIT;
     both.tables = SS1_TABLE_INT8;
-    both.desc.c = 2;
-    both.desc.block_k = 16;
+    both.desc = &desc;
+    desc.c = 2;
     ss1::check(ss1_model_convert(context.get(), pair.stored.c_str(), (pair.folder / "both").c_str(), &both));
     const model_ptr model = load_model(context, pair.folder / "both");
     ss1_model_layer_info layer = SS1_MODEL_LAYER_INFO_INIT;

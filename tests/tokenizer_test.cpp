@@ -52,7 +52,7 @@ struct encoded {
 };
 
 ss1_text text_of(const std::string &text) {
-    return {text.data(), text.size()};
+    return {sizeof(ss1_text), text.data(), text.size()};
 }
 
 // The ids must be the same without offsets.
@@ -772,8 +772,9 @@ TEST_CASE("places are in order and inside the text, and plain words equal their 
 
 TEST_CASE("rows are padded, and memory around them is unchanged") {
     const ss1::tokenizer_ptr tokenizer = load(json::object(), small_vocabulary);
-    const std::vector<ss1_text> first = {{"a b a b a b", 11}, {nullptr, 0}, {"ab", 2}};
-    const std::vector<ss1_text> second = {{"b", 1}, {"a", 1}, {nullptr, 0}};
+    const std::vector<ss1_text> first = {
+        {sizeof(ss1_text), "a b a b a b", 11}, SS1_TEXT_INIT, {sizeof(ss1_text), "ab", 2}};
+    const std::vector<ss1_text> second = {{sizeof(ss1_text), "b", 1}, {sizeof(ss1_text), "a", 1}, SS1_TEXT_INIT};
     numbers ids(3 * 8, -7), mask = ids, types = ids, begins = ids, ends = ids;
     std::vector<size_t> lengths(3);
     ss1_tokenize_args args = SS1_TOKENIZE_ARGS_INIT;
@@ -803,9 +804,30 @@ TEST_CASE("rows are padded, and memory around them is unchanged") {
     CHECK(ends == wanted);
 }
 
+TEST_CASE("texts of a newer header are taken at their own stride") {
+    struct newer_text {
+        ss1_text known;
+        uint64_t added;
+    };
+    const ss1::tokenizer_ptr tokenizer = load(json::object(), small_vocabulary);
+    newer_text texts[] = {{{sizeof(newer_text), "a", 1}, 0}, {{sizeof(newer_text), "b", 1}, 0}};
+    numbers ids(2 * 3);
+    ss1_tokenize_args args = SS1_TOKENIZE_ARGS_INIT;
+    args.n = 2;
+    args.first = &texts[0].known;
+    args.max_tokens = 3;
+    args.input_ids = ids.data();
+    REQUIRE(ss1_tokenizer_encode(tokenizer.get(), &args) == SS1_OK);
+    CHECK(ids == numbers{2, 5, 3, 2, 6, 3});
+    texts[1].added = 1;
+    CHECK(ss1_tokenizer_encode(tokenizer.get(), &args) == SS1_ERROR_INVALID_ARGUMENT);
+    CHECK_THAT(ss1_last_error(), Catch::Contains("args.first[1].struct_size=32"));
+}
+
 TEST_CASE("invalid arguments of the tokenizer are refused") {
     const ss1::tokenizer_ptr tokenizer = load(json::object(), small_vocabulary);
-    const ss1_text text = {"a", 1}, null_text = {nullptr, 1};
+    const ss1_text text = {sizeof(ss1_text), "a", 1}, null_text = {sizeof(ss1_text), nullptr, 1};
+    const ss1_text old_text = {16, "a", 1};
     numbers ids(8), mask(8);
     ss1_tokenize_args good = SS1_TOKENIZE_ARGS_INIT;
     good.n = 1;
@@ -823,6 +845,7 @@ TEST_CASE("invalid arguments of the tokenizer are refused") {
     refused("struct_size", [](auto &args) { args.struct_size = 3; });
     refused("args.first is NULL", [](auto &args) { args.first = nullptr; });
     refused("args.first[0].data is NULL but bytes=1", [&](auto &args) { args.first = &null_text; });
+    refused("args.first[0].struct_size=16 is not the size", [&](auto &args) { args.first = &old_text; });
     refused("args.second[0].data is NULL but bytes=1", [&](auto &args) { args.second = &null_text; });
     refused("args.input_ids is NULL", [](auto &args) { args.input_ids = nullptr; });
     refused("args.max_tokens=0", [](auto &args) { args.max_tokens = 0; });

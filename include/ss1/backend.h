@@ -106,6 +106,7 @@ typedef struct ss1_model_run {
  *   session_bytes   BYTES that session_create() takes for runs within these bounds.
  *   session_create  A session within these bounds; its model outlives it.
  *   session_run     One run; one caller at a time. It writes the data of the outputs that are not NULL.
+ * @since 0.1
  */
 typedef struct ss1_backend {
     uint32_t abi;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// C++17 RAII over ss1.h: owning handles that destroy themselves and turn a failing status into ss1::error. No logic.
+// C++17 RAII for ss1.h: owning handles that destroy their object, and ss1::error for a failing status. No logic.
 #ifndef SS1_HPP
 #define SS1_HPP
 
@@ -12,7 +12,7 @@
 
 namespace ss1 {
 
-// A failed call: its status, and ss1_last_error() as what().
+// A failed call: status() is its status, what() the message of ss1_last_error().
 class error : public std::runtime_error {
   public:
     explicit error(ss1_status status) : std::runtime_error(ss1_last_error()), status_(status) {}
@@ -34,7 +34,7 @@ struct deleter {
 };
 }  // namespace detail
 
-// Owning handles; `get()` gives the C pointer for every function of ss1.h.
+// Owning handles; `get()` returns the C pointer for the functions of ss1.h.
 using context_ptr = std::unique_ptr<ss1_context, detail::deleter<ss1_context, ss1_context_destroy>>;
 using layer_ptr = std::unique_ptr<ss1_layer, detail::deleter<ss1_layer, ss1_layer_destroy>>;
 using tower_ptr = std::unique_ptr<ss1_tower, detail::deleter<ss1_tower, ss1_tower_destroy>>;
@@ -56,14 +56,14 @@ inline layer_ptr make_layer(const context_ptr &context, const ss1_linear_desc &d
     return layer_ptr(layer);
 }
 
-// Of layers that outlive it.
+// The layers must outlive the tower.
 inline tower_ptr make_tower(const std::vector<const ss1_layer *> &layers) {
     ss1_tower *tower = nullptr;
     check(ss1_tower_create(layers.data(), layers.size(), &tower));
     return tower_ptr(tower);
 }
 
-// Of tables whose data outlives it.
+// The data of the tables must outlive the bags.
 inline bags_ptr make_bags(const context_ptr &context, size_t d, const std::vector<ss1_table> &tables) {
     ss1_bags *bags = nullptr;
     check(ss1_bags_create(context.get(), d, tables.data(), tables.size(), &bags));

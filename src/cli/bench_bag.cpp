@@ -108,7 +108,8 @@ bag_bench::bag_bench(const shape &what, bool weighted) : shape_(what), context_(
         unsigned char *table = tables_.emplace_back(make_huge(shape_.rows * row)).get();
         for (size_t x = 0; x < distinct; ++x) fill_row(table + x * row, shape_.dtype, shape_.d, random);
         for (size_t x = distinct; x < shape_.rows; ++x) std::memcpy(table + x * row, table + x % distinct * row, row);
-        described.push_back({"table", formats.at(shape_.dtype).dtype, SS1_POOLING_SUM, shape_.rows, table});
+        described.push_back(
+            {sizeof(ss1_table), "table", formats.at(shape_.dtype).dtype, SS1_POOLING_SUM, shape_.rows, table});
     }
     ss1_bags *bags = nullptr;
     check(ss1_bags_create(context_.get(), shape_.d, described.data(), described.size(), &bags));

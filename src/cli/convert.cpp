@@ -42,21 +42,24 @@ const std::map<std::string, ss1_table_dtype> &table_dtypes() {
     return names;
 }
 
-ss1_convert_options to_library(const convert_options &options) {
+// Fills `desc` and `load`, to which the result points.
+ss1_convert_options to_library(const convert_options &options, ss1_linear_desc &desc, ss1_model_options &load) {
     ss1_convert_options result = SS1_CONVERT_OPTIONS_INIT;
+    result.desc = &desc;
+    result.load = &load;
     result.from = options.from == "ssl" ? SS1_CONVERT_FROM_SSL : SS1_CONVERT_FROM_DENSE;
-    result.desc.weight_dtype = options.model.weight_dtype();
+    desc.weight_dtype = options.model.weight_dtype();
     result.tables = options.tables.empty() ? SS1_TABLE_DEFAULT : table_dtypes().at(options.tables);
     // The types of layers or of tables alone, unless a c is asked for, too.
-    result.desc.c = options.c.value_or(result.desc.weight_dtype ? 1 : result.tables ? 0 : 4);
-    if (!options.scheme.empty()) result.desc.scheme = parse_scheme(options.scheme);
-    result.desc.seed = options.seed;
-    result.desc.block_k = options.block_k;
-    result.desc.block_n = parse_block_n(options.block_n);
-    result.desc.step = options.step;
+    desc.c = options.c.value_or(desc.weight_dtype ? 1 : result.tables ? 0 : 4);
+    if (!options.scheme.empty()) desc.scheme = parse_scheme(options.scheme);
+    desc.seed = options.seed;
+    desc.block_k = options.block_k;
+    desc.block_n = parse_block_n(options.block_n);
+    desc.step = options.step;
     result.layers = options.layers.empty() ? nullptr : options.layers.c_str();
-    result.load = options.model.options();
-    result.load.weight_dtype = SS1_DTYPE_DEFAULT;
+    load = options.model.options();
+    load.weight_dtype = SS1_DTYPE_DEFAULT;
     return result;
 }
 
@@ -95,7 +98,9 @@ std::string summary(const model_handle &model, const std::string &directory) {
 }
 
 void run_convert(const convert_options &options) {
-    const ss1_convert_options request = to_library(options);
+    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+    ss1_model_options load = SS1_MODEL_OPTIONS_INIT;
+    const ss1_convert_options request = to_library(options, desc, load);
     const context_handle context = make_context();
     progress line;
     line.show("converting " + options.model.directory + " ...");

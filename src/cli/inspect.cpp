@@ -18,7 +18,7 @@ struct inspect_options {
 json tensors_of(const model_handle &model, size_t count, ss1_status (*get)(const ss1_model *, size_t, ss1_tensor *)) {
     json list = json::array();
     for (size_t i = 0; i < count; ++i) {
-        ss1_tensor tensor = {};
+        ss1_tensor tensor = SS1_TENSOR_INIT;
         check(get(model.get(), i, &tensor));
         list.push_back({{"name", tensor.name},
                         {"dtype", dtype_name(tensor.dtype)},

@@ -9,7 +9,7 @@ namespace {
 template <class T>
 ss1_tensor to_tensor(const char *name, ss1_dtype dtype, const std::vector<T> &values,
                      std::initializer_list<size_t> shape) {
-    ss1_tensor tensor = {};
+    ss1_tensor tensor = SS1_TENSOR_INIT;
     tensor.name = name;
     tensor.dtype = dtype;
     for (const size_t size : shape) tensor.shape[tensor.rank++] = static_cast<int64_t>(size);
@@ -29,7 +29,7 @@ ss1_tensor input_tensor(const char *name, const std::vector<int64_t> &values, st
 }
 
 ss1_tensor row_output::tensor(float *values, size_t rows) const {
-    ss1_tensor tensor = {};
+    ss1_tensor tensor = SS1_TENSOR_INIT;
     tensor.name = name.c_str();
     tensor.dtype = SS1_DTYPE_F32;
     tensor.data = values;
@@ -40,7 +40,7 @@ ss1_tensor row_output::tensor(float *values, size_t rows) const {
 row_output choose_output(const model_handle &model) {
     std::map<std::string, size_t> widths;
     for (size_t i = 0, n = describe(model).n_outputs; i < n; ++i) {
-        ss1_tensor tensor = {};
+        ss1_tensor tensor = SS1_TENSOR_INIT;
         check(ss1_model_output(model.get(), i, &tensor));
         if (tensor.rank == 3) continue;  // of tokens
         widths[tensor.name] = tensor.rank == 1 ? 1 : static_cast<size_t>(tensor.shape[tensor.rank - 1]);

@@ -40,7 +40,7 @@ ordered_json scored(const char *what, const std::string &name, double score) {
 std::vector<ss1_tensor> find_outputs(const model_handle &model) {
     std::map<std::string, ss1_tensor> all;
     for (size_t i = 0, n = describe(model).n_outputs; i < n; ++i) {
-        ss1_tensor tensor = {};
+        ss1_tensor tensor = SS1_TENSOR_INIT;
         check(ss1_model_output(model.get(), i, &tensor));
         all[tensor.name] = tensor;
     }
@@ -138,7 +138,7 @@ std::vector<ss1_tensor> text_answers::outputs(size_t batch, size_t tokens) {
     batch_ = batch;
     stride_ = of_tokens_ ? tokens * width_ : width_;
     values_.resize(names_.size() * batch * stride_);
-    std::vector<ss1_tensor> tensors(names_.size());
+    std::vector<ss1_tensor> tensors(names_.size(), SS1_TENSOR_INIT);
     for (size_t i = 0; i < tensors.size(); ++i) {
         tensors[i].name = names_[i].c_str();
         tensors[i].dtype = SS1_DTYPE_F32;

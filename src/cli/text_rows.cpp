@@ -14,7 +14,7 @@ tokenizer_handle load_tokenizer(const context_handle &context, const std::string
 
 std::vector<ss1_text> views(const std::vector<std::string> &texts) {
     std::vector<ss1_text> result;
-    for (const std::string &text : texts) result.push_back({text.data(), text.size()});
+    for (const std::string &text : texts) result.push_back({sizeof(ss1_text), text.data(), text.size()});
     return result;
 }
 

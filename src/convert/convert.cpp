@@ -28,14 +28,15 @@ struct pattern {
 
 // Whether layers become tied. Otherwise layers keep their weights and at most the types of weights and tables change.
 bool ties(const ss1_convert_options &options) noexcept {
-    return options.desc.c >= 2;
+    return options.desc->c >= 2;
 }
 bool tables_alone(const ss1_convert_options &options) noexcept {
-    return options.tables != SS1_TABLE_DEFAULT && options.desc.c == 0 && options.desc.weight_dtype == SS1_DTYPE_DEFAULT;
+    return options.tables != SS1_TABLE_DEFAULT && options.desc->c == 0 &&
+           options.desc->weight_dtype == SS1_DTYPE_DEFAULT;
 }
 
 ss1_status check_options(const ss1_convert_options &options) {
-    const ss1_linear_desc &desc = options.desc;
+    const ss1_linear_desc &desc = *options.desc;
     SS1_CHECK(options.from == SS1_CONVERT_FROM_DENSE || options.from == SS1_CONVERT_FROM_SSL,
               SS1_ERROR_INVALID_ARGUMENT, "options.from=%d is not a value of ss1_convert_from",
               static_cast<int>(options.from));
@@ -46,9 +47,9 @@ ss1_status check_options(const ss1_convert_options &options) {
     SS1_CHECK(!desc.activation && !desc.K && !desc.N, SS1_ERROR_INVALID_ARGUMENT,
               "options.desc.activation=%d, K=%zu, N=%zu: must be 0, the layers of the model have their own",
               static_cast<int>(desc.activation), desc.K, desc.N);
-    SS1_CHECK(options.load.weight_dtype == SS1_DTYPE_DEFAULT, SS1_ERROR_INVALID_ARGUMENT,
+    SS1_CHECK(options.load->weight_dtype == SS1_DTYPE_DEFAULT, SS1_ERROR_INVALID_ARGUMENT,
               "options.load.weight_dtype=%d: the type to write is options.desc.weight_dtype",
-              static_cast<int>(options.load.weight_dtype));
+              static_cast<int>(options.load->weight_dtype));
     SS1_CHECK(options.tables >= SS1_TABLE_DEFAULT && options.tables <= SS1_TABLE_INT4, SS1_ERROR_INVALID_ARGUMENT,
               "options.tables=%d is not a value of ss1_table_dtype", static_cast<int>(options.tables));
     const bool dtype_alone = options.from == SS1_CONVERT_FROM_DENSE && desc.weight_dtype != SS1_DTYPE_DEFAULT;
@@ -71,7 +72,7 @@ ss1_status check_options(const ss1_convert_options &options) {
               "options.desc.block_k is missing: an SSL checkpoint does not hold it");
     SS1_CHECK(desc.block_n != 0, SS1_ERROR_INVALID_ARGUMENT,
               "options.desc.block_n is missing: an SSL checkpoint does not hold it");
-    SS1_CHECK(!options.load.random_weights, SS1_ERROR_INVALID_ARGUMENT,
+    SS1_CHECK(!options.load->random_weights, SS1_ERROR_INVALID_ARGUMENT,
               "options.load.random_weights: an SSL checkpoint is read, not drawn");
     return SS1_OK;
 }
@@ -113,8 +114,8 @@ ss1_status convert_layer(const model_directory &directory, const ss1_convert_opt
     const auto before = directory.config.layers.find(shape.name);
     out = {false, SS1_LINEAR_DESC_INIT};
     if (before != directory.config.layers.end()) out = before->second;
-    const ss1_dtype dtype = options.desc.weight_dtype ? options.desc.weight_dtype : out.desc.weight_dtype;
-    if (ties(options)) out = {true, options.desc};
+    const ss1_dtype dtype = options.desc->weight_dtype ? options.desc->weight_dtype : out.desc.weight_dtype;
+    if (ties(options)) out = {true, *options.desc};
     out.desc.weight_dtype = dtype;
     out.desc.K = shape.K;
     out.desc.N = shape.N;
@@ -124,7 +125,7 @@ ss1_status convert_layer(const model_directory &directory, const ss1_convert_opt
 // Returns the least number of columns that the mapping of `options` needs, as far as the options alone determine it; 0
 // without a mapping.
 ss1_status needed_columns(const ss1_convert_options &options, size_t &out) {
-    ss1_linear_desc widest = options.desc;
+    ss1_linear_desc widest = *options.desc;
     widest.K = size_t{1} << 31;
     widest.N = 1;
     widest.weight_dtype = SS1_DTYPE_F32;
@@ -318,7 +319,7 @@ ss1_status convert_model(ss1_context &context, const char *directory, const char
     SS1_TRY(check_options(options));
     SS1_TRY(model_write_possible(output));
     model_directory source;
-    SS1_TRY(model_directory_open(directory, options.load, source));
+    SS1_TRY(model_directory_open(directory, *options.load, source));
     layer_configs layers;
     tables_by_tensor tables;
     if (!tables_alone(options)) SS1_TRY(select_layers(source, options, layers));

@@ -79,8 +79,6 @@ ss1_status fill_defaults(ss1_linear_desc &desc) noexcept {
 
 ss1_status linear_resolve(ss1_linear_desc &desc, size_t *stored_columns) noexcept {
     constexpr size_t limit = size_t{1} << 31;  // of K and N, so that their product fits 62 bits
-    SS1_CHECK(desc.struct_size == sizeof desc, SS1_ERROR_INVALID_ARGUMENT,
-              "desc.struct_size=%u is not %zu: set desc with SS1_LINEAR_DESC_INIT", desc.struct_size, sizeof desc);
     SS1_CHECK(desc.K >= 1 && desc.K <= limit, SS1_ERROR_INVALID_ARGUMENT, "K=%zu is not in 1..2^31", desc.K);
     SS1_CHECK(desc.N >= 1 && desc.N <= limit, SS1_ERROR_INVALID_ARGUMENT, "N=%zu is not in 1..2^31", desc.N);
     SS1_CHECK(desc.K <= std::numeric_limits<size_t>::max() / 8 / (desc.N + 512), SS1_ERROR_INVALID_ARGUMENT,

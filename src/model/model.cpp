@@ -60,6 +60,7 @@ void fill_info(ss1_model &model) {
     info.n_inputs = model.inputs.size();
     info.n_outputs = model.outputs.size();
     info.n_layers = layers_of(model).size();
+    info.n_stages = stages_of(model).size();
 }
 
 }  // namespace
@@ -196,8 +197,8 @@ ss1_status session_run(ss1_session &session, const ss1_tensor *inputs, size_t n_
 ss1_status session_time_stages(ss1_session &session, double *seconds, size_t n) {
     const size_t stages = stages_of(*session.model).size();
     SS1_CHECK(n == (seconds ? stages : 0), SS1_ERROR_INVALID_ARGUMENT,
-              "n=%zu: this model of family '%s' has %zu stages (and NULL for seconds 0)", n, session.model->family->name,
-              stages);
+              "n=%zu: this model of family '%s' has %zu stages (n must be 0 if seconds is NULL)", n,
+              session.model->family->name, stages);
     session.stage_seconds = seconds;
     return SS1_OK;
 }

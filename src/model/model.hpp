@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Models and sessions of all families, as the C API calls them: arguments are not NULL, option structs of this version.
+// Models and sessions of all families. The C API calls them with arguments that are not NULL and structs of this
+// library's size.
 #pragma once
 #include <atomic>
 #include <memory>

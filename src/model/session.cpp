@@ -89,7 +89,8 @@ ss1_tensor sized(const ss1_tensor &slot, const run_size &size) noexcept {
 }  // namespace
 
 tensor_slot make_slot(const char *name, ss1_dtype dtype, std::initializer_list<size_t> shape, bool required) {
-    tensor_slot slot = {{name, dtype, static_cast<uint32_t>(shape.size()), {}, nullptr, 0}, required};
+    tensor_slot slot = {{sizeof(ss1_tensor), name, dtype, static_cast<uint32_t>(shape.size()), {}, nullptr, 0},
+                        required};
     for (size_t i = 0; const size_t size : shape)
         slot.tensor.shape[i++] = size == varies ? -1 : static_cast<int64_t>(size);
     return slot;

@@ -52,9 +52,6 @@ ss1_status check_values(const char *what, const float *values, size_t rows, size
 
 // Of N outputs and kz stored columns; replaces ldz = 0.
 ss1_status check_weights(ss1_linear_weights &weights, size_t N, size_t kz, ss1_dtype weight_dtype) noexcept {
-    SS1_CHECK(weights.struct_size == sizeof weights, SS1_ERROR_INVALID_ARGUMENT,
-              "weights.struct_size=%u is not %zu: set weights with SS1_LINEAR_WEIGHTS_INIT", weights.struct_size,
-              sizeof weights);
     SS1_CHECK(weights.z, SS1_ERROR_INVALID_ARGUMENT, "weights.z is NULL");
     if (weights.ldz == 0) weights.ldz = kz;
     SS1_CHECK(weights.ldz >= kz, SS1_ERROR_INVALID_ARGUMENT, "weights.ldz=%zu is below the stored columns Kz=%zu",

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <span>
 
+#include "base/abi.hpp"
 #include "base/span.hpp"
 #include "base/status.hpp"
 #include "io/file.hpp"
@@ -157,8 +158,9 @@ void encode_row(const ss1_tokenizer &tokenizer, const ss1_tokenize_args &args, s
     const size_t T = args.max_tokens;
     const token_row row = token_row{args.input_ids, args.begins, args.ends}.from(i * args.ld);
     size_t second = T;
-    const size_t n = args.second ? encode_pair(tokenizer, args.first[i], args.second[i], T, row, second)
-                                 : encode_text(tokenizer, args.first[i], T, row);
+    const size_t n = args.second
+                         ? encode_pair(tokenizer, element(args.first, i), element(args.second, i), T, row, second)
+                         : encode_text(tokenizer, element(args.first, i), T, row);
     for (size_t t = n; t < T; ++t) row.set(t, tokenizer.pad);
     if (args.lengths) args.lengths[i] = n;
     if (int64_t *const mask = args.attention_mask) {
@@ -271,9 +273,12 @@ ss1_status load_vocabulary(const allocator &memory, const std::string &directory
 }
 
 ss1_status check_texts(const char *name, const ss1_text *texts, size_t n) noexcept {
-    for (size_t i = 0; i < n; ++i)
-        SS1_CHECK(texts[i].data || texts[i].bytes == 0, SS1_ERROR_INVALID_ARGUMENT,
-                  "args.%s[%zu].data is NULL but bytes=%zu", name, i, texts[i].bytes);
+    SS1_TRY(check_array(texts, n, name));
+    for (size_t i = 0; i < n; ++i) {
+        const ss1_text text = element(texts, i);
+        SS1_CHECK(text.data || text.bytes == 0, SS1_ERROR_INVALID_ARGUMENT, "%s[%zu].data is NULL but bytes=%zu", name,
+                  i, text.bytes);
+    }
     return SS1_OK;
 }
 
@@ -290,8 +295,8 @@ ss1_status check_args(const ss1_tokenizer &tokenizer, ss1_tokenize_args &args) n
     if (args.ld == 0) args.ld = args.max_tokens;
     SS1_CHECK(args.ld >= args.max_tokens, SS1_ERROR_INVALID_ARGUMENT, "args.ld=%zu is below max_tokens=%zu", args.ld,
               args.max_tokens);
-    SS1_TRY(check_texts("first", args.first, args.n));
-    if (args.second) SS1_TRY(check_texts("second", args.second, args.n));
+    SS1_TRY(check_texts("args.first", args.first, args.n));
+    if (args.second) SS1_TRY(check_texts("args.second", args.second, args.n));
     const struct {
         const char *name;
         const int64_t *data;

@@ -8,8 +8,9 @@
                      "indices": numpy.zeros(12, numpy.int64),
                      "offsets": numpy.arange(12).reshape(6, 2)})      # {"probability": array of 2}
 
-Arrays are handed over by pointer, never copied or converted: another type or a wrong layout is an Error that says so.
-Calls release the interpreter lock. Contexts, layers, models and tokenizers may be used by many threads, a session by one at a time.
+Arrays pass by pointer, without copy or conversion: another type or a wrong layout is an Error with a message.
+Calls release the interpreter lock. Many threads may use a context, layer, tower, model or tokenizer at once, one
+thread at a time a session.
 The library is $SS1_LIBRARY, else libss1.so beside this file, else the one that the system's linker finds.
 """
 import ctypes
@@ -24,13 +25,13 @@ from ._capi import lib as _lib
 
 __all__ = ["Bags", "Context", "Error", "Layer", "Model", "Session", "Status", "Tokenizer", "expand", "project", "version"]
 
-_SCHEMES = {None: 0, "reference": 1, "mixed": 2}
-_ACTIVATIONS = {None: 0, "none": 0, "relu": 1, "gelu": 2, "gelu_tanh": 3, "tanh": 4, "sigmoid": 5, "silu": 6}
-_LOG_LEVELS = {None: 0, "error": 1, "warning": 2, "info": 3, "debug": 4}
-_WEIGHT_DTYPES = {None: 0, "f32": 1, "bf16": 2, "i8": 4}
-_TABLE_DTYPES = {"f32": 1, "bf16": 2, "f16": 3, "int8": 4, "int4": 5}
+_SCHEMES = {None: 0, **{name: number for name, number in _capi.SCHEME.items() if name != "default"}}
+_ACTIVATIONS = {None: 0, **_capi.ACTIVATION}
+_LOG_LEVELS = {None: 0, **_capi.LOG_LEVEL}
+_WEIGHT_DTYPES = {None: 0, **{name: _capi.DTYPE[name] for name in ("f32", "bf16", "i8")}}
+_TABLE_DTYPES = {name: number for name, number in _capi.TABLE_DTYPE.items() if name != "default"}
 _TABLE_ARRAYS = {"f32": numpy.float32, "bf16": numpy.uint16, "f16": numpy.float16, "int8": numpy.uint8, "int4": numpy.uint8}
-_POOLINGS = {"sum": 0, "mean": 1}
+_POOLINGS = _capi.POOLING
 _NAMES = {"scheme": _SCHEMES, "activation": _ACTIVATIONS, "weight_dtype": _WEIGHT_DTYPES}
 _DTYPES = {1: numpy.dtype(numpy.float32), 7: numpy.dtype(numpy.int64)}  # those that models take and give
 _DTYPE_NUMBERS = {dtype: number for number, dtype in _DTYPES.items()}
@@ -38,7 +39,7 @@ _BLOCK_N_ALL = 2**32 - 1
 
 
 class Status(enum.IntEnum):
-    """What kind of error it was; the numbers are the C API's."""
+    """The kind of an error; the numbers are the C API's."""
     INVALID_ARGUMENT = 1
     UNSUPPORTED = 2
     OUT_OF_MEMORY = 3
@@ -51,7 +52,7 @@ class Status(enum.IntEnum):
 
 
 class Error(Exception):
-    """A call failed; nothing was changed.
+    """A call failed and changed nothing.
 
         try:
             ss1.Model(context, "nowhere")
@@ -321,7 +322,7 @@ class Bags(_Handle):
         self._context, self._tables, self.d = context, dict(tables), _unsigned("d", d, 64)
         number = _name_of("dtype", dtype, _TABLE_DTYPES)
         columns = {"int8": d + 8, "int4": (d + 1) // 2 + 4}.get(dtype, d)
-        described = (_capi.Table * max(len(self._tables), 1))()
+        described = _capi.array(_capi.Table, max(len(self._tables), 1))
         for entry, (name, table) in zip(described, self._tables.items()):
             _array(name, table, _TABLE_ARRAYS[dtype], 2)
             _require(table.shape[1] == columns, f"{name}: has {table.shape[1]} columns, must have {columns}")
@@ -397,6 +398,16 @@ class Model(_Handle):
         return result
 
     @property
+    def stages(self):
+        """Names of the stages of a run, in the order of Session.time_stages: ["lookup", "bottom", ...]."""
+        result = []
+        for i in range(self.info["n_stages"]):
+            name = ctypes.c_char_p()
+            _check(_lib.ss1_model_stage(self._pointer, i, name))
+            result.append(name.value.decode())
+        return result
+
+    @property
     def layers(self):
         """The linear layers in the order of execution: [{name, layer}], layer as in Layer.info."""
         result = []
@@ -420,6 +431,7 @@ class Session(_Handle):
 
     def __init__(self, model, max_batch=1, max_tokens=0):
         self._context, self._inputs, self._outputs = model._context, model.inputs, model.outputs
+        self._n_stages = model.info["n_stages"]
         options = _capi.SessionOptions(max_batch=_unsigned("max_batch", max_batch, 64),
                                        max_tokens=_unsigned("max_tokens", max_tokens, 64))
         size = ctypes.c_size_t()
@@ -457,13 +469,9 @@ class Session(_Handle):
         _check(_lib.ss1_session_set_deadline(self._pointer, seconds))
 
     def time_stages(self, count=None):
-        """A float64 array to which each later run adds the seconds of its stages; count 0: no longer measure.
-
-        Four of a DLRM: lookup, bottom MLP, interaction, top MLP; eight of a BERT: embeddings, queries with keys and values,
-        attention, its output layer, intermediate, output, norms, heads (see ss1_session_time_stages).
-        """
+        """A float64 array to which each later run adds the seconds of its stages, see Model.stages; count 0: stop measuring."""
         if count is None:
-            count = 8 if "input_ids" in self._inputs else 4
+            count = self._n_stages
         seconds = numpy.zeros(count)
         pointer = seconds.ctypes.data_as(ctypes.POINTER(ctypes.c_double)) if count else None
         _check(_lib.ss1_session_time_stages(self._pointer, pointer, count))
@@ -473,7 +481,7 @@ class Session(_Handle):
     @staticmethod
     def _tensors(kind, arrays, known):
         """{name: array} as C structs."""
-        tensors = (_capi.Tensor * len(arrays))()
+        tensors = _capi.array(_capi.Tensor, len(arrays))
         for tensor, (name, array) in zip(tensors, arrays.items()):
             _require(name in known, f"{kind}: {name!r} is none of the model's {', '.join(known)}")
             _array(name, array, known[name][0])
@@ -566,7 +574,7 @@ class Tokenizer(_Handle):
     @staticmethod
     def _texts(name, texts):
         _require(not isinstance(texts, (str, bytes)), f"{name}: must be a list of texts, not one")
-        result = (_capi.Text * len(texts))()
+        result = _capi.array(_capi.Text, len(texts))
         for entry, text in zip(result, texts):
             _require(isinstance(text, (str, bytes)), f"{name}: has a {type(text).__name__}, must have str or bytes")
             data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
@@ -575,5 +583,5 @@ class Tokenizer(_Handle):
 
 
 def version():
-    """Version of the library that is loaded, e.g. "0.1.0"."""
+    """Version of the loaded library, e.g. "0.2.0"."""
     return _lib.ss1_version().decode()

@@ -1,19 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""include/ss1/ss1.h for ctypes: the library, its structs and its functions, nothing more."""
+"""include/ss1/ss1.h for ctypes: the library, its enums, structs and functions, nothing more. tests/abi.json checks them."""
 import ctypes
-import ctypes.util
 import os
 import pathlib
 from ctypes import POINTER, c_char_p, c_double, c_int, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 
 
+ABI_VERSION = 1  # SS1_ABI_VERSION: the structs below are those of libss1.so.1
+
+
 def _load():
     """SS1_LIBRARY if it is set, else a library beside this file, else the one that the system's linker finds."""
+    soname = f"libss1.so.{ABI_VERSION}"
     beside = sorted(pathlib.Path(__file__).parent.glob("libss1.so*"))
-    path = os.environ.get("SS1_LIBRARY") or (str(beside[0]) if beside else ctypes.util.find_library("ss1"))
-    if not path:
-        raise OSError("libss1 was not found: install it, or set SS1_LIBRARY to the path of libss1.so")
-    return ctypes.CDLL(path)
+    path = os.environ.get("SS1_LIBRARY") or (str(beside[0]) if beside else soname)
+    try:
+        return ctypes.CDLL(path)
+    except OSError as error:
+        raise OSError(f"{path} was not loaded ({error}): install ss1, or set SS1_LIBRARY to the path of libss1.so") from None
+
+
+# The enums: the part of each value's name that is its own, in lower case.
+STATUS = {"ok": 0, "error_invalid_argument": 1, "error_unsupported": 2, "error_out_of_memory": 3, "error_backend": 4,
+          "error_internal": 5, "error_io": 6, "error_format": 7, "error_cancelled": 8, "error_deadline": 9}
+DTYPE = {"default": 0, "f32": 1, "bf16": 2, "f16": 3, "i8": 4, "u8": 5, "i32": 6, "i64": 7}
+TABLE_DTYPE = {"default": 0, "f32": 1, "bf16": 2, "f16": 3, "int8": 4, "int4": 5}
+LOG_LEVEL = {"error": 1, "warning": 2, "info": 3, "debug": 4}
+SCHEME = {"default": 0, "reference": 1, "mixed": 2}
+ACTIVATION = {"none": 0, "relu": 1, "gelu": 2, "gelu_tanh": 3, "tanh": 4, "sigmoid": 5, "silu": 6}
+POOLING = {"sum": 0, "mean": 1}
+CONVERT_FROM = {"dense": 0, "ssl": 1}
 
 
 class Struct(ctypes.Structure):
@@ -21,6 +37,14 @@ class Struct(ctypes.Structure):
 
     def __init__(self, **fields):
         super().__init__(struct_size=ctypes.sizeof(type(self)), **fields)
+
+
+def array(struct, count):
+    """A C array of `count` structs, each made as Struct makes one."""
+    result = (struct * count)()
+    for entry in result:
+        entry.struct_size = ctypes.sizeof(struct)
+    return result
 
 
 LogFunction = ctypes.CFUNCTYPE(None, c_void_p, c_int, c_char_p)
@@ -38,14 +62,14 @@ class InfoItem(ctypes.Structure):
 
 
 class Info(Struct):
-    _fields_ = [("struct_size", c_uint32), ("num_threads", c_uint32), ("threads_reason", c_char_p), ("cpu", c_char_p),
-                ("backend", c_char_p), ("n_isas", c_size_t), ("n_backends", c_size_t), ("n_kernels", c_size_t),
-                ("isas", POINTER(InfoItem)), ("backends", POINTER(InfoItem)), ("kernels", POINTER(InfoItem)),
-                ("l1d_bytes", c_size_t), ("l2_bytes", c_size_t), ("l3_bytes", c_size_t), ("device", c_int32)]
+    _fields_ = [("struct_size", c_uint32), ("num_threads", c_uint32), ("device", c_int32), ("threads_reason", c_char_p),
+                ("cpu", c_char_p), ("backend", c_char_p), ("n_isas", c_size_t), ("n_backends", c_size_t),
+                ("n_kernels", c_size_t), ("isas", POINTER(InfoItem)), ("backends", POINTER(InfoItem)),
+                ("kernels", POINTER(InfoItem)), ("l1d_bytes", c_size_t), ("l2_bytes", c_size_t), ("l3_bytes", c_size_t)]
 
 
 class LinearDesc(Struct):
-    _fields_ = [("struct_size", c_uint32), ("c", c_uint32), ("K", c_size_t), ("N", c_size_t), ("scheme", c_int),
+    _fields_ = [("struct_size", c_uint32), ("K", c_size_t), ("N", c_size_t), ("c", c_uint32), ("scheme", c_int),
                 ("seed", c_uint32), ("block_k", c_uint32), ("block_n", c_uint32), ("step", c_uint32), ("activation", c_int),
                 ("x_dtype", c_int), ("y_dtype", c_int), ("weight_dtype", c_int)]
 
@@ -56,19 +80,19 @@ class LinearWeights(Struct):
 
 class LinearArgs(Struct):
     _fields_ = [("struct_size", c_uint32), ("m", c_size_t), ("x", c_void_p), ("ldx", c_size_t), ("y", c_void_p),
-                ("ldy", c_size_t), ("scratch", c_void_p), ("stream", c_void_p)]
+                ("ldy", c_size_t), ("scratch", c_void_p), ("stream", c_void_p), ("residual", c_void_p), ("ldr", c_size_t)]
 
 
 class LayerInfo(Struct):
-    _fields_ = [("struct_size", c_uint32), ("desc", LinearDesc), ("kernels", c_char_p), ("stored_columns", c_size_t),
-                ("weight_bytes", c_size_t), ("flops_per_row", c_double), ("flops_per_row_dense", c_double)]
+    _fields_ = [("struct_size", c_uint32), ("kernels", c_char_p), ("stored_columns", c_size_t), ("weight_bytes", c_size_t),
+                ("flops_per_row", c_double), ("flops_per_row_dense", c_double), ("desc", LinearDesc)]
 
     def __init__(self):
         super().__init__(desc=LinearDesc())
 
 
-class Table(ctypes.Structure):
-    _fields_ = [("name", c_char_p), ("dtype", c_int), ("pooling", c_int), ("rows", c_size_t), ("data", c_void_p)]
+class Table(Struct):
+    _fields_ = [("struct_size", c_uint32), ("name", c_char_p), ("dtype", c_int), ("pooling", c_int), ("rows", c_size_t), ("data", c_void_p)]
 
 
 class BagsArgs(Struct):
@@ -81,9 +105,9 @@ class ModelOptions(Struct):
                 ("map_tables", c_uint32)]
 
 
-class Tensor(ctypes.Structure):
-    _fields_ = [("name", c_char_p), ("dtype", c_int), ("rank", c_uint32), ("shape", c_int64 * 4), ("data", c_void_p),
-                ("bytes", c_size_t)]
+class Tensor(Struct):
+    _fields_ = [("struct_size", c_uint32), ("name", c_char_p), ("dtype", c_int), ("rank", c_uint32), ("shape", c_int64 * 4),
+                ("data", c_void_p), ("bytes", c_size_t)]
 
 
 class ModelLayerInfo(Struct):
@@ -95,8 +119,9 @@ class ModelLayerInfo(Struct):
 
 class ModelInfo(Struct):
     _fields_ = [("struct_size", c_uint32), ("family", c_char_p), ("config", c_char_p), ("n_inputs", c_size_t),
-                ("n_outputs", c_size_t), ("n_layers", c_size_t), ("weight_bytes", c_size_t), ("parameters", c_size_t), ("n_labels", c_size_t),
-                ("max_tokens", c_size_t), ("vocab_size", c_size_t), ("type_vocab_size", c_size_t)]
+                ("n_outputs", c_size_t), ("n_layers", c_size_t), ("weight_bytes", c_size_t), ("parameters", c_size_t),
+                ("n_labels", c_size_t), ("max_tokens", c_size_t), ("vocab_size", c_size_t), ("type_vocab_size", c_size_t),
+                ("n_stages", c_size_t)]
 
 
 class SessionOptions(Struct):
@@ -109,14 +134,19 @@ class TokenizerInfo(Struct):
                 ("cls", c_int64), ("mask", c_int64)]
 
 
-class Text(ctypes.Structure):
-    _fields_ = [("data", c_char_p), ("bytes", c_size_t)]
+class Text(Struct):
+    _fields_ = [("struct_size", c_uint32), ("data", c_char_p), ("bytes", c_size_t)]
 
 
 class TokenizeArgs(Struct):
     _fields_ = [("struct_size", c_uint32), ("n", c_size_t), ("first", POINTER(Text)), ("second", POINTER(Text)),
                 ("max_tokens", c_size_t), ("input_ids", c_void_p), ("attention_mask", c_void_p), ("token_type_ids", c_void_p),
                 ("ld", c_size_t), ("lengths", c_void_p), ("begins", c_void_p), ("ends", c_void_p)]
+
+
+class ConvertOptions(Struct):
+    _fields_ = [("struct_size", c_uint32), ("from", c_int), ("tables", c_int), ("desc", POINTER(LinearDesc)),
+                ("layers", c_char_p), ("load", POINTER(ModelOptions))]
 
 
 lib = _load()
@@ -130,6 +160,8 @@ for _name, _arguments in {
         "ss1_expand": [POINTER(LinearDesc), c_void_p, c_size_t, c_void_p, c_size_t],
         "ss1_layer_create": [c_void_p, POINTER(LinearDesc), POINTER(LinearWeights), POINTER(c_void_p)],
         "ss1_layer_run": [c_void_p, POINTER(LinearArgs)],
+        "ss1_tower_create": [POINTER(c_void_p), c_size_t, POINTER(c_void_p)],
+        "ss1_tower_run": [c_void_p, POINTER(LinearArgs)],
         "ss1_layer_describe": [c_void_p, POINTER(LayerInfo)],
         "ss1_bags_create": [c_void_p, c_size_t, POINTER(Table), c_size_t, POINTER(c_void_p)],
         "ss1_bags_run": [c_void_p, POINTER(BagsArgs)],
@@ -139,6 +171,8 @@ for _name, _arguments in {
         "ss1_model_layer": [c_void_p, c_size_t, POINTER(ModelLayerInfo)],
         "ss1_model_describe": [c_void_p, POINTER(ModelInfo)],
         "ss1_model_label": [c_void_p, c_size_t, POINTER(c_char_p)],
+        "ss1_model_stage": [c_void_p, c_size_t, POINTER(c_char_p)],
+        "ss1_model_convert": [c_void_p, c_char_p, c_char_p, POINTER(ConvertOptions)],
         "ss1_session_bytes": [c_void_p, POINTER(SessionOptions), POINTER(c_size_t)],
         "ss1_session_create": [c_void_p, POINTER(SessionOptions), POINTER(c_void_p)],
         "ss1_session_set_deadline": [c_void_p, c_double],
@@ -151,8 +185,12 @@ for _name, _arguments in {
     getattr(lib, _name).argtypes = _arguments
     getattr(lib, _name).restype = c_int
 
-for _name in ("ss1_context_destroy", "ss1_layer_destroy", "ss1_bags_destroy", "ss1_model_destroy", "ss1_session_destroy",
-              "ss1_tokenizer_destroy"):
+for _name in ("ss1_layer_scratch_bytes", "ss1_tower_scratch_bytes"):
+    getattr(lib, _name).argtypes = [c_void_p, c_size_t]
+    getattr(lib, _name).restype = c_size_t
+
+for _name in ("ss1_context_destroy", "ss1_layer_destroy", "ss1_tower_destroy", "ss1_bags_destroy", "ss1_model_destroy",
+              "ss1_session_destroy", "ss1_tokenizer_destroy"):
     getattr(lib, _name).argtypes = [POINTER(c_void_p)]
     getattr(lib, _name).restype = None
 

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file text.h  Tokenizer: from text to the inputs of a BERT. Part of ss1.h, whose rules hold here.
+ */
+#ifndef SS1_TEXT_H
+#define SS1_TEXT_H
+
+#include "ss1.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** A WordPiece tokenizer. @since 0.1 */
+typedef struct ss1_tokenizer ss1_tokenizer;
+
+/**
+ * Load the WordPiece tokenizer of a BERT model directory: vocab.txt, tokenizer.json, or both if they agree; also
+ * tokenizer_config.json, special_tokens_map.json, added_tokens.json and config.json where they exist. Ids equal those
+ * of BertTokenizer in Hugging Face's transformers 5.17 (tokenizers 0.23). The tokenizer is immutable; many threads may
+ * use it. tokenizer_config.json sets do_lower_case (default: true), strip_accents (default: same as do_lower_case),
+ * tokenize_chinese_chars (default: true), model_max_length, the unk, sep, pad, cls and mask tokens (text or object with
+ * "content"; default: [UNK] and so on), and added tokens, which the other files can name too (src/io/README.md).
+ * @param tokenizer  Receives the tokenizer; the caller owns it. Not written on error.
+ * @return SS1_OK; SS1_ERROR_IO (no vocabulary, or unreadable); SS1_ERROR_FORMAT (the message has file, line or key,
+ *         value and rule; also a vocabulary without its unk, sep, pad or cls token, files that contradict each other);
+ *         SS1_ERROR_UNSUPPORTED (another family's tokenizer, truncation at the beginning of rows, a token that is
+ *         matched in any but the literal way or whose id in Hugging Face depends on an order that the files do not
+ *         keep, a build without ICU); SS1_ERROR_INVALID_ARGUMENT; SS1_ERROR_OUT_OF_MEMORY.
+ * @since 0.1
+ */
+SS1_API ss1_status ss1_tokenizer_load(ss1_context *context, const char *directory, ss1_tokenizer **tokenizer);
+
+/** Destroy a tokenizer and set *tokenizer to NULL; accepts NULL and pointers to NULL. No call may be under way.
+ * @since 0.1 */
+SS1_API void ss1_tokenizer_destroy(ss1_tokenizer **tokenizer);
+
+/** Rules, limits and special tokens of a tokenizer. @since 0.1 */
+typedef struct ss1_tokenizer_info {
+    uint32_t struct_size;
+    int32_t lower_case, strip_accents, split_ideographs; /**< 1: it does, 0: it does not */
+    size_t vocab_size;          /**< ids are below it: lines of vocab.txt, then the added tokens */
+    size_t max_tokens;          /**< the smaller of model_max_length and max_position_embeddings; 0: no limit */
+    int64_t unk, sep, pad, cls; /**< ids */
+    int64_t mask;               /**< id; -1: the vocabulary has none */
+} ss1_tokenizer_info;
+#define SS1_TOKENIZER_INFO_INIT \
+    { sizeof(ss1_tokenizer_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/** Describe a tokenizer. @return SS1_OK or SS1_ERROR_INVALID_ARGUMENT. @since 0.1 */
+SS1_API ss1_status ss1_tokenizer_describe(const ss1_tokenizer *tokenizer, ss1_tokenizer_info *info);
+
+/**
+ * Text of a token, e.g. "##ing".
+ * @param token  Receives the text, UTF-8, owned by the tokenizer. Not written on error.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (id is not in [0, vocab_size)).
+ * @since 0.1
+ */
+SS1_API ss1_status ss1_tokenizer_token(const ss1_tokenizer *tokenizer, int64_t id, const char **token);
+
+/** Text in UTF-8, not zero terminated; data may be NULL if bytes is 0. Bytes that are not UTF-8 count as U+FFFD, as in
+ * Python's bytes.decode(errors="replace"): BERT drops it. @since 0.1 */
+typedef struct ss1_text {
+    uint32_t struct_size; /**< @since 0.2 */
+    const char *data;
+    size_t bytes;
+} ss1_text;
+#define SS1_TEXT_INIT \
+    { sizeof(ss1_text), 0, 0 }
+
+/**
+ * Arguments of ss1_tokenizer_encode().
+ *   .n               Rows: texts, or pairs of texts. 0 does nothing.
+ *   .first, .second  [n]; second NULL: no pairs.
+ *   .max_tokens      T, special tokens included: at least 2 (pairs: 3); 0 = the tokenizer's max_tokens. Longer rows
+ *                    lose tokens at their end; in a pair the longer text first, until both have equal length
+ *                    ("longest_first").
+ *   .input_ids       i64 [n, T] out: [CLS] first [SEP], or [CLS] first [SEP] second [SEP], then [PAD].
+ *   .attention_mask  i64 [n, T] out: 1 for tokens, 0 for padding; or NULL.
+ *   .token_type_ids  i64 [n, T] out: 1 for the second text and its [SEP], else 0; or NULL.
+ *   .ld              Leading dimension of these and of begins and ends, >= T (0 = T). Columns T..ld-1 are kept.
+ *   .lengths         [n] out: tokens of each row, without padding; or NULL.
+ *   .begins, .ends   i64 [n, T] out: the bytes [begin, end) of its text (the second one where token_type_ids is 1)
+ *                    that each token comes from; either or both may be NULL. 0 and 0 for [CLS], [SEP] and [PAD] that
+ *                    the tokenizer adds; every other token has begin < end <= the text's bytes, and neither begins nor
+ *                    ends of a text's tokens decrease. They are the offsets of Hugging Face's tokenizers 0.23, in
+ *                    bytes: from the first byte of the character that became the token's first character after
+ *                    normalisation to the last byte of the character that became its last. So a dropped accent after
+ *                    the last letter is outside, one between two letters inside; pieces of one character (decomposed
+ *                    Hangul) have the same place; the unknown token has the place of its whole word.
+ * @since 0.1
+ */
+typedef struct ss1_tokenize_args {
+    uint32_t struct_size;
+    size_t n;
+    const ss1_text *first, *second;
+    size_t max_tokens;
+    int64_t *input_ids, *attention_mask, *token_type_ids;
+    size_t ld;
+    size_t *lengths;
+    int64_t *begins, *ends;
+} ss1_tokenize_args;
+#define SS1_TOKENIZE_ARGS_INIT \
+    { sizeof(ss1_tokenize_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/**
+ * Convert texts to ids and places, on the context's threads; a row depends on nothing but its texts.
+ * A special token written in the text counts as that token: "[SEP]" gives the id of [SEP], also inside a word.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (NULL, max_tokens or ld too small, outputs that overlap).
+ * @note Thread-safe. Allocates nothing.
+ * @since 0.1
+ */
+SS1_API ss1_status ss1_tokenizer_encode(const ss1_tokenizer *tokenizer, const ss1_tokenize_args *args);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
