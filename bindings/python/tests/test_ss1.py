@@ -130,6 +130,18 @@ class Layer(TestCase):
         self.assertTrue((out[:, layer.N:] == 9).all())
         numpy.testing.assert_array_equal(layer(wide[::2, :layer.K]), layer(wide[:, :layer.K].copy())[::2])
 
+    def test_residual(self):
+        layer, _, _ = self.layer(MAPPINGS[3])
+        x, residual = uniform(7, layer.K), uniform(7, layer.N + 3, seed=2)[:, :layer.N]
+        want = layer(x) + residual
+        numpy.testing.assert_array_equal(layer(x, residual=residual), want)
+        out = residual.copy()
+        self.assertIs(layer(x, out=out, residual=out), out)
+        numpy.testing.assert_array_equal(out, want)
+        self.refused(r"residual: has shape \(6, 70\), must be \(7, 70\)", layer, x, residual=residual[:6])
+        both = uniform(8, layer.N)
+        self.refused("args.y.*overlaps args.residual", layer, x, out=both[1:], residual=both[:7])
+
     def test_strided_weights(self):
         z = uniform(32, 80)[:, :64]
         numpy.testing.assert_array_equal(ss1.expand(z, 256, c=4), ss1.expand(z.copy(), 256, c=4))
@@ -192,6 +204,31 @@ class Layer(TestCase):
         inputs = [uniform(20, layer.K, seed=seed) for seed in range(4)]
         want = [layer(x) for x in inputs]
         run_threads(lambda i: [numpy.testing.assert_array_equal(layer(inputs[i]), want[i]) for _ in range(20)], 4)
+
+
+class Tower(TestCase):
+    def test_gives_the_bits_of_its_layers(self):
+        first, second = self.layer(MAPPINGS[1], activation="relu")[0], self.layer(dict(K=96, N=40, c=1))[0]
+        tower = ss1.Tower([first, second])
+        self.assertEqual((tower.K, tower.N), (256, 40))
+        for rows in (0, 1, 300):
+            x = uniform(rows, 256)
+            numpy.testing.assert_array_equal(tower(x), second(first(x)))
+        out = numpy.full((3, 45), 9, numpy.float32)
+        tower(uniform(3, 256), out=out[:, :40])
+        self.assertTrue((out[:, 40:] == 9).all() and (out[:, :40] != 9).all())
+
+    def test_bad_arguments(self):
+        first, second = self.layer(MAPPINGS[1])[0], self.layer(dict(K=96, N=40, c=1))[0]
+        self.refused("at least one layer", ss1.Tower, [])
+        self.refused(r"layers\[1\]: must be a Layer, not str", ss1.Tower, [first, "second"])
+        self.refused("K=256, .* N=40", ss1.Tower, [second, first])
+        tower = ss1.Tower([first, second])
+        self.refused(r"x: has shape \(2, 96\)", tower, uniform(2, 96))
+        second.close()
+        self.refused("Layer is closed", tower, uniform(2, 256))
+        tower.close()
+        self.refused("Tower is closed", lambda: tower._pointer)
 
 
 class Bags(TestCase):
