@@ -88,9 +88,9 @@ typedef struct ss1_model_run {
  *   layer_create    `desc` is that of one part: resolved and supported. Weights [parts * N, Kz] and bias [parts * N]
  *                   are stacked along N, finite, ldz > 0; they must be copied. Each part gives the bits that it would
  *                   give alone.
- *   layer_scratch   BYTES of scratch for m rows; never less for more rows, as a session asks for its largest batch
- * only. layer_run       `args` is checked: sizes, strides and overlap hold, scratch is there, m > 0. layer_describe
- * fills .kernels (owned by the state), .weight_bytes, .flops_per_row.
+ *   layer_scratch   BYTES of scratch for m rows; never less for more rows: a session asks for its largest batch only.
+ *   layer_run       `args` is checked: sizes, strides and overlap hold, scratch is there, m > 0.
+ *   layer_describe  fills .kernels (owned by the state), .weight_bytes, .flops_per_row.
  *
  * Optional, all three or none: rows, for callers that take a block of rows through several layers on one thread.
  *   rows_scratch    BYTES of scratch of one thread for `rows` rows; grows with them, up to a bound.
