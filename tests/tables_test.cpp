@@ -217,8 +217,8 @@ TEST_CASE("ss1_bags: every format against double, the same bits for any thread c
         }
     }
     for (size_t t = 0; t < rows.size(); ++t)
-        tables.push_back({"t", static_cast<ss1_table_dtype>(all_formats[t]), t % 2 ? SS1_POOLING_MEAN : SS1_POOLING_SUM,
-                          rows[t], data[t].data()});
+        tables.push_back({sizeof(ss1_table), "t", static_cast<ss1_table_dtype>(all_formats[t]),
+                          t % 2 ? SS1_POOLING_MEAN : SS1_POOLING_SUM, rows[t], data[t].data()});
     const bag_input input(random, rows, batch);
     const size_t columns = rows.size() * d, ldy = columns + 3;
     std::vector<float> first;
