@@ -8,6 +8,7 @@
 
 #include <cmath>
 
+#include "base/round.hpp"
 #include "half.hpp"
 #include "op/pack.hpp"
 #include "op/split.hpp"
@@ -23,8 +24,8 @@ struct layout {
 layout make_layout(const attention_kernels &kernels, size_t tokens, size_t head_size) noexcept {
     constexpr size_t line = 16;
     const gemm_kernel &gemm = *kernels.gemm;
-    const auto lines = [](size_t n) { return (n + line - 1) / line * line; };
-    const auto tiled = [&](size_t n) { return (n + gemm.nt - 1) / gemm.nt * gemm.nt; };
+    const auto lines = [](size_t n) { return round_up(n, line); };
+    const auto tiled = [&](size_t n) { return round_up(n, gemm.nt); };
     layout l;
     l.keys = lines(tiled(tokens) * head_size);
     l.values = lines(tiled(head_size) * tokens);
@@ -82,7 +83,7 @@ void attend_f32(const attention_kernels &kernels, const head_rows &head, const s
     pack_columns(head.k, d, T, head.ld, gemm.nt, keys);
     pack_rows(head.v, T, d, head.ld, gemm.nt, values);
     const float scale = 1 / std::sqrt(static_cast<float>(d));
-    const size_t panels = (m + gemm.mr - 1) / gemm.mr;
+    const size_t panels = ceil_div(m, gemm.mr);
     for (size_t p = 0; p < panels; ++p) {
         // Panels of like height, as in the linear layer.
         const size_t i0 = m * p / panels, height = m * (p + 1) / panels - i0;
@@ -125,10 +126,6 @@ struct plan {
     size_t tasks, group;
     double work;
 };
-
-size_t ceil_div(size_t a, size_t b) noexcept {
-    return (a + b - 1) / b;
-}
 
 // Most heads, whole or not, that one of `tasks` like shares of n heads has.
 double most_heads(double n, size_t tasks) noexcept {

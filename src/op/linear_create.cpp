@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/round.hpp"
 #include "mapping/project.hpp"
 #include "op/linear_cpu.hpp"
 
@@ -16,13 +17,6 @@ constexpr size_t usual_l2 = size_t{2} << 20;
 constexpr size_t panel_values = 7168;  // of a k block: 28 KB of f32 in L1, beside tiles that stream by
 constexpr size_t least_k_block = 512;
 constexpr size_t max_f32_row_block = 168;
-
-size_t ceil_div(size_t a, size_t b) {
-    return (a + b - 1) / b;
-}
-size_t round_up(size_t a, size_t b) {
-    return ceil_div(a, b) * b;
-}
 
 // A sketch costs K additions a row, at 10-12 a cycle; the products that it saves run at 24-32 a cycle (f32) or 350-500
 // (tiles). So few outputs are cheaper as a dense layer: N <= 1 in f32, N <= 85 in tiles at c = 2; with a sketch for

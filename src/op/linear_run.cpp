@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/round.hpp"
 #include "op/linear_cpu.hpp"
 #include "op/recent_weights.hpp"
 #include "op/split.hpp"
@@ -14,13 +15,6 @@ namespace {
 
 constexpr size_t line = 64;                      // bytes
 constexpr size_t sums_bytes = size_t{16} << 10;  // f32 sketches on their way to int8
-
-size_t ceil_div(size_t a, size_t b) {
-    return (a + b - 1) / b;
-}
-size_t round_up(size_t a, size_t b) {
-    return ceil_div(a, b) * b;
-}
 
 // How a run of m rows is cut: rows and tiles are split evenly over a grid of tasks.
 struct plan {
