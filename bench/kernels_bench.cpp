@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every gemm, sketch and interact kernel that this CPU has, on the shapes of the models, single threaded and warm.
-// One benchmark per row and shape: --benchmark_filter=gemm_f32_14x32_avx512/252
+// One benchmark per row and shape: --benchmark_filter=gemm_f32_f32_14x32_avx512/252
 #include <benchmark/benchmark.h>
 
 #include <algorithm>

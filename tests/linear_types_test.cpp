@@ -511,8 +511,8 @@ TEST_CASE("every type: a row has the same bits for any thread count, batch size 
                     // Tiled kernels use a second thread only from 8 MFLOP on, where the scalar reference would take
                     // long.
                     const std::string kernels = kernels_of(make_layer(at.one, make_problem(desc, random)));
-                    const bool fast = kernels.find("gemm_bf16_ref") == std::string::npos &&
-                                      kernels.find("gemm_s8_ref") == std::string::npos;
+                    const bool fast = kernels.find("gemm_f32_bf16_ref") == std::string::npos &&
+                                      kernels.find("gemm_s8_s8_ref") == std::string::npos;
                     if (fast) desc.N = 1930;
                     const problem p = make_problem(desc, random);
                     const size_t m = fast ? 90 : 37, x_row = desc.K * (desc.x_dtype == SS1_DTYPE_F32 ? 4 : 2),

@@ -403,7 +403,7 @@ SS1_API ss1_status ss1_tower_run(const ss1_tower *tower, const ss1_linear_args *
 /** A layer's description and kernels. The layer owns the strings. @since 0.1 */
 typedef struct ss1_layer_info {
     uint32_t struct_size;
-    const char *kernels;        /**< e.g. "cpu sketch_f32_f32_avx512 gemm_f32_14x32_avx512" */
+    const char *kernels;        /**< e.g. "cpu sketch_f32_f32_avx512 gemm_f32_f32_14x32_avx512" */
     size_t stored_columns;      /**< Kz */
     size_t weight_bytes;        /**< packed weights and bias */
     double flops_per_row;       /**< 2 for each multiply-add and 1 for each sketch addition that a run does */

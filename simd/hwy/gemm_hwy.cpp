@@ -102,24 +102,24 @@ HWY_NOINLINE void gemm(const gemm_args &g) noexcept {
 }  // namespace HWY_NAMESPACE
 
 #if HWY_TARGET == HWY_AVX2
-void gemm_f32_6x16_hwy_avx2(const gemm_args &g) noexcept {
+void gemm_f32_f32_6x16_hwy_avx2(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm<6, 2, float>(g);
 }
-void gemm_bf16_5x16_hwy_avx2(const gemm_args &g) noexcept {
+void gemm_f32_bf16_5x16_hwy_avx2(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm<5, 2, uint16_t>(g);
 }
 #elif HWY_TARGET == HWY_SSE4
-void gemm_f32_4x8_hwy_sse4(const gemm_args &g) noexcept {
+void gemm_f32_f32_4x8_hwy_sse4(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm<4, 2, float>(g);
 }
-void gemm_bf16_4x8_hwy_sse4(const gemm_args &g) noexcept {
+void gemm_f32_bf16_4x8_hwy_sse4(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm<4, 2, uint16_t>(g);
 }
 #elif HWY_TARGET == HWY_NEON
-void gemm_f32_6x16_hwy_neon(const gemm_args &g) noexcept {
+void gemm_f32_f32_6x16_hwy_neon(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm<6, 4, float>(g);
 }
-void gemm_bf16_4x16_hwy_neon(const gemm_args &g) noexcept {
+void gemm_f32_bf16_4x16_hwy_neon(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm<4, 4, uint16_t>(g);
 }
 #endif

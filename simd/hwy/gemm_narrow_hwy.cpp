@@ -125,67 +125,67 @@ HWY_NOINLINE void gemm_narrow(const gemm_args &g) noexcept {
 }  // namespace HWY_NAMESPACE
 
 #if HWY_TARGET == HWY_AVX3
-void gemm_f32_8x1_hwy_avx512(const gemm_args &g) noexcept {
+void gemm_f32_f32_64x1_hwy_avx512(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<float, float, 8>(g);
 }
-void gemm_bf16_8x1_hwy_avx512(const gemm_args &g) noexcept {
+void gemm_f32_bf16_64x1_hwy_avx512(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<float, uint16_t, 8>(g);
 }
-void gemm_s8_8x1_hwy_avx512(const gemm_args &g) noexcept {
+void gemm_f32_s8_64x1_hwy_avx512(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<float, int8_t, 8>(g);
 }
-void gemm_bf16bf16_8x1_hwy_avx512(const gemm_args &g) noexcept {
+void gemm_bf16_bf16_64x1_hwy_avx512(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<uint16_t, uint16_t, 8>(g);
 }
-void gemm_bf16s8_8x1_hwy_avx512(const gemm_args &g) noexcept {
+void gemm_bf16_s8_64x1_hwy_avx512(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<uint16_t, int8_t, 8>(g);
 }
 #elif HWY_TARGET == HWY_AVX2
-void gemm_f32_4x1_hwy_avx2(const gemm_args &g) noexcept {
+void gemm_f32_f32_64x1_hwy_avx2(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<float, float, 4>(g);
 }
-void gemm_bf16_4x1_hwy_avx2(const gemm_args &g) noexcept {
+void gemm_f32_bf16_64x1_hwy_avx2(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<float, uint16_t, 4>(g);
 }
-void gemm_s8_4x1_hwy_avx2(const gemm_args &g) noexcept {
+void gemm_f32_s8_64x1_hwy_avx2(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<float, int8_t, 4>(g);
 }
-void gemm_bf16bf16_4x1_hwy_avx2(const gemm_args &g) noexcept {
+void gemm_bf16_bf16_64x1_hwy_avx2(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<uint16_t, uint16_t, 4>(g);
 }
-void gemm_bf16s8_4x1_hwy_avx2(const gemm_args &g) noexcept {
+void gemm_bf16_s8_64x1_hwy_avx2(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<uint16_t, int8_t, 4>(g);
 }
 #elif HWY_TARGET == HWY_SSE4
-void gemm_f32_4x1_hwy_sse4(const gemm_args &g) noexcept {
+void gemm_f32_f32_64x1_hwy_sse4(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<float, float, 4>(g);
 }
-void gemm_bf16_4x1_hwy_sse4(const gemm_args &g) noexcept {
+void gemm_f32_bf16_64x1_hwy_sse4(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<float, uint16_t, 4>(g);
 }
-void gemm_s8_4x1_hwy_sse4(const gemm_args &g) noexcept {
+void gemm_f32_s8_64x1_hwy_sse4(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<float, int8_t, 4>(g);
 }
-void gemm_bf16bf16_4x1_hwy_sse4(const gemm_args &g) noexcept {
+void gemm_bf16_bf16_64x1_hwy_sse4(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<uint16_t, uint16_t, 4>(g);
 }
-void gemm_bf16s8_4x1_hwy_sse4(const gemm_args &g) noexcept {
+void gemm_bf16_s8_64x1_hwy_sse4(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<uint16_t, int8_t, 4>(g);
 }
 #elif HWY_TARGET == HWY_NEON
-void gemm_f32_8x1_hwy_neon(const gemm_args &g) noexcept {
+void gemm_f32_f32_64x1_hwy_neon(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<float, float, 8>(g);
 }
-void gemm_bf16_8x1_hwy_neon(const gemm_args &g) noexcept {
+void gemm_f32_bf16_64x1_hwy_neon(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<float, uint16_t, 8>(g);
 }
-void gemm_s8_8x1_hwy_neon(const gemm_args &g) noexcept {
+void gemm_f32_s8_64x1_hwy_neon(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<float, int8_t, 8>(g);
 }
-void gemm_bf16bf16_8x1_hwy_neon(const gemm_args &g) noexcept {
+void gemm_bf16_bf16_64x1_hwy_neon(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<uint16_t, uint16_t, 8>(g);
 }
-void gemm_bf16s8_8x1_hwy_neon(const gemm_args &g) noexcept {
+void gemm_bf16_s8_64x1_hwy_neon(const gemm_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<uint16_t, int8_t, 8>(g);
 }
 #endif

@@ -450,10 +450,10 @@ void gemm(const gemm_args &g) noexcept {
 
 }  // namespace
 
-void gemm_bf16_32x32_amx(const gemm_args &g) noexcept {
+void gemm_bf16_bf16_32x32_amx(const gemm_args &g) noexcept {
     gemm<false>(g);
 }
-void gemm_s8_32x32_amx(const gemm_args &g) noexcept {
+void gemm_s8_s8_32x32_amx(const gemm_args &g) noexcept {
     gemm<true>(g);
 }
 

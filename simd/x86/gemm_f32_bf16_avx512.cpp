@@ -134,7 +134,7 @@ constexpr void (*by_rows[])(const gemm_args &) noexcept = {
 
 }  // namespace
 
-void gemm_bf16_14x32_avx512(const gemm_args &g) noexcept {
+void gemm_f32_bf16_14x32_avx512(const gemm_args &g) noexcept {
     if (g.m > 0) by_rows[g.m - 1](g);
 }
 

@@ -119,7 +119,7 @@ constexpr void (*by_rows[])(const gemm_args &) noexcept = {
 
 }  // namespace
 
-void gemm_u8s8_14x32_avx512vnni(const gemm_args &g) noexcept {
+void gemm_u8_s8_14x32_avx512vnni(const gemm_args &g) noexcept {
     if (g.m > 0) by_rows[g.m - 1](g);
 }
 

@@ -57,7 +57,7 @@ void gemm(const gemm_args &g) noexcept {
 
 }  // namespace
 
-void gemm_s8_8x8_neondot(const gemm_args &g) noexcept {
+void gemm_s8_s8_8x8_neondot(const gemm_args &g) noexcept {
     gemm<8>(g);
 }
 

@@ -112,7 +112,7 @@ constexpr void (*by_rows[])(const gemm_args &) noexcept = {
 
 }  // namespace
 
-void gemm_s8_6x16_avx2(const gemm_args &g) noexcept {
+void gemm_s8_s8_6x16_avx2(const gemm_args &g) noexcept {
     if (g.m > 0) by_rows[g.m - 1](g);
 }
 

@@ -56,7 +56,7 @@ void gemm(const gemm_args &g) noexcept {
 
 }  // namespace
 
-void gemm_s8_6x16_neon(const gemm_args &g) noexcept {
+void gemm_s8_s8_6x16_neon(const gemm_args &g) noexcept {
     gemm<6>(g);
 }
 
