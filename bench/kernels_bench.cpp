@@ -12,6 +12,7 @@
 
 #include "base/amx.hpp"
 #include "base/cpu.hpp"
+#include "base/kernel_scope.hpp"
 #include "half.hpp"
 #include "kernels.hpp"
 
@@ -57,8 +58,8 @@ void run_gemm(benchmark::State &state, const gemm_kernel &kernel, size_t m, size
     const bytes y = random_values(dtype::f32, m * n),
                 scales = random_values(dtype::f32, std::max(m, tiles * kernel.nt));
     const bytes starts = random_values(dtype::f32, tiles * kernel.nt);
-    const bool tile_registers = kernel.needs & (isa::amx_bf16 | isa::amx_int8);
-    gemm_args g{};
+    const scope_guard scope(kernel.scope);
+    gemm_fused_args g{};
     g.b = b.get();
     g.n = n;
     g.k = k;
@@ -69,18 +70,20 @@ void run_gemm(benchmark::State &state, const gemm_kernel &kernel, size_t m, size
         g.column_scale = static_cast<const float *>(scales.get());
         g.column_start = static_cast<const int32_t *>(starts.get());
     }
-    if (tile_registers) amx_configure();
     for (auto _ : state) {
         for (size_t i = 0; i < m; i += step) {
             g.a = static_cast<const char *>(a.get()) + i * lda * size_of(kernel.a);
             g.y = static_cast<float *>(y.get()) + i * n;
             g.row_scale = static_cast<const float *>(scales.get());
             g.m = std::min<size_t>(step, m - i);
-            kernel.run(g);
+            if (kernel.fused) {
+                kernel.fused(g);
+            } else {
+                kernel.panel({g, false, 0});
+            }
         }
         benchmark::ClobberMemory();
     }
-    if (tile_registers) amx_release();
     state.counters["GFLOP/s"] = rate(2.0 * static_cast<double>(m * n * k));
     state.counters["weights_GB/s"] = rate(static_cast<double>(n * k * size_of(kernel.b)));
 }

@@ -1,127 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
-// Expands kernels.inc: first to the declarations of all kernels, then once per family to its table.
+// Expands kernels.inc twice: into the declarations of all kernels, then into a table for each family.
 #include "kernels.hpp"
+
+#include <type_traits>
 
 #include "simd_config.h"
 
 namespace ss1 {
 
-#define SS1_GEMM(name, ...) void name(const gemm_args &) noexcept;
-#define SS1_SKETCH(name, ...) void name(const sketch_args &) noexcept;
-#define SS1_QUANTIZE(name, ...) void name(const quantize_args &) noexcept;
-#define SS1_STORE(name, ...) void name(const store_args &) noexcept;
-#define SS1_ACTIVATION(name, ...) void name(const activation_args &) noexcept;
-#define SS1_SOFTMAX(name, ...) void name(const softmax_args &) noexcept;
-#define SS1_ATTEND(name, ...) void name(const attend_args &) noexcept;
-#define SS1_NORM(name, ...) void name(const norm_args &) noexcept;
-#define SS1_BAG(name, ...) bool name(const bag_args &) noexcept;
-#define SS1_INTERACT(name, ...) void name(const interact_args &) noexcept;
-#define SS1_CROSS(name, ...) void name(const cross_args &) noexcept;
+template <class Kernel>
+using function_of = std::remove_pointer_t<decltype(Kernel::run)>;
+
+#define SS1_FAMILY(family)
+#define SS1_KERNEL(family, name, ...) function_of<family##_kernel> name;
+#define SS1_PANEL(name, ...) void name(const gemm_panel_args &) noexcept;
+#define SS1_FUSED(name, ...) void name(const gemm_fused_args &) noexcept;
+#define SS1_END(family)
 #include "kernels.inc"
+
+#if SS1_HAVE_AMX
+void amx_configure() noexcept;
+void amx_release() noexcept;
+#endif
 
 namespace {
 
-#define SS1_GEMM(name, needs, a, b, fused, mr, nt, kr, k_multiple, max_n) \
-    {#name, name, needs, dtype::a, dtype::b, fused, mr, nt, kr, k_multiple, max_n},
-constexpr gemm_kernel gemm_rows[] = {
-#include "kernels.inc"
-};
+using enum dtype;
 
-#define SS1_SKETCH(name, needs, x, s) {#name, name, needs, dtype::x, dtype::s},
-constexpr sketch_kernel sketch_rows[] = {
-#include "kernels.inc"
-};
-
-#define SS1_QUANTIZE(name, needs) {#name, name, needs},
-constexpr quantize_kernel quantize_rows[] = {
-#include "kernels.inc"
-};
-
-#define SS1_STORE(name, needs, y) {#name, name, needs, dtype::y},
-constexpr store_kernel store_rows[] = {
-#include "kernels.inc"
-};
-
-#define SS1_ACTIVATION(name, needs, what) {#name, name, needs, activation::what},
-constexpr activation_kernel activation_rows[] = {
-#include "kernels.inc"
-};
-
-#define SS1_SOFTMAX(name, needs) {#name, name, needs},
-constexpr softmax_kernel softmax_rows[] = {
-#include "kernels.inc"
-};
-
-#define SS1_ATTEND(name, needs, d_multiple) {#name, name, needs, d_multiple},
-constexpr attend_kernel attend_rows[] = {
-#include "kernels.inc"
-};
-
-#define SS1_NORM(name, needs) {#name, name, needs},
-constexpr norm_kernel norm_rows[] = {
-#include "kernels.inc"
-};
-
-#define SS1_BAG(name, needs, format) {#name, name, needs, row_format::format},
-constexpr bag_kernel bag_rows[] = {
-#include "kernels.inc"
-};
-
-#define SS1_INTERACT(name, needs) {#name, name, needs},
-constexpr interact_kernel interact_rows[] = {
-#include "kernels.inc"
-};
-
-#define SS1_CROSS(name, needs) {#name, name, needs},
-constexpr cross_kernel cross_rows[] = {
-#include "kernels.inc"
-};
-
-template <class K, size_t count>
-constexpr table<K> table_of(const K (&rows)[count]) {
-    return {rows, count};
-}
+// FMAs run at 24 to 32 multiply-adds a cycle (50 to 90 a ns), tiles at 350 to 500 (1000 a ns).
+constexpr gemm_rates fma_rates = {.macs_per_cycle = 24, .macs_per_byte = 2, .flops_per_ns = 100};
+constexpr gemm_rates int8_rates = {.macs_per_cycle = 24, .macs_per_byte = 2, .flops_per_ns = 300};
+#if SS1_HAVE_AMX
+constexpr gemm_rates tile_rates = {.macs_per_cycle = 400, .macs_per_byte = 40, .flops_per_ns = 1000};
+constexpr kernel_scope amx_scope = {amx_configure, amx_release};
+#endif
 
 }  // namespace
 
-table<gemm_kernel> gemm_kernels() noexcept {
-    return table_of(gemm_rows);
-}
-table<sketch_kernel> sketch_kernels() noexcept {
-    return table_of(sketch_rows);
-}
-table<quantize_kernel> quantize_kernels() noexcept {
-    return table_of(quantize_rows);
-}
-table<store_kernel> store_kernels() noexcept {
-    return table_of(store_rows);
-}
-table<activation_kernel> activation_kernels() noexcept {
-    return table_of(activation_rows);
-}
-table<softmax_kernel> softmax_kernels() noexcept {
-    return table_of(softmax_rows);
-}
-table<attend_kernel> attend_kernels() noexcept {
-    return table_of(attend_rows);
-}
-table<norm_kernel> norm_kernels() noexcept {
-    return table_of(norm_rows);
-}
-table<bag_kernel> bag_kernels() noexcept {
-    return table_of(bag_rows);
-}
-table<interact_kernel> interact_kernels() noexcept {
-    return table_of(interact_rows);
-}
-table<cross_kernel> cross_kernels() noexcept {
-    return table_of(cross_rows);
-}
-
-#if !SS1_HAVE_AMX
-void amx_configure() noexcept {}
-void amx_release() noexcept {}
-#endif
+// clang-format off
+#define SS1_FAMILY(family) \
+    table<family##_kernel> family##_kernels() noexcept { \
+        static constexpr family##_kernel rows[] = {
+#define SS1_KERNEL(family, name, ...) {#name, name, __VA_ARGS__},
+#define SS1_PANEL(name, ...) {#name, name, nullptr, __VA_ARGS__},
+#define SS1_FUSED(name, ...) {#name, nullptr, name, __VA_ARGS__},
+#define SS1_END(family) }; \
+        return {#family, rows, sizeof rows / sizeof *rows}; \
+    }
+// clang-format on
+#include "kernels.inc"
 
 const gemm_kernel &select_gemm(dtype b, size_t n, dtype narrow_a, isa::mask usable) noexcept {
     return *gemm_kernels().find(

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// Contracts of all kernels. A kernel is one row in kernels.inc; tests and benchmarks loop over the tables below.
-// This header is included by files that are compiled with ISA flags: no other standard headers than these two.
+// Contracts of all kernels. A kernel is one row in kernels.inc; selection, tests and benchmarks loop over the tables.
+// Files that are compiled with ISA flags include this header: it includes no standard headers but these two.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 
 namespace ss1 {
 
-// Instruction sets, lowest level first; a context uses a mask of them. One bit each, so that a kernel can need several.
+// Instruction sets, lowest level first. Each has a bit: a kernel may need several, and a context may use a set of them.
 namespace isa {
 using mask = uint32_t;
 inline constexpr mask none = 0;
-inline constexpr mask sse4 = 1u << 0;  // SSE4.2, AES and PCLMUL: what Highway's SSE4 target asks for
-inline constexpr mask avx2 = 1u << 1;  // with FMA, F16C, BMI2: what Highway's AVX2 target asks for
+inline constexpr mask sse4 = 1u << 0;  // SSE4.2, AES and PCLMUL, as Highway's SSE4 target requires
+inline constexpr mask avx2 = 1u << 1;  // with FMA, F16C, BMI2, as Highway's AVX2 target requires
 inline constexpr mask avxvnni = 1u << 2;
 inline constexpr mask avx512 = 1u << 3;  // F, BW, DQ, VL, CD
 inline constexpr mask avx512vnni = 1u << 4;
@@ -26,15 +26,15 @@ inline constexpr mask neoni8mm = 1u << 11;
 inline constexpr mask neonbf16 = 1u << 12;
 }  // namespace isa
 
-// Element types of operands; the values of ss1_dtype. bf16 and f16 are handled as their 16 bits.
+// Element types of operands; the values are those of ss1_dtype. bf16 and f16 are passed as their 16 bits.
 enum class dtype : uint8_t { f32 = 1, bf16 = 2, f16 = 3, s8 = 4, u8 = 5 };
 constexpr size_t size_of(dtype t) noexcept {
     return t == dtype::f32 ? 4 : t == dtype::bf16 || t == dtype::f16 ? 2 : 1;
 }
 
-// activation:  y[i,j] = f(y[i,j]) in place for [m, n] row-major f32, ldy elements. One f per row of the table.
-// Values of ss1_activation, and gelu_bf16: GELU for results that are rounded to bf16 next, within 2^-14 (rounding costs
-// more from 1/64 on) in a quarter of the time.
+// activation:  y[i,j] = f(y[i,j]) in place for [m, n] row-major f32, ldy elements. Each row of the table has one f.
+// The values are those of ss1_activation and gelu_bf16: GELU for results that are rounded to bf16 next, within 2^-14
+// (from |x| = 1/64 on the rounding costs more), in a quarter of the time.
 enum class activation : uint8_t { none, relu, gelu, gelu_tanh, tanh, sigmoid, silu, gelu_bf16 };
 struct activation_args {
     float *y;
@@ -47,69 +47,99 @@ struct activation_kernel {
     activation what;
 };
 
+// What a thread calls before the first and after the last call of a kernel. AMX: load and release the tile
+// configuration.
+struct kernel_scope {
+    void (*enter)() noexcept;
+    void (*leave)() noexcept;
+};
+
 // gemm:  y[i,j] = act(start + sum_k a[i,k] * b[k,j]) + residual[i,j]      0 <= i < m,  0 <= j < n,  k >= 1
-//   a      [m, k] row-major, lda elements, any alignment. Only a[i, 0..k) is read, except by rows with `fused`: they
-//          read whole groups of 16 rows (memory must be there, its values do not matter). k is a multiple of
-//          k_multiple: whoever makes `a` pads it with zeros.
+// There are two kinds of rows. A panel kernel takes at most mr rows of a and leaves an activation other than ReLU, the
+// residual and the rounding to other kernels. A fused kernel takes any number of rows and does all of that.
+//
+// Both kinds:
+//   a      [m, k] row-major, lda elements, any alignment. Only a[i, 0..k) is read, but for whole groups of row_multiple
+//          rows: the memory of the last group must exist, the values behind row m do not matter. k is a multiple of
+//          k_multiple: the caller pads `a` with zeros.
 //   b      packed tiles [ceil(n/nt)][k/kr][nt][kr], 64-byte aligned, zero padded to nt columns; tile j starts at
-//          b + j*ldb elements. kr neighbours in k lie together, as the dot-product instructions want them.
+//          b + j*ldb elements. kr neighbours in k are adjacent, as dot-product instructions read them.
 //   types  of a and b by row: (f32, f32), (bf16, bf16), (s8, s8), (u8, s8): u8 is s8 + 128; (f32, bf16), (f32, s8),
 //          (bf16, s8): b is widened
-//   start  bias[j], 0 if bias is NULL; y[i,j] if accumulate (rows without `fused`, a not of an integer type). Rows with
-//          `fused` add the bias at the end.
 //   int8   the sum is an exact s32 that starts at column_start[j] (NULL: 0; for u8 -128 * sum_k b[k,j]), and
-//          y = act(row_scale[i] * column_scale[j] * sum + bias[j]); if a is f32 or bf16 the sum is f32, and no
+//          y = act(row_scale[i] * column_scale[j] * sum + bias[j]); if a is f32 or bf16 the sum is f32, and there is no
 //          row_scale
-//   act    ReLU if relu, else nothing. Rows with `fused` also call `activate` on blocks of the sums unless it is NULL,
-//          add `residual` (type of y, ldr elements; may be y itself) unless it is NULL, and write bf16 if y_bf16. For
-//          the other rows activate and residual are NULL and y is f32.
-//   partial      for rows with `fused`: 32 * n (rounded up to 32) floats at a multiple of 64, where sums wait when k is
-//                walked in parts whose 32 rows of a fit in L1; NULL: k is walked at once
-//   b_beyond_l2  a hint to rows with `fused`: b comes from L3 or memory
-//   ahead        NULL, or what a later call will read as b: a hint to fetch it to L2 among the products. Rows with
-//                `fused` fetch `ahead_bytes`, of whatever is there; the others ahead_step bytes with each k of tile j,
-//                from ahead + j*ldb elements on
-//   bias, column_scale, column_start: of ceil(n/nt)*nt elements that may be read, but bias of n if a is f32
-//   y      [m, n] row-major, ldy elements; nothing outside [0,m) x [0,n) is written
+//   start  bias[j], 0 if bias is NULL. Fused kernels add the bias at the end.
+//   act    ReLU if relu, else nothing
+//   ahead  NULL, or the b of a later call: a hint to prefetch it to L2 between the products
+//   bias, column_scale, column_start: ceil(n/nt)*nt elements that may be read, but bias has n if a is f32
+//   y      [m, n] row-major, ldy elements; f32 unless y_bf16; nothing outside [0,m) x [0,n) is written
 // Each output is one chain in ascending k, whatever m, n and the position of the row: its bits depend on the row and
-// the weights only. f32: k fused multiply-adds (ref: multiply, then add). bf16: products of pairs or quads are added as
-// the instruction does it. Rows with max_n add what their lanes sum up instead. NaN propagates, through ReLU too.
+// the weights only. f32: k fused multiply-adds (ref: multiply, then add). bf16: the instruction adds products of pairs
+// or quads in its own way. Rows with max_n add the sums of their lanes instead. NaN propagates, through ReLU too.
 struct gemm_args {
     const void *a, *b;
     const float *bias;
     const float *row_scale, *column_scale;
     const int32_t *column_start;
     void *y;
-    const void *residual;
-    float *partial;
-    void (*activate)(const activation_args &) noexcept;
-    size_t m, n, k, lda, ldb, ldy, ldr;
-    bool accumulate, relu, y_bf16, b_beyond_l2;
+    size_t m, n, k, lda, ldb, ldy;
+    bool relu;
     const char *ahead;
-    size_t ahead_bytes, ahead_step;
+};
+// Panel kernels:
+//   accumulate  start is y[i,j]; b is not s8
+//   ahead_step  bytes to prefetch with each k of tile j, from ahead + j*ldb elements on
+struct gemm_panel_args : gemm_args {
+    bool accumulate;
+    size_t ahead_step;
+};
+// Fused kernels:
+//   activate     NULL, or the activation, called with blocks of the sums
+//   residual     NULL, or [m, n] of y's type, ldr elements; may be y itself
+//   y_bf16       y and residual are bf16
+//   partial      NULL: each sum runs over all of k at once. Else mr * n (rounded up to 32) floats at a multiple of 64:
+//                the sums are kept here while k is cut into parts, of which mr rows of a fit in L1.
+//   b_beyond_l2  a hint: b comes from L3 or memory
+//   ahead_bytes  bytes to prefetch from `ahead` on, whatever they are
+struct gemm_fused_args : gemm_args {
+    const void *residual;
+    size_t ldr;
+    void (*activate)(const activation_args &) noexcept;
+    bool y_bf16;
+    float *partial;
+    bool b_beyond_l2;
+    size_t ahead_bytes;
+};
+// Estimates of a kernel's speed on one thread. linear_create() and linear_run() decide by them whether a sketch pays,
+// and how many tasks a run is cut into.
+struct gemm_rates {
+    uint32_t macs_per_cycle;  // multiply-adds of a long run
+    uint32_t macs_per_byte;   // multiply-adds in the time in which one byte comes from L3, at 25 GB/s
+    uint32_t flops_per_ns;    // a low estimate; a multiply-add counts 2
 };
 struct gemm_kernel {
     const char *name;
-    void (*run)(const gemm_args &) noexcept;
+    void (*panel)(const gemm_panel_args &) noexcept;  // one of the two is NULL
+    void (*fused)(const gemm_fused_args &) noexcept;
     isa::mask needs;
     dtype a, b;
-    bool fused;           // does the whole epilogue, takes any m
-    uint32_t mr, nt, kr;  // rows of a panel (without `fused` m <= mr), columns of a packed tile, k's lying together
+    uint32_t mr, nt, kr;  // rows of a panel, columns of a packed tile, neighbours in k that are adjacent
     uint32_t k_multiple;
-    uint32_t max_n;  // for layers of at most so many outputs (it is right for any); 0: for all
+    uint32_t max_n;  // the row is for layers of at most max_n outputs (and right for any); 0: for all layers
+    gemm_rates rates;
+    uint32_t row_multiple = 1;            // rows of a that are read together
+    uint32_t tiles_at_once = 1;           // packed tiles that a panel is multiplied with together
+    const kernel_scope *scope = nullptr;  // NULL: nothing to call
 };
 
-// Kernels that need isa::amx_* run between these two, on one thread: they load and release the tile configuration.
-void amx_configure() noexcept;
-void amx_release() noexcept;
-
 // sketch:  s_j[i, g*B_K + u] = sum_{q<c} sign(j,g,q) * x[i, (g*c+q)*B_K + (u + rotation(j,g,q)) mod B_K]   0 <= u < B_K
-//   x       [m, k] row-major of type x, ldx elements, any alignment, read as zero at columns >= k (and not touched)
+//   x       [m, k] row-major of type x, ldx elements, any alignment. Columns >= k count as zero and are not read.
 //   s       `sketches` matrices [m, groups*B_K] row-major of type s, lds elements; s_j starts at s + j*sketch_stride
 //           elements. Every element is written, nothing else.
 //   entries [sketches][groups][c]; rotation < B_K, any value; negative is 0 or 1
 // The sum runs in f32 over ascending q, from 0; bf16 is rounded to nearest even once, at the end; NaN stays NaN. B_K is
-// 16, 32, 64, 128 or 256. groups = ceil(k / (c*B_K)). With c = 1 and zero entries it converts and pads.
+// 16, 32, 64, 128 or 256. groups = ceil(k / (c*B_K)). With c = 1 and zero entries a sketch converts and pads x.
 struct sketch_entry {
     uint16_t rotation;
     uint16_t negative;
@@ -129,8 +159,8 @@ struct sketch_kernel {
 
 // quantize:  q[i,j] = zero + round(s[i,j] / scale[i]),  scale[i] = max_j |s[i,j]| / 127,  0 <= j < n
 //   s [m, n] row-major f32, lds elements; q [m, n] row-major, ldq elements: s8 if zero is 0, u8 if it is 128
-//   scale[i] is NaN if the row holds one, infinite if it holds an infinity (so is what is multiplied by it), 0 for a
-//   row of zeros; q is then `zero`. Rounds to nearest even.
+//   scale[i] is NaN if the row holds a NaN, infinite if it holds an infinity (and so is each product with it), 0 if the
+//   row is zero; q is then `zero`. Rounds to nearest even.
 struct quantize_args {
     const float *s;
     void *q;
@@ -144,7 +174,7 @@ struct quantize_kernel {
     isa::mask needs;
 };
 
-// store:  y[i,j] = c[i,j] + residual[i,j] (NULL: 0) rounded to y's type: what gemm rows without `fused` leave to do
+// store:  y[i,j] = c[i,j] + residual[i,j] (NULL: 0), rounded to y's type: the last step after a panel gemm
 //   c [m, n] row-major f32, ldc elements; y and residual [m, n] of type y, ldy and ldr elements. residual may be y,
 //   and so may c if y is f32.
 struct store_args {
@@ -175,8 +205,7 @@ struct norm_kernel {
 };
 
 // softmax:  y[i,j] = exp(scale*y[i,j] - max) / sum over the first n columns, in place, n >= 1
-//   [m, n] row-major, ldy elements; columns n..ldy-1 are kept.
-//   A row that holds NaN becomes NaN.
+//   [m, n] row-major, ldy elements; columns n..ldy-1 are kept. A row that holds NaN becomes NaN.
 struct softmax_args {
     float *y;
     size_t m, n, ldy;
@@ -189,11 +218,11 @@ struct softmax_kernel {
 };
 
 // attend:  y[i,:] = sum_j w[i,j] * v[j,:] / sum_j w[i,j],  w[i,j] = exp(scale * (s[i,j] - max_j s[i,j])),
-//   s[i,j] = <q[i,:], k[j,:]> + mask[j] (NULL: 0)        0 <= i < m, 0 <= j < n: the attention of some queries of one
-//   head of a sequence of n tokens
-//   q, y, k, v  [m, d], [m, d], [n, d], [n, d] row-major bf16, ld elements each; y may be q. Of q the rows up to the
-//               next multiple of 16 are read (memory must be there, its values do not matter). d is a multiple of
-//               d_multiple.
+//   s[i,j] = <q[i,:], k[j,:]> + mask[j] (NULL: 0)        0 <= i < m, 0 <= j < n: attention from m queries to the n
+//   tokens of their sequence, for one head q, y, k, v  [m, d], [m, d], [n, d], [n, d] row-major bf16, ld elements each;
+//   y may be q. Rows of q are read in whole
+//               groups of row_multiple: the memory of the last group must exist, its values do not matter. d is a
+//               multiple of d_multiple.
 //   scratch     attend_scratch_bytes(n, d) bytes at a multiple of 64
 // Sums run in f32, w may be rounded to bf16. The bits of a row depend on q[i,:], k, v and mask only; a row of q that
 // holds NaN becomes NaN.
@@ -210,19 +239,23 @@ struct attend_kernel {
     void (*run)(const attend_args &) noexcept;
     isa::mask needs;
     uint32_t d_multiple;
+    uint32_t mr;  // queries that it takes together: a cut of a head is best at a multiple
+    uint32_t row_multiple = 1;
+    const kernel_scope *scope = nullptr;
 };
-inline constexpr size_t attend_block_keys = 256;  // whose scores are there at once
-// Keys and values packed by 32, and for 32 queries: weights and scores of a block, sums, and three numbers.
+inline constexpr size_t attend_block_keys = 256;  // keys whose scores are in scratch together
+// Keys and values, each padded to a multiple of 32 rows and packed; for 32 queries the weights and scores of a block of
+// keys, the sums, and three numbers (maximum, total, factor).
 constexpr size_t attend_scratch_bytes(size_t n, size_t d) noexcept {
     return 4 * ((n + 31) / 32 * 32) * d +
            32 * (2 * (attend_block_keys + 32) + 4 * (attend_block_keys + 16) + 4 * d + 12);
 }
 
-// Formats of an embedding table's rows: the values of ss1_table_dtype, and rows that lie scattered in a shared array.
+// Formats of an embedding table's rows: the values of ss1_table_dtype, and robe for rows scattered over a shared array.
 enum class row_format : uint8_t { f32 = 1, bf16 = 2, f16 = 3, int8 = 4, int4 = 5, robe = 6 };
-// BYTES of a row of d values, which is all that lies between two rows. The quantised ones are FBGEMM's fused layouts:
-// int8: u8 q[d], f32 scale, f32 bias; int4: u8 q[ceil(d/2)], the first of two values in the low half, f16 scale, f16
-// bias; value = scale * q + bias.
+// BYTES of a row of d values, which is also the distance between two rows. The quantised formats are FBGEMM's fused
+// layouts: int8: u8 q[d], f32 scale, f32 bias; int4: u8 q[ceil(d/2)], the first of two values in the low half, f16
+// scale, f16 bias; value = scale * q + bias.
 constexpr size_t row_bytes(row_format f, size_t d) noexcept {
     return f == row_format::int8                           ? d + 8
            : f == row_format::int4                         ? (d + 1) / 2 + 4
@@ -230,24 +263,25 @@ constexpr size_t row_bytes(row_format f, size_t d) noexcept {
                                                            : 4 * d;
 }
 
-// Where the rows of one ROBE-Z table lie in the array that all tables of a model share; src/io/README.md defines it.
+// Places the rows of one ROBE-Z table in the array that all tables of a model share; src/io/README.md defines it.
 struct robe_layout {
-    uint64_t table_hash;  // of seed and table
-    uint64_t places;      // where a chunk can start: m / line
+    uint64_t table_hash;  // hash of seed and table
+    uint64_t places;      // number of places where a chunk can start: m / line
     uint64_t reciprocal;  // floor((2^64 - 1) / places)
-    size_t chunk, line;   // floats of a chunk (Z) and between two places
+    size_t chunk, line;   // floats in a chunk (Z), floats between two places
 };
 
 // bag:  y[b,:] = sum over p in [offsets[b], offsets[b+1]) of weights[p] * row(indices[p]),  0 <= b < batch
 //   table    [rows] rows of d values, row_bytes() each, elements aligned; robe: the shared array f32, its first `chunk`
-//            values repeated behind it
-//   offsets  [batch]; the last bag ends at `end`, up to which indices (and weights) may be read
+//            values repeated at its end
+//   offsets  [batch]; the last bag ends at `end`; indices (and weights) may be read up to `end`
 //   weights  NULL: all 1
 //   y        row b starts at y + b*ldy; zeros for an empty bag
 //   mean     divides a bag's sum by the number of its indices
-// The sum runs in f32 in ascending p; int8 and int4 may add up weights[p] * bias apart. Returns true. If `checked`,
-// false at the first offset that is below the one before it (0 before the first) or above `end`, or index outside
-// [0, rows): nothing was read by it, y is then undefined. If not `checked` the caller knows that there is none.
+// The sum runs in f32 in ascending p; int8 and int4 may sum weights[p] * bias separately. Returns true, unless
+// `checked` and an offset is below its predecessor (the first: below 0) or above `end`, or an index is outside [0,
+// rows): then it returns false, has not read through the bad value, and y is undefined. If not `checked` the caller has
+// made sure.
 struct bag_args {
     const void *table;
     const int64_t *indices, *offsets;
@@ -281,7 +315,7 @@ struct interact_kernel {
     isa::mask needs;
 };
 
-// cross:  y[i,j] = x0[i,j] * y[i,j] + x[i,j]: a layer of DCNv2's cross network behind its products, in place
+// cross:  y[i,j] = x0[i,j] * y[i,j] + x[i,j], in place: the step of DCNv2's cross network after the product
 //   [m, n] row-major f32, each with its leading dimension. x may be x0.
 struct cross_args {
     float *y;
@@ -294,44 +328,50 @@ struct cross_kernel {
     isa::mask needs;
 };
 
-// A family's rows: best first, the scalar reference (needs nothing) last.
+// The rows of a family: the best first, the scalar reference (which needs nothing) last.
 template <class K>
 struct table {
+    const char *family;
     const K *rows;
     size_t count;
     const K *begin() const noexcept { return rows; }
     const K *end() const noexcept { return rows + count; }
-    // First row whose instruction sets are all in `usable` and that `fits`, NULL if there is none.
+    // The first row whose instruction sets are all in `usable` and that `fits`, NULL if there is none.
     template <class F>
     const K *find(isa::mask usable, F &&fits) const noexcept {
         for (const K &k : *this)
             if ((k.needs & ~usable) == 0 && fits(k)) return &k;
         return nullptr;
     }
-    // The same for families whose rows all do the same; the reference always can.
+    // For families whose rows all do the same: the first usable row. The reference is always usable.
     const K &select(isa::mask usable) const noexcept {
         return *find(usable, [](const K &) { return true; });
     }
 };
-table<gemm_kernel> gemm_kernels() noexcept;
-table<sketch_kernel> sketch_kernels() noexcept;
-table<quantize_kernel> quantize_kernels() noexcept;
-table<store_kernel> store_kernels() noexcept;
-table<activation_kernel> activation_kernels() noexcept;  // all functions in one table
-table<norm_kernel> norm_kernels() noexcept;
-table<softmax_kernel> softmax_kernels() noexcept;
-table<attend_kernel> attend_kernels() noexcept;
-table<bag_kernel> bag_kernels() noexcept;
-table<interact_kernel> interact_kernels() noexcept;
-table<cross_kernel> cross_kernels() noexcept;
 
-// The first usable row for layers of n outputs with packed weights of type b; among those with max_n, whose rows of a
-// are of type `narrow_a`: f32, or bf16 unless b is f32.
+// All families, in the order in which ss1_get_info() lists them. Family f has f_args, f_kernel and f_kernels().
+#define SS1_KERNEL_FAMILIES(X) \
+    X(gemm) X(sketch) X(quantize) X(store) X(activation) X(norm) X(softmax) X(attend) X(bag) X(interact) X(cross)
+
+#define SS1_DECLARE(family) table<family##_kernel> family##_kernels() noexcept;
+SS1_KERNEL_FAMILIES(SS1_DECLARE)
+#undef SS1_DECLARE
+
+// Calls f(table) for the table of each family.
+template <class F>
+void for_each_family(F &&f) {
+#define SS1_CALL(family) f(family##_kernels());
+    SS1_KERNEL_FAMILIES(SS1_CALL)
+#undef SS1_CALL
+}
+
+// The first usable row for layers of n outputs with packed weights of type b. For rows with max_n the rows of a are of
+// type `narrow_a`: f32, or bf16 unless b is f32.
 const gemm_kernel &select_gemm(dtype b, size_t n, dtype narrow_a, isa::mask usable) noexcept;
 const sketch_kernel &select_sketch(dtype x, dtype s, isa::mask usable) noexcept;
 const store_kernel &select_store(dtype y, isa::mask usable) noexcept;
 const bag_kernel &select_bag(row_format format, isa::mask usable) noexcept;
-// ReLU has rows too, though gemm fuses it; `none` has no row (NULL).
+// ReLU has rows too, though gemm does it; `none` has no row (NULL).
 const activation_kernel *select_activation(activation what, isa::mask usable) noexcept;
 
 }  // namespace ss1

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tests of the kernel tables share.
+// Shared by the tests of the kernel tables.
 #pragma once
 #include <cfloat>
 #include <limits>
@@ -7,6 +7,7 @@
 
 #include "base/amx.hpp"
 #include "base/cpu.hpp"
+#include "base/kernel_scope.hpp"
 #include "check.hpp"
 #include "kernels.hpp"
 
@@ -16,8 +17,8 @@ constexpr double unit = FLT_EPSILON / 2;  // largest relative error of one round
 constexpr float nan_value = std::numeric_limits<float>::quiet_NaN();
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
-// Whether this machine can run a row. Rows of an instruction set that it promises cannot be left out unseen: another
-// test demands that all of those are found.
+// Whether this machine can run a row. Rows of an instruction set that SS1_TEST_REQUIRE_ISA promises are never left out:
+// another test fails if such a set is not found.
 inline bool usable(const std::string &name, ss1::isa::mask needs) {
     const bool tiles = needs & (ss1::isa::amx_bf16 | ss1::isa::amx_int8);
     if (needs & ~ss1::cpu_detect_isas()) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every row of the kernel tables against its formula in double, with bounds that follow from the number of roundings.
-// linear_kernels_test.cpp has those of which linear layers are made.
+// Checks every row of the kernel tables against its formula in double; the bounds follow from the number of roundings.
+// linear_kernels_test.cpp checks the families that linear layers consist of.
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -15,8 +15,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/round.hpp"
 #include "half.hpp"
 #include "kernel_check.hpp"
+#include "op/split.hpp"
 #include "robe.hpp"
 
 using namespace ss1;
@@ -100,7 +102,7 @@ TEST_CASE("activation: every function at all magnitudes") {
             if (!usable(kernel.name, kernel.needs)) continue;
             const std::vector<float> grid = activation_grid();
             std::vector<float> y = grid;
-            kernel.run({y.data(), 1, y.size(), y.size()});
+            kernel.run({.y = y.data(), .m = 1, .n = y.size(), .ldy = y.size()});
             check_close(
                 kernel.name, "over " + std::to_string(grid.size()) + " values", 1, grid.size(),
                 [&](size_t, size_t j) { return y[j]; }, [&](size_t, size_t j) { return apply(kernel.what, grid[j]); },
@@ -118,7 +120,7 @@ TEST_CASE("activation: partial vectors and padding") {
                 guarded<float> x(3, n, n), y(3, n, n + n % 3, n % 2 ? guard::after : guard::before);
                 x.fill([&] { return random.uniform(-4, 4); });
                 for (size_t i = 0; i < 3; i++) std::copy_n(&x.at(i, 0), n, &y.at(i, 0));
-                kernel.run({y.data(), 3, n, y.ld()});
+                kernel.run({.y = y.data(), .m = 3, .n = n, .ldy = y.ld()});
                 check_close(
                     kernel.name, "n=" + std::to_string(n), 3, n, [&](size_t i, size_t j) { return y.at(i, j); },
                     [&](size_t i, size_t j) { return apply(kernel.what, x.at(i, j)); },
@@ -145,7 +147,14 @@ void check_norm(const norm_kernel &kernel, size_t n, bool residual, int alias, s
         for (size_t j = 0; j < n; j++) t[i * n + j] = double{x.at(i, j)} + (residual ? double{r.at(i, j)} : 0.0);
 
     guarded<float> &out = alias == 1 ? x : alias == 2 ? r : y;
-    kernel.run({x.data(), residual ? r.data() : nullptr, gamma.data(), beta.data(), out.data(), m, n, eps});
+    kernel.run({.x = x.data(),
+                .r = residual ? r.data() : nullptr,
+                .gamma = gamma.data(),
+                .beta = beta.data(),
+                .y = out.data(),
+                .m = m,
+                .n = n,
+                .eps = eps});
 
     std::vector<double> mean(m), size(m), deviation(m);
     const double count = static_cast<double>(n);
@@ -206,7 +215,7 @@ void check_softmax(const softmax_kernel &kernel, size_t n, float range, bool mas
         if (random.index(0, 2) == 0) x.at(1, j) = -infinity;
     if (masked) x.at(2, random.index(0, n - 1)) = nan_value;
     for (size_t i = 0; i < m; i++) std::copy_n(&x.at(i, 0), n, &y.at(i, 0));
-    kernel.run({y.data(), m, n, y.ld(), scale});
+    kernel.run({.y = y.data(), .m = m, .n = n, .ldy = y.ld(), .scale = scale});
 
     std::vector<double> max(m, -HUGE_VAL), sum(m);
     for (size_t i = 0; i < m; i++) {
@@ -231,7 +240,7 @@ void check_hidden_keys(const softmax_kernel &kernel, size_t n, float scale) {
     guarded<float> y(2, n, n + 1);
     y.fill([] { return -FLT_MAX; });
     y.at(1, n / 2) = -3;
-    kernel.run({y.data(), 2, n, y.ld(), scale});
+    kernel.run({.y = y.data(), .m = 2, .n = n, .ldy = y.ld(), .scale = scale});
     size_t wrong = 0;
     for (size_t j = 0; j < n; j++) {
         wrong += !(std::fabs(y.at(0, j) * static_cast<float>(n) - 1) < 1e-5f);
@@ -266,7 +275,7 @@ enum class seen { all, some, none };
 // One head of n tokens, whose queries are taken at once and in two calls. The rows of q behind the last, which may be
 // read, hold NaN, as does one row among them. In place or not.
 void check_attend(const attend_kernel &kernel, size_t n, size_t d, seen keys, bool in_place, seeded &random) {
-    const size_t ld = 3 * d + 8 * random.index(0, 2), rows = (n + 15) / 16 * 16;
+    const size_t ld = 3 * d + 8 * random.index(0, 2), rows = round_up(n, kernel.row_multiple);
     guarded<uint16_t> q(rows, d, ld), k(n, d, ld), v(n, d, ld), y(n, d, ld), at_once(n, d, ld);
     guarded<float> mask(1, n, n);
     guarded<uint64_t> scratch(1, attend_scratch_bytes(n, d) / 8, attend_scratch_bytes(n, d) / 8, guard::after, 64);
@@ -282,16 +291,24 @@ void check_attend(const attend_kernel &kernel, size_t n, size_t d, seen keys, bo
     const float scale = 1 / std::sqrt(static_cast<float>(d));
     const std::vector<uint16_t> queries(q.data(), q.data() + q.size());
     uint16_t *to = in_place ? q.data() : y.data();
-    if (kernel.needs & isa::amx_bf16) amx_configure();
     const auto attend = [&](size_t begin, size_t end, uint16_t *result) {
-        kernel.run({q.data() + begin * ld, k.data(), v.data(), keys == seen::all ? nullptr : mask.data(),
-                    result + begin * ld, scratch.data(), end - begin, n, d, ld, scale});
+        const scope_guard scope(kernel.scope);
+        kernel.run({.q = q.data() + begin * ld,
+                    .k = k.data(),
+                    .v = v.data(),
+                    .mask = keys == seen::all ? nullptr : mask.data(),
+                    .y = result + begin * ld,
+                    .scratch = scratch.data(),
+                    .m = end - begin,
+                    .n = n,
+                    .d = d,
+                    .ld = ld,
+                    .scale = scale});
     };
     attend(0, n, at_once.data());
-    const size_t cut = std::min(n, 16 * random.index(0, n / 16));
+    const size_t cut = std::min(n, 16 * random.index(0, n / 16));  // keeps the groups of rows in place
     attend(0, cut, to);
     attend(cut, n, to);
-    if (kernel.needs & isa::amx_bf16) amx_release();
 
     std::vector<double> want(n * d), bound(n * d), w(n);
     for (size_t i = 0; i < n; i++) {
@@ -425,7 +442,7 @@ struct random_table {
 
 struct random_bags {
     random_bags(seeded &random, size_t rows, const std::vector<size_t> &lengths)
-        : offsets(1, lengths.size(), lengths.size()) {
+        : batch(lengths.size()), offsets(1, lengths.size(), lengths.size()) {
         for (size_t b = 0; b < lengths.size(); b++) {
             offsets.at(0, b) = total;
             total += static_cast<int64_t>(lengths[b]);
@@ -436,35 +453,44 @@ struct random_bags {
         indices->fill([&] { return static_cast<int64_t>(random.index(0, rows - 1)); });
         weights->fill([&] { return random.uniform(); });
     }
-    int64_t end(size_t b, size_t batch) { return b + 1 < batch ? offsets.at(0, b + 1) : total; }
+    int64_t end(size_t b) { return b + 1 < batch ? offsets.at(0, b + 1) : total; }
 
+    size_t batch;
     int64_t total = 0;
     guarded<int64_t> offsets;
     std::unique_ptr<guarded<int64_t>> indices;
     std::unique_ptr<guarded<float>> weights;
 };
 
-void check_bags(const bag_kernel &kernel, random_table &table, random_bags &bags, size_t batch, bool weighted,
-                bool mean, size_t ldy) {
+// Checked sums of all bags, one a row of y.
+bag_args bags_of(random_table &table, random_bags &bags, guarded<float> &y) {
+    return {.table = table.data.data(),
+            .indices = bags.indices->data(),
+            .offsets = bags.offsets.data(),
+            .weights = nullptr,
+            .y = y.data(),
+            .rows = table.rows,
+            .d = table.d,
+            .batch = bags.batch,
+            .ldy = y.ld(),
+            .end = bags.total,
+            .mean = false,
+            .checked = true,
+            .robe = table.layout};
+}
+
+void check_bags(const bag_kernel &kernel, random_table &table, random_bags &bags, bool weighted, bool mean,
+                size_t ldy) {
+    const size_t batch = bags.batch;
     guarded<float> y(batch, table.d, ldy);
     y.fill([] { return nan_value; });
-    bag_args args{table.data.data(),
-                  bags.indices->data(),
-                  bags.offsets.data(),
-                  weighted ? bags.weights->data() : nullptr,
-                  y.data(),
-                  table.rows,
-                  table.d,
-                  batch,
-                  y.ld(),
-                  bags.total,
-                  mean,
-                  true,
-                  table.layout};
+    bag_args args = bags_of(table, bags, y);
+    args.weights = weighted ? bags.weights->data() : nullptr;
+    args.mean = mean;
     REQUIRE(kernel.run(args));
     const auto sum = [&](size_t b, size_t j, auto of) {
         double total = 0;
-        const int64_t begin = bags.offsets.at(0, b), end = bags.end(b, batch);
+        const int64_t begin = bags.offsets.at(0, b), end = bags.end(b);
         for (int64_t p = begin; p < end; p++) {
             const size_t at = static_cast<size_t>(p);
             const double weight = weighted ? double{bags.weights->at(0, at)} : 1.0;
@@ -474,7 +500,7 @@ void check_bags(const bag_kernel &kernel, random_table &table, random_bags &bags
         return mean && begin < end ? total / static_cast<double>(end - begin) : total;
     };
     const auto bound = [&](size_t b, size_t j) {
-        const auto terms = static_cast<double>(2 * (bags.end(b, batch) - bags.offsets.at(0, b)) + 4);
+        const auto terms = static_cast<double>(2 * (bags.end(b) - bags.offsets.at(0, b)) + 4);
         return terms * unit * sum(b, j, [](double v) { return std::abs(v); });
     };
     check_close(
@@ -489,7 +515,7 @@ void check_bags(const bag_kernel &kernel, random_table &table, random_bags &bags
     args.checked = false;
     for (size_t b = 0; b < batch; b++) {
         args.offsets = bags.offsets.data() + b;
-        args.end = bags.end(b, batch);
+        args.end = bags.end(b);
         args.batch = 1;
         REQUIRE(kernel.run(args));
         CHECK(std::memcmp(args.y, &y.at(b, 0), table.d * sizeof(float)) == 0);
@@ -514,8 +540,8 @@ TEST_CASE("bag: empty, short and long bags of every format, weighted or not, sum
                     random_table table(random, kernel.format, 50, d, chunk);
                     random_bags bags(random, table.rows, lengths);
                     const bool weighted = random.index(0, 1), mean = random.index(0, 1);
-                    check_bags(kernel, table, bags, lengths.size(), false, false, d + random.index(0, 3));
-                    check_bags(kernel, table, bags, lengths.size(), weighted, mean || !weighted, d);
+                    check_bags(kernel, table, bags, false, false, d + random.index(0, 3));
+                    check_bags(kernel, table, bags, weighted, mean || !weighted, d);
                 }
             bag_args none{};
             none.checked = true;
@@ -532,19 +558,7 @@ TEST_CASE("bag: f32, bf16 and f16 sums have the bits of additions one by one") {
             random_table table(random, kernel.format, 50, d, 8);
             random_bags bags(random, table.rows, {40});
             guarded<float> y(1, d, d);
-            REQUIRE(kernel.run({table.data.data(),
-                                bags.indices->data(),
-                                bags.offsets.data(),
-                                nullptr,
-                                y.data(),
-                                table.rows,
-                                d,
-                                1,
-                                d,
-                                bags.total,
-                                false,
-                                true,
-                                {}}));
+            REQUIRE(kernel.run(bags_of(table, bags, y)));
             for (size_t j = 0; j < d; j++) {
                 float sum = 0;
                 for (size_t p = 0; p < 40; p++)
@@ -566,19 +580,7 @@ TEST_CASE("bag: what is no row or no range is refused and not followed") {
                 random_table table(random, kernel.format, 50, d, 8);
                 random_bags bags(random, table.rows, lengths);
                 guarded<float> y(lengths.size(), d, d);
-                bag_args args{table.data.data(),
-                              bags.indices->data(),
-                              bags.offsets.data(),
-                              nullptr,
-                              y.data(),
-                              table.rows,
-                              d,
-                              lengths.size(),
-                              d,
-                              bags.total,
-                              false,
-                              true,
-                              table.layout};
+                const bag_args args = bags_of(table, bags, y);
                 CHECK(kernel.run(args));
                 for (int64_t p = 0; p < bags.total; p++)
                     for (int64_t bad :
@@ -617,7 +619,14 @@ TEST_CASE("interact: all pairs, with and without the vectors themselves") {
                         guarded<float> t(batch, f * d, f * d + random.index(0, 3));
                         guarded<float> z(batch, pairs, pairs + random.index(0, 3));
                         t.fill([&] { return random.uniform(); });
-                        kernel.run({t.data(), z.data(), batch, f, d, t.ld(), z.ld(), itself});
+                        kernel.run({.t = t.data(),
+                                    .z = z.data(),
+                                    .batch = batch,
+                                    .f = f,
+                                    .d = d,
+                                    .ldt = t.ld(),
+                                    .ldz = z.ld(),
+                                    .itself = itself});
                         std::vector<std::pair<size_t, size_t>> pair;
                         for (size_t i = 0; i < f; i++)
                             for (size_t j = 0; j < i + itself; j++) pair.emplace_back(i, j);
@@ -657,7 +666,14 @@ TEST_CASE("interact: a product's bits depend neither on its pair's place nor on 
                 for (bool itself : {false, true}) {
                     const size_t pairs = itself ? f * (f + 1) / 2 : f * (f - 1) / 2;
                     guarded<float> z(batch, pairs, pairs);
-                    kernel.run({t.data(), z.data(), batch, f, d, f * d, pairs, itself});
+                    kernel.run({.t = t.data(),
+                                .z = z.data(),
+                                .batch = batch,
+                                .f = f,
+                                .d = d,
+                                .ldt = f * d,
+                                .ldz = pairs,
+                                .itself = itself});
                     std::set<float> equal[2], unequal;
                     for (size_t b = 0; b < batch; b++)
                         for (size_t i = 0, p = 0; i < f; i++)
@@ -685,7 +701,14 @@ TEST_CASE("cross: any width, x0 and x the same or not") {
                     std::vector<double> before(m * n);
                     for (size_t i = 0; i < m * n; i++) before[i] = double{y.at(i / n, i % n)};
                     guarded<float> &last = same ? x0 : x;
-                    kernel.run({y.data(), x0.data(), last.data(), m, n, y.ld(), x0.ld(), last.ld()});
+                    kernel.run({.y = y.data(),
+                                .x0 = x0.data(),
+                                .x = last.data(),
+                                .m = m,
+                                .n = n,
+                                .ldy = y.ld(),
+                                .ldx0 = x0.ld(),
+                                .ldx = last.ld()});
                     const auto product = [&](size_t i, size_t j) { return double{x0.at(i, j)} * before[i * n + j]; };
                     // A multiplication and an addition, or both rounded once.
                     check_close(
@@ -704,13 +727,29 @@ TEST_CASE("cross: any width, x0 and x the same or not") {
 
 namespace {
 
+// The reference is last, and the first row is the best. For families whose rows all do the same.
 template <class K>
-void check_table(const table<K> &kernels, std::set<std::string> &names) {
+void check_order(const table<K> &kernels) {
     REQUIRE(kernels.count > 0);
-    for (const K &kernel : kernels) CHECK(names.insert(kernel.name).second);
     CHECK(kernels.rows[kernels.count - 1].needs == isa::none);
     CHECK(&kernels.select(isa::none) == &kernels.rows[kernels.count - 1]);
     CHECK(&kernels.select(~isa::none) == &kernels.rows[0]);
+}
+
+std::string name_of(dtype type) {
+    switch (type) {
+        case dtype::f32:
+            return "f32";
+        case dtype::bf16:
+            return "bf16";
+        case dtype::f16:
+            return "f16";
+        case dtype::s8:
+            return "s8";
+        case dtype::u8:
+            return "u8";
+    }
+    return "";
 }
 
 }  // namespace
@@ -728,12 +767,15 @@ TEST_CASE("every instruction set that SS1_TEST_REQUIRE_ISA promises is found") {
 
 TEST_CASE("tables: unique names, the reference last, the best first") {
     std::set<std::string> names;
-    check_table(quantize_kernels(), names);
-    check_table(norm_kernels(), names);
-    check_table(softmax_kernels(), names);
-    check_table(attend_kernels(), names);
-    check_table(interact_kernels(), names);
-    check_table(cross_kernels(), names);
+    for_each_family([&names](const auto &kernels) {
+        for (const auto &kernel : kernels) CHECK(names.insert(kernel.name).second);
+    });
+    check_order(quantize_kernels());
+    check_order(norm_kernels());
+    check_order(softmax_kernels());
+    check_order(attend_kernels());
+    check_order(interact_kernels());
+    check_order(cross_kernels());
     CHECK(select_activation(activation::none, ~isa::none) == nullptr);
     for (activation what : {activation::relu, activation::gelu, activation::gelu_tanh, activation::tanh,
                             activation::sigmoid, activation::silu, activation::gelu_bf16}) {
@@ -741,15 +783,27 @@ TEST_CASE("tables: unique names, the reference last, the best first") {
         REQUIRE(reference != nullptr);
         CHECK((reference->what == what && reference->needs == isa::none));
     }
-    for (const activation_kernel &kernel : activation_kernels()) CHECK(names.insert(kernel.name).second);
-    for (const gemm_kernel &kernel : gemm_kernels()) CHECK(names.insert(kernel.name).second);
-    for (const sketch_kernel &kernel : sketch_kernels()) CHECK(names.insert(kernel.name).second);
-    for (const store_kernel &kernel : store_kernels()) CHECK(names.insert(kernel.name).second);
-    for (const bag_kernel &kernel : bag_kernels()) CHECK(names.insert(kernel.name).second);
     for (dtype b : {dtype::f32, dtype::bf16, dtype::s8})
         for (dtype a : {dtype::f32, dtype::bf16}) CHECK(select_gemm(b, 1, a, isa::none).needs == isa::none);
     for (dtype x : {dtype::f32, dtype::bf16, dtype::f16})
         for (dtype s : {dtype::f32, dtype::bf16}) CHECK(select_sketch(x, s, isa::none).needs == isa::none);
     for (dtype y : {dtype::f32, dtype::bf16}) CHECK(select_store(y, isa::none).needs == isa::none);
     for (int f = 1; f <= 6; f++) CHECK(select_bag(static_cast<row_format>(f), isa::none).needs == isa::none);
+}
+
+TEST_CASE("tables: names of gemm and sketch rows say types and tile; a gemm row is of one kind") {
+    for (const gemm_kernel &kernel : gemm_kernels()) {
+        INFO(kernel.name);
+        const std::string tile = std::to_string(kernel.mr) + "x" + std::to_string(kernel.nt * kernel.tiles_at_once);
+        const std::string types = "gemm_" + name_of(kernel.a) + "_" + name_of(kernel.b) + "_";
+        CHECK(std::string(kernel.name).rfind(types + (kernel.needs ? tile + "_" : "ref"), 0) == 0);
+        CHECK(!kernel.panel == (kernel.fused != nullptr));
+        CHECK((kernel.rates.macs_per_cycle > 0 && kernel.rates.macs_per_byte > 0 && kernel.rates.flops_per_ns > 0));
+        // Rows that operators hand from one to the next come in groups that every kernel may read whole.
+        CHECK(row_group % kernel.row_multiple == 0);
+        CHECK(kernel.mr % kernel.row_multiple == 0);
+    }
+    for (const sketch_kernel &kernel : sketch_kernels())
+        CHECK(std::string(kernel.name).rfind("sketch_" + name_of(kernel.x) + "_" + name_of(kernel.s) + "_", 0) == 0);
+    for (const attend_kernel &kernel : attend_kernels()) CHECK(row_group % kernel.row_multiple == 0);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kernels that linear layers are made of: every row of gemm, sketch, quantize and store against its formula.
+// Checks the kernels of linear layers: every row of gemm, sketch, quantize and store against its formula.
 #include <algorithm>
 #include <bit>
 #include <catch2/catch.hpp>
@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/round.hpp"
 #include "half.hpp"
 #include "kernel_check.hpp"
 
@@ -84,7 +85,7 @@ bool integers(const gemm_kernel &kernel) {
 
 // A shape as this row takes it: k in steps, and only the modes that it has.
 gemm_shape fit(const gemm_kernel &kernel, gemm_shape s) {
-    s.k = std::max<size_t>(1, (s.k + kernel.k_multiple - 1) / kernel.k_multiple) * kernel.k_multiple;
+    s.k = round_up(std::max<size_t>(1, s.k), kernel.k_multiple);
     if (kernel.fused || kernel.b == dtype::s8) s.accumulate = false;
     if (!kernel.fused) s.activate = s.residual = s.y_bf16 = false;
     if (s.activate) s.relu = false;
@@ -111,9 +112,9 @@ struct gemm_problem {
     gemm_problem(const gemm_kernel &g, const gemm_shape &s, seeded &random, guard where = guard::after)
         : kernel(g),
           shape(fit(g, s)),
-          columns((s.n + g.nt - 1) / g.nt * g.nt),
+          columns(round_up(s.n, g.nt)),
           nt(g.nt),
-          a(g.a, g.fused ? (s.m + 15) / 16 * 16 : s.m, shape.k, shape.k + s.pad, where),
+          a(g.a, round_up(s.m, g.row_multiple), shape.k, shape.k + s.pad, where),
           b(g.b, columns / nt, shape.k * nt, shape.k * nt + 64 * s.pad, where, 64),
           y(shape.y_bf16 ? dtype::bf16 : dtype::f32, s.m, s.n, s.n + s.pad, where),
           init(y.type, s.m, s.n, s.n + s.pad),
@@ -148,8 +149,8 @@ struct gemm_problem {
         b.set(j / nt, at, value);
         b_values[k * shape.n + j] = b.get(j / nt, at);
     }
-    gemm_args args() {
-        gemm_args g{};
+    gemm_fused_args args() {
+        gemm_fused_args g{};
         g.a = a.data();
         g.b = b.data();
         g.bias = shape.bias ? bias.data() : nullptr;
@@ -170,7 +171,6 @@ struct gemm_problem {
         g.k = shape.k;
         g.lda = a.ld();
         g.ldb = b.ld();
-        g.accumulate = shape.accumulate;
         g.relu = shape.relu;
         g.y_bf16 = shape.y_bf16;
         return g;
@@ -184,11 +184,10 @@ struct gemm_problem {
         for (size_t i = 0; i < shape.m; i++) std::memcpy(y.at(i, 0), init.at(i, 0), shape.n * size_of(y.type));
         call(args());
     }
-    void call(const gemm_args &g) {
-        const bool tiles = kernel.needs & (isa::amx_bf16 | isa::amx_int8);
-        if (tiles) amx_configure();
-        kernel.run(g);
-        if (tiles) amx_release();
+    void call(const gemm_fused_args &g) {
+        const scope_guard scope(kernel.scope);
+        if (kernel.fused) return kernel.fused(g);
+        kernel.panel({g, shape.accumulate, 0});
     }
     // The sum of `of` each term, after the epilogue; with absolute values it is what the rounding errors are part of.
     double result(size_t i, size_t j, double (*of)(double)) {
@@ -219,12 +218,13 @@ struct gemm_problem {
     }
 };
 
-// Of kernels for few outputs, whose panels are many times the rows that they hold in registers: some panels' worth.
+// Rows that a test uses at most. Kernels for few outputs have panels of many times the rows that they hold in
+// registers.
 size_t tested_rows(const gemm_kernel &kernel) {
     return kernel.fused ? 80 : kernel.max_n ? 18 : kernel.mr;
 }
 
-// Rows that a call may have: all of a panel, or of rows that take any number some about the heights of tiles.
+// The numbers of rows to test: all that a panel can have; for fused kernels some around the heights of tiles.
 std::vector<size_t> heights(const gemm_kernel &kernel) {
     if (kernel.fused) return {1, 2, 7, 15, 16, 17, 31, 32, 33, 47, 48, 49, 64, 70, 97};
     std::vector<size_t> m;
@@ -286,15 +286,15 @@ TEST_CASE("gemm: the models' and random shapes") {
 
 TEST_CASE("gemm: bits do not depend on the number of rows and columns, nor on the row's position") {
     for_each_gemm([](const gemm_kernel &kernel, seeded &random) {
-        const size_t n = 5 * kernel.nt, M = tested_rows(kernel), whole = kernel.fused ? 16 : 1;
+        const size_t n = 5 * kernel.nt, M = tested_rows(kernel), whole = kernel.row_multiple;
         gemm_problem all(kernel, {M, n, 67, false, true, false, 1}, random);
         all.run();
         guarded<float> y(M, n, n);
         size_t different = 0;
         for (size_t first = 0; first < M; first += kernel.fused ? 7 : 1)
-            for (size_t m = 1; first + (m + whole - 1) / whole * whole <= M; m += kernel.fused ? 5 : 1)
+            for (size_t m = 1; first + round_up(m, whole) <= M; m += kernel.fused ? 5 : 1)
                 for (const size_t columns : {n, n - 1, kernel.nt * size_t{3}, size_t{kernel.nt}, size_t{1}}) {
-                    gemm_args args = all.args();
+                    gemm_fused_args args = all.args();
                     args.a = all.a.at(first, 0);
                     if (args.row_scale) args.row_scale += first;
                     args.y = y.data();
@@ -323,9 +323,9 @@ TEST_CASE("gemm: sums that wait between parts of k have the bits of those that d
                     const auto *y = reinterpret_cast<const std::byte *>(problem.y.data());
                     const size_t bytes = ((m - 1) * problem.y.ld() + n) * size_of(problem.y.type);
                     const std::vector<std::byte> at_once(y, y + bytes);
-                    const size_t sums = 32 * ((n + 31) / 32 * 32);
+                    const size_t sums = kernel.mr * round_up(n, 32);
                     guarded<float> partial(1, sums, sums, guard::after, 64);
-                    gemm_args args = problem.args();
+                    gemm_fused_args args = problem.args();
                     args.partial = partial.data();
                     problem.call(args);
                     INFO(kernel.name << " " << shape.text());
@@ -402,7 +402,18 @@ void check_sketch(const sketch_kernel &kernel, const sketch_shape &s, seeded &ra
     for (sketch_entry &entry : entries)
         entry = {static_cast<uint16_t>(random.index(0, s.block_k / step - 1) * step),
                  static_cast<uint16_t>(random.index(0, 1))};
-    kernel.run({x.data(), to.data(), entries.data(), s.m, s.k, x.ld(), lds, s.block_k, s.c, groups, sketches, stride});
+    kernel.run({.x = x.data(),
+                .s = to.data(),
+                .entries = entries.data(),
+                .m = s.m,
+                .k = s.k,
+                .ldx = x.ld(),
+                .lds = lds,
+                .block_k = s.block_k,
+                .c = s.c,
+                .groups = groups,
+                .sketches = sketches,
+                .sketch_stride = stride});
 
     // Only additions round, and their order is given: the bits are, too.
     const auto want = [&](size_t row, size_t j) {
@@ -472,7 +483,18 @@ TEST_CASE("sketch: NaN and infinities arrive") {
                     x.set(0, k, nan ? nan_value : infinity);
                 }
                 const sketch_entry entries[4] = {{3, 0}, {0, 1}, {15, 0}, {8, 1}};
-                kernel.run({x.data(), s.data(), entries, 1, K, K, 16, 16, 4, 1, 1, 0});
+                kernel.run({.x = x.data(),
+                            .s = s.data(),
+                            .entries = entries,
+                            .m = 1,
+                            .k = K,
+                            .ldx = K,
+                            .lds = 16,
+                            .block_k = 16,
+                            .c = 4,
+                            .groups = 1,
+                            .sketches = 1,
+                            .sketch_stride = 0});
                 size_t hit = 0;
                 for (size_t j = 0; j < 16; j++) hit += nan ? std::isnan(s.get(0, j)) : std::isinf(s.get(0, j));
                 INFO(kernel.name << " k=" << k << " nan=" << nan);
@@ -490,7 +512,8 @@ TEST_CASE("quantize: the reference's definition; every row gives the same bits")
         guarded<float> s(1, 100, 100), scale(1, 1, 1);
         guarded<int8_t> q(1, 100, 100);
         s.fill([&] { return random.uniform(-3, 3); });
-        quantize_kernels().select(isa::none).run({s.data(), q.data(), scale.data(), 1, 100, 100, 100, 0});
+        quantize_kernels().select(isa::none).run(
+            {.s = s.data(), .q = q.data(), .scale = scale.data(), .m = 1, .n = 100, .lds = 100, .ldq = 100, .zero = 0});
         float max = 0;
         for (size_t j = 0; j < 100; j++) max = std::max(max, std::abs(s.at(0, j)));
         CHECK(scale.at(0, 0) == Approx(max / 127).epsilon(1e-6));
@@ -515,9 +538,18 @@ TEST_CASE("quantize: the reference's definition; every row gives the same bits")
                     for (size_t i = 0; i < n; i++)
                         if (i != j) s.at(4, i) = static_cast<float>(random.index(0, 100)) + 0.5f;
                     s.at(8, j) = -infinity, s.at(8, n - 1) = nan_value;
-                    kernel.run({s.data(), q.data(), scale.data(), m, n, s.ld(), q.ld(), zero});
-                    quantize_kernels().select(isa::none).run(
-                        {s.data(), want.data(), scale_want.data(), m, n, s.ld(), want.ld(), zero});
+                    const auto run = [&](const quantize_kernel &row, guarded<uint8_t> &to, guarded<float> &scales_to) {
+                        row.run({.s = s.data(),
+                                 .q = to.data(),
+                                 .scale = scales_to.data(),
+                                 .m = m,
+                                 .n = n,
+                                 .lds = s.ld(),
+                                 .ldq = to.ld(),
+                                 .zero = zero});
+                    };
+                    run(kernel, q, scale);
+                    run(quantize_kernels().select(isa::none), want, scale_want);
                     size_t different = 0, scales = 0;
                     for (size_t i = 0; i < m; i++) {
                         different += std::memcmp(&q.at(i, 0), &want.at(i, 0), n) != 0;
@@ -556,8 +588,14 @@ TEST_CASE("store: residual or none, in place or not, NaN stays") {
                         }
                     c.set(1, n / 2, nan_value);
                     matrix &from = mode == 1 ? residual : y;
-                    kernel.run({reinterpret_cast<const float *>(c.data()), y.data(), mode ? from.data() : nullptr, m, n,
-                                c.ld(), y.ld(), from.ld()});
+                    kernel.run({.c = reinterpret_cast<const float *>(c.data()),
+                                .y = y.data(),
+                                .residual = mode ? from.data() : nullptr,
+                                .m = m,
+                                .n = n,
+                                .ldc = c.ld(),
+                                .ldy = y.ld(),
+                                .ldr = from.ld()});
                     const auto want = [&](size_t i, size_t j) {
                         const float sum = static_cast<float>(c.get(i, j)) + static_cast<float>(add[i * n + j]);
                         return kernel.y == dtype::bf16 ? bf16_to_f32(bf16_from_f32(sum)) : sum;

@@ -80,7 +80,7 @@ TEST_CASE("weights count as recent until an L2 full of other weights was used") 
     std::thread([] {  // a new thread has an empty list
         const size_t l2 = 2 * mb;
         std::array<char, 64> w{};
-        const auto run = [&](size_t i, size_t bytes) { return ss1::run_recently(&w[i], bytes, l2); };
+        const auto run = [&](size_t i, size_t bytes) { return ss1::used_recently(&w[i], bytes, l2); };
         CHECK(!run(0, mb));  // first use
         CHECK(run(0, mb));
         CHECK(!run(1, mb / 2));

@@ -16,7 +16,7 @@ struct bfmmla : float_sums {
 
 }  // namespace
 
-void gemm_bf16_bf16_8x8_neonbf16(const gemm_args &g) noexcept {
+void gemm_bf16_bf16_8x8_neonbf16(const gemm_panel_args &g) noexcept {
     gemm<bfmmla, 4>(g);
 }
 

@@ -21,7 +21,7 @@ inline uint8x16_t high_halves(uint8x16_t a, uint8x16_t b) noexcept {
 // Op has the element, the sums of sums.hpp, their bytes, and the product. Sums of a pair of rows are in blocks of two
 // columns.
 template <class Op, size_t pairs>
-void tile(const gemm_args &g, const uint8_t *b, size_t j) noexcept {
+void tile(const gemm_panel_args &g, const uint8_t *b, size_t j) noexcept {
     const uint8_t *row[2 * pairs];
     typename Op::sums sum[pairs][nt / 2];
 #pragma GCC unroll 4
@@ -71,7 +71,7 @@ void tile(const gemm_args &g, const uint8_t *b, size_t j) noexcept {
 
 // Pairs are a template parameter of the tile: count down from `pairs` to the number there is.
 template <class Op, size_t pairs>
-void gemm(const gemm_args &g) noexcept {
+void gemm(const gemm_panel_args &g) noexcept {
     if constexpr (pairs > 1)
         if (g.m <= 2 * (pairs - 1)) return gemm<Op, pairs - 1>(g);
     if (g.m == 0) return;

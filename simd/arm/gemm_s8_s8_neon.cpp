@@ -18,7 +18,7 @@ inline int8x16_t load_pair(const int8_t *a) noexcept {
 }
 
 template <size_t rows>
-void tile(const gemm_args &g, const int8_t *b, size_t j) noexcept {
+void tile(const gemm_panel_args &g, const int8_t *b, size_t j) noexcept {
     const int8_t *a = static_cast<const int8_t *>(g.a);
     const size_t lda = g.lda, end = g.k;
     int32x4_t sum[rows][4];
@@ -46,7 +46,7 @@ void tile(const gemm_args &g, const int8_t *b, size_t j) noexcept {
 
 // Rows are a template parameter of the tile: count down from `rows` to the number there is.
 template <size_t rows>
-void gemm(const gemm_args &g) noexcept {
+void gemm(const gemm_panel_args &g) noexcept {
     if constexpr (rows > 1)
         if (g.m < rows) return gemm<rows - 1>(g);
     if (g.m == 0) return;
@@ -56,7 +56,7 @@ void gemm(const gemm_args &g) noexcept {
 
 }  // namespace
 
-void gemm_s8_s8_6x16_neon(const gemm_args &g) noexcept {
+void gemm_s8_s8_6x16_neon(const gemm_panel_args &g) noexcept {
     gemm<6>(g);
 }
 

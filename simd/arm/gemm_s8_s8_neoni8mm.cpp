@@ -16,7 +16,7 @@ struct smmla : integer_sums {
 
 }  // namespace
 
-void gemm_s8_s8_8x8_neoni8mm(const gemm_args &g) noexcept {
+void gemm_s8_s8_8x8_neoni8mm(const gemm_panel_args &g) noexcept {
     gemm<smmla, 4>(g);
 }
 

@@ -12,7 +12,7 @@ namespace ss1 {
 namespace {
 
 // y[i, j..j+4) = act(v), as far as there are columns.
-inline void store_columns(const gemm_args &g, size_t i, size_t j, float32x4_t v) noexcept {
+inline void store_columns(const gemm_panel_args &g, size_t i, size_t j, float32x4_t v) noexcept {
     const float32x4_t zero = vdupq_n_f32(0);
     if (g.relu) v = vbslq_f32(vcltq_f32(v, zero), zero, v);  // a comparison with NaN is false: NaN stays
     float *y = static_cast<float *>(g.y) + i * g.ldy + j;
@@ -24,10 +24,10 @@ inline void store_columns(const gemm_args &g, size_t i, size_t j, float32x4_t v)
 
 struct integer_sums {
     using sums = int32x4_t;
-    static sums start(const gemm_args &g, size_t, size_t j) noexcept {
+    static sums start(const gemm_panel_args &g, size_t, size_t j) noexcept {
         return g.column_start ? vld1q_s32(g.column_start + j) : vdupq_n_s32(0);
     }
-    static void finish(const gemm_args &g, size_t i, size_t j, sums sum) noexcept {
+    static void finish(const gemm_panel_args &g, size_t i, size_t j, sums sum) noexcept {
         const float32x4_t scale = vmulq_n_f32(vld1q_f32(g.column_scale + j), g.row_scale[i]);
         const float32x4_t bias = g.bias ? vld1q_f32(g.bias + j) : vdupq_n_f32(0);
         store_columns(g, i, j, vaddq_f32(vmulq_f32(scale, vcvtq_f32_s32(sum)), bias));
@@ -36,7 +36,7 @@ struct integer_sums {
 
 struct float_sums {
     using sums = float32x4_t;
-    static sums start(const gemm_args &g, size_t i, size_t j) noexcept {
+    static sums start(const gemm_panel_args &g, size_t i, size_t j) noexcept {
         if (!g.accumulate) return g.bias ? vld1q_f32(g.bias + j) : vdupq_n_f32(0);
         const float *y = static_cast<const float *>(g.y) + i * g.ldy + j;
         if (j + 4 <= g.n) return vld1q_f32(y);
@@ -44,7 +44,7 @@ struct float_sums {
         for (size_t u = 0; j + u < g.n; u++) copy[u] = y[u];
         return vld1q_f32(copy);
     }
-    static void finish(const gemm_args &g, size_t i, size_t j, sums sum) noexcept { store_columns(g, i, j, sum); }
+    static void finish(const gemm_panel_args &g, size_t i, size_t j, sums sum) noexcept { store_columns(g, i, j, sum); }
 };
 
 }  // namespace

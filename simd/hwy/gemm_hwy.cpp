@@ -33,7 +33,7 @@ constexpr size_t prefetch_bytes = 1024;
 
 // `rows` rows of the packed tiles at b, which hold columns j .. j + tiles*vectors*lanes - 1.
 template <size_t rows, size_t vectors, size_t tiles, class T>
-HWY_INLINE void block(const gemm_args &g, const T *b, size_t j) {
+HWY_INLINE void block(const gemm_panel_args &g, const T *b, size_t j) {
     constexpr size_t kr = sizeof(float) / sizeof(T), all = tiles * vectors;
     constexpr bool prefetches = rows <= 4 || kr == 1;  // it costs 5 rows of bf16 8 % where B is in L2
     const float *a = static_cast<const float *>(g.a);
@@ -85,7 +85,7 @@ HWY_INLINE void block(const gemm_args &g, const T *b, size_t j) {
 // Rows are a template parameter of the block: count down from `rows` to the number there is. One row, in f32
 // also two, takes several tiles at once: 8 sums hide the latency of the additions, and memory sees more streams.
 template <size_t rows, size_t vectors, class T>
-HWY_NOINLINE void gemm(const gemm_args &g) noexcept {
+HWY_NOINLINE void gemm(const gemm_panel_args &g) noexcept {
     if constexpr (rows > 1)
         if (g.m < rows) return gemm<rows - 1, vectors, T>(g);
     if (g.m == 0) return;
@@ -102,24 +102,24 @@ HWY_NOINLINE void gemm(const gemm_args &g) noexcept {
 }  // namespace HWY_NAMESPACE
 
 #if HWY_TARGET == HWY_AVX2
-void gemm_f32_f32_6x16_hwy_avx2(const gemm_args &g) noexcept {
+void gemm_f32_f32_6x16_hwy_avx2(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm<6, 2, float>(g);
 }
-void gemm_f32_bf16_5x16_hwy_avx2(const gemm_args &g) noexcept {
+void gemm_f32_bf16_5x16_hwy_avx2(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm<5, 2, uint16_t>(g);
 }
 #elif HWY_TARGET == HWY_SSE4
-void gemm_f32_f32_4x8_hwy_sse4(const gemm_args &g) noexcept {
+void gemm_f32_f32_4x8_hwy_sse4(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm<4, 2, float>(g);
 }
-void gemm_f32_bf16_4x8_hwy_sse4(const gemm_args &g) noexcept {
+void gemm_f32_bf16_4x8_hwy_sse4(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm<4, 2, uint16_t>(g);
 }
 #elif HWY_TARGET == HWY_NEON
-void gemm_f32_f32_6x16_hwy_neon(const gemm_args &g) noexcept {
+void gemm_f32_f32_6x16_hwy_neon(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm<6, 4, float>(g);
 }
-void gemm_f32_bf16_4x16_hwy_neon(const gemm_args &g) noexcept {
+void gemm_f32_bf16_4x16_hwy_neon(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm<4, 4, uint16_t>(g);
 }
 #endif

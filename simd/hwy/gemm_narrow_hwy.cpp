@@ -70,7 +70,7 @@ HWY_INLINE vec sum_lanes(const vec *v) {
 // `rows` rows from row m on of column j. Two chains a lane, whatever the number of rows, as one row alone would wait
 // for its FMAs.
 template <class A, class B, size_t rows>
-HWY_INLINE void column(const gemm_args &g, size_t m, size_t j) {
+HWY_INLINE void column(const gemm_panel_args &g, size_t m, size_t j) {
     constexpr size_t padded = rows > 4 ? 8 : rows > 2 ? 4 : rows, group = padded < lanes ? padded : lanes;
     const A *a = static_cast<const A *>(g.a) + m * g.lda;
     const B *b = static_cast<const B *>(g.b) + j * g.ldb;
@@ -107,7 +107,7 @@ HWY_INLINE void column(const gemm_args &g, size_t m, size_t j) {
 
 // Rows are a template parameter: those that are left count down from `rows` to their number.
 template <class A, class B, size_t rows>
-HWY_INLINE void last_rows(const gemm_args &g, size_t m) {
+HWY_INLINE void last_rows(const gemm_panel_args &g, size_t m) {
     if constexpr (rows > 0) {
         if (g.m - m < rows) return last_rows<A, B, rows - 1>(g, m);
         for (size_t j = 0; j < g.n; j++) column<A, B, rows>(g, m, j);
@@ -115,7 +115,7 @@ HWY_INLINE void last_rows(const gemm_args &g, size_t m) {
 }
 
 template <class A, class B, size_t rows>
-HWY_NOINLINE void gemm_narrow(const gemm_args &g) noexcept {
+HWY_NOINLINE void gemm_narrow(const gemm_panel_args &g) noexcept {
     size_t m = 0;
     for (; m + rows <= g.m; m += rows)
         for (size_t j = 0; j < g.n; j++) column<A, B, rows>(g, m, j);
@@ -125,67 +125,67 @@ HWY_NOINLINE void gemm_narrow(const gemm_args &g) noexcept {
 }  // namespace HWY_NAMESPACE
 
 #if HWY_TARGET == HWY_AVX3
-void gemm_f32_f32_64x1_hwy_avx512(const gemm_args &g) noexcept {
+void gemm_f32_f32_64x1_hwy_avx512(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<float, float, 8>(g);
 }
-void gemm_f32_bf16_64x1_hwy_avx512(const gemm_args &g) noexcept {
+void gemm_f32_bf16_64x1_hwy_avx512(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<float, uint16_t, 8>(g);
 }
-void gemm_f32_s8_64x1_hwy_avx512(const gemm_args &g) noexcept {
+void gemm_f32_s8_64x1_hwy_avx512(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<float, int8_t, 8>(g);
 }
-void gemm_bf16_bf16_64x1_hwy_avx512(const gemm_args &g) noexcept {
+void gemm_bf16_bf16_64x1_hwy_avx512(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<uint16_t, uint16_t, 8>(g);
 }
-void gemm_bf16_s8_64x1_hwy_avx512(const gemm_args &g) noexcept {
+void gemm_bf16_s8_64x1_hwy_avx512(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<uint16_t, int8_t, 8>(g);
 }
 #elif HWY_TARGET == HWY_AVX2
-void gemm_f32_f32_64x1_hwy_avx2(const gemm_args &g) noexcept {
+void gemm_f32_f32_64x1_hwy_avx2(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<float, float, 4>(g);
 }
-void gemm_f32_bf16_64x1_hwy_avx2(const gemm_args &g) noexcept {
+void gemm_f32_bf16_64x1_hwy_avx2(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<float, uint16_t, 4>(g);
 }
-void gemm_f32_s8_64x1_hwy_avx2(const gemm_args &g) noexcept {
+void gemm_f32_s8_64x1_hwy_avx2(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<float, int8_t, 4>(g);
 }
-void gemm_bf16_bf16_64x1_hwy_avx2(const gemm_args &g) noexcept {
+void gemm_bf16_bf16_64x1_hwy_avx2(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<uint16_t, uint16_t, 4>(g);
 }
-void gemm_bf16_s8_64x1_hwy_avx2(const gemm_args &g) noexcept {
+void gemm_bf16_s8_64x1_hwy_avx2(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<uint16_t, int8_t, 4>(g);
 }
 #elif HWY_TARGET == HWY_SSE4
-void gemm_f32_f32_64x1_hwy_sse4(const gemm_args &g) noexcept {
+void gemm_f32_f32_64x1_hwy_sse4(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<float, float, 4>(g);
 }
-void gemm_f32_bf16_64x1_hwy_sse4(const gemm_args &g) noexcept {
+void gemm_f32_bf16_64x1_hwy_sse4(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<float, uint16_t, 4>(g);
 }
-void gemm_f32_s8_64x1_hwy_sse4(const gemm_args &g) noexcept {
+void gemm_f32_s8_64x1_hwy_sse4(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<float, int8_t, 4>(g);
 }
-void gemm_bf16_bf16_64x1_hwy_sse4(const gemm_args &g) noexcept {
+void gemm_bf16_bf16_64x1_hwy_sse4(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<uint16_t, uint16_t, 4>(g);
 }
-void gemm_bf16_s8_64x1_hwy_sse4(const gemm_args &g) noexcept {
+void gemm_bf16_s8_64x1_hwy_sse4(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<uint16_t, int8_t, 4>(g);
 }
 #elif HWY_TARGET == HWY_NEON
-void gemm_f32_f32_64x1_hwy_neon(const gemm_args &g) noexcept {
+void gemm_f32_f32_64x1_hwy_neon(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<float, float, 8>(g);
 }
-void gemm_f32_bf16_64x1_hwy_neon(const gemm_args &g) noexcept {
+void gemm_f32_bf16_64x1_hwy_neon(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<float, uint16_t, 8>(g);
 }
-void gemm_f32_s8_64x1_hwy_neon(const gemm_args &g) noexcept {
+void gemm_f32_s8_64x1_hwy_neon(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<float, int8_t, 8>(g);
 }
-void gemm_bf16_bf16_64x1_hwy_neon(const gemm_args &g) noexcept {
+void gemm_bf16_bf16_64x1_hwy_neon(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<uint16_t, uint16_t, 8>(g);
 }
-void gemm_bf16_s8_64x1_hwy_neon(const gemm_args &g) noexcept {
+void gemm_bf16_s8_64x1_hwy_neon(const gemm_panel_args &g) noexcept {
     HWY_NAMESPACE::gemm_narrow<uint16_t, int8_t, 8>(g);
 }
 #endif

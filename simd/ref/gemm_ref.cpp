@@ -12,7 +12,7 @@ float relu_if(bool relu, float sum) noexcept {
 
 // nt = 1: a packed tile is one column of k values. `widen` makes a float of one of them.
 template <class T, class F>
-void gemm_float(const gemm_args &g, F &&widen) noexcept {
+void gemm_float(const gemm_panel_args &g, F &&widen) noexcept {
     const float *a = static_cast<const float *>(g.a);
     for (size_t i = 0; i < g.m; i++) {
         for (size_t j = 0; j < g.n; j++) {
@@ -27,15 +27,15 @@ void gemm_float(const gemm_args &g, F &&widen) noexcept {
 
 }  // namespace
 
-void gemm_f32_f32_ref(const gemm_args &g) noexcept {
+void gemm_f32_f32_ref(const gemm_panel_args &g) noexcept {
     gemm_float<float>(g, [](float b) { return b; });
 }
 
-void gemm_f32_bf16_ref(const gemm_args &g) noexcept {
+void gemm_f32_bf16_ref(const gemm_panel_args &g) noexcept {
     gemm_float<uint16_t>(g, bf16_to_f32);
 }
 
-void gemm_s8_s8_ref(const gemm_args &g) noexcept {
+void gemm_s8_s8_ref(const gemm_panel_args &g) noexcept {
     const int8_t *a = static_cast<const int8_t *>(g.a);
     for (size_t i = 0; i < g.m; i++) {
         for (size_t j = 0; j < g.n; j++) {

@@ -104,11 +104,11 @@ template <bool integers, bool wide, class Y>
 struct epilogue {
     static constexpr size_t columns = wide ? 64 : 32;
 
-    const gemm_args &g;
+    const gemm_fused_args &g;
     alignas(64) float sums[2][block_floats];
     place places[2];
 
-    explicit epilogue(const gemm_args &args) noexcept : g(args) {}  // sums are not zeroed: 8 KB a call
+    explicit epilogue(const gemm_fused_args &args) noexcept : g(args) {}  // sums are not zeroed: 8 KB a call
 
     void note(size_t which, size_t i, size_t j, size_t rows) noexcept {
         const size_t left = g.n - j;
@@ -202,7 +202,7 @@ inline void stream_b(const char *b) noexcept {
 // the packed tiles: those of columns that do not exist are the first once more. Sums begin with those at `start` (NULL:
 // zeros).
 template <bool integers, bool prefetch, class F>
-inline void block_2x2(const gemm_args &g, const char *a, const char *const (&b)[4], size_t steps, float *previous,
+inline void block_2x2(const gemm_fused_args &g, const char *a, const char *const (&b)[4], size_t steps, float *previous,
                       const float *start, F &&during) noexcept {
     const size_t lda = g.lda * (integers ? 1 : 2);
     const char *a1 = a + 16 * lda, *b0 = b[0], *b1 = b[1];
@@ -241,7 +241,7 @@ inline void block_2x2(const gemm_args &g, const char *a, const char *const (&b)[
 }
 
 template <bool integers, bool prefetch, class F>
-inline void block_1x4(const gemm_args &g, const char *a, const char *const (&b)[4], size_t steps, float *previous,
+inline void block_1x4(const gemm_fused_args &g, const char *a, const char *const (&b)[4], size_t steps, float *previous,
                       F &&during) noexcept {
     const size_t lda = g.lda * (integers ? 1 : 2);
     const char *b0 = b[0], *b1 = b[1], *b2 = b[2], *b3 = b[3];
@@ -282,7 +282,7 @@ struct fetcher {
     const char *next, *due;
     size_t each;
 
-    fetcher(const gemm_args &g, size_t steps) noexcept
+    fetcher(const gemm_fused_args &g, size_t steps) noexcept
         : next(g.ahead), due(g.ahead), each(g.ahead && steps ? (g.ahead_bytes + steps - 1) / steps : 0) {}
     void step() noexcept {
         for (due += each; next < due; next += 64) _mm_prefetch(next, _MM_HINT_T1);
@@ -298,12 +298,12 @@ struct walker {
     fetcher &ahead;
     size_t blocks = 0;  // begun so far
 
-    walker(const gemm_args &g, fetcher &behind_b) noexcept : out(g), ahead(behind_b) {}
+    walker(const gemm_fused_args &g, fetcher &behind_b) noexcept : out(g), ahead(behind_b) {}
 
     // Rows [i0, i0 + rows).
     template <bool prefetch>
     void rows(size_t i0, size_t rows) noexcept {
-        const gemm_args &g = out.g;
+        const gemm_fused_args &g = out.g;
         const size_t steps = g.k * size / step_bytes;
         const char *a = static_cast<const char *>(g.a) + i0 * g.lda * size;
         const size_t parts = wide || !g.partial ? 1 : (steps + most_steps - 1) / most_steps;
@@ -319,7 +319,7 @@ struct walker {
     // The steps [begin, end) of all columns, from and to `partial`.
     template <bool prefetch>
     void add_part(const char *a, size_t begin, size_t end) noexcept {
-        const gemm_args &g = out.g;
+        const gemm_fused_args &g = out.g;
         const char *b = static_cast<const char *>(g.b) + begin * tile_bytes;
         float *sums = g.partial;
         for (size_t j = 0; j < g.n; j += 32, b += 2 * g.ldb * size, sums += block_floats) {
@@ -338,7 +338,7 @@ struct walker {
     // The steps from `begin` on, and the way to y.
     template <bool prefetch>
     void last_part(const char *a, size_t i0, size_t rows, size_t begin, size_t end) noexcept {
-        const gemm_args &g = out.g;
+        const gemm_fused_args &g = out.g;
         const size_t steps = end - begin, rows_a_step = (block_rows + steps - 1) / steps;
         const char *b = static_cast<const char *>(g.b) + begin * tile_bytes;
         a += begin * step_bytes;
@@ -401,7 +401,7 @@ inline void sum_row(const int8_t *a, const char *const (&b)[4], size_t steps, fl
 // One row of integers without tiles: 93 or 53 GB/s of b from L2, tiles 110 or 26. (bf16 widened in registers would read
 // 70 or 54.)
 template <class Y>
-void gemm_row(const gemm_args &g) noexcept {
+void gemm_row(const gemm_fused_args &g) noexcept {
     epilogue<true, true, Y> out(g);
     const size_t steps = g.k / step_bytes;
     const auto *b = static_cast<const char *>(g.b);
@@ -415,7 +415,7 @@ void gemm_row(const gemm_args &g) noexcept {
 }
 
 template <bool integers, class Y>
-void gemm_to(const gemm_args &g) noexcept {
+void gemm_to(const gemm_fused_args &g) noexcept {
     if constexpr (integers)
         if (g.m == 1) return gemm_row<Y>(g);
     const size_t tail = g.m % 32, narrow = tail <= 16 ? tail : 0, tall = g.m - narrow;
@@ -439,7 +439,7 @@ void gemm_to(const gemm_args &g) noexcept {
 }
 
 template <bool integers>
-void gemm(const gemm_args &g) noexcept {
+void gemm(const gemm_fused_args &g) noexcept {
     if (g.m == 0 || g.n == 0) return;
     if (g.y_bf16) {
         g.residual ? gemm_to<integers, to_bf16<true>>(g) : gemm_to<integers, to_bf16<false>>(g);
@@ -450,10 +450,10 @@ void gemm(const gemm_args &g) noexcept {
 
 }  // namespace
 
-void gemm_bf16_bf16_32x32_amx(const gemm_args &g) noexcept {
+void gemm_bf16_bf16_32x32_amx(const gemm_fused_args &g) noexcept {
     gemm<false>(g);
 }
-void gemm_s8_s8_32x32_amx(const gemm_args &g) noexcept {
+void gemm_s8_s8_32x32_amx(const gemm_fused_args &g) noexcept {
     gemm<true>(g);
 }
 

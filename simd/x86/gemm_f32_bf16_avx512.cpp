@@ -69,7 +69,7 @@ inline void products(__m512 (&acc)[rows][2 * tiles], const float *a, size_t lda,
 
 // `rows` x `tiles` tiles of y from column j on. `last` masks the last tile; those before it are full.
 template <size_t rows, size_t tiles>
-inline void block(const gemm_args &g, size_t j, columns last) noexcept {
+inline void block(const gemm_panel_args &g, size_t j, columns last) noexcept {
     const float *a = static_cast<const float *>(g.a);
     const uint16_t *b = static_cast<const uint16_t *>(g.b) + j / nt * g.ldb;
     float *y = static_cast<float *>(g.y);
@@ -119,7 +119,7 @@ inline void block(const gemm_args &g, size_t j, columns last) noexcept {
 // As few rows leave the FMA units waiting (4 cycles x 2 units = 8 chains wanted, 2 per row and tile), more tiles at
 // once.
 template <size_t rows>
-void all_columns(const gemm_args &g) noexcept {
+void all_columns(const gemm_panel_args &g) noexcept {
     constexpr size_t tiles = rows == 1 ? 4 : rows <= 6 ? 2 : 1;
     size_t j = 0;
     if constexpr (tiles > 1)
@@ -127,14 +127,14 @@ void all_columns(const gemm_args &g) noexcept {
     for (; j < g.n; j += nt) block<rows, 1>(g, j, columns_of(g.n - j));
 }
 
-constexpr void (*by_rows[])(const gemm_args &) noexcept = {
+constexpr void (*by_rows[])(const gemm_panel_args &) noexcept = {
     all_columns<1>, all_columns<2>, all_columns<3>,  all_columns<4>,  all_columns<5>,  all_columns<6>,  all_columns<7>,
     all_columns<8>, all_columns<9>, all_columns<10>, all_columns<11>, all_columns<12>, all_columns<13>, all_columns<14>,
 };
 
 }  // namespace
 
-void gemm_f32_bf16_14x32_avx512(const gemm_args &g) noexcept {
+void gemm_f32_bf16_14x32_avx512(const gemm_panel_args &g) noexcept {
     if (g.m > 0) by_rows[g.m - 1](g);
 }
 

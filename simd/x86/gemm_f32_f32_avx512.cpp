@@ -22,7 +22,7 @@ inline __m512 load(const float *b) noexcept {
 
 // `rows` x `vectors` vectors of 16 columns of y from column j on, which begins a tile. `last` masks the last vector.
 template <size_t rows, size_t vectors>
-inline void block(const gemm_args &g, size_t j, __mmask16 last) noexcept {
+inline void block(const gemm_panel_args &g, size_t j, __mmask16 last) noexcept {
     const float *a = static_cast<const float *>(g.a), *b = static_cast<const float *>(g.b) + j / nt * g.ldb;
     float *y = static_cast<float *>(g.y) + j;
     __m512 acc[rows][vectors];
@@ -69,7 +69,7 @@ inline void block(const gemm_args &g, size_t j, __mmask16 last) noexcept {
 // Few rows leave the FMA units waiting (4 cycles x 2 units = 8 chains wanted, 2 per row and tile) and load a broadcast
 // for every two FMAs: walk more tiles at once. 2 tiles: +6 to +20 % at 4..6 rows; 7 rows would need 33 registers.
 template <size_t rows>
-void all_columns(const gemm_args &g) noexcept {
+void all_columns(const gemm_panel_args &g) noexcept {
     constexpr size_t tiles = rows <= 2 ? 4 : rows <= 6 ? 2 : 1;
     size_t j = 0;
     for (; j + tiles * nt <= g.n; j += tiles * nt) block<rows, 2 * tiles>(g, j, 0xffff);
@@ -84,14 +84,14 @@ void all_columns(const gemm_args &g) noexcept {
     }
 }
 
-constexpr void (*by_rows[])(const gemm_args &) noexcept = {
+constexpr void (*by_rows[])(const gemm_panel_args &) noexcept = {
     all_columns<1>, all_columns<2>, all_columns<3>,  all_columns<4>,  all_columns<5>,  all_columns<6>,  all_columns<7>,
     all_columns<8>, all_columns<9>, all_columns<10>, all_columns<11>, all_columns<12>, all_columns<13>, all_columns<14>,
 };
 
 }  // namespace
 
-void gemm_f32_f32_14x32_avx512(const gemm_args &g) noexcept {
+void gemm_f32_f32_14x32_avx512(const gemm_panel_args &g) noexcept {
     if (g.m > 0) by_rows[g.m - 1](g);
 }
 

@@ -23,7 +23,7 @@ struct widened {
 
 // Columns [k, k + count) of all rows of A.
 template <size_t rows>
-inline void widen(const gemm_args &g, size_t k, size_t count, widened &to) noexcept {
+inline void widen(const gemm_panel_args &g, size_t k, size_t count, widened &to) noexcept {
     for (size_t i = 0; i < rows; i++) {
         const int8_t *a = static_cast<const int8_t *>(g.a) + i * g.lda + k;
         size_t u = 0;
@@ -49,7 +49,7 @@ inline __m256i load_b(const int8_t *b) noexcept {
 
 // `rows` x `tiles` tiles of y from column j on. If k is more than one piece, A is widened again for each block.
 template <size_t rows, size_t tiles>
-inline void block(const gemm_args &g, size_t j, widened &wide) noexcept {
+inline void block(const gemm_panel_args &g, size_t j, widened &wide) noexcept {
     const int8_t *b = static_cast<const int8_t *>(g.b) + j / nt * g.ldb;
     __m256i acc[rows][2 * tiles];
 #pragma GCC unroll 8
@@ -96,7 +96,7 @@ inline void block(const gemm_args &g, size_t j, widened &wide) noexcept {
 
 // Few rows load a broadcast for every two products: walk more tiles at once.
 template <size_t rows>
-void all_columns(const gemm_args &g) noexcept {
+void all_columns(const gemm_panel_args &g) noexcept {
     constexpr size_t tiles = rows <= 2 ? 2 : 1;
     widened wide;
     if (g.k <= piece) widen<rows>(g, 0, g.k, wide);
@@ -106,13 +106,13 @@ void all_columns(const gemm_args &g) noexcept {
     for (; j < g.n; j += nt) block<rows, 1>(g, j, wide);
 }
 
-constexpr void (*by_rows[])(const gemm_args &) noexcept = {
+constexpr void (*by_rows[])(const gemm_panel_args &) noexcept = {
     all_columns<1>, all_columns<2>, all_columns<3>, all_columns<4>, all_columns<5>, all_columns<6>,
 };
 
 }  // namespace
 
-void gemm_s8_s8_6x16_avx2(const gemm_args &g) noexcept {
+void gemm_s8_s8_6x16_avx2(const gemm_panel_args &g) noexcept {
     if (g.m > 0) by_rows[g.m - 1](g);
 }
 

@@ -56,7 +56,7 @@ inline void finish(__m512i sum, __m512 row_scale, __m512 column_scale, __m512 bi
 
 // `rows` x `tiles` tiles of y from column j on. `last` masks the last tile; those before it are full.
 template <size_t rows, size_t tiles>
-inline void block(const gemm_args &g, size_t j, columns last) noexcept {
+inline void block(const gemm_panel_args &g, size_t j, columns last) noexcept {
     const uint8_t *a = static_cast<const uint8_t *>(g.a);
     const int8_t *b = static_cast<const int8_t *>(g.b) + j / nt * g.ldb;
     __m512i acc[rows][2 * tiles];
@@ -104,7 +104,7 @@ inline void block(const gemm_args &g, size_t j, columns last) noexcept {
 // Few rows leave the units waiting (5 cycles x 2 units = 10 chains wanted, 2 per row and tile) and load a broadcast for
 // every two products: walk more tiles at once, as far as the registers reach.
 template <size_t rows>
-void all_columns(const gemm_args &g) noexcept {
+void all_columns(const gemm_panel_args &g) noexcept {
     constexpr size_t tiles = rows <= 2 ? 4 : rows <= 6 ? 2 : 1;
     size_t j = 0;
     if constexpr (tiles > 1)
@@ -112,14 +112,14 @@ void all_columns(const gemm_args &g) noexcept {
     for (; j < g.n; j += nt) block<rows, 1>(g, j, columns_of(g.n - j));
 }
 
-constexpr void (*by_rows[])(const gemm_args &) noexcept = {
+constexpr void (*by_rows[])(const gemm_panel_args &) noexcept = {
     all_columns<1>, all_columns<2>, all_columns<3>,  all_columns<4>,  all_columns<5>,  all_columns<6>,  all_columns<7>,
     all_columns<8>, all_columns<9>, all_columns<10>, all_columns<11>, all_columns<12>, all_columns<13>, all_columns<14>,
 };
 
 }  // namespace
 
-void gemm_u8_s8_14x32_avx512vnni(const gemm_args &g) noexcept {
+void gemm_u8_s8_14x32_avx512vnni(const gemm_panel_args &g) noexcept {
     if (g.m > 0) by_rows[g.m - 1](g);
 }
 

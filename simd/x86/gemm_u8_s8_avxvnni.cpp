@@ -28,7 +28,7 @@ inline __m256i load(const void *p) noexcept {
 
 // `rows` x `tiles` tiles of y from column j on.
 template <size_t rows, size_t tiles>
-inline void block(const gemm_args &g, size_t j) noexcept {
+inline void block(const gemm_panel_args &g, size_t j) noexcept {
     const uint8_t *a = static_cast<const uint8_t *>(g.a);
     const int8_t *b = static_cast<const int8_t *>(g.b) + j / nt * g.ldb;
     __m256i acc[rows][2 * tiles];
@@ -72,7 +72,7 @@ inline void block(const gemm_args &g, size_t j) noexcept {
 
 // 10 chains are wanted: 5 cycles x 2 units. 4 rows have 8 of them, as more do not fit.
 template <size_t rows>
-void all_columns(const gemm_args &g) noexcept {
+void all_columns(const gemm_panel_args &g) noexcept {
     constexpr size_t tiles = rows == 1 ? 4 : rows == 2 ? 3 : rows == 3 ? 2 : 1;
     size_t j = 0;
     if constexpr (tiles > 1)
@@ -80,13 +80,13 @@ void all_columns(const gemm_args &g) noexcept {
     for (; j < g.n; j += nt) block<rows, 1>(g, j);
 }
 
-constexpr void (*by_rows[])(const gemm_args &) noexcept = {
+constexpr void (*by_rows[])(const gemm_panel_args &) noexcept = {
     all_columns<1>, all_columns<2>, all_columns<3>, all_columns<4>, all_columns<5>, all_columns<6>,
 };
 
 }  // namespace
 
-void gemm_u8_s8_6x16_avxvnni(const gemm_args &g) noexcept {
+void gemm_u8_s8_6x16_avxvnni(const gemm_panel_args &g) noexcept {
     if (g.m > 0) by_rows[g.m - 1](g);
 }
 

@@ -120,19 +120,13 @@ std::string level_names() {
     return names;
 }
 
-template <class K>
-isa::mask needs_of(const table<K> &rows) {
-    isa::mask needs = 0;
-    for (const K &row : rows) needs |= row.needs;
-    return needs;
-}
-
 // The instruction sets that at least one kernel of this build needs.
 isa::mask needed_isas() {
-    return needs_of(gemm_kernels()) | needs_of(sketch_kernels()) | needs_of(quantize_kernels()) |
-           needs_of(store_kernels()) | needs_of(activation_kernels()) | needs_of(norm_kernels()) |
-           needs_of(softmax_kernels()) | needs_of(attend_kernels()) | needs_of(bag_kernels()) |
-           needs_of(interact_kernels()) | needs_of(cross_kernels());
+    isa::mask needs = 0;
+    for_each_family([&needs](const auto &rows) {
+        for (const auto &row : rows) needs |= row.needs;
+    });
+    return needs;
 }
 
 ss1_status choose_isas(const ss1_context_options &options, ss1_context &context) {
@@ -239,17 +233,7 @@ ss1_status context_create(const ss1_context_options &options, ss1_context **out)
     SS1_TRY(choose_isas(options, *context));
     context->cpu_name = cpu_model_name();
     context->caches = cpu_caches();
-    add_kernels(gemm_kernels(), *context);
-    add_kernels(sketch_kernels(), *context);
-    add_kernels(quantize_kernels(), *context);
-    add_kernels(store_kernels(), *context);
-    add_kernels(activation_kernels(), *context);
-    add_kernels(norm_kernels(), *context);
-    add_kernels(softmax_kernels(), *context);
-    add_kernels(attend_kernels(), *context);
-    add_kernels(bag_kernels(), *context);
-    add_kernels(interact_kernels(), *context);
-    add_kernels(cross_kernels(), *context);
+    for_each_family([&context](const auto &rows) { add_kernels(rows, *context); });
     context->isa_items = items_of(context->isa_texts);
     context->kernel_items = items_of(context->kernel_texts);
     log(*context, SS1_LOG_INFO, "%u threads: %s", context->num_threads, context->threads_reason.c_str());

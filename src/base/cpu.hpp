@@ -20,6 +20,8 @@ isa::mask cpu_detect_isas() noexcept;
 
 struct cache_sizes {
     size_t l1d, l2, l3;  // bytes, 0 if unknown
+    // What blocks are planned for: 2 MB where the size is unknown.
+    size_t l2_or_usual() const noexcept { return l2 ? l2 : size_t{2} << 20; }
 };
 cache_sizes cpu_caches() noexcept;
 std::string cpu_model_name();

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// A task takes whole heads, or where those are too few for all threads to have as many, rows of a head; it then packs
-// the head's keys and values for itself. In f32: K^T and V packed once (96 KB at 128 tokens of 64 elements, in L2),
-// then mr rows of Q at a time, whose scores (14 x 128 floats, 7 KB) stay in L1 from the first product to the second.
-// bf16 has a kernel of its own where there are tiles; elsewhere a head is widened, which costs less than its
+// A task takes whole heads. If the heads cannot be shared out evenly, it takes rows of heads, and packs the keys and
+// values of such a head itself. f32: K^T and V are packed once (96 KB at 128 tokens of 64 elements, in L2); then mr
+// rows of Q at a time are multiplied, whose scores (14 x 128 floats, 7 KB) stay in L1 from the first product to the
+// second. bf16 has its own kernel for AMX; without AMX a head is widened to f32, which costs less than its
 // exponentials.
 #include "op/attention.hpp"
 
 #include <cmath>
 
+#include "base/kernel_scope.hpp"
 #include "base/round.hpp"
 #include "half.hpp"
 #include "op/pack.hpp"
@@ -29,14 +30,14 @@ layout make_layout(const attention_kernels &kernels, size_t tokens, size_t head_
     layout l;
     l.keys = lines(tiled(tokens) * head_size);
     l.values = lines(tiled(head_size) * tokens);
-    l.lds = lines(tokens) + line;  // rows at a power of two would meet in a few L1 sets
+    l.lds = lines(tokens) + line;  // at a distance of a power of two, rows would share a few sets of L1
     l.wide = lines(tokens * head_size);
     l.total = l.keys + l.values + lines(gemm.mr * l.lds) + 3 * l.wide;
     if (kernels.attend) l.total = std::max(l.total, attend_scratch_bytes(tokens, head_size) / sizeof(float));
     return l;
 }
 
-// 16 multiply-adds take the time of one float from L2.
+// The work of a head, as the floats from L2 that take as long: one for 16 multiply-adds.
 double floats_of(size_t length, size_t head_size) noexcept {
     return static_cast<double>(length) * static_cast<double>(length + head_size) * static_cast<double>(head_size) / 8;
 }
@@ -44,7 +45,7 @@ double floats_of(size_t length, size_t head_size) noexcept {
 // y [m, n] = a [m, k] times packed b, plus bias.
 void multiply(const gemm_kernel &gemm, const float *a, size_t lda, const float *b, const float *bias, float *y,
               size_t ldy, size_t m, size_t n, size_t k) noexcept {
-    gemm_args g{};
+    gemm_panel_args g{};
     g.a = a;
     g.lda = lda;
     g.b = b;
@@ -55,22 +56,22 @@ void multiply(const gemm_kernel &gemm, const float *a, size_t lda, const float *
     g.m = m;
     g.n = n;
     g.k = k;
-    gemm.run(g);
+    gemm.panel(g);
 }
 
-// Queries between cuts of a head: blocks of the kernel for tiles, or whole panels.
+// A head is cut at multiples of this many queries: those that a kernel takes together.
 size_t query_group(const attention_kernels &kernels, dtype type) noexcept {
-    return type == dtype::bf16 && kernels.attend ? 32 : kernels.gemm->mr;
+    return type == dtype::bf16 && kernels.attend ? kernels.attend->mr : kernels.gemm->mr;
 }
 
-// One head in f32, as it lies there.
+// One head in f32, in rows of ld elements.
 struct head_rows {
     float *q;
     const float *k, *v;
     size_t ld;
 };
 
-// The queries of a head that a task has.
+// The share of a task in the queries of a head.
 struct row_range {
     size_t begin, end;
 };
@@ -85,11 +86,11 @@ void attend_f32(const attention_kernels &kernels, const head_rows &head, const s
     const float scale = 1 / std::sqrt(static_cast<float>(d));
     const size_t panels = ceil_div(m, gemm.mr);
     for (size_t p = 0; p < panels; ++p) {
-        // Panels of like height, as in the linear layer.
+        // Panels of equal height, as in the linear layer.
         const size_t i0 = m * p / panels, height = m * (p + 1) / panels - i0;
         float *rows = head.q + (queries.begin + i0) * head.ld;
         multiply(gemm, rows, head.ld, keys, s.mask, scores, l.lds, height, T, d);
-        kernels.softmax->run({scores, height, T, l.lds, scale});
+        kernels.softmax->run({.y = scores, .m = height, .n = T, .ldy = l.lds, .scale = scale});
         multiply(gemm, scores, l.lds, values, nullptr, rows, head.ld, height, d, T);
     }
 }
@@ -111,23 +112,32 @@ void attend_head(const attention_kernels &kernels, const attention_args &a, cons
     const uint16_t *k = static_cast<const uint16_t *>(a.k) + at, *v = static_cast<const uint16_t *>(a.v) + at;
     const size_t m = queries.end - queries.begin;
     if (kernels.attend)
-        return kernels.attend->run(
-            {q, k, v, s.mask, q, scratch, m, s.length, d, a.ld, 1 / std::sqrt(static_cast<float>(d))});
+        return kernels.attend->run({.q = q,
+                                    .k = k,
+                                    .v = v,
+                                    .mask = s.mask,
+                                    .y = q,
+                                    .scratch = scratch,
+                                    .m = m,
+                                    .n = s.length,
+                                    .d = d,
+                                    .ld = a.ld,
+                                    .scale = 1 / std::sqrt(static_cast<float>(d))});
     float *wide = scratch + l.total - 3 * l.wide;
     widen(q, a.ld, m, d, wide);
     widen(k, a.ld, s.length, d, wide + l.wide);
     widen(v, a.ld, s.length, d, wide + 2 * l.wide);
     attend_f32(kernels, {wide, wide + l.wide, wide + 2 * l.wide, d}, s, {0, m}, d, l, scratch);
-    kernels.round->run({wide, q, nullptr, m, d, d, a.ld, 0});
+    kernels.round->run({.c = wide, .y = q, .residual = nullptr, .m = m, .n = d, .ldc = d, .ldy = a.ld, .ldr = 0});
 }
 
-// How all heads are cut: into shares of like work, at multiples of `group` queries of a head.
+// The cut of all heads into shares of equal work, at multiples of `group` queries of a head.
 struct plan {
     size_t tasks, group;
     double work;
 };
 
-// Most heads, whole or not, that one of `tasks` like shares of n heads has.
+// The most heads, whole or in part, that one of `tasks` equal shares of n heads touches.
 double most_heads(double n, size_t tasks) noexcept {
     constexpr double rounding = 1e-6;
     const double share = n / static_cast<double>(tasks);
@@ -146,8 +156,8 @@ plan make_plan(const ss1_context &context, const attention_kernels &kernels, con
     const size_t heads = a.sequences.size() * a.heads, group = query_group(kernels, a.type);
     const plan whole = {task_count(context, heads, work), longest, work},
                split = {task_count(context, heads * ceil_div(longest, group), work), group, work};
-    // Times in those of the longest head, as if all heads were that long. To pack a head takes as long as 14 (f32) to
-    // 26 queries (tiles) at d = 64: d / 2 here, since a split that gains nothing is no use.
+    // The unit of time is the longest head; all heads count as that long. Packing a head takes as long as 14 (f32) to
+    // 26 queries (AMX) at d = 64. d / 2 stands for it here: a split that gains nothing is of no use.
     const double n = work / floats_of(longest, a.head_size), tokens = static_cast<double>(longest),
                  packing = static_cast<double>(a.head_size) / (2 * tokens + static_cast<double>(a.head_size));
     const double whole_time = std::ceil(n / static_cast<double>(whole.tasks)),
@@ -156,7 +166,7 @@ plan make_plan(const ss1_context &context, const attention_kernels &kernels, con
     return split_time < whole_time ? split : whole;
 }
 
-// The first query of a head behind the `fraction` of its work, at a multiple of `group` or its end.
+// The query at which `fraction` of the work of a head is done, rounded to a multiple of `group` or to its end.
 size_t cut_at(double fraction, size_t length, size_t group) noexcept {
     if (!(fraction > 0)) return 0;
     if (fraction >= 1) return length;
@@ -164,7 +174,7 @@ size_t cut_at(double fraction, size_t length, size_t group) noexcept {
     return std::min(length, static_cast<size_t>(fraction * static_cast<double>(groups) + 0.5) * group);
 }
 
-// Heads differ in work where sequences differ in length: a share has those queries whose work lies in it.
+// Runs the share of a task. Heads of longer sequences are more work; a share is an interval of the work of all heads.
 void attend_share(const attention_kernels &kernels, const attention_args &a, const plan &p, size_t task,
                   const layout &l, float *scratch) noexcept {
     const auto share = [&](size_t t) {
@@ -203,11 +213,10 @@ void attend(const ss1_context &context, const attention_kernels &kernels, const 
     for (const sequence &s : a.sequences) longest = std::max(longest, s.length);
     const layout l = make_layout(kernels, longest, a.head_size);
     const plan p = make_plan(context, kernels, a, longest);
-    const bool tiles = a.type == dtype::bf16 && kernels.attend && kernels.attend->needs & isa::amx_bf16;
+    const kernel_scope *scope = a.type == dtype::bf16 && kernels.attend ? kernels.attend->scope : nullptr;
     parallel(context, p.tasks, [&](size_t task) {
-        if (tiles) amx_configure();
+        const scope_guard guard(scope);
         attend_share(kernels, a, p, task, l, static_cast<float *>(a.scratch) + task * l.total);
-        if (tiles) amx_release();
     });
 }
 

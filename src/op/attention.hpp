@@ -10,13 +10,14 @@ struct attention_kernels {
     const gemm_kernel *gemm = nullptr;
     const softmax_kernel *softmax = nullptr;
     const store_kernel *round = nullptr;    // to bf16
-    const attend_kernel *attend = nullptr;  // heads in bf16; NULL: they are widened
+    const attend_kernel *attend = nullptr;  // for heads in bf16; NULL: they are widened to f32
 };
 attention_kernels select_attention(isa::mask usable, size_t head_size) noexcept;
 
-// A row of q, k, v (leading dimension ld) holds the heads of a token one after the other, `head_size` elements each,
-// all f32 or all bf16. The result replaces q; 15 rows behind the last of q are read in vain. A sequence whose keys are
-// all masked sees all of them equally, as in Hugging Face's BERT. A sequence's bits depend on nothing but itself.
+// A row of q, k, v (leading dimension ld) holds the heads of one token, each of `head_size` elements, all f32 or all
+// bf16. The result replaces q. Up to 15 rows past the last row of q may be read; their values are ignored. A sequence
+// whose keys are all masked attends to all of them equally, as in Hugging Face's BERT. The bits of a sequence depend on
+// nothing but itself.
 struct attention_args {
     void *q;
     const void *k, *v;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CPU's linear layer: what linear_create.cpp decided and linear_run.cpp walks through.
+// The state of the CPU's linear layer: linear_create.cpp decides it, linear_run.cpp runs it.
 #pragma once
 #include <string>
 
@@ -10,54 +10,57 @@
 
 namespace ss1 {
 
-inline constexpr size_t max_fused_row_block = 256;
+inline constexpr size_t max_fused_row_block = 256;  // rows of one call of a fused kernel
 
 struct linear {
     linear(const ss1_context &owner, const ss1_linear_desc &resolved, size_t stacked)
         : context(owner), map(resolved), parts(stacked) {}
 
     const ss1_context &context;
-    mapping map;   // of a part of the layer as it runs: c is 1 if it was expanded
-    size_t parts;  // layers of this mapping whose outputs lie one behind the other; they read the same sketches
+    mapping map;   // of one part, as it runs: c is 1 if the layer was expanded
+    size_t parts;  // layers of the same mapping, stacked along N (such as Q, K, V); they share their sketches
     dtype x_type = dtype::f32, y_type = dtype::f32;
 
     const gemm_kernel *gemm = nullptr;
-    const sketch_kernel *sketch = nullptr;        // makes `a`; NULL where gemm reads x itself
-    const quantize_kernel *quantize = nullptr;    // behind the sketch, for integers
-    const activation_kernel *activate = nullptr;  // NULL where gemm does it
-    const store_kernel *store = nullptr;          // NULL where gemm writes y; used for a residual and for bf16
+    const sketch_kernel *sketch = nullptr;        // makes `a`; NULL if gemm reads x
+    const quantize_kernel *quantize = nullptr;    // from the sketch to integers; NULL if `a` is not of integers
+    const activation_kernel *activate = nullptr;  // NULL for none and for ReLU, which gemm does
+    const store_kernel *store = nullptr;          // after a panel kernel, if y is bf16 or there is a residual
     bool relu = false, expanded = false;
-    bool copies = false;  // `a` is x as it is, copied only for the rows behind its last group
+    // `a` is x unchanged (dense, same type). It is copied only if the kernel reads groups of rows and those behind the
+    // last row of x may not be read.
+    bool x_is_a = false;
 
-    // The sketches of each part as they are made: c, B_K and groups of the layer, or 1 and whatever pads rows of x
-    // best.
+    // Sketch shape of one part: the layer's c, B_K and groups; for dense layers c = 1 and the block length that pads x
+    // least.
     size_t n_sketches = 1, c = 1, block_k = 0, groups = 0;
-    size_t ka = 0;            // columns of `a`: Kz or K, padded to what gemm wants
-    size_t lda = 0;           // of `a` in scratch, elements
-    size_t sketch_bytes = 0;  // of `a` in scratch, unless rows of one sketch take more
+    size_t ka = 0;            // columns of `a`: Kz or K, padded to a multiple of gemm's k_multiple
+    size_t lda = 0;           // leading dimension of `a` in scratch, elements
+    size_t sketch_bytes = 0;  // size of `a` in scratch, unless the rows of one sketch need more
 
     tiling tiles{};
     size_t k_block = 0, tile_block = 0, row_block = 0;
-    size_t lone_tile_block = 0;  // tile_block for a lone panel of rows: as many sums as those of a row block
-    size_t tiles_at_once = 1;    // that the kernel multiplies with a panel: blocks and tasks hold whole groups
-    size_t l2 = 0;               // bytes of a core's
+    size_t lone_tile_block = 0;  // tile_block for a single panel of rows: its sums take the place of a row block's
+    size_t l2 = 0;               // bytes of a core's L2
 
-    // What is the same in all calls of the kernel. They start from a copy: GCC clears as many bytes by `rep stos`,
-    // which takes 10 to 50 ns.
-    gemm_args gemm_common{};
+    // The arguments that all calls of the kernel share; the one that its kind takes is filled. Calls copy the struct:
+    // GCC zeroes a fresh one with rep stos (10-50 ns).
+    gemm_panel_args panel_args{};
+    gemm_fused_args fused_args{};
 
     buffer entries, packed, bias, column_scale, column_start;
     std::string kernels;
     size_t flops_per_row = 0;
 
     size_t outputs() const noexcept { return parts * map.desc.N; }
-    size_t row_bytes_of_a() const noexcept { return lda * size_of(gemm->a); }  // of one sketch
+    size_t row_bytes_of_a() const noexcept { return lda * size_of(gemm->a); }  // for one sketch
     size_t packed_bytes() const noexcept {
         return packed.bytes() + bias.bytes() + entries.bytes() + column_scale.bytes() + column_start.bytes();
     }
 };
 
-// The CPU's slots of ss1_backend, see backend.h.
+// The CPU's slots of ss1_backend, see backend.h. linear_ns() is in integers, since scratch sizes depend on it: they
+// must not depend on the caller's rounding mode.
 ss1_status linear_create(const ss1_context *context, const ss1_linear_desc *desc, size_t parts,
                          const ss1_linear_weights *weights, void **state);
 size_t linear_scratch(const void *state, size_t m) noexcept;

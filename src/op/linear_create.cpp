@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How the CPU's linear layer is made: kernels, blocking and packing, all decided here once.
+// Creates the CPU's linear layer: decides kernels and blocking, packs the weights.
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -12,31 +12,30 @@
 namespace ss1 {
 namespace {
 
-// Blocking. A block of packed weights takes an eighth of L2, and so does the next one, which is fetched meanwhile.
-constexpr size_t usual_l2 = size_t{2} << 20;
-constexpr size_t panel_values = 7168;  // of a k block: 28 KB of f32 in L1, beside tiles that stream by
+// Blocking. A block of packed weights takes an eighth of L2, and so does the next one, which is prefetched meanwhile.
+constexpr size_t panel_values = 7168;  // values of `a` in a k block of a panel: 28 KB of f32 in L1, beside the weights
 constexpr size_t least_k_block = 512;
 constexpr size_t max_f32_row_block = 168;
 
-// A sketch costs K additions a row, at 10-12 a cycle; the products that it saves run at 24-32 a cycle (f32) or 350-500
-// (tiles). So few outputs are cheaper as a dense layer: N <= 1 in f32, N <= 85 in tiles at c = 2; with a sketch for
-// each block of outputs, B_N is what counts: 64 in tiles at c = 2.
+// A sketch costs K additions a row, at 10-12 a cycle; the kernel's rates say how fast the products run that it saves.
+// So a dense layer is cheaper for few outputs: N <= 1 in f32, N <= 85 in tiles at c = 2. With a sketch for each block
+// of outputs B_N decides: 64 in tiles at c = 2.
 bool worth_a_sketch(const mapping &map, const gemm_kernel &gemm, size_t n_sketches) noexcept {
     if (gemm.b == dtype::s8 && map.desc.K > max_int8_columns) return true;  // dense sums could overflow
-    const double products_a_cycle = gemm.fused ? 400 : 24, additions_a_cycle = 10;
+    constexpr double additions_per_cycle = 10;
     const double K = static_cast<double>(map.desc.K), N = static_cast<double>(map.desc.N);
-    const double saved = N * (K - static_cast<double>(map.stored_columns)) / products_a_cycle;
-    return saved > static_cast<double>(n_sketches) * K / additions_a_cycle;
+    const double saved = N * (K - static_cast<double>(map.stored_columns)) / gemm.rates.macs_per_cycle;
+    return saved > static_cast<double>(n_sketches) * K / additions_per_cycle;
 }
 
 size_t distinct_sketches(const mapping &map) noexcept {
     return map.desc.c == 1 || map.desc.scheme == SS1_SCHEME_REFERENCE ? 1 : map.output_blocks();
 }
 
-// Few outputs of a dense layer are made of rows of bf16 as they are; of a sketch, which is summed up in f32, of f32.
+// Narrow dense layers read bf16 rows of x directly; narrow tied layers read an f32 sketch.
 const gemm_kernel &choose_gemm(const ss1_linear_desc &desc, isa::mask usable) noexcept {
-    const bool as_it_is = desc.c == 1 && desc.x_dtype == SS1_DTYPE_BF16 && desc.weight_dtype != SS1_DTYPE_F32;
-    return select_gemm(static_cast<dtype>(desc.weight_dtype), desc.N, as_it_is ? dtype::bf16 : dtype::f32, usable);
+    const bool directly = desc.c == 1 && desc.x_dtype == SS1_DTYPE_BF16 && desc.weight_dtype != SS1_DTYPE_F32;
+    return select_gemm(static_cast<dtype>(desc.weight_dtype), desc.N, directly ? dtype::bf16 : dtype::f32, usable);
 }
 
 void choose_kernels(linear &l) {
@@ -47,16 +46,17 @@ void choose_kernels(linear &l) {
     l.y_type = static_cast<dtype>(desc.y_dtype);
     l.gemm = &choose_gemm(desc, usable);
     const bool integers = l.gemm->a == dtype::s8 || l.gemm->a == dtype::u8;
-    // A dense layer's kernel reads x itself where type and padding allow.
-    l.copies = desc.c == 1 && l.x_type == l.gemm->a && desc.K % l.gemm->k_multiple == 0;
-    if (!l.copies || l.gemm->fused) l.sketch = &select_sketch(l.x_type, integers ? dtype::f32 : l.gemm->a, usable);
+    // The kernel of a dense layer reads x directly if type and padding allow.
+    l.x_is_a = desc.c == 1 && l.x_type == l.gemm->a && desc.K % l.gemm->k_multiple == 0;
+    if (!l.x_is_a || l.gemm->row_multiple > 1)
+        l.sketch = &select_sketch(l.x_type, integers ? dtype::f32 : l.gemm->a, usable);
     if (integers) l.quantize = &quantize_kernels().select(usable);
     if (!l.gemm->fused) l.store = &select_store(l.y_type, usable);
     l.relu = what == activation::relu;
     const bool rounded = what == activation::gelu && l.y_type == dtype::bf16;
     if (!l.relu) l.activate = select_activation(rounded ? activation::gelu_bf16 : what, usable);
-    if (l.gemm->fused) l.gemm_common.activate = l.activate ? l.activate->run : nullptr;
-    l.gemm_common.y_bf16 = l.y_type == dtype::bf16;
+    l.fused_args.activate = l.activate ? l.activate->run : nullptr;
+    l.fused_args.y_bf16 = l.y_type == dtype::bf16;
     l.kernels = l.expanded ? "cpu expanded" : "cpu";
     const auto name = [&l](const auto *kernel) {
         if (kernel) l.kernels += std::string(" ") + kernel->name;
@@ -75,33 +75,33 @@ void choose_sketch_shape(linear &l) {
     l.ka = round_up(map.stored_columns, multiple);
     if (l.c > 1) {
         l.block_k = map.desc.block_k;
-    } else if (l.sketch) {  // one group, of any length that fits, is a copy
+    } else if (l.sketch) {  // a copy: groups of one block each, of any length that divides ka
         l.ka = round_up(map.stored_columns, std::max<size_t>(multiple, 16));
         for (l.block_k = 256; l.ka % l.block_k; l.block_k /= 2) continue;
     }
     l.groups = l.sketch ? ceil_div(map.desc.K, l.c * l.block_k) : 0;
     const size_t line = 64 / size_of(l.gemm->a);
-    // Rows of `a` start one cache line further each: powers of two would meet in a few L1 sets.
+    // An extra cache line in each row of `a`: at a distance of a power of two, rows would share a few sets of L1.
     l.lda = round_up(l.ka, line) + line;
 }
 
 void choose_blocking(linear &l) {
     const mapping &map = l.map;
     const size_t nt = l.gemm->nt;
-    l.l2 = l.context.caches.l2 ? l.context.caches.l2 : usual_l2;
+    l.l2 = l.context.caches.l2_or_usual();
     const bool whole_k = l.gemm->fused || l.gemm->b == dtype::s8;
     l.tiles = {l.outputs(), l.n_sketches > 1 ? map.desc.block_n : l.outputs(), nt};
     const size_t most_k = std::max(panel_values / l.gemm->mr, least_k_block);
     l.k_block = whole_k ? l.ka : round_up(ceil_div(l.ka, ceil_div(l.ka, most_k)), l.gemm->k_multiple);
     const size_t weight_block = l.l2 / 8;
-    l.tiles_at_once = l.gemm->fused ? 2 : 1;
-    const size_t group_bytes = l.tiles_at_once * nt * l.k_block * size_of(l.gemm->b);
-    l.tile_block = std::min(std::max<size_t>(weight_block / group_bytes, 1) * l.tiles_at_once, l.tiles.tiles());
+    const size_t tiles_at_once = l.gemm->tiles_at_once;
+    const size_t group_bytes = tiles_at_once * nt * l.k_block * size_of(l.gemm->b);
+    l.tile_block = std::min(std::max<size_t>(weight_block / group_bytes, 1) * tiles_at_once, l.tiles.tiles());
     if (l.gemm->fused) {
         l.sketch_bytes = l.l2 / 4;
-        // `a` of the row block, whole panels. Each row block reads all weights: where those come from L3, it takes more
-        // rows and makes their sketches a few at a time, while x stays in half of L2. (1024,4096), c = 2, 8 sketches:
-        // 256 rows at a time instead of 32, 1.1 to 1.9 times as fast.
+        // sketch_bytes hold `a` of the row block, in whole panels. Each row block reads all weights: where they come
+        // from L3, it takes more rows and makes a few of their sketches at a time, while x stays in half of L2.
+        // (1024,4096), c = 2, 8 sketches: 256 rows at a time instead of 32, 1.1 to 1.9 times as fast.
         const bool far = l.tiles.tiles() * nt * l.ka * size_of(l.gemm->b) > l.l2;
         const size_t x_row = map.desc.K * size_of(l.x_type) / 2, all = l.n_sketches * l.row_bytes_of_a();
         const size_t row = far ? std::min(all, std::max(x_row, l.row_bytes_of_a())) : all;
@@ -111,7 +111,7 @@ void choose_blocking(linear &l) {
         l.sketch_bytes = l.l2;
         l.row_block = std::max<size_t>(max_f32_row_block / l.gemm->mr, 1) * l.gemm->mr;
     }
-    l.gemm_common.ldb = l.ka * nt;
+    l.panel_args.ldb = l.fused_args.ldb = l.ka * nt;
     l.lone_tile_block = std::min(l.row_block / l.gemm->mr * l.tile_block, l.tiles.tiles());
     const size_t additions = map.desc.c > 1 ? l.n_sketches * map.desc.K : 0;
     l.flops_per_row = 2 * map.stored_columns * l.outputs() + additions;
@@ -153,7 +153,7 @@ ss1_status pack_weights(linear &l, const float *z, size_t ldz, const float *bias
 
 ss1_status linear_create(const ss1_context *owner, const ss1_linear_desc *of_part, size_t parts,
                          const ss1_linear_weights *given, void **state) {
-    const float_mode mode;  // the caller's rounding must not reach int8 weights, nor its traps outputs of zeros
+    const float_mode mode;  // int8 weights must not depend on the caller's rounding mode, nor zero outputs trap
     const ss1_context &context = *owner;
     const ss1_linear_desc &desc = *of_part;
     const ss1_linear_weights &weights = *given;

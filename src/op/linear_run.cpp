@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The run loops of the CPU's linear layer: the only place with blocking and thread loops. One parallel region a run; a
-// task sketches its rows block by block and multiplies them with its tiles of the packed weights.
+// The run loops of the CPU's linear layer: blocks and threads. A run is one parallel region; a task sketches its rows
+// block by block and multiplies them by its tiles of the packed weights.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 
+#include "base/kernel_scope.hpp"
 #include "base/round.hpp"
 #include "op/linear_cpu.hpp"
 #include "op/recent_weights.hpp"
@@ -13,65 +14,66 @@
 namespace ss1 {
 namespace {
 
-constexpr size_t line = 64;                      // bytes
-constexpr size_t sums_bytes = size_t{16} << 10;  // f32 sketches on their way to int8
+constexpr size_t line = 64;                            // bytes
+constexpr size_t sketch_f32_bytes = size_t{16} << 10;  // f32 sketches that wait to be quantized
+constexpr size_t least_prefetching_rows = 33;          // fewer wait for their own weights: a prefetch only delays
 
-// How a run of m rows is cut: rows and tiles are split evenly over a grid of tasks.
+// The cut of a run of m rows: a grid of tasks, each with an equal share of the rows and of the tiles.
 struct plan {
     size_t row_tasks, tile_tasks, rows;
 };
 
-// Tiles of weights that so many rows take at a time. Those of a lone panel pass once and need no place in L2: as many
-// as the scratch of a row block has room for their sums.
+// Weight tiles per pass of `rows` rows. A single panel streams its weights once, so it takes as many tiles as the
+// products' scratch has room for.
 size_t tile_block_of(const linear &l, size_t rows) noexcept {
     return l.gemm->fused || rows > l.gemm->mr ? l.tile_block : l.lone_tile_block;
 }
 
-// Sketches that so many rows of a block have in scratch at a time.
+// Sketches of a block of `rows` rows that are in scratch together.
 size_t sketches_at_once(const linear &l, size_t rows) noexcept {
     return std::clamp<size_t>(l.sketch_bytes / (rows * l.row_bytes_of_a()), 1, l.n_sketches);
 }
 
-// Integers: rows of so many f32 sketches on their way to `a` at a time.
-size_t rows_of_sums(const linear &l, size_t sketches) noexcept {
-    return std::clamp<size_t>(sums_bytes / (sketches * l.lda * sizeof(float)), 1, 32);
+// Rows of `sketches` f32 sketches that are made before they are quantized.
+size_t rows_of_sketch_f32(const linear &l, size_t sketches) noexcept {
+    return std::clamp<size_t>(sketch_f32_bytes / (sketches * l.lda * sizeof(float)), 1, 32);
 }
 
-// Scratch of one task, in bytes from its start; each part is a multiple of a cache line.
+// Scratch of one task, in bytes from its start; each part is a multiple of a cache line. `a` comes first.
 struct layout {
-    size_t scale, sums, c, total;  // `a` comes first
+    size_t scale;       // row scales of `a`, for integers
+    size_t sketch_f32;  // sketches before they are quantized
+    size_t products;  // sums that are not in y: y is of another type or a residual is added; fused: between parts of k
+    size_t total;
 };
 
 layout make_layout(const linear &l, size_t rows) noexcept {
-    rows = std::min(rows, l.row_block);
-    if (l.gemm->fused) rows = round_up(rows, 16);  // these kernels read groups of 16
+    rows = round_up(std::min(rows, l.row_block), l.gemm->row_multiple);
     layout p{};
-    // Not what so many rows take, but a bound that grows with them.
+    // An upper bound that never falls as rows grow, not the exact size.
     const auto at_most = [&](size_t row, size_t bytes) { return std::min(rows * l.n_sketches * row, bytes); };
-    const size_t row_of_sums = l.lda * sizeof(float);
+    const size_t row_f32 = l.lda * sizeof(float);
     p.scale =
         l.sketch ? round_up(at_most(l.row_bytes_of_a(), std::max(l.sketch_bytes, rows * l.row_bytes_of_a())), line) : 0;
-    p.sums = p.scale + (l.quantize ? round_up(rows * l.n_sketches * sizeof(float), line) : 0);
-    p.c = p.sums +
-          (l.quantize ? round_up(at_most(row_of_sums, std::max(sums_bytes, l.n_sketches * row_of_sums)), line) : 0);
-    // f32 sums apart from y, where y is of another type or a residual is added.
-    // Fused kernels have sums of 32 rows between parts of k.
+    p.sketch_f32 = p.scale + (l.quantize ? round_up(rows * l.n_sketches * sizeof(float), line) : 0);
+    p.products =
+        p.sketch_f32 +
+        (l.quantize ? round_up(at_most(row_f32, std::max(sketch_f32_bytes, l.n_sketches * row_f32)), line) : 0);
+    const size_t mr = l.gemm->mr;
     const auto sums_of = [&l](size_t m) { return m * round_up(tile_block_of(l, m) * l.gemm->nt, 32); };
-    const size_t sums =
-        l.gemm->fused ? sums_of(row_panel) : std::max(sums_of(rows), sums_of(std::min<size_t>(rows, l.gemm->mr)));
-    p.total = p.c + round_up(sums * sizeof(float), line);
+    const size_t sums = l.gemm->fused ? sums_of(mr) : std::max(sums_of(rows), sums_of(std::min(rows, mr)));
+    p.total = p.products + round_up(sums * sizeof(float), line);
     return p;
 }
 
-// Time of the slowest task in units of one FMA: its products, the sketches that it makes itself, and the rows and
-// weights that it reads. A split over tiles makes every task sketch the same rows again (unless its tiles lie in other
-// output blocks); a split over rows makes every task read the same weights.
+// Time of the slowest task in multiply-adds: its products, its own sketches, and the rows and weights that it reads. If
+// tiles are split, every task sketches the same rows again (unless its tiles are of other output blocks); if rows are
+// split, every task reads the same weights.
 double task_cost(const linear &l, size_t m, size_t row_tasks, size_t tile_tasks) {
-    // One byte from L3 at 25 GB/s, against an FMA at 50-90 a ns (f32) or 1000 a ns (tiles).
-    const double read_cost = l.gemm->fused ? 40 : 2;
+    const double read_cost = l.gemm->rates.macs_per_byte;
     const double rows = static_cast<double>(ceil_div(m, row_tasks));
-    const size_t steps = ceil_div(ceil_div(l.tiles.tiles(), l.tiles_at_once), tile_tasks);
-    const double tiles = static_cast<double>(std::min(l.tiles.tiles(), steps * l.tiles_at_once));
+    const size_t steps = ceil_div(ceil_div(l.tiles.tiles(), l.gemm->tiles_at_once), tile_tasks);
+    const double tiles = static_cast<double>(std::min(l.tiles.tiles(), steps * l.gemm->tiles_at_once));
     const double sketches = std::min(static_cast<double>(l.n_sketches),
                                      std::ceil(tiles / static_cast<double>(l.tiles.tiles_per_segment())));
     const double columns = tiles * static_cast<double>(l.gemm->nt), ka = static_cast<double>(l.ka);
@@ -87,11 +89,11 @@ size_t tasks_for(const linear &l, size_t m) {
 plan make_plan(const linear &l, size_t m) {
     const size_t wanted = tasks_for(l, m);
     if (wanted == 1) return {1, 1, m};
-    const float_mode mode;  // costs must not meet the caller's traps
+    const float_mode mode;  // the arithmetic of costs must not trap
     plan p = {1, 1, m};
     double best = task_cost(l, m, 1, 1);
     for (size_t row_tasks = 1; row_tasks <= std::min(wanted, ceil_div(m, l.gemm->mr)); ++row_tasks) {
-        const size_t tile_tasks = std::min(wanted / row_tasks, ceil_div(l.tiles.tiles(), l.tiles_at_once));
+        const size_t tile_tasks = std::min(wanted / row_tasks, ceil_div(l.tiles.tiles(), l.gemm->tiles_at_once));
         const double cost = task_cost(l, m, row_tasks, tile_tasks);
         if (cost < best) {
             best = cost;
@@ -99,18 +101,18 @@ plan make_plan(const linear &l, size_t m) {
             p.tile_tasks = tile_tasks;
         }
     }
-    // Whole panels a task, but no more rows than there are: scratch is reckoned from them.
+    // A task has whole panels, but no more than m rows: the size of its scratch follows from its rows.
     p.rows = std::min(m, round_up(ceil_div(m, p.row_tasks), l.gemm->mr));
     return p;
 }
 
-// What one task works on.
+// The operands of one task.
 struct task_state {
     const linear &l;
     const ss1_linear_args &args;
     char *scratch;
     layout at;
-    bool sketches;  // else x is what the kernel reads
+    bool sketches;  // makes `a` in scratch; else the kernel reads x
 
     size_t x_size() const noexcept { return size_of(l.x_type); }
     const char *x(size_t row) const noexcept { return static_cast<const char *>(args.x) + row * args.ldx * x_size(); }
@@ -119,32 +121,36 @@ struct task_state {
     }
 };
 
-// Rows [m0, m1) of the sketches [s0, s1), all columns, into `a`: sketch j of the task starts at j * stride rows.
+// Makes rows [m0, m1) of the sketches [s0, s1), all columns, in `a`: sketch j of them starts at j * stride rows.
 void make_a(const task_state &t, size_t m0, size_t m1, size_t s0, size_t s1, size_t stride) noexcept {
     const linear &l = t.l;
     const size_t columns = l.groups * l.block_k, size = size_of(l.gemm->a);
-    const size_t step = l.quantize ? rows_of_sums(l, s1 - s0) : m1 - m0;
-    float *sums = reinterpret_cast<float *>(t.scratch + t.at.sums);
+    const size_t step = l.quantize ? rows_of_sketch_f32(l, s1 - s0) : m1 - m0;
+    float *sums = reinterpret_cast<float *>(t.scratch + t.at.sketch_f32);
     for (size_t m = m0; m < m1; m += step) {
         const size_t rows = std::min(step, m1 - m);
-        sketch_args s;
-        s.x = t.x(m);
-        s.s = l.quantize ? static_cast<void *>(sums) : t.a(0, m - m0, stride);
-        s.entries = l.entries.as<sketch_entry>() + s0 * l.groups * l.c;
-        s.m = rows;
-        s.k = l.map.desc.K;
-        s.ldx = t.args.ldx;
-        s.lds = l.lda;
-        s.block_k = l.block_k;
-        s.c = l.c;
-        s.groups = l.groups;
-        s.sketches = s1 - s0;
-        s.sketch_stride = (l.quantize ? rows : stride) * l.lda;
-        l.sketch->run(s);
+        l.sketch->run({.x = t.x(m),
+                       .s = l.quantize ? static_cast<void *>(sums) : t.a(0, m - m0, stride),
+                       .entries = l.entries.as<sketch_entry>() + s0 * l.groups * l.c,
+                       .m = rows,
+                       .k = l.map.desc.K,
+                       .ldx = t.args.ldx,
+                       .lds = l.lda,
+                       .block_k = l.block_k,
+                       .c = l.c,
+                       .groups = l.groups,
+                       .sketches = s1 - s0,
+                       .sketch_stride = (l.quantize ? rows : stride) * l.lda});
         for (size_t j = 0; l.quantize && j < s1 - s0; ++j) {
             float *scale = reinterpret_cast<float *>(t.scratch + t.at.scale) + j * stride + (m - m0);
-            l.quantize->run({sums + j * rows * l.lda, t.a(j, m - m0, stride), scale, rows, columns, l.lda, l.lda,
-                             static_cast<uint8_t>(l.gemm->a == dtype::u8 ? 128 : 0)});
+            l.quantize->run({.s = sums + j * rows * l.lda,
+                             .q = t.a(j, m - m0, stride),
+                             .scale = scale,
+                             .m = rows,
+                             .n = columns,
+                             .lds = l.lda,
+                             .ldq = l.lda,
+                             .zero = static_cast<uint8_t>(l.gemm->a == dtype::u8 ? 128 : 0)});
         }
     }
     if (columns == l.ka) return;
@@ -157,31 +163,27 @@ const char *packed_at(const linear &l, size_t tile, size_t k) noexcept {
     return l.packed.as<char>() + (tile * l.ka + k) * l.gemm->nt * size_of(l.gemm->b);
 }
 
-// The arguments that all calls for the tiles [t0, t1) share.
-gemm_args tile_args(const task_state &t, size_t t0, size_t t1, size_t k0, size_t k1) noexcept {
-    const linear &l = t.l;
+// Sets the arguments that all calls for the tiles [t0, t1) share.
+void set_tiles(const linear &l, size_t t0, size_t t1, size_t k0, size_t k1, gemm_args &g) noexcept {
     const size_t n0 = l.tiles.first_column(t0), nt = l.gemm->nt;
-    gemm_args g = l.gemm_common;
     g.b = packed_at(l, t0, k0);
     if (l.bias.data()) g.bias = l.bias.as<float>() + t0 * nt;
     if (l.column_scale.data()) g.column_scale = l.column_scale.as<float>() + t0 * nt;
     if (l.column_start.data()) g.column_start = l.column_start.as<int32_t>() + t0 * nt;
     g.n = l.tiles.end_column(t1) - n0;
     g.k = k1 - k0;
-    g.accumulate = k0 > 0;
     g.relu = l.relu && k1 == l.ka;
-    return g;
 }
 
 struct range {
     size_t begin, end;
 };
 
-// A block of tiles, whose packed weights stay in L2 while rows pass by, and the one that follows, which the rows fetch
-// to L2 meanwhile (none: empty).
+// A block of tiles, whose packed weights stay in L2 for all rows of a row block.
 struct weight_block {
-    range now, next;
-    bool cold;  // not in L2 yet
+    range now;
+    range next;  // the block to prefetch to L2 meanwhile; may be empty
+    bool cold;   // `now` is not in L2 yet
 };
 
 struct rows_of_a {
@@ -190,10 +192,11 @@ struct rows_of_a {
     const float *scale;
 };
 
-// Rows with `fused`: all rows in one call, which does the rest, too.
+// Fused kernels: one call for all rows, epilogue included.
 void multiply_fused(const task_state &t, rows_of_a rows, size_t m0, size_t m1, const weight_block &tiles) noexcept {
     const linear &l = t.l;
-    gemm_args g = tile_args(t, tiles.now.begin, tiles.now.end, 0, l.ka);
+    gemm_fused_args g = l.fused_args;
+    set_tiles(l, tiles.now.begin, tiles.now.end, 0, l.ka, g);
     const size_t n0 = l.tiles.first_column(tiles.now.begin), y_size = size_of(l.y_type);
     g.b_beyond_l2 = tiles.cold;
     if (tiles.next.begin < tiles.next.end) {
@@ -207,64 +210,79 @@ void multiply_fused(const task_state &t, rows_of_a rows, size_t m0, size_t m1, c
     g.ldy = t.args.ldy;
     if (t.args.residual) g.residual = static_cast<const char *>(t.args.residual) + (m0 * t.args.ldr + n0) * y_size;
     g.ldr = t.args.ldr;
-    g.partial = reinterpret_cast<float *>(t.scratch + t.at.c);
+    g.partial = reinterpret_cast<float *>(t.scratch + t.at.products);
     g.m = m1 - m0;
-    l.gemm->run(g);
+    l.gemm->fused(g);
 }
 
-// Rows without gaps as one row: kernels would take a column of one output value by value.
+// Rows without gaps become one row: kernels would process a matrix of one column value by value.
 activation_args joined(const activation_args &a) noexcept {
-    return a.ldy == a.n ? activation_args{a.y, 1, a.m * a.n, a.m * a.n} : a;
+    const size_t n = a.m * a.n;
+    return a.ldy == a.n ? activation_args{.y = a.y, .m = 1, .n = n, .ldy = n} : a;
 }
 store_args joined(const store_args &s) noexcept {
     const bool gaps = s.ldc != s.n || s.ldy != s.n || (s.residual && s.ldr != s.n);
     const size_t n = s.m * s.n;
-    return gaps ? s : store_args{s.c, s.y, s.residual, 1, n, n, n, n};
+    return gaps ? s
+                : store_args{.c = s.c, .y = s.y, .residual = s.residual, .m = 1, .n = n, .ldc = n, .ldy = n, .ldr = n};
 }
 
-// The other rows: panel by panel, k block by k block; the sums meet in y, or in scratch if y is of another type.
+// The last steps for the sums c of a panel [m, n], which starts at `row` of y and column n0. `apart`: c is not in y.
+void finish_panel(const task_state &t, float *c, size_t ldc, size_t row, size_t n0, size_t m, size_t n,
+                  bool apart) noexcept {
+    const linear &l = t.l;
+    if (l.activate) l.activate->run(joined(activation_args{.y = c, .m = m, .n = n, .ldy = ldc}));
+    if (!apart) return;
+    const size_t y_size = size_of(l.y_type);
+    const char *residual = static_cast<const char *>(t.args.residual);
+    l.store->run(joined(store_args{.c = c,
+                                   .y = static_cast<char *>(t.args.y) + (row * t.args.ldy + n0) * y_size,
+                                   .residual = residual ? residual + (row * t.args.ldr + n0) * y_size : nullptr,
+                                   .m = m,
+                                   .n = n,
+                                   .ldc = ldc,
+                                   .ldy = t.args.ldy,
+                                   .ldr = t.args.ldr}));
+}
+
+// Panel kernels: panel by panel, k block by k block. The sums add up in y, or in scratch if y is of another type or a
+// residual is added.
 void multiply_panels(const task_state &t, rows_of_a rows, size_t m0, size_t m1, const weight_block &tiles) noexcept {
     const linear &l = t.l;
     const size_t panels = ceil_div(m1 - m0, l.gemm->mr), n0 = l.tiles.first_column(tiles.now.begin);
-    const size_t y_size = size_of(l.y_type);
     const bool apart = l.y_type != dtype::f32 || t.args.residual;
-    float *sums =
-        apart ? reinterpret_cast<float *>(t.scratch + t.at.c) : static_cast<float *>(t.args.y) + m0 * t.args.ldy + n0;
+    float *sums = apart ? reinterpret_cast<float *>(t.scratch + t.at.products)
+                        : static_cast<float *>(t.args.y) + m0 * t.args.ldy + n0;
     size_t k0 = 0;
     do {
         const size_t k1 = std::min(l.ka, k0 + l.k_block);
-        gemm_args g = tile_args(t, tiles.now.begin, tiles.now.end, k0, k1);
+        gemm_panel_args g = l.panel_args;
+        set_tiles(l, tiles.now.begin, tiles.now.end, k0, k1, g);
+        g.accumulate = k0 > 0;
         const char *next = k1 < l.ka                           ? packed_at(l, tiles.now.begin, k1)
                            : tiles.next.begin < tiles.next.end ? packed_at(l, tiles.next.begin, 0)
                                                                : nullptr;
         g.lda = rows.lda;
         g.ldy = apart ? tile_block_of(l, m1 - m0) * l.gemm->nt : t.args.ldy;
         for (size_t p = 0; p < panels; ++p) {
-            // Panels of like height: 15 rows run as 8 + 7, not as 14 + 1.
+            // Panels of equal height: 15 rows run as 8 + 7, not as 14 + 1.
             const size_t i0 = (m1 - m0) * p / panels, i1 = (m1 - m0) * (p + 1) / panels;
-            float *c = sums + i0 * g.ldy;
             g.a = rows.a + (i0 * rows.lda + k0) * size_of(l.gemm->a);
             g.row_scale = rows.scale ? rows.scale + i0 : nullptr;
-            g.y = c;
+            g.y = sums + i0 * g.ldy;
             g.m = i1 - i0;
-            if (next && p > 0) {  // the first panel waits for its own weights
+            if (next && p > 0) {  // the first panel still waits for its own weights
                 g.ahead_step = ceil_div(l.gemm->nt * size_of(l.gemm->b), panels - 1);
                 g.ahead = next + (p - 1) * g.k * g.ahead_step;
             }
-            l.gemm->run(g);
-            if (k1 < l.ka) continue;
-            if (l.activate) l.activate->run(joined({c, g.m, g.n, g.ldy}));
-            if (!apart) continue;
-            const char *residual = static_cast<const char *>(t.args.residual);
-            l.store->run(joined({c, static_cast<char *>(t.args.y) + ((m0 + i0) * t.args.ldy + n0) * y_size,
-                                 residual ? residual + ((m0 + i0) * t.args.ldr + n0) * y_size : nullptr, g.m, g.n,
-                                 g.ldy, t.args.ldy, t.args.ldr}));
+            l.gemm->panel(g);
+            if (k1 == l.ka) finish_panel(t, sums + i0 * g.ldy, g.ldy, m0 + i0, n0, g.m, g.n, apart);
         }
         k0 = k1;
     } while (k0 < l.ka);
 }
 
-// The sketches that the tiles [t0, t1) read. Each part has its segments, whose sketches are the same.
+// The sketches that the tiles read. All parts have the same segments and sketches.
 range sketches_of(const linear &l, range tiles) noexcept {
     const size_t n = l.n_sketches;
     if (n == 1) return {0, 1};
@@ -273,19 +291,19 @@ range sketches_of(const linear &l, range tiles) noexcept {
     return {first % n, last % n + 1};
 }
 
-// The first block of these tiles, at most so many: they read one sketch.
+// The first block of `tiles`: at most `most` tiles, which all read the same sketch.
 range first_block(const linear &l, range tiles, size_t most) noexcept {
     const size_t segment_end = (l.tiles.segment_of(tiles.begin) + 1) * l.tiles.tiles_per_segment();
     return {tiles.begin, std::min({tiles.end, segment_end, tiles.begin + most})};
 }
 
-// Rows [m0, m1) of one block and some tiles. `cold`: their weights, not in L2. `fetched`: by rows before, those of the
-// first block. Returns the same for the rows that follow; `last`: there are none.
+// Multiplies rows [m0, m1) by `tiles`. cold: their weights are not in L2. fetched: the previous row block has
+// prefetched the first weight block. last: no row block follows. Returns whether it prefetched for the next row block.
 bool run_block(const task_state &t, size_t m0, size_t m1, range tiles, bool cold, bool fetched, bool last) noexcept {
     const linear &l = t.l;
     const size_t most = tile_block_of(l, m1 - m0);
     const range wanted = sketches_of(l, tiles), first = first_block(l, tiles, most);
-    const size_t stride = round_up(m1 - m0, l.gemm->fused ? 16 : 1), at_once = sketches_at_once(l, stride);
+    const size_t stride = round_up(m1 - m0, l.gemm->row_multiple), at_once = sketches_at_once(l, stride);
     range made = {};
     for (range now = first; now.begin < tiles.end;) {
         const size_t of_tiles = sketches_of(l, now).begin;
@@ -300,8 +318,8 @@ bool run_block(const task_state &t, size_t m0, size_t m1, range tiles, bool cold
         const range left = {now.end, tiles.end};
         const bool more = left.begin < left.end;
         const range next = more ? first_block(l, left, most) : first;
-        // A lone block stays where it is; a lone panel waits for its own weights.
-        const bool fetches = (more || !last) && next.begin != now.begin && m1 - m0 > row_panel;
+        // A single block stays in L2.
+        const bool fetches = (more || !last) && next.begin != now.begin && m1 - m0 >= least_prefetching_rows;
         const weight_block block = {now, fetches ? next : range{}, cold && !fetched};
         if (l.gemm->fused) {
             multiply_fused(t, rows, m0, m1, block);
@@ -314,31 +332,18 @@ bool run_block(const task_state &t, size_t m0, size_t m1, range tiles, bool cold
     return fetched;
 }
 
-// Tile kernels run between these; thread by thread, as the configuration is the thread's.
-struct tile_scope {
-    explicit tile_scope(const linear &l) noexcept : on(l.gemm->needs & (isa::amx_bf16 | isa::amx_int8)) {
-        if (on) amx_configure();
-    }
-    ~tile_scope() {
-        if (on) amx_release();
-    }
-    tile_scope(const tile_scope &) = delete;
-    tile_scope &operator=(const tile_scope &) = delete;
-    bool on;
-};
-
 void run_task(const linear &l, const ss1_linear_args &args, void *scratch, size_t m0, size_t m1, size_t t0, size_t t1,
               bool in_groups) noexcept {
-    const tile_scope tiles(l);
-    const bool direct = in_groups && l.copies;
+    const scope_guard scope(l.gemm->scope);
+    const bool direct = in_groups && l.x_is_a;
     const task_state t = {l, args, static_cast<char *>(scratch), make_layout(l, m1 - m0), l.sketch && !direct};
     const size_t rows = direct && l.gemm->fused ? max_fused_row_block : l.row_block;
     const size_t weights = static_cast<size_t>(packed_at(l, t1, 0) - packed_at(l, t0, 0));
-    // Kernels without `fused` prefetch as they go.
-    bool cold = l.gemm->fused && !run_recently(packed_at(l, t0, 0), weights, l.l2), fetched = false;
+    // Panel kernels take no hint: they always prefetch.
+    bool cold = l.gemm->fused && !used_recently(packed_at(l, t0, 0), weights, l.l2), fetched = false;
     for (size_t m = m0; m < m1; m += rows) {
         fetched = run_block(t, m, std::min(m1, m + rows), {t0, t1}, cold, fetched, m + rows >= m1);
-        cold = cold && weights > l.l2;  // else they are there by now
+        cold = cold && weights > l.l2;  // else they are in L2 by now
     }
 }
 
@@ -351,12 +356,11 @@ void linear_rows_run(const void *state, const ss1_linear_args *args, int in_grou
 
 uint64_t linear_ns(const void *state, size_t m) noexcept {
     const linear &l = *static_cast<const linear *>(state);
-    const size_t flops_a_ns = l.gemm->fused ? 1000 : l.gemm->b == dtype::s8 ? 300 : 100;
-    constexpr size_t bytes_a_ns = 30;                 // from L3: with few rows the weights are all that costs
-    constexpr uint64_t for_ever = uint64_t{1} << 50;  // sums of it do not overflow
+    constexpr size_t bytes_per_ns = 30;             // of weights from L3: with few rows nothing else costs
+    constexpr uint64_t max_ns = uint64_t{1} << 50;  // small enough that sums of it do not overflow
     size_t flops = 0;
-    if (__builtin_mul_overflow(l.flops_per_row, m, &flops)) return for_ever;
-    return std::min(for_ever, flops / flops_a_ns + l.packed.bytes() / bytes_a_ns);
+    if (__builtin_mul_overflow(l.flops_per_row, m, &flops)) return max_ns;
+    return std::min(max_ns, flops / l.gemm->rates.flops_per_ns + l.packed.bytes() / bytes_per_ns);
 }
 
 size_t linear_rows_scratch(const void *state, size_t rows) noexcept {
@@ -366,14 +370,15 @@ size_t linear_rows_scratch(const void *state, size_t rows) noexcept {
 ss1_status linear_run(const void *state, const ss1_linear_args *args) noexcept {
     const linear &l = *static_cast<const linear *>(state);
     const plan p = make_plan(l, args->m);
-    const size_t tiles = l.tiles.tiles();
-    if (p.row_tasks * p.tile_tasks == 1) {  // nothing to cut: a layer may take less than 100 ns
+    const size_t tiles = l.tiles.tiles(), at_once = l.gemm->tiles_at_once;
+    if (p.row_tasks * p.tile_tasks ==
+        1) {  // not cut: the loops below would cost too much for a layer that takes less than 100 ns
         parallel(l.context, 1, [&](size_t) { run_task(l, *args, args->scratch, 0, args->m, 0, tiles, false); });
         return SS1_OK;
     }
     const size_t bytes = make_layout(l, p.rows).total;
     const auto first_tile = [&](size_t task) {
-        return std::min(tiles, ceil_div(tiles, l.tiles_at_once) * task / p.tile_tasks * l.tiles_at_once);
+        return std::min(tiles, ceil_div(tiles, at_once) * task / p.tile_tasks * at_once);
     };
     parallel(l.context, p.row_tasks * p.tile_tasks, [&](size_t task) {
         const size_t row_task = task / p.tile_tasks, tile_task = task % p.tile_tasks;
@@ -386,8 +391,9 @@ ss1_status linear_run(const void *state, const ss1_linear_args *args) noexcept {
 
 size_t linear_scratch(const void *state, size_t m) noexcept {
     const linear &l = *static_cast<const linear *>(state);
-    // The bound over all plans, which grows with m: the plan's own need falls where a split over rows takes over from
-    // one over tiles (20 rows of 2 tasks: 40 rows of sketch, 28 rows: 28), but scratch for m rows must serve fewer too.
+    // An upper bound for all plans that never falls as m grows, since scratch for m rows must serve fewer rows, too.
+    // What a plan needs does fall where it splits rows instead of tiles (20 rows in 2 tasks: 40 rows of sketch; 28
+    // rows: 28).
     return tasks_for(l, m) * make_layout(l, m).total;
 }
 

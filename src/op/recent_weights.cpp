@@ -6,21 +6,21 @@
 namespace ss1 {
 namespace {
 
-struct run {
+struct use {
     const void *weights;
     size_t bytes;
 };
 constexpr size_t most = 32;
-constinit thread_local run recent[most] = {};  // the last one first
+constinit thread_local use recent[most] = {};  // the latest first
 
 }  // namespace
 
-bool run_recently(const void *weights, size_t bytes, size_t l2) noexcept {
+bool used_recently(const void *weights, size_t bytes, size_t l2) noexcept {
     if (bytes < l2 / most) return true;
     size_t since = bytes, i = 0;
     while (i + 1 < most && recent[i].weights != weights && since <= l2) since += recent[i++].bytes;
     const bool there = recent[i].weights == weights && since <= l2;
-    // What lay behind entry i stays: it is further back than L2 reaches.
+    // The entries after i keep their places: they are older than L2 can hold.
     std::copy_backward(recent, recent + i, recent + i + 1);
     recent[0] = {weights, bytes};
     return there;
