@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every gemm, sketch and interact kernel that this CPU has, on the shapes of the models, single threaded and warm.
-// One benchmark per row and shape: --benchmark_filter=gemm_f32_f32_14x32_avx512/252
+// Times every kernel that this CPU can run, of all families, single threaded and warm, on shapes of the models.
+// Names are family/row/shape: --benchmark_filter=gemm_f32_f32_14x32_avx512/252
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <random>
 #include <string>
@@ -12,9 +13,12 @@
 
 #include "base/amx.hpp"
 #include "base/cpu.hpp"
+#include "base/float_mode.hpp"
 #include "base/kernel_scope.hpp"
+#include "base/round.hpp"
 #include "half.hpp"
 #include "kernels.hpp"
+#include "robe.hpp"
 
 using namespace ss1;
 
@@ -23,58 +27,71 @@ namespace {
 struct free_memory {
     void operator()(void *p) const { std::free(p); }
 };
-using bytes = std::unique_ptr<void, free_memory>;
 
 // `count` random values of one type, between -1 and 1 (integers: of all 8 bits).
-bytes random_values(dtype type, size_t count) {
-    bytes values(std::aligned_alloc(64, (count * size_of(type) + 63) / 64 * 64));
-    std::mt19937 random(1);
-    std::uniform_real_distribution<float> uniform(-1, 1);
-    for (size_t i = 0; i < count; i++) {
-        const float value = uniform(random);
-        if (type == dtype::f32) {
-            static_cast<float *>(values.get())[i] = value;
-        } else if (type == dtype::bf16) {
-            static_cast<uint16_t *>(values.get())[i] = bf16_from_f32(value);
-        } else if (type == dtype::f16) {  // of a few exponents
-            static_cast<uint16_t *>(values.get())[i] = static_cast<uint16_t>(random() & 0x83ff) | 0x3800;
-        } else {
-            static_cast<uint8_t *>(values.get())[i] = static_cast<uint8_t>(random());
+class values {
+  public:
+    values(dtype type, size_t count)
+        : bytes_(std::aligned_alloc(64, round_up(std::max<size_t>(count * size_of(type), 1), 64))) {
+        std::mt19937 random(1);
+        for (size_t i = 0; i < count; i++) {
+            const auto bits = static_cast<uint32_t>(random());
+            const float value = static_cast<float>(bits) * 0x1p-31f - 1;
+            if (type == dtype::f32) {
+                as<float>()[i] = value;
+            } else if (type == dtype::bf16) {
+                as<uint16_t>()[i] = bf16_from_f32(value);
+            } else if (type == dtype::f16) {
+                as<uint16_t>()[i] = f16_from_f32(value);
+            } else {
+                as<uint8_t>()[i] = static_cast<uint8_t>(bits >> 24);
+            }
         }
     }
-    return values;
+    explicit values(size_t floats) : values(dtype::f32, floats) {}
+
+    template <class T = float>
+    T *as() const {
+        return static_cast<T *>(bytes_.get());
+    }
+
+  private:
+    std::unique_ptr<void, free_memory> bytes_;
+};
+
+benchmark::Counter rate(size_t per_iteration) {
+    return {static_cast<double>(per_iteration) * 1e-9, benchmark::Counter::kIsIterationInvariantRate};
 }
 
-benchmark::Counter rate(double per_iteration) {
-    return {per_iteration * 1e-9, benchmark::Counter::kIsIterationInvariantRate};
+template <class F>
+void measure(benchmark::State &state, F &&run) {
+    for (auto _ : state) {
+        run();
+        benchmark::ClobberMemory();
+    }
 }
 
 void run_gemm(benchmark::State &state, const gemm_kernel &kernel, size_t m, size_t n, size_t k) {
-    const size_t tiles = (n + kernel.nt - 1) / kernel.nt, rows = (m + 31) / 32 * 32,
-                 step = kernel.fused ? m : kernel.mr;
-    // Rows a cache line apart from a power of two, as layers lay them out.
+    const size_t tiles = ceil_div(n, kernel.nt), rows = round_up(m, kernel.row_multiple);
+    const size_t step = kernel.fused ? m : kernel.mr;
+    // A row is a cache line longer than a power of two, as in a layer.
     const size_t lda = k + 64 / size_of(kernel.a);
-    const bytes a = random_values(kernel.a, rows * lda), b = random_values(kernel.b, tiles * k * kernel.nt);
-    const bytes y = random_values(dtype::f32, m * n),
-                scales = random_values(dtype::f32, std::max(m, tiles * kernel.nt));
-    const bytes starts = random_values(dtype::f32, tiles * kernel.nt);
-    const scope_guard scope(kernel.scope);
+    const values a(kernel.a, rows * lda), b(kernel.b, tiles * k * kernel.nt), y(m * n);
+    const values scales(std::max(m, tiles * kernel.nt));
     gemm_fused_args g{};
-    g.b = b.get();
+    g.b = b.as<void>();
     g.n = n;
     g.k = k;
     g.lda = lda;
     g.ldb = k * kernel.nt;
     g.ldy = n;
-    if (kernel.b == dtype::s8) {
-        g.column_scale = static_cast<const float *>(scales.get());
-        g.column_start = static_cast<const int32_t *>(starts.get());
-    }
-    for (auto _ : state) {
+    if (kernel.b == dtype::s8) g.column_scale = scales.as();
+    const scope_guard scope(kernel.scope);
+    measure(state, [&] {
         for (size_t i = 0; i < m; i += step) {
-            g.a = static_cast<const char *>(a.get()) + i * lda * size_of(kernel.a);
-            g.y = static_cast<float *>(y.get()) + i * n;
-            g.row_scale = static_cast<const float *>(scales.get());
+            g.a = a.as<char>() + i * lda * size_of(kernel.a);
+            g.y = y.as() + i * n;
+            g.row_scale = scales.as();
             g.m = std::min<size_t>(step, m - i);
             if (kernel.fused) {
                 kernel.fused(g);
@@ -82,24 +99,22 @@ void run_gemm(benchmark::State &state, const gemm_kernel &kernel, size_t m, size
                 kernel.panel({g, false, 0});
             }
         }
-        benchmark::ClobberMemory();
-    }
-    state.counters["GFLOP/s"] = rate(2.0 * static_cast<double>(m * n * k));
-    state.counters["weights_GB/s"] = rate(static_cast<double>(n * k * size_of(kernel.b)));
+    });
+    state.counters["GFLOP/s"] = rate(2 * m * n * k);
+    state.counters["weights_GB/s"] = rate(n * k * size_of(kernel.b));
 }
 
-void run_sketch(benchmark::State &state, const sketch_kernel &kernel, size_t m, size_t k, size_t block_k, size_t c,
-                size_t sketches) {
-    constexpr size_t step = 16;
-    const size_t groups = (k + c * block_k - 1) / (c * block_k), columns = groups * block_k;
-    const bytes x = random_values(kernel.x, m * k), s = random_values(kernel.s, sketches * m * columns);
+void run_sketch(benchmark::State &state, const sketch_kernel &kernel, size_t c, size_t sketches) {
+    constexpr size_t m = 64, k = 1024, block_k = 64, step = 16;
+    const size_t groups = ceil_div(k, c * block_k), columns = groups * block_k;
+    const values x(kernel.x, m * k), s(kernel.s, sketches * m * columns);
     std::mt19937 random(1);
     std::vector<sketch_entry> entries(sketches * groups * c);
     for (sketch_entry &entry : entries)
         entry = {static_cast<uint16_t>(random() % (block_k / step) * step), static_cast<uint16_t>(random() % 2)};
-    for (auto _ : state) {
-        kernel.run({.x = x.get(),
-                    .s = s.get(),
+    measure(state, [&] {
+        kernel.run({.x = x.as<void>(),
+                    .s = s.as<void>(),
                     .entries = entries.data(),
                     .m = m,
                     .k = k,
@@ -110,64 +125,222 @@ void run_sketch(benchmark::State &state, const sketch_kernel &kernel, size_t m, 
                     .groups = groups,
                     .sketches = sketches,
                     .sketch_stride = m * columns});
-        benchmark::ClobberMemory();
-    }
-    state.counters["GFLOP/s"] = rate(static_cast<double>(sketches * m * k));
-    state.counters["x_GB/s"] = rate(static_cast<double>(m * k * size_of(kernel.x)));
+    });
+    state.counters["GFLOP/s"] = rate(sketches * m * k);
+    state.counters["x_GB/s"] = rate(m * k * size_of(kernel.x));
 }
 
-// 32 samples, as a row block of a DLRM has them; only the products that are kept count.
+void run_quantize(benchmark::State &state, const quantize_kernel &kernel, size_t m, size_t n) {
+    const values s(m * n), q(dtype::u8, m * n), scale(m);
+    measure(state, [&] {
+        kernel.run(
+            {.s = s.as(), .q = q.as<void>(), .scale = scale.as(), .m = m, .n = n, .lds = n, .ldq = n, .zero = 128});
+    });
+    state.counters["Gvalues/s"] = rate(m * n);
+}
+
+void run_store(benchmark::State &state, const store_kernel &kernel, size_t m, size_t n) {
+    const values c(m * n), y(kernel.y, m * n), residual(kernel.y, m * n);
+    measure(state, [&] {
+        kernel.run({.c = c.as(),
+                    .y = y.as<void>(),
+                    .residual = residual.as<void>(),
+                    .m = m,
+                    .n = n,
+                    .ldc = n,
+                    .ldy = n,
+                    .ldr = n});
+    });
+    state.counters["Gvalues/s"] = rate(m * n);
+}
+
+// In place: the values move towards a fixed point from run to run, which costs the same, as denormals count as zero.
+void run_activation(benchmark::State &state, const activation_kernel &kernel, size_t m, size_t n) {
+    const values y(m * n);
+    measure(state, [&] { kernel.run({.y = y.as(), .m = m, .n = n, .ldy = n}); });
+    state.counters["Gvalues/s"] = rate(m * n);
+}
+
+void run_norm(benchmark::State &state, const norm_kernel &kernel, size_t m, size_t n) {
+    const values x(m * n), r(m * n), gamma(n), beta(n), y(m * n);
+    measure(state, [&] {
+        kernel.run({.x = x.as(),
+                    .r = r.as(),
+                    .gamma = gamma.as(),
+                    .beta = beta.as(),
+                    .y = y.as(),
+                    .m = m,
+                    .n = n,
+                    .eps = 1e-12f});
+    });
+    state.counters["Gvalues/s"] = rate(m * n);
+}
+
+void run_softmax(benchmark::State &state, const softmax_kernel &kernel, size_t m, size_t n) {
+    const values y(m * n);
+    measure(state, [&] { kernel.run({.y = y.as(), .m = m, .n = n, .ldy = n, .scale = 0.125f}); });
+    state.counters["Gvalues/s"] = rate(m * n);
+}
+
+// One head; rows of q, k and v lie side by side as in a BERT layer of one head.
+void run_attend(benchmark::State &state, const attend_kernel &kernel, size_t n, size_t d) {
+    const size_t ld = 3 * d;
+    const values qkv(dtype::bf16, round_up(n, kernel.row_multiple) * ld), y(dtype::bf16, n * ld), mask(n);
+    const values scratch(dtype::u8, attend_scratch_bytes(n, d));
+    const scope_guard scope(kernel.scope);
+    measure(state, [&] {
+        kernel.run({.q = qkv.as<uint16_t>(),
+                    .k = qkv.as<uint16_t>() + d,
+                    .v = qkv.as<uint16_t>() + 2 * d,
+                    .mask = mask.as(),
+                    .y = y.as<uint16_t>(),
+                    .scratch = scratch.as<void>(),
+                    .m = n,
+                    .n = n,
+                    .d = d,
+                    .ld = ld,
+                    .scale = 0.125f});
+    });
+    state.counters["GFLOP/s"] = rate(4 * n * n * d);
+}
+
+// Bags of 32 rows of a table that L2 holds in most formats.
+void run_bag(benchmark::State &state, const bag_kernel &kernel, size_t d) {
+    constexpr size_t rows = 4096, batch = 64, length = 32, robe_floats = 1 << 16;
+    const bool robe = kernel.format == row_format::robe;
+    const dtype type = kernel.format == row_format::f32 || robe ? dtype::f32
+                       : kernel.format == row_format::bf16      ? dtype::bf16
+                       : kernel.format == row_format::f16       ? dtype::f16
+                                                                : dtype::u8;
+    const values table(type, robe ? robe_floats + d : rows * row_bytes(kernel.format, d) / size_of(type));
+    const values y(batch * d);
+    std::mt19937 random(1);
+    std::vector<int64_t> indices(batch * length), offsets(batch);
+    for (int64_t &index : indices) index = static_cast<int64_t>(random() % rows);
+    for (size_t b = 0; b < batch; b++) offsets[b] = static_cast<int64_t>(b * length);
+    measure(state, [&] {
+        kernel.run({.table = table.as<void>(),
+                    .indices = indices.data(),
+                    .offsets = offsets.data(),
+                    .weights = nullptr,
+                    .y = y.as(),
+                    .rows = rows,
+                    .d = d,
+                    .batch = batch,
+                    .ldy = d,
+                    .end = static_cast<int64_t>(indices.size()),
+                    .mean = false,
+                    .checked = true,
+                    .robe = robe ? make_robe_layout(1, 0, robe_floats, d) : robe_layout{}});
+    });
+    state.counters["Grows/s"] = rate(batch * length);
+}
+
+// 32 samples, as a row block of a DLRM has them. Only the products that are kept count.
 void run_interact(benchmark::State &state, const interact_kernel &kernel, size_t f, size_t d) {
     constexpr size_t batch = 32;
     const size_t pairs = f * (f - 1) / 2, ldz = d + pairs;
-    const bytes t = random_values(dtype::f32, batch * f * d), z = random_values(dtype::f32, batch * ldz);
-    for (auto _ : state) {
+    const values t(batch * f * d), z(batch * ldz);
+    measure(state, [&] {
         kernel.run(
-            {static_cast<const float *>(t.get()), static_cast<float *>(z.get()) + d, batch, f, d, f * d, ldz, false});
-        benchmark::ClobberMemory();
-    }
-    state.counters["GFLOP/s"] = rate(2.0 * static_cast<double>(batch * pairs * d));
-    state.counters["samples/ns"] = rate(batch);
+            {.t = t.as(), .z = z.as() + d, .batch = batch, .f = f, .d = d, .ldt = f * d, .ldz = ldz, .itself = false});
+    });
+    state.counters["GFLOP/s"] = rate(2 * batch * pairs * d);
+    state.counters["Gsamples/s"] = rate(batch);
 }
 
+void run_cross(benchmark::State &state, const cross_kernel &kernel, size_t m, size_t n) {
+    const values y(m * n), x0(m * n), x(m * n);
+    measure(state, [&] {
+        kernel.run({.y = y.as(), .x0 = x0.as(), .x = x.as(), .m = m, .n = n, .ldy = n, .ldx0 = n, .ldx = n});
+    });
+    state.counters["Gvalues/s"] = rate(m * n);
+}
+
+// The shapes of each family, the cheapest first: the reference runs no other.
 struct shape {
-    size_t m, n, k;
+    std::string name;
+    std::function<void(benchmark::State &)> run;
 };
-constexpr shape gemm_shapes[] = {
-    {1, 1024, 256},   {2, 1024, 256},   {4, 1024, 256},    {16, 1024, 256},
-    {252, 1024, 512}, {256, 1024, 512}, {2016, 1024, 256},
-};
+using shapes = std::vector<shape>;
+
+std::string by(size_t m, size_t n) {
+    return std::to_string(m) + "x" + std::to_string(n);
+}
+
+template <class K>
+shape shape_mn(const K &kernel, void (*run)(benchmark::State &, const K &, size_t, size_t), size_t m, size_t n) {
+    return {by(m, n), [=, &kernel](benchmark::State &state) { run(state, kernel, m, n); }};
+}
+
+shapes shapes_of(const gemm_kernel &kernel) {
+    constexpr size_t sizes[][3] = {{1, 1024, 256},   {2, 1024, 256},   {4, 1024, 256},   {16, 1024, 256},
+                                   {252, 1024, 512}, {256, 1024, 512}, {2016, 1024, 256}};
+    shapes all;
+    for (const auto &[rows, columns, depth] : sizes) {
+        const size_t m = rows, n = columns, k = depth;
+        all.push_back({by(m, n) + "x" + std::to_string(k),
+                       [=, &kernel](benchmark::State &state) { run_gemm(state, kernel, m, n, k); }});
+    }
+    return all;
+}
+shapes shapes_of(const sketch_kernel &kernel) {
+    shapes all;
+    for (const size_t c : {2, 4, 8})
+        for (const size_t sketches : {1, 4})
+            all.push_back({"64x1024/c:" + std::to_string(c) + "/sketches:" + std::to_string(sketches),
+                           [=, &kernel](benchmark::State &state) { run_sketch(state, kernel, c, sketches); }});
+    return all;
+}
+shapes shapes_of(const quantize_kernel &kernel) {
+    return {shape_mn(kernel, run_quantize, 1, 1024), shape_mn(kernel, run_quantize, 64, 1024)};
+}
+shapes shapes_of(const store_kernel &kernel) {
+    return {shape_mn(kernel, run_store, 1, 1024), shape_mn(kernel, run_store, 64, 1024)};
+}
+shapes shapes_of(const activation_kernel &kernel) {
+    return {shape_mn(kernel, run_activation, 1, 1024), shape_mn(kernel, run_activation, 14, 1024)};
+}
+shapes shapes_of(const norm_kernel &kernel) {
+    return {shape_mn(kernel, run_norm, 1, 768), shape_mn(kernel, run_norm, 128, 768)};
+}
+shapes shapes_of(const softmax_kernel &kernel) {
+    return {shape_mn(kernel, run_softmax, 14, 128), shape_mn(kernel, run_softmax, 14, 512)};
+}
+shapes shapes_of(const attend_kernel &kernel) {
+    return {shape_mn(kernel, run_attend, 128, 64), shape_mn(kernel, run_attend, 512, 64)};
+}
+shapes shapes_of(const bag_kernel &kernel) {
+    const auto width = [&kernel](size_t d) {
+        return shape{"d:" + std::to_string(d), [=, &kernel](benchmark::State &state) { run_bag(state, kernel, d); }};
+    };
+    return {width(16), width(128)};
+}
+shapes shapes_of(const interact_kernel &kernel) {
+    shapes all;
+    for (const size_t f : {8, 27, 200})
+        for (const size_t d : {16, 32, 64, 128})
+            all.push_back({"f:" + std::to_string(f) + "/d:" + std::to_string(d),
+                           [=, &kernel](benchmark::State &state) { run_interact(state, kernel, f, d); }});
+    return all;
+}
+shapes shapes_of(const cross_kernel &kernel) {
+    return {shape_mn(kernel, run_cross, 1, 3456), shape_mn(kernel, run_cross, 32, 3456)};
+}
 
 void register_all() {
     isa::mask here = cpu_detect_isas();
     if (amx_refusal()) here &= ~(isa::amx_bf16 | isa::amx_int8);
-    for (const gemm_kernel &kernel : gemm_kernels()) {
-        if (kernel.needs & ~here) continue;
-        for (const shape &s : gemm_shapes)
-            benchmark::RegisterBenchmark(
-                (std::string(kernel.name) + "/" + std::to_string(s.m) + "x" + std::to_string(s.n) + "x" +
-                 std::to_string(s.k))
-                    .c_str(),
-                [&kernel, s](benchmark::State &state) { run_gemm(state, kernel, s.m, s.n, s.k); });
-    }
-    for (const sketch_kernel &kernel : sketch_kernels()) {
-        if (kernel.needs & ~here) continue;
-        for (const size_t c : {2, 4, 8})
-            for (const size_t sketches : {1, 4})
-                benchmark::RegisterBenchmark(
-                    (std::string(kernel.name) + "/m:64/k:1024/B_K:64/c:" + std::to_string(c) +
-                     "/sketches:" + std::to_string(sketches))
-                        .c_str(),
-                    [=, &kernel](benchmark::State &state) { run_sketch(state, kernel, 64, 1024, 64, c, sketches); });
-    }
-    for (const interact_kernel &kernel : interact_kernels()) {
-        if (kernel.needs & ~here) continue;
-        for (const size_t f : {8, 27, 200})
-            for (const size_t d : {16, 32, 64, 128})
-                benchmark::RegisterBenchmark(
-                    (std::string(kernel.name) + "/f:" + std::to_string(f) + "/d:" + std::to_string(d)).c_str(),
-                    [=, &kernel](benchmark::State &state) { run_interact(state, kernel, f, d); });
-    }
+    for_each_family([here](const auto &kernels) {
+        for (const auto &kernel : kernels) {
+            if (kernel.needs & ~here) continue;
+            for (const shape &s : shapes_of(kernel)) {
+                const std::string name = std::string(kernels.family) + "/" + kernel.name + "/" + s.name;
+                benchmark::RegisterBenchmark(name.c_str(), s.run);
+                if (kernel.needs == isa::none) break;
+            }
+        }
+    });
 }
 
 }  // namespace
@@ -176,6 +349,7 @@ int main(int argc, char **argv) {
     benchmark::Initialize(&argc, argv);
     if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
     register_all();
+    const float_mode mode;
     benchmark::RunSpecifiedBenchmarks();
     benchmark::Shutdown();
     return 0;
