@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The specification of the activations, in double, rounded once.
+// The specification of the activations, computed in double and rounded once.
+#include <cassert>
 #include <cmath>
 #include <numbers>
 
@@ -12,7 +13,7 @@ double relu(double x) {
     return x < 0 ? 0 : x;
 }
 
-// x * P(normal <= x); erfc keeps the small values of the negative side that 1 + erf would cancel.
+// x * P(normal <= x). erfc keeps the small values on the negative side, where 1 + erf would cancel.
 double gelu(double x) {
     return 0.5 * x * std::erfc(-x / std::numbers::sqrt2);
 }
@@ -32,6 +33,7 @@ double gelu_tanh(double x) {
 
 template <double (*f)(double)>
 void each(const activation_args &args) {
+    assert(args.m <= 1 || args.ldy >= args.n);
     for (size_t i = 0; i < args.m; i++)
         for (size_t j = 0; j < args.n; j++) {
             float &y = args.y[i * args.ldy + j];
@@ -39,7 +41,8 @@ void each(const activation_args &args) {
         }
 }
 
-// The functions x * p(x) with p -> 0 on the left: -inf * 0 is NaN, the limit is -0, reached in float long before -1000.
+// For functions x * p(x) with p -> 0 on the left: -inf * 0 is NaN, but the limit is -0, which floats reach long before
+// -1000.
 template <double (*f)(double)>
 double with_limit(double x) {
     return x < -1000 ? -0.0 : f(x);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 
 #include "half.hpp"
@@ -7,8 +8,10 @@
 
 namespace ss1 {
 
-// The scores of a row wait in scratch.
+// The specification of attend. Scratch holds the scores of a row.
 void attend_bf16_ref(const attend_args &args) noexcept {
+    assert(args.n >= 1 && args.ld >= args.d);
+    assert(reinterpret_cast<uintptr_t>(args.scratch) % 64 == 0);
     auto *p = static_cast<float *>(args.scratch);
     for (size_t i = 0; i < args.m; i++) {
         float max = -HUGE_VALF, sum = 0;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The specification of bag, the checks included: one value after the other.
+// The specification of bag, checks included, value by value.
+#include <cassert>
 #include <cstring>
 
 #include "half.hpp"
@@ -16,7 +17,7 @@ T load(const uint8_t *p) noexcept {
     return value;
 }
 
-// Value j of row x.
+// Returns value j of row x.
 template <row_format format>
 float value(const bag_args &args, size_t x, size_t j) noexcept {
     const uint8_t *row = static_cast<const uint8_t *>(args.table) + x * row_bytes(format, args.d);
@@ -47,6 +48,8 @@ bool are_rows(const bag_args &args, int64_t begin, int64_t end) noexcept {
 
 template <row_format format>
 bool bag(const bag_args &args) noexcept {
+    assert(args.batch <= 1 || args.ldy >= args.d);
+    assert(format != row_format::robe || args.batch == 0 || args.d % args.robe.chunk == 0);
     int64_t before = 0;
     for (size_t b = 0; b < args.batch; b++) {
         const int64_t begin = args.offsets[b], end = b + 1 < args.batch ? args.offsets[b + 1] : args.end;

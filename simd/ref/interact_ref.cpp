@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The specification of interact: z[b,p] = <t_i, t_j> for the pairs j < i (itself: j <= i), i ascending, then j.
+#include <cassert>
+
 #include "kernels.hpp"
 
 namespace ss1 {
 
 void interact_f32_ref(const interact_args &args) noexcept {
+    assert(args.batch <= 1 || args.ldt >= args.f * args.d);
+    assert(args.batch <= 1 || 2 * args.ldz >= args.f * (args.itself ? args.f + 1 : args.f - 1));
     for (size_t b = 0; b < args.batch; b++) {
         const float *t = args.t + b * args.ldt;
         float *z = args.z + b * args.ldz;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The specification of norm: y = (t - mean(t)) / sqrt(var(t) + eps) * gamma + beta,  t = x + r.
+#include <cassert>
 #include <cmath>
 
 #include "kernels.hpp"
@@ -7,6 +8,7 @@
 namespace ss1 {
 
 void norm_f32_ref(const norm_args &args) noexcept {
+    assert(args.n >= 1);
     const double count = static_cast<double>(args.n);
     for (size_t i = 0; i < args.m; i++) {
         const float *x = args.x + i * args.n, *r = args.r ? args.r + i * args.n : nullptr;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The specification of quantize: q[i,j] = zero + round(s[i,j] * 127 / max), scale[i] = max / 127, max = max_j |s[i,j]|.
+#include <cassert>
 #include <cmath>
 
 #include "kernels.hpp"
@@ -7,17 +8,19 @@
 namespace ss1 {
 
 void quantize_ref(const quantize_args &args) noexcept {
+    assert(args.zero == 0 || args.zero == 128);
+    assert(args.m <= 1 || (args.lds >= args.n && args.ldq >= args.n));
     for (size_t i = 0; i < args.m; i++) {
         const float *s = args.s + i * args.lds;
         uint8_t *q = static_cast<uint8_t *>(args.q) + i * args.ldq;
         float max = 0.0f;
         for (size_t j = 0; j < args.n; j++) {
             const float magnitude = std::fabs(s[j]);
-            if (!(magnitude <= max)) max = magnitude;  // true for NaN, and then for whatever follows:
+            if (!(magnitude <= max)) max = magnitude;  // also true for NaN
             if (std::isnan(max)) break;
         }
         args.scale[i] = max / 127.0f;
-        // 127/max overflows for a denormal max: such a row counts as zero, like one that holds no finite maximum.
+        // 127/max overflows for a denormal max: such a row counts as zero, and so does a row without a finite maximum.
         const float inverse = 127.0f / max;
         const bool finite = max > 0.0f && std::isfinite(max) && std::isfinite(inverse);
         for (size_t j = 0; j < args.n; j++)

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The specification of sketch: s_j[i, g*B_K+u] = sum_q sign(j,g,q) * x[i, (g*c+q)*B_K + (u + rotation(j,g,q)) mod B_K].
+#include <cassert>
+
 #include "half.hpp"
 #include "kernels.hpp"
 
@@ -14,6 +16,9 @@ float load(const sketch_args &args, dtype type, size_t at) noexcept {
 
 void sketch(const sketch_args &args, dtype x_type, dtype s_type) noexcept {
     const size_t block_k = args.block_k, c = args.c;
+    assert(block_k == 16 || block_k == 32 || block_k == 64 || block_k == 128 || block_k == 256);
+    assert(c >= 1 && args.groups == (args.k + c * block_k - 1) / (c * block_k));
+    assert(args.m <= 1 || (args.ldx >= args.k && args.lds >= args.groups * block_k));
     for (size_t j = 0; j < args.sketches; j++) {
         for (size_t i = 0; i < args.m; i++) {
             for (size_t column = 0; column < args.groups * block_k; column++) {
@@ -21,6 +26,7 @@ void sketch(const sketch_args &args, dtype x_type, dtype s_type) noexcept {
                 float sum = 0.0f;
                 for (size_t q = 0; q < c; q++) {
                     const sketch_entry &entry = args.entries[(j * args.groups + g) * c + q];
+                    assert(entry.rotation < block_k && entry.negative <= 1);
                     const size_t source = (g * c + q) * block_k + (u + entry.rotation) % block_k;
                     const float x = source < args.k ? load(args, x_type, i * args.ldx + source) : 0.0f;
                     sum += entry.negative ? -x : x;

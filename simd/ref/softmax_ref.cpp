@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The specification of softmax: y = exp(scale*y - max) / sum, max and sum over the row.
+#include <cassert>
 #include <cmath>
 
 #include "kernels.hpp"
@@ -7,11 +8,12 @@
 namespace ss1 {
 
 void softmax_f32_ref(const softmax_args &args) noexcept {
+    assert(args.n >= 1 && (args.m <= 1 || args.ldy >= args.n));
     for (size_t i = 0; i < args.m; i++) {
         float *y = args.y + i * args.ldy;
         double max = -HUGE_VAL, sum = 0;
-        // A NaN is no maximum, but its exp is NaN, so the sum and with it the whole row are. (No fmax: vectorizing its
-        // reduction to double crashes GCC 12 for aarch64.)
+        // A NaN never becomes the maximum, but its exp is NaN, and so are the sum and the whole row. (Not fmax: GCC 12
+        // for aarch64 crashes when it vectorizes that reduction to double.)
         for (size_t j = 0; j < args.n; j++)
             if (args.scale * y[j] > max) max = args.scale * y[j];
         for (size_t j = 0; j < args.n; j++) sum += std::exp(static_cast<double>(args.scale * y[j]) - max);
