@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// bf16 and f16 as their 16 bits, for scalar code. Not for files with ISA flags: these inline functions must not be
-// compiled with them (tests/weak_symbols.sh).
+// Converts bf16 and f16, as their 16 bits, in scalar code. Files with ISA flags must not include it: these inline
+// functions must not be compiled with such flags (tests/weak_symbols.sh).
 #pragma once
 #include <bit>
 #include <cstdint>
@@ -26,13 +26,13 @@ inline float f16_to_f32(uint16_t h) noexcept {
     return sign ? -value : value;
 }
 
-// Rounds to nearest even; what is beyond 65504 becomes infinity, NaN stays NaN (made quiet).
+// Rounds to nearest even; values that round beyond 65504 become infinity, NaN stays NaN (made quiet).
 inline uint16_t f16_from_f32(float x) noexcept {
     const uint32_t bits = std::bit_cast<uint32_t>(x), magnitude = bits & 0x7fffffffu;
     const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000u);
     if (magnitude > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);
-    if (magnitude >= 0x477ff000u) return static_cast<uint16_t>(sign | 0x7c00u);  // 65520 and more
-    if (magnitude < 0x38800000u) {  // below 2^-14: in steps of 2^-24, the last bit of 0.5
+    if (magnitude >= 0x477ff000u) return static_cast<uint16_t>(sign | 0x7c00u);  // from 65520 on
+    if (magnitude < 0x38800000u) {  // below 2^-14: steps of 2^-24, as those of floats at 0.5
         const float rounded = std::bit_cast<float>(magnitude) + 0.5f;
         return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(rounded) - 0x3f000000u));
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The hash of ROBE-Z tables (Desai et al., MLSys 2022); src/io/README.md defines it. Not for files with ISA flags.
+// The hash of ROBE-Z tables (Desai et al., MLSys 2022); src/io/README.md defines it. Files with ISA flags must not
+// include it.
 #pragma once
 #include <cstdint>
 
@@ -7,7 +8,7 @@
 
 namespace ss1 {
 
-// splitmix64's finalizer of the value v behind what is hashed already.
+// Hashes v after the values that h already stands for, by splitmix64's finalizer.
 inline uint64_t robe_mix(uint64_t h, uint64_t v) noexcept {
     h += 0x9E3779B97F4A7C15u * (v + 1);
     h = (h ^ h >> 30) * 0xBF58476D1CE4E5B9u;
@@ -15,14 +16,15 @@ inline uint64_t robe_mix(uint64_t h, uint64_t v) noexcept {
     return h ^ h >> 31;
 }
 
-// m a multiple of `chunk`, a power of two of at least 8.
+// m is a multiple of `chunk`, which is a power of two of at least 8.
 inline robe_layout make_robe_layout(uint64_t seed, uint64_t table, size_t m, size_t chunk) noexcept {
     const size_t line = chunk < 16 ? chunk : 16;  // a cache line
     const uint64_t places = m / line;
     return {robe_mix(seed, table), places, ~uint64_t{0} / places, chunk, line};
 }
 
-// First element of chunk z. The quotient from the reciprocal is right or one too low, as the dividend has 63 bits.
+// Returns the first element of chunk z. The quotient by the reciprocal is exact or one too low, as the dividend has 63
+// bits.
 inline size_t robe_offset(const robe_layout &robe, uint64_t row_hash, uint64_t z) noexcept {
     const uint64_t h = robe_mix(row_hash, z) >> 1;
     __extension__ using wide = unsigned __int128;

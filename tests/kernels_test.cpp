@@ -47,7 +47,7 @@ double sigmoid(double x) {
 
 double apply(activation what, double x) {
     const double z = std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x);
-    if (x == -HUGE_VAL && what != activation::tanh) return 0;  // the limit of x * (something that goes to zero)
+    if (x == -HUGE_VAL && what != activation::tanh) return 0;  // the limit of x * p(x) with p -> 0
     switch (what) {
         case activation::relu:
             return x < 0 ? 0 : x;
@@ -68,8 +68,8 @@ double apply(activation what, double x) {
     return x;
 }
 
-// 4 ulp, and for the left tail of gelu_tanh what the rounding of its argument costs. A denormal result may become zero,
-// as may a denormal factor of x.
+// 4 ulp, and in the left tail of gelu_tanh also the error from rounding its argument. A denormal result may become
+// zero, and so may a denormal factor of x.
 double activation_bound(activation what, double x) {
     if (what == activation::gelu_bf16) return 0x1p-14 + 0x1p-18 * std::abs(x);
     const double z = std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x);
@@ -79,7 +79,7 @@ double activation_bound(activation what, double x) {
            FLT_MIN * (product ? std::clamp(std::abs(x), 1.0, 200.0) : 1);
 }
 
-// Floats of all magnitudes and signs, dense where the functions bend, and the special ones.
+// Returns floats of all magnitudes and signs, dense where the functions bend, and special values.
 std::vector<float> activation_grid() {
     std::vector<float> grid = {0.0f,     -0.0f,     nan_value, infinity,  -infinity, FLT_MIN,      -FLT_MIN, FLT_MAX,
                                -FLT_MAX, 1e-40f,    -1e-40f,   200.0f,    -200.0f,   FLT_TRUE_MIN, 0.625f,   88.5f,
@@ -234,8 +234,8 @@ void check_softmax(const softmax_kernel &kernel, size_t n, float range, bool mas
     CHECK(y.intact());
 }
 
-// Keys that a mask hides have -FLT_MAX, whose product with a scale is rounded: of a row of them all are seen alike, and
-// beside others none is.
+// A mask gives hidden keys -FLT_MAX, whose product with a scale is rounded. If all keys of a row are hidden, all must
+// count equally; beside a visible key, none may count.
 void check_hidden_keys(const softmax_kernel &kernel, size_t n, float scale) {
     guarded<float> y(2, n, n + 1);
     y.fill([] { return -FLT_MAX; });
@@ -272,8 +272,8 @@ namespace {
 
 enum class seen { all, some, none };
 
-// One head of n tokens, whose queries are taken at once and in two calls. The rows of q behind the last, which may be
-// read, hold NaN, as does one row among them. In place or not.
+// Checks one head of n tokens, with all queries in one call and in two calls, in place or not. The rows past the last
+// row of q, which may be read, hold NaN, and so does one of the rows.
 void check_attend(const attend_kernel &kernel, size_t n, size_t d, seen keys, bool in_place, seeded &random) {
     const size_t ld = 3 * d + 8 * random.index(0, 2), rows = round_up(n, kernel.row_multiple);
     guarded<uint16_t> q(rows, d, ld), k(n, d, ld), v(n, d, ld), y(n, d, ld), at_once(n, d, ld);
@@ -363,7 +363,7 @@ TEST_CASE("attend: any number of tokens, with one block of keys and with several
 
 namespace {
 
-// A table of random rows with guarded pages around, and what each of its values is.
+// A table of random rows between guarded pages, and the values that its rows stand for.
 struct random_table {
     random_table(seeded &random, row_format what, size_t n_rows, size_t width, size_t robe_chunk)
         : format(what),
@@ -409,7 +409,7 @@ struct random_table {
         }
     }
 
-    // Value j of row x; `of` is applied to each of the terms that it is the sum of.
+    // Returns value j of row x as a sum of terms, after applying `of` to each.
     template <class F>
     double value(size_t x, size_t j, F of) {
         const size_t half = (d + 1) / 2;
@@ -462,7 +462,7 @@ struct random_bags {
     std::unique_ptr<guarded<float>> weights;
 };
 
-// Checked sums of all bags, one a row of y.
+// Arguments for the checked sums of all bags, one in each row of y.
 bag_args bags_of(random_table &table, random_bags &bags, guarded<float> &y) {
     return {.table = table.data.data(),
             .indices = bags.indices->data(),
@@ -509,7 +509,7 @@ void check_bags(const bag_kernel &kernel, random_table &table, random_bags &bags
         [&](size_t b, size_t j) { return sum(b, j, [](double v) { return v; }); }, bound);
     CHECK((table.data.intact() && y.intact()));
 
-    // Bits do not depend on the checks, nor on what runs together.
+    // Bits depend neither on the checks nor on the other bags of a call.
     guarded<float> alone(1, table.d, table.d);
     args.y = alone.data();
     args.checked = false;
@@ -522,7 +522,7 @@ void check_bags(const bag_kernel &kernel, random_table &table, random_bags &bags
     }
 }
 
-// Every d of a table that is no ROBE table; the others' are multiples of their chunk.
+// Values of d to test. ROBE tables use those that are multiples of their chunk.
 const std::vector<size_t> bag_widths = {1,  3,  4,   5,   8,   15,  16,  17,  24,  32, 40,
                                         64, 96, 100, 128, 130, 192, 256, 264, 384, 512};
 
@@ -570,7 +570,7 @@ TEST_CASE("bag: f32, bf16 and f16 sums have the bits of additions one by one") {
     }
 }
 
-TEST_CASE("bag: what is no row or no range is refused and not followed") {
+TEST_CASE("bag: bad indices and offsets are refused and not followed") {
     for (const bag_kernel &kernel : bag_kernels()) {
         DYNAMIC_SECTION(kernel.name) {
             if (!usable(kernel.name, kernel.needs)) continue;
@@ -727,7 +727,7 @@ TEST_CASE("cross: any width, x0 and x the same or not") {
 
 namespace {
 
-// The reference is last, and the first row is the best. For families whose rows all do the same.
+// Checks that the reference is last and the first row the best, for families whose rows all do the same.
 template <class K>
 void check_order(const table<K> &kernels) {
     REQUIRE(kernels.count > 0);

@@ -68,7 +68,7 @@ struct matrix {
 struct gemm_shape {
     size_t m, n, k;
     bool accumulate, bias, relu;
-    size_t pad;  // of the leading dimensions
+    size_t pad;  // added to the leading dimensions
     bool activate = false, residual = false, in_place = false, y_bf16 = false;
     std::string text() const {
         std::ostringstream s;
@@ -83,7 +83,7 @@ bool integers(const gemm_kernel &kernel) {
     return kernel.a == dtype::s8 || kernel.a == dtype::u8;
 }
 
-// A shape as this row takes it: k in steps, and only the modes that it has.
+// Adapts a shape to a row: k becomes a multiple of its steps, modes that it lacks are cleared.
 gemm_shape fit(const gemm_kernel &kernel, gemm_shape s) {
     s.k = round_up(std::max<size_t>(1, s.k), kernel.k_multiple);
     if (kernel.fused || kernel.b == dtype::s8) s.accumulate = false;
@@ -93,7 +93,7 @@ gemm_shape fit(const gemm_kernel &kernel, gemm_shape s) {
     return s;
 }
 
-// Leaves 2 * value: exact, so that it shows whether every value was passed once, and only once.
+// Doubles the values: exact, so that it shows whether every value was passed exactly once.
 void twice(const activation_args &args) noexcept {
     for (size_t i = 0; i < args.m; i++)
         for (size_t j = 0; j < args.n; j++) args.y[i * args.ldy + j] *= 2;
@@ -189,7 +189,8 @@ struct gemm_problem {
         if (kernel.fused) return kernel.fused(g);
         kernel.panel({g, shape.accumulate, 0});
     }
-    // The sum of `of` each term, after the epilogue; with absolute values it is what the rounding errors are part of.
+    // Returns the sum of of(term) over all terms, after the epilogue. With absolute values it bounds the rounding
+    // errors.
     double result(size_t i, size_t j, double (*of)(double)) {
         double sum = shape.accumulate ? of(init.get(i, j)) : 0;
         for (size_t k = 0; k < shape.k; k++) sum += of(a_values[i * shape.k + k] * b_values[k * shape.n + j]);
@@ -218,8 +219,7 @@ struct gemm_problem {
     }
 };
 
-// Rows that a test uses at most. Kernels for few outputs have panels of many times the rows that they hold in
-// registers.
+// The most rows of a test. Panels of kernels for few outputs have many times the rows that fit their registers.
 size_t tested_rows(const gemm_kernel &kernel) {
     return kernel.fused ? 80 : kernel.max_n ? 18 : kernel.mr;
 }
@@ -337,7 +337,7 @@ TEST_CASE("gemm: sums that wait between parts of k have the bits of those that d
 
 TEST_CASE("gemm: a NaN at any k reaches its row or column, through ReLU") {
     for_each_gemm([](const gemm_kernel &kernel, seeded &random) {
-        if (integers(kernel)) return;  // have none; quantize hands it on in the row's scale
+        if (integers(kernel)) return;  // no NaN there: quantize puts it into the row's scale
         const size_t n = 2 * kernel.nt + 1u;
         const size_t k = fit(kernel, {1, 1, 37, false, false, false, 0}).k;
         for (const size_t m : {1u, kernel.mr})
@@ -384,7 +384,7 @@ void check_sketch(const sketch_kernel &kernel, const sketch_shape &s, seeded &ra
     const size_t groups = (s.k + s.c * s.block_k - 1) / (s.c * s.block_k), columns = groups * s.block_k;
     const size_t lds = columns + random.index(0, 3), gap = random.index(0, 3), stride = s.m * lds + gap;
     matrix x(kernel.x, s.m, s.k, s.k + random.index(0, 3), random.index(0, 1) ? guard::after : guard::before);
-    // All sketches as the rows of one matrix: of equal distance where there is no gap between them.
+    // All sketches are rows of one matrix, if there is no gap between them.
     const size_t rows = gap ? s.m : s.m * s.sketches, sketches = gap ? 1 : s.sketches;
     matrix to(kernel.s, rows, columns, lds);
     std::vector<sketch_entry> entries(sketches * groups * s.c);
@@ -397,7 +397,7 @@ void check_sketch(const sketch_kernel &kernel, const sketch_shape &s, seeded &ra
                 x.set(i, j, random.uniform());
             }
         }
-    // As a mapping has them: all at multiples of its step, which kernels may tell from odd ones.
+    // All rotations are multiples of a step, as in a mapping; kernels may have fast paths for some steps.
     const size_t step = std::vector<size_t>{1, 4, 8, 16}[random.index(0, 3)];
     for (sketch_entry &entry : entries)
         entry = {static_cast<uint16_t>(random.index(0, s.block_k / step - 1) * step),
@@ -415,7 +415,7 @@ void check_sketch(const sketch_kernel &kernel, const sketch_shape &s, seeded &ra
                 .sketches = sketches,
                 .sketch_stride = stride});
 
-    // Only additions round, and their order is given: the bits are, too.
+    // Only additions round, and the contract gives their order, so the bits are exact.
     const auto want = [&](size_t row, size_t j) {
         const size_t sketch = row / s.m, i = row % s.m, g = j / s.block_k, u = j % s.block_k;
         float sum = 0;
@@ -455,7 +455,7 @@ TEST_CASE("sketch: any rotation, every block length and tail, one or several") {
         for (const size_t block_k : {16, 32, 64, 128, 256})
             for (const size_t c : {1, 2, 3, 4, 8}) {
                 const size_t group = c * block_k;
-                // Every tail length of a group of short blocks; of long ones a random sample and the edges.
+                // Groups of short blocks: every tail length. Of long blocks: a random sample and the edges.
                 const size_t step = group <= 64 ? 1 : group / 37;
                 for (size_t k = 1; k <= 2 * group; k += random.index(1, 2 * step - 1))
                     check_sketch(kernel, {1, k, block_k, c, random.index(1, 3)}, random);
@@ -463,7 +463,7 @@ TEST_CASE("sketch: any rotation, every block length and tail, one or several") {
                     check_sketch(kernel, {3, k, block_k, c}, random);
             }
         check_sketch(kernel, {2, 479, 64, 4, 8}, random);
-        // Beyond what kernels buffer: of a group for several sketches; of many groups; of one group.
+        // Larger than the buffers of kernels: for a group of several sketches, for many groups, for one group.
         check_sketch(kernel, {2, 3000, 256, 16, 2}, random);
         check_sketch(kernel, {2, 19195, 16, 2}, random);
         check_sketch(kernel, {2, 35833, 256, 70}, random);
@@ -506,7 +506,7 @@ TEST_CASE("sketch: NaN and infinities arrive") {
 // ------------------------------------------------------------------------------------------------- quantize and store
 
 TEST_CASE("quantize: the reference's definition; every row gives the same bits") {
-    // The definition, on the reference.
+    // Check the definition on the reference.
     seeded random;
     {
         guarded<float> s(1, 100, 100), scale(1, 1, 1);

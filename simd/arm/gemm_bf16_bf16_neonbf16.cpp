@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// bf16 GEMM with bfmmla: 4 neighbours in k.
+// bf16 GEMM with bfmmla, which adds products of 4 neighbours in k.
 #include "arm/gemm_mmla.hpp"
 
 namespace ss1 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// GEMM with instructions that multiply 2 rows with 2 columns, 8 bytes of k each, into a 2x2 block of sums. Rows come as
-// they lie in memory: two loads of 16 bytes and two shuffles make two operands, each used for all 8 columns.
+// GEMM with instructions that multiply 2 rows by 2 columns, 8 bytes of k each, into a 2x2 block of sums. Rows are not
+// packed: two loads of 16 bytes and two shuffles make two operands, each used for all 8 columns.
 //
-// An odd last row is its own partner: all rows go through the same instruction, whatever m is.
+// An odd last row is its own partner: all rows use the same instruction, whatever m is.
 #pragma once
 #include "arm/sums.hpp"
 
@@ -18,7 +18,7 @@ inline uint8x16_t high_halves(uint8x16_t a, uint8x16_t b) noexcept {
     return vreinterpretq_u8_u64(vzip2q_u64(vreinterpretq_u64_u8(a), vreinterpretq_u64_u8(b)));
 }
 
-// Op has the element, the sums of sums.hpp, their bytes, and the product. Sums of a pair of rows are in blocks of two
+// Op defines the element, the sums (sums.hpp), their bytes and the product. A vector of sums holds two rows x two
 // columns.
 template <class Op, size_t pairs>
 void tile(const gemm_panel_args &g, const uint8_t *b, size_t j) noexcept {
@@ -54,7 +54,7 @@ void tile(const gemm_panel_args &g, const uint8_t *b, size_t j) noexcept {
 #pragma GCC unroll 4
                 for (size_t p = 0; p < pairs; p++) sum[p][v] = Op::multiply(sum[p][v], a[p][half], columns);
             }
-            asm volatile("");  // GCC moves all loads of b to the front and, for want of registers, sums to the stack
+            asm volatile("");  // else GCC moves all loads of b to the front and, short of registers, spills sums
         }
     }
 #pragma GCC unroll 4
@@ -69,7 +69,7 @@ void tile(const gemm_panel_args &g, const uint8_t *b, size_t j) noexcept {
     }
 }
 
-// Pairs are a template parameter of the tile: count down from `pairs` to the number there is.
+// Calls the instance for the number of row pairs, by counting down from `pairs`.
 template <class Op, size_t pairs>
 void gemm(const gemm_panel_args &g) noexcept {
     if constexpr (pairs > 1)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// int8 GEMM for every 64-bit Arm CPU. Neighbours in k are multiplied to s16, which holds even (-128)^2, and added as a
-// pair to s32: 4 products an instruction, as with widening multiply-adds, but on two pipes where multiplication has
-// only one (Cortex-A72).
+// int8 GEMM for every 64-bit Arm CPU. It multiplies neighbours in k to s16, which holds even (-128)^2, and adds them in
+// pairs to s32: 4 products an instruction, as with widening multiply-adds, but additions run on two pipes where
+// multiplications have only one (Cortex-A72).
 #include "arm/sums.hpp"
 
 namespace ss1 {
@@ -9,8 +9,8 @@ namespace {
 
 constexpr size_t nt = 16;
 
-// Two neighbours in k for all columns. GCC would take the way through a general register; and volatile keeps it from
-// moving the loads of all rows to the front and, for want of registers, sums to the stack.
+// Broadcasts two neighbours in k to all columns. GCC would load them through a general register. volatile keeps it from
+// moving the loads of all rows to the front, which makes it spill sums.
 inline int8x16_t load_pair(const int8_t *a) noexcept {
     int8x16_t pair;
     asm volatile("ld1r {%0.8h}, %1" : "=w"(pair) : "Q"(*reinterpret_cast<const int8_t(*)[2]>(a)));
@@ -44,7 +44,7 @@ void tile(const gemm_panel_args &g, const int8_t *b, size_t j) noexcept {
             if (j + 4 * v < g.n) integer_sums::finish(g, i, j + 4 * v, sum[i][v]);
 }
 
-// Rows are a template parameter of the tile: count down from `rows` to the number there is.
+// Calls the instance for g.m rows, by counting down from `rows`.
 template <size_t rows>
 void gemm(const gemm_panel_args &g) noexcept {
     if constexpr (rows > 1)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// int8 GEMM with sdot: four neighbours in k of four columns times those of one row, which is a lane of 16 k's of the
-// row.
+// int8 GEMM with sdot: an instruction multiplies four neighbours in k of four columns by those of one row, which are a
+// lane of a vector of 16 k's.
 #include "arm/sums.hpp"
 
 namespace ss1 {
@@ -8,7 +8,7 @@ namespace {
 
 constexpr size_t nt = 8;
 
-// The k's that are in `lane` of a.
+// Adds the products of the four k's in `lane` of a.
 template <size_t rows, int lane>
 inline void step(int32x4_t (&sum)[rows][2], const int8x16_t (&a)[rows], const int8_t *b) noexcept {
     const int8x16_t first = vld1q_s8(b + 4 * nt * lane), second = vld1q_s8(b + 4 * nt * lane + 16);
@@ -45,7 +45,7 @@ void tile(const gemm_panel_args &g, const int8_t *b, size_t j) noexcept {
     }
 }
 
-// Rows are a template parameter of the tile: count down from `rows` to the number there is.
+// Calls the instance for g.m rows, by counting down from `rows`.
 template <size_t rows>
 void gemm(const gemm_panel_args &g) noexcept {
     if constexpr (rows > 1)

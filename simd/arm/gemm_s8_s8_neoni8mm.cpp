@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// int8 GEMM with smmla: 8 neighbours in k.
+// int8 GEMM with smmla, which adds products of 8 neighbours in k.
 #include "arm/gemm_mmla.hpp"
 
 namespace ss1 {

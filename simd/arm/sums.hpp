@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How gemm's sums start and what becomes of them, four columns of a row at a time.
+// Starts the sums of gemm and stores them, four columns of a row at a time.
 #pragma once
 #include <arm_neon.h>
 
@@ -11,7 +11,7 @@
 namespace ss1 {
 namespace {
 
-// y[i, j..j+4) = act(v), as far as there are columns.
+// Stores y[i, j..j+4) = act(v), but no column from n on.
 inline void store_columns(const gemm_panel_args &g, size_t i, size_t j, float32x4_t v) noexcept {
     const float32x4_t zero = vdupq_n_f32(0);
     if (g.relu) v = vbslq_f32(vcltq_f32(v, zero), zero, v);  // a comparison with NaN is false: NaN stays

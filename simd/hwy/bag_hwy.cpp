@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Embedding bags through Highway: the sums in registers. Rows lie anywhere in memory, so the lines of coming ones are
-// asked for some indices ahead, across bags; that is where an index is checked, too.
+// Embedding bags through Highway, with the sums in registers. Rows may be anywhere in memory, so their lines are
+// prefetched some indices ahead, across bags; an index is checked when its row is prefetched.
 #include "hwy/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -15,10 +15,10 @@ HWY_BEFORE_NAMESPACE();
 namespace ss1 {
 namespace HWY_NAMESPACE {
 
-using bytes = hn::Rebind<uint8_t, floats>;  // as many values of 8 bits
+using bytes = hn::Rebind<uint8_t, floats>;  // 8 bits for each lane
 using ints = hn::RebindToSigned<floats>;
 
-// `lanes` bytes as integers; `partial`: only `count` of them are read, if that is less.
+// Reads `lanes` bytes as integers; `partial`: at most `count` of them.
 template <bool partial>
 HWY_INLINE hn::Vec<ints> read_bytes(const uint8_t *q, size_t count) {
     if (!partial || count >= lanes) return hn::PromoteTo(ints(), hn::LoadU(bytes(), q));
@@ -48,8 +48,8 @@ HWY_INLINE auto load_values(const uint8_t *at, size_t count) {
     }
 }
 
-// Formats: a step reads the columns of `vectors` vectors; column j starts offset(j) bytes into the row. A quantised row
-// of n values has scale and bias.
+// The formats of rows. A step reads the columns of `vectors` vectors; column j starts offset(j) bytes into the row. A
+// quantised row of n values has a scale and a bias.
 struct rows_f32 {
     static constexpr row_format format = row_format::f32;
     static constexpr size_t vectors = 1;
@@ -89,7 +89,7 @@ struct rows_int8 {
         out[0] = hn::ConvertTo(d, read_bytes<partial>(at, count));
     }
 };
-// The low halves of a step's bytes are its even columns, the high ones the odd columns: interleaved when stored.
+// The low halves of the bytes of a step are its even columns, the high halves the odd ones: a store interleaves them.
 struct rows_int4 {
     static constexpr row_format format = row_format::int4;
     static constexpr size_t vectors = 2;
@@ -122,8 +122,8 @@ HWY_INLINE void store_step(const vec *sum, float *y, size_t j, size_t n) {
     }
 }
 
-// What is asked for ahead: 8 KiB, 16 rows of short ones. Anything from 8 to 64 rows gave the same within noise (rows of
-// 72 to 512 bytes from memory, 4 GB/s on a shared Xeon).
+// Prefetches 8 KiB ahead, for short rows 16 rows. 8 to 64 rows were equally fast within noise (rows of 72 to 512 bytes
+// from memory, 4 GB/s on a shared Xeon).
 struct look_ahead {
     const uint8_t *table;
     size_t row;  // bytes
@@ -142,7 +142,7 @@ struct look_ahead {
           weight_step(args.weights ? 1 : 0) {}
     look_ahead(const look_ahead &) = delete;
 
-    // Asks for the row of index p; false if it is none.
+    // Prefetches the row of index p. Returns false if the index is not below args.rows.
     template <bool checked>
     HWY_INLINE bool ask(const bag_args &args, int64_t p) const {
         constexpr size_t line = 64;
@@ -155,7 +155,7 @@ struct look_ahead {
     }
 };
 
-// Columns [j, j + steps * step_columns) of one bag. Coming rows are asked for with the first ones.
+// Sums columns [j, j + steps * step_columns) of one bag. The pass with j = 0 prefetches coming rows.
 template <class Rows, size_t steps, bool partial, bool checked>
 HWY_INLINE bool sum_columns(const bag_args &args, const look_ahead &ahead, size_t b, int64_t begin, int64_t end,
                             size_t j) {
@@ -194,7 +194,7 @@ HWY_INLINE bool sum_columns(const bag_args &args, const look_ahead &ahead, size_
     return true;
 }
 
-// All bags, `steps` steps at once; the columns behind them, if there are any, one by one.
+// Sums all bags, `steps` steps at once; the remaining columns step by step.
 template <class Rows, size_t steps, bool checked>
 HWY_NOINLINE bool bags(const bag_args &args) {
     const look_ahead ahead(args, Rows::format);
@@ -207,7 +207,7 @@ HWY_NOINLINE bool bags(const bag_args &args) {
     for (size_t b = 0; b < args.batch; b++) {
         const int64_t end = b + 1 < args.batch ? args.offsets[b + 1] : args.end;
         if (checked && (end < begin || end > args.end)) return false;
-        // Apart from the others, so that the compiler knows j = 0.
+        // Separate from the loop, so that the compiler knows j = 0.
         if (together && !sum_columns<Rows, steps, false, checked>(args, ahead, b, begin, end, 0)) return false;
         for (size_t j = width; j < together; j += width)
             sum_columns<Rows, steps, false, checked>(args, ahead, b, begin, end, j);
@@ -218,7 +218,7 @@ HWY_NOINLINE bool bags(const bag_args &args) {
     return true;
 }
 
-// The most steps whose sums fit the registers and that leave no columns over, else half as many as fit.
+// Chooses the most steps whose sums fit the registers and that leave no columns over, or else 4.
 template <class Rows, bool checked, size_t steps>
 HWY_INLINE bool choose_steps(const bag_args &args) {
     if (args.d % (steps * step_columns<Rows>) == 0) return bags<Rows, steps, checked>(args);

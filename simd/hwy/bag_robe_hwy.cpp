@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bags of ROBE-Z tables through Highway: a row is hashed when its lines are asked for, some indices before it is added,
-// and where its vectors lie is kept until then.
+// Bags of ROBE-Z tables through Highway. A row is hashed when its lines are prefetched, some indices before it is
+// added; the addresses of its vectors are kept until then.
 #include "hwy/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -16,28 +16,28 @@ HWY_BEFORE_NAMESPACE();
 namespace ss1 {
 namespace HWY_NAMESPACE {
 
-constexpr int64_t distance = 16;  // rows asked for ahead
+constexpr int64_t distance = 16;  // rows to prefetch ahead
 
 HWY_INLINE size_t slot(int64_t p) {
     return static_cast<size_t>(p) % distance;
 }
 
-// Columns [j, j + vectors * Lanes(D)) of all bags; a chunk is a multiple of D's lanes.
+// Sums columns [j, j + vectors * Lanes(D)) of all bags; a chunk is a multiple of D's lanes.
 template <class D, size_t vectors>
 struct robe_columns {
     static constexpr size_t width = hn::MaxLanes(D());
     const bag_args &args;
-    size_t j, chunk, skip;                   // the chunk of column j, and what of it lies before j
-    const float *places[distance][vectors];  // of the vectors of the coming rows
+    size_t j, chunk, skip;                   // chunk holds column j, after `skip` others
+    const float *places[distance][vectors];  // addresses of the vectors of the coming rows
 
-    // Hashes the row of index p and asks for its lines; false if it is none.
+    // Hashes the row of index p and prefetches its lines. Returns false if the index is not below args.rows.
     HWY_INLINE bool ask(int64_t p) {
         const robe_layout &robe = args.robe;
         const auto x = static_cast<uint64_t>(args.indices[p]);
         if (HWY_UNLIKELY(args.checked && x >= args.rows)) return false;
         const uint64_t row_hash = robe_mix(robe.table_hash, x);
-        size_t z = chunk, before = skip;  // of the next chunk
-        size_t left = 0;                  // of this one
+        size_t z = chunk, before = skip;  // the next chunk, and columns to skip in it
+        size_t left = 0;                  // columns left in this chunk
         const float *at = nullptr;
         for (size_t v = 0; v < vectors; v++) {
             if (left == 0) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The elementwise step of a cross layer through Highway. It reads three rows and writes one: nothing to gain but lanes.
+// The elementwise step of a cross layer through Highway. It reads three rows and writes one: memory bounds it.
 #include "hwy/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE

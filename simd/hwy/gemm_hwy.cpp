@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// GEMM through Highway: a in f32, b in f32, or in bf16 and widened. SSE4 has no FMA: its rows multiply, then add; bits
-// are promised per row of the table only. bf16 takes a row or two less than f32: with as many, GCC keeps sums on the
-// stack (AVX2: 68 GFLOP/s with 6 rows, 75 with 5, where f32 has 79).
+// GEMM through Highway: a is f32; b is f32, or bf16 that is widened. SSE4 has no FMA: its kernels multiply, then add;
+// the same bits are promised for one kernel only. bf16 panels have one or two rows less than f32 panels: with as many
+// rows, GCC spills sums to the stack (AVX2: 68 GFLOP/s with 6 rows, 75 with 5, against 79 of f32).
 #include "hwy/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -15,8 +15,8 @@ HWY_BEFORE_NAMESPACE();
 namespace ss1 {
 namespace HWY_NAMESPACE {
 
-// A vector of b at the k that is `odd` or not. A bf16 is the upper half of a float, and those of two neighbours in k
-// lie together: a shift or a mask widens one of them for all columns.
+// Loads a vector of b at an even or an `odd` k. A bf16 is the upper half of a float, and the values of two neighbours
+// in k are adjacent: a shift or a mask widens one of them for all columns.
 HWY_INLINE vec widen(const float *b, bool) {
     return hn::Load(d, b);
 }
@@ -27,15 +27,14 @@ HWY_INLINE vec widen(const uint16_t *b, bool odd) {
     return hn::BitCast(d, odd ? hn::And(pairs, hn::Set(dw, 0xffff0000u)) : hn::ShiftLeft<16>(pairs));
 }
 
-// Half of it is up to 7 % faster for one row whose weights are in memory and slower for four, twice the other way
-// round.
+// 512 is up to 7 % faster for one row with weights in memory, slower for four; 2048 is the opposite.
 constexpr size_t prefetch_bytes = 1024;
 
-// `rows` rows of the packed tiles at b, which hold columns j .. j + tiles*vectors*lanes - 1.
+// Multiplies `rows` rows by the packed tiles at b, which hold columns j .. j + tiles*vectors*lanes - 1.
 template <size_t rows, size_t vectors, size_t tiles, class T>
 HWY_INLINE void block(const gemm_panel_args &g, const T *b, size_t j) {
     constexpr size_t kr = sizeof(float) / sizeof(T), all = tiles * vectors;
-    constexpr bool prefetches = rows <= 4 || kr == 1;  // it costs 5 rows of bf16 8 % where B is in L2
+    constexpr bool prefetches = rows <= 4 || kr == 1;  // 5 rows of bf16 lose 8 % by it if b is in L2
     const float *a = static_cast<const float *>(g.a);
     float *y = static_cast<float *>(g.y);
     const size_t lda = g.lda, ldb = g.ldb, end = g.k;
@@ -55,7 +54,7 @@ HWY_INLINE void block(const gemm_panel_args &g, const T *b, size_t j) {
             __builtin_prefetch(reinterpret_cast<const char *>(b + t * ldb) + prefetch_bytes);
 #pragma GCC unroll 2
         for (size_t r = 0; r < kr; r++) {
-            asm("" : "+r"(b));  // the odd k loads again: pairs kept from the even one would take registers of the sums
+            asm("" : "+r"(b));  // the odd k loads again: pairs of the even k would take registers from the sums
             vec bk[all];
 #pragma GCC unroll 8
             for (size_t v = 0; v < all; v++) bk[v] = widen(b + v / vectors * ldb + v % vectors * lanes * kr, r == 1);
@@ -64,7 +63,7 @@ HWY_INLINE void block(const gemm_panel_args &g, const T *b, size_t j) {
                 const vec ak = hn::Set(d, a[i * lda + k + r]);
 #pragma GCC unroll 8
                 for (size_t v = 0; v < all; v++) acc[i][v] = hn::MulAdd(ak, bk[v], acc[i][v]);
-                // GCC moves the loads of all rows to the front and, for want of registers, sums to the stack.
+                // Else GCC moves the loads of all rows to the front and, short of registers, spills sums.
                 if (HWY_ARCH_ARM && i % 2) asm volatile("");
             }
         }
@@ -75,15 +74,15 @@ HWY_INLINE void block(const gemm_panel_args &g, const T *b, size_t j) {
         for (size_t v = 0; v < all; v++) {
             const size_t column = j + v * lanes;
             const vec zero = hn::Zero(d);
-            // Not Max: it drops a NaN in one of its operands, in which one depends on the target.
+            // Not Max: it ignores a NaN in one of its operands; which one depends on the target.
             const vec c = g.relu ? hn::IfThenElse(hn::Lt(acc[i][v], zero), zero, acc[i][v]) : acc[i][v];
             if (column < g.n) store_at(c, y + i * g.ldy, column, g.n);
         }
     }
 }
 
-// Rows are a template parameter of the block: count down from `rows` to the number there is. One row, in f32
-// also two, takes several tiles at once: 8 sums hide the latency of the additions, and memory sees more streams.
+// Calls the instance for g.m rows, by counting down from `rows`. One row, in f32 also two rows, are multiplied by
+// several tiles at once: 8 sums hide the latency of the additions, and memory sees more streams.
 template <size_t rows, size_t vectors, class T>
 HWY_NOINLINE void gemm(const gemm_panel_args &g) noexcept {
     if constexpr (rows > 1)

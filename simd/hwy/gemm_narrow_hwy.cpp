@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// GEMM for few columns (a click probability has one): the lanes run along k instead of along columns that are not
-// there. K = 256, N = 1 on AVX-512: 10 cycles a row, where a panel of 14 rows and one half tile takes 128. bf16 and
-// int8 weights are widened; rows of x in bf16 are, too, and read as they are.
+// GEMM for few columns (a click probability has one): the lanes run along k, since there are too few columns for them.
+// K = 256, N = 1 on AVX-512: 10 cycles a row; a panel of 14 rows and one half tile takes 128. bf16 and int8 weights are
+// widened, and so are rows of a in bf16.
 #include "hwy/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -11,7 +11,7 @@
 #include "hwy/lanes-inl.h"
 #include "kernels.hpp"
 
-#if HWY_TARGET != HWY_SCALAR  // whose only lane has no neighbour
+#if HWY_TARGET != HWY_SCALAR  // its only lane has no neighbour
 HWY_BEFORE_NAMESPACE();
 namespace ss1 {
 namespace HWY_NAMESPACE {
@@ -24,8 +24,8 @@ HWY_INLINE vec read_at(const int8_t *p, size_t j, size_t n) {
     return hn::ConvertTo(d, hn::PromoteTo(hn::RebindToSigned<floats>(), v));
 }
 
-// 2 * lanes values as floats, in the two vectors that are cheapest to make: beside rows of f32 (A) as they lie; beside
-// bf16, which a shift and a mask widen where they are, those at even and those at odd places.
+// Two vectors of floats, the cheapest to make from 2 * lanes values: if A is f32, the first and the second half; if A
+// is bf16, which a shift and a mask widen in place, the values at even and at odd places.
 struct two {
     vec first, second;
 };
@@ -50,8 +50,8 @@ HWY_INLINE vec add_neighbours(vec a, vec b) {
     return hn::Add(hn::ConcatEven(d, b, a), hn::ConcatOdd(d, b, a));
 }
 
-// Lane i: all lanes of v[i], i < n <= lanes, powers of two. Neighbours are added log2(lanes) times, so that the bits of
-// one sum do not depend on the others. 8 rows take 24 instructions on AVX-512, where one by one they take 64.
+// Returns the sum of all lanes of v[i] in lane i, i < n <= lanes, both powers of two. It adds neighbours log2(lanes)
+// times, so that the bits of a sum do not depend on the others. 8 rows take 24 instructions on AVX-512, one by one 64.
 template <size_t n, size_t vectors = n>
 HWY_INLINE vec sum_lanes(const vec *v) {
     if constexpr (vectors > 1) {
@@ -67,8 +67,8 @@ HWY_INLINE vec sum_lanes(const vec *v) {
     }
 }
 
-// `rows` rows from row m on of column j. Two chains a lane, whatever the number of rows, as one row alone would wait
-// for its FMAs.
+// Computes column j of `rows` rows from row m on. Each lane has two chains, whatever the number of rows: with one
+// chain, a single row would wait for its FMAs.
 template <class A, class B, size_t rows>
 HWY_INLINE void column(const gemm_panel_args &g, size_t m, size_t j) {
     constexpr size_t padded = rows > 4 ? 8 : rows > 2 ? 4 : rows, group = padded < lanes ? padded : lanes;
@@ -105,7 +105,7 @@ HWY_INLINE void column(const gemm_panel_args &g, size_t m, size_t j) {
     }
 }
 
-// Rows are a template parameter: those that are left count down from `rows` to their number.
+// Calls the instance for the remaining rows, by counting down from `rows`.
 template <class A, class B, size_t rows>
 HWY_INLINE void last_rows(const gemm_panel_args &g, size_t m) {
     if constexpr (rows > 0) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Dot products of all pairs of feature vectors through Highway: blocks of up to 4 rows x 4 columns of the triangle, the
-// lanes along d. The sums of a block are transposed while they are added up, 3 instructions a product instead of 9.
+// Dot products of all pairs of feature vectors through Highway, in blocks of up to 4 rows x 4 columns of the triangle;
+// the lanes run along d. The additions of lanes transpose a block at the same time: 3 instructions a product instead
+// of 9.
 #include "hwy/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -11,7 +12,7 @@
 #include "hwy/lanes-inl.h"
 #include "kernels.hpp"
 
-#if HWY_TARGET != HWY_SCALAR  // Highway's fallback has no row of the table, and no vectors to interleave
+#if HWY_TARGET != HWY_SCALAR  // no row of the table uses Highway's fallback, which cannot interleave
 HWY_BEFORE_NAMESPACE();
 namespace ss1 {
 namespace HWY_NAMESPACE {
@@ -20,7 +21,8 @@ constexpr size_t columns = 4;
 // 16 registers hold 8 sums and their operands, 32 hold 16.
 constexpr size_t most_rows = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_SSE4 ? 2 : 4;
 
-// [a, b, c, e] in each block of 128 bits: what is left of each is the sum over the blocks.
+// Returns [a, b, c, e] in each block of 128 bits, where a is the sum of a's lanes in that block; the sum over the
+// blocks remains to be done.
 HWY_INLINE vec sum_in_blocks(vec a, vec b, vec c, vec e) {
     const hn::Repartition<uint64_t, floats> pairs;
     const auto ab = hn::BitCast(pairs, hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b)));
@@ -29,7 +31,7 @@ HWY_INLINE vec sum_in_blocks(vec a, vec b, vec c, vec e) {
                    hn::BitCast(d, hn::InterleaveUpper(pairs, ab, ce)));
 }
 
-// z[4 * i + j] = sum of the lanes of sum[i][j]. Every product is added up in the same order.
+// Sets z[4 * place(i) + j] to the sum of the lanes of sum[i][j]. The order of the additions is the same for each.
 template <size_t rows>
 HWY_INLINE void reduce(const vec (&sum)[rows][columns], float *z) {
     vec row[most_rows];
@@ -52,7 +54,7 @@ HWY_INLINE void reduce(const vec (&sum)[rows][columns], float *z) {
 #endif
 }
 
-// Where reduce() puts row i.
+// reduce() writes row i of its block here.
 constexpr size_t place(size_t i) {
     return HWY_TARGET == HWY_AVX3 && (i == 1 || i == 2) ? 3 - i : i;
 }
@@ -71,7 +73,7 @@ HWY_INLINE void multiply(const float *t, const float *const (&column)[columns], 
     }
 }
 
-// The products of the rows at t with four columns, where reduce() puts them.
+// Writes the products of the rows at t with four columns to `block`, in the order of reduce().
 template <size_t rows>
 HWY_INLINE void products(const float *t, const float *const (&column)[columns], size_t n, float *block) {
     vec sum[rows][columns];
@@ -85,14 +87,14 @@ HWY_INLINE void products(const float *t, const float *const (&column)[columns], 
     reduce<rows>(sum, block);
 }
 
-// The products of the rows i .. i + rows - 1 with those in front of them (itself: and with themselves).
+// Computes the products of the rows i .. i + rows - 1 with all rows before them (itself: and with themselves).
 template <size_t rows>
 HWY_INLINE void strip(const interact_args &args, const float *t, float *z, size_t i) {
     const size_t n = args.d,
-                 pairs = i + args.itself;  // of the first row; each row has one more
+                 pairs = i + args.itself;  // products of the first row; each next row has one more
     const float *row = t + i * n;
-    // The next strip's rows come from L2, as does the next sample behind the last one: +7 to +35 % together with the
-    // separate diagonal.
+    // Prefetch the next strip, or after the last one the next sample, from L2. This and the separate diagonal gave +7
+    // to +35 %.
     constexpr size_t line = 64 / sizeof(float);
     for (size_t k = 0; k < rows * n; k += line) hwy::Prefetch(row + rows * n + k);
     z += i * (pairs + args.itself - 1) / 2;
@@ -117,7 +119,7 @@ HWY_INLINE void strip(const interact_args &args, const float *t, float *z, size_
     }
 }
 
-// Rows are a template parameter: count down from `rows` to the number that is left.
+// Calls the instance for the remaining rows, by counting down from `rows`.
 template <size_t rows>
 HWY_INLINE void last_strip(const interact_args &args, const float *t, float *z, size_t i) {
     if constexpr (rows > 1)
@@ -129,7 +131,7 @@ HWY_NOINLINE void interact(const interact_args &args) {
     for (size_t b = 0; b < args.batch; b++) {
         const float *t = args.t + b * args.ldt;
         float *z = args.z + b * args.ldz;
-        size_t i = args.itself ? 0 : 1;  // row 0 has no row in front of it
+        size_t i = args.itself ? 0 : 1;  // there is no row before row 0
         for (; i + most_rows <= args.f; i += most_rows) strip<most_rows>(args, t, z, i);
         last_strip<most_rows - 1>(args, t, z, i);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Partial vectors that touch only the lanes that exist. Included once per Highway target.
+// Loads and stores of partial vectors, which touch only the lanes that exist. Included once per Highway target.
 #if defined(SS1_HWY_LANES_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef SS1_HWY_LANES_INL_H
 #undef SS1_HWY_LANES_INL_H
@@ -20,10 +20,10 @@ constexpr floats d;
 using words = hn::RebindToUnsigned<floats>;  // the bits of floats
 constexpr size_t lanes = hn::MaxLanes(d);
 
-using halves = hn::Rebind<uint16_t, floats>;  // as many values of 16 bits
+using halves = hn::Rebind<uint16_t, floats>;  // 16 bits for each lane
 
-// p[0..count), the other lanes 0. Where MaskedLoad is emulated (SSE4, NEON) it reads the whole vector, so go through
-// memory.
+// Loads p[0..count); the other lanes are 0. An emulated MaskedLoad (SSE4, NEON) reads the whole vector, so copy
+// instead.
 HWY_INLINE vec load_first(const float *p, size_t count) {
 #if HWY_MEM_OPS_MIGHT_FAULT
     HWY_ALIGN float copy[lanes] = {};
@@ -56,7 +56,7 @@ HWY_INLINE void store_first(hn::Vec<halves> v, uint16_t *p, size_t count) {
     for (size_t i = 0; i < count; i++) p[i] = copy[i];
 }
 
-// The vector at column j of a row of n columns; the last one may be partial.
+// Loads the vector at column j of a row of n columns; the last vector may be partial.
 template <class T>
 HWY_INLINE auto load_at(const T *p, size_t j, size_t n) {
     return HWY_LIKELY(j + lanes <= n) ? hn::LoadU(hn::Rebind<T, floats>(), p + j) : load_first(p + j, n - j);
@@ -71,7 +71,7 @@ HWY_INLINE void store_at(hn::Vec<hn::Rebind<T, floats>> v, T *p, size_t j, size_
     }
 }
 
-// bf16: rounds to nearest even; NaN stays NaN (made quiet).
+// Rounds to nearest even; NaN stays NaN (made quiet).
 HWY_INLINE hn::Vec<halves> to_bf16(vec v) {
     const words dw;
     const auto bits = hn::BitCast(dw, v);
@@ -83,7 +83,7 @@ HWY_INLINE hn::Vec<halves> to_bf16(vec v) {
                         hn::BitCast(hn::RebindToSigned<floats>(), hn::ShiftRight<16>(hn::BitCast(dw, either))));
 }
 
-// load_at and store_at for floats and, as floats, for bf16.
+// load_at and store_at for rows of floats or bf16; the vectors are of floats.
 HWY_INLINE vec read_at(const float *p, size_t j, size_t n) {
     return load_at(p, j, n);
 }
@@ -99,8 +99,8 @@ HWY_INLINE void write_at(vec v, uint16_t *p, size_t j, size_t n) {
 
 HWY_INLINE vec from_f16(hn::Vec<halves> v) {
 #if HWY_TARGET == HWY_SSE4 || HWY_TARGET == HWY_SCALAR
-    // Highway's emulation makes infinities and NaN finite. Denormals must not be floats on the way: kernels run where
-    // those are zero.
+    // Highway's emulation makes infinities and NaN finite. No step may produce a denormal float: kernels run in a mode
+    // in which those are zero.
     const words dw;
     const hn::RebindToSigned<floats> di;
     const auto bits = hn::PromoteTo(dw, v);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Layer normalization through Highway: t = x + r, its mean, its variance around the mean, then the scaled row.
+// Layer normalization through Highway: computes t = x + r, its mean, its variance around the mean, then the scaled row.
 #include "hwy/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -13,7 +13,7 @@ HWY_BEFORE_NAMESPACE();
 namespace ss1 {
 namespace HWY_NAMESPACE {
 
-// t = x + r at column j.
+// Returns t = x + r at column j.
 HWY_INLINE vec sum_at(const float *x, const float *r, size_t j, size_t n) {
     const vec t = load_at(x, j, n);
     return r ? hn::Add(t, load_at(r, j, n)) : t;
@@ -43,7 +43,7 @@ HWY_NOINLINE void norm(const norm_args &args) {
         float *y = args.y + i * n;
         const float center = mean(x, r, n);
         const vec shift = hn::Set(d, center);
-        // Square root and division are exactly rounded; the estimate instructions are not.
+        // Square root and division round correctly; the estimate instructions do not.
         const vec scale = hn::Div(hn::Set(d, 1.0f), hn::Sqrt(hn::Set(d, variance(x, r, n, center) + args.eps)));
         for (size_t j = 0; j < n; j += lanes) {
             const vec t = hn::Mul(hn::Sub(sum_at(x, r, j, n), shift), scale);

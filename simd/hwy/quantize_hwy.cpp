@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Quantize through Highway: the largest magnitude of a row, then its values by one multiplication, one addition that
-// rounds and the low byte of what that leaves. Bit for bit what the reference computes.
+// Quantize through Highway: finds the largest magnitude of a row; then a value takes one multiplication and one
+// addition that rounds, and the low byte of the sum is the result. Bit for bit the result of the reference.
 #include "hwy/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -14,7 +14,8 @@ HWY_BEFORE_NAMESPACE();
 namespace ss1 {
 namespace HWY_NAMESPACE {
 
-// The largest magnitude, NaN if there is one: as integers, the bits of magnitudes are in order, NaN last.
+// Returns the largest magnitude, NaN if there is one: as integers, the bits of magnitudes have the same order, NaN
+// last.
 HWY_INLINE float max_magnitude(const float *s, size_t n) {
     const hn::RebindToSigned<floats> di;
     auto even = hn::Zero(di), odd = even;
@@ -29,14 +30,14 @@ HWY_INLINE float max_magnitude(const float *s, size_t n) {
 
 HWY_NOINLINE void quantize(const quantize_args &args) {
     const hn::Rebind<uint8_t, floats> dq;
-    // Floats of this size are 1 apart: adding one rounds to an integer, to nearest even, and leaves it in the low bits.
+    // Floats of this size are 1 apart: the addition rounds to an integer, to nearest even, which is in the low bits.
     const vec offset = hn::Set(d, 0x1.8p23f + static_cast<float>(args.zero));
     for (size_t i = 0; i < args.m; i++) {
         const float *s = args.s + i * args.lds;
         uint8_t *q = static_cast<uint8_t *>(args.q) + i * args.ldq;
         const float max = max_magnitude(s, args.n), inverse = 127.0f / max, most = hwy::HighestValue<float>();
         args.scale[i] = max / 127.0f;
-        // 127/max overflows for a denormal max: such a row counts as zero, like one that holds no finite maximum.
+        // 127/max overflows for a denormal max: such a row counts as zero, and so does a row without a finite maximum.
         if (!(max > 0.0f && max <= most && inverse <= most)) {
             for (size_t j = 0; j < args.n; j++) q[j] = args.zero;
             continue;

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sketch through Highway, for every type of x and s. Sums stay in registers, and no path shuffles.
 //
-// One sketch with rotations by whole vectors, as those of the reference mapping are: no vector of a rotated block
-// wraps, so x is read where it lies, once, by one load and one FMA for a vector. Else the blocks of a group are widened
-// into L1, each twice in a row, so that a block under any rotation is there without a wrap. All sketches share the
-// widened group.
+// One sketch with rotations by whole vectors, as the reference mapping has them: no vector of a rotated block wraps, so
+// x is read in place, once, by one load and one FMA for a vector. Otherwise the blocks of a group are widened into L1,
+// two copies of each in a row, so that a block under any rotation is contiguous. All sketches share the widened group.
 #include "hwy/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -34,7 +33,7 @@ struct x_f16 {
     static HWY_INLINE vec load(const uint16_t *x, size_t j, size_t n) { return from_f16(load_at(x, j, n)); }
 };
 
-// The blocks of one group, widened, each twice in a row. `exist` columns are left of x from the first one on.
+// Widens the blocks of one group and writes two copies of each. x has `exist` columns from the first block on.
 template <class X>
 HWY_INLINE void widen(const typename X::element *x, float *wide, size_t count, size_t block_k, size_t exist) {
     for (size_t q = 0; q < count; q++, wide += 2 * block_k) {
@@ -47,8 +46,8 @@ HWY_INLINE void widen(const typename X::element *x, float *wide, size_t count, s
     }
 }
 
-// Where the blocks of a group are: block q begins at x + q * stride, its rotated column u is at (u + rotation) & wrap.
-// `exist` columns are left of x from the first block on.
+// The blocks of a group: block q begins at x + q * stride, its rotated column u is at (u + rotation) & wrap. x has
+// `exist` columns from the first block on.
 template <class X>
 struct blocks_of_x {
     const typename X::element *x;
@@ -56,7 +55,7 @@ struct blocks_of_x {
     size_t count, stride, wrap, exist;
 };
 
-// sums[0..vectors*lanes) of the columns from u on, onto what is there unless `fresh`.
+// Adds the columns from u on to sums[0..vectors*lanes), or sets these if `fresh`.
 template <size_t vectors, class X, class T>
 HWY_INLINE void add_blocks(const blocks_of_x<X> &b, T *sums, size_t u, bool fresh) {
     vec sum[vectors];
@@ -97,7 +96,7 @@ HWY_INLINE bool by_whole_vectors(const sketch_args &args) {
     return args.sketches == 1 && rotations % lanes == 0;
 }
 
-// A block as it is, without the detour.
+// Converts a block without rotation and sign, directly.
 template <class X, class T>
 HWY_INLINE void convert(const typename X::element *x, T *s, size_t block_k, size_t exist) {
     const vec zero = hn::Zero(d);

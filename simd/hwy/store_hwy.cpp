@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Store through Highway: add the residual and round.
+// Store through Highway: adds the residual and rounds.
 #include "hwy/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE

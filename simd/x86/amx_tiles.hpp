@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tiles from and to memory, `stride` bytes between rows. In assembly: GCC 12's intrinsics take no template parameter
-// for a tile's number. For files with AMX's flags alone.
+// Loads and stores tiles, with `stride` bytes between rows. In assembly: GCC 12's intrinsics take no template parameter
+// as the number of a tile. Only files with AMX flags may include it.
 #pragma once
 #include <cstddef>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The attention of one head on AMX tiles: 32 queries at a time meet blocks of up to 256 keys. A block's scores (32 KB)
-// and weights (16 KB) stay in L1 and L2; the softmax is online (Milakov, Gimelshein: Online normalizer calculation for
-// softmax, 2018), so memory does not grow with n^2.
+// The attention of one head on AMX tiles: 32 queries at a time are multiplied by blocks of up to 256 keys. The scores
+// (32 KB) and weights (16 KB) of a block stay in L1 and L2; the softmax is online (Milakov, Gimelshein: Online
+// normalizer calculation for softmax, 2018), so memory does not grow with n^2.
 #include <immintrin.h>
 
 #include <cstddef>
@@ -14,20 +14,22 @@ namespace ss1 {
 namespace {
 
 constexpr size_t queries = 32, most_keys = attend_block_keys;
-constexpr size_t lds = most_keys + 16, ldp = most_keys + 32;  // rows at a power of two would meet in a few L1 sets
+// Not powers of two: rows at such a distance would share a few sets of L1.
+constexpr size_t lds = most_keys + 16, ldp = most_keys + 32;
 constexpr size_t tile_elements = 512;
 
-// Tiles: 0-3 sums, 4-5 a, 6-7 b.
+// Tiles 0-3 hold sums, 4-5 a, 6-7 b.
 template <int c, int a, int b>
 inline void product() noexcept {
     asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(c), "i"(a), "i"(b));
 }
 
-// The scratch of a call: packed keys [d/32][n/16] and values [d/16][n/32] tiles, then the block's sums.
+// The scratch of a call: packed keys [d/32][n/16] and values [d/16][n/32] in tiles, then weights, scores and sums of a
+// block.
 struct parts {
     uint16_t *keys, *values, *weights;
     float *scores, *sums, *max, *total, *factor;
-    size_t key_groups, value_groups;  // of 16 and of 32 keys, both padded to whole 32
+    size_t key_groups, value_groups;  // groups of 16 and of 32 keys; both cover a multiple of 32
 };
 
 parts make_parts(const attend_args &g) noexcept {
@@ -45,7 +47,7 @@ parts make_parts(const attend_args &g) noexcept {
     return p;
 }
 
-// 16 x 16 pairs: what was pair i of row j becomes pair j of row i.
+// Transposes 16 x 16 pairs: pair i of row j becomes pair j of row i.
 inline void transpose(__m512i (&r)[16]) noexcept {
     __m512i t[16];
 #pragma GCC unroll 8
@@ -76,7 +78,8 @@ inline void transpose(__m512i (&r)[16]) noexcept {
     }
 }
 
-// Tile (s, j): pair p of the columns from 32 s of the keys 16 j to 16 j + 15. Keys from n on are zero.
+// Row p of tile (s, j) holds pair p of the columns from 32 s on, for the keys 16 j to 16 j + 15. Keys from n on are
+// zero.
 void pack_keys(const attend_args &g, const parts &p) noexcept {
     for (size_t s = 0; s < g.d / 32; s++)
         for (size_t j = 0; j < p.key_groups; j++) {
@@ -90,7 +93,8 @@ void pack_keys(const attend_args &g, const parts &p) noexcept {
         }
 }
 
-// Tile (c, j): the columns from 16 c of the keys 32 j to 32 j + 31, in pairs. Keys from n on are zero.
+// Tile (c, j) holds the 16 columns from 16 c on of the keys 32 j to 32 j + 31, which are paired. Keys from n on are
+// zero.
 void pack_values(const attend_args &g, const parts &p) noexcept {
     const auto row = [&g](size_t i, size_t column) {
         if (i >= g.n) return _mm512_setzero_si512();
@@ -103,7 +107,7 @@ void pack_values(const attend_args &g, const parts &p) noexcept {
         }
 }
 
-// Scores of the queries from i0 with the keys [j0, j1), multiples of 32. `both`: more than 16 queries.
+// Computes the scores of the queries from i0 on with the keys [j0, j1), multiples of 32. `both`: more than 16 queries.
 template <bool both>
 void multiply_keys(const attend_args &g, const parts &p, size_t i0, size_t j0, size_t j1) noexcept {
     const uint16_t *q = g.q + i0 * g.ld;
@@ -146,7 +150,7 @@ inline __m512 exp2(__m512 x) noexcept {
     return _mm512_scalef_ps(p, n);
 }
 
-// 16 scores of a row: those of keys that do not exist are -inf.
+// Loads 16 scores of a row; keys that do not exist get -inf.
 template <bool masked>
 inline __m512 score(const float *s, const float *mask, size_t left) noexcept {
     const __m512 lowest = _mm512_set1_ps(-__builtin_inff());
@@ -156,10 +160,10 @@ inline __m512 score(const float *s, const float *mask, size_t left) noexcept {
     return masked ? _mm512_mask_add_ps(lowest, lanes, v, _mm512_maskz_loadu_ps(lanes, mask)) : v;
 }
 
-// Scores of one query with the keys from j0 on to weights, and their running maximum and sum.
+// Turns the scores of one query with the keys from j0 on into weights, and updates their running maximum and sum.
 template <bool masked>
 void weigh_row(const attend_args &g, const parts &p, size_t i, size_t j0, size_t j1) noexcept {
-    const float *s = p.scores + i * lds, *mask = masked ? g.mask + j0 : s;  // else never read
+    const float *s = p.scores + i * lds, *mask = masked ? g.mask + j0 : s;  // unused unless `masked`
     const __m512 lowest = _mm512_set1_ps(-__builtin_inff()), scale = _mm512_set1_ps(g.scale * 1.44269504f);
     const size_t keys = (j1 < g.n ? j1 : g.n) - j0, whole = keys / 32 * 32;
     const size_t left = keys - whole, left_high = left > 16 ? left - 16 : 0;
@@ -197,7 +201,7 @@ void weigh_row(const attend_args &g, const parts &p, size_t i, size_t j0, size_t
     p.max[i] = top;
 }
 
-// The sums so far count less where the maximum has grown.
+// Scales the sums of earlier blocks down where the maximum has grown.
 void rescale(const attend_args &g, const parts &p, size_t rows) noexcept {
     for (size_t i = 0; i < rows; i++)
         for (size_t c = 0; c < g.d; c += 16) {
@@ -206,7 +210,7 @@ void rescale(const attend_args &g, const parts &p, size_t rows) noexcept {
         }
 }
 
-// Adds the weighted values of the keys [j0, j1) to the sums, or begins them.
+// Adds the weighted values of the keys [j0, j1) to the sums, or starts the sums.
 template <bool both>
 void multiply_values(const attend_args &g, const parts &p, size_t j0, size_t j1) noexcept {
     const size_t stride = g.d * sizeof(float);

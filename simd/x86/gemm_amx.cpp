@@ -1,23 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-// GEMM on AMX tiles, bf16 and int8: the same bytes, another dot product. 32 rows x 32 columns in 2x2 tiles; 16 rows and
-// fewer take 64 columns in 1x4 tiles. One step is 64 bytes of k: 32 bf16 or 64 int8. b is packed by 16 columns, so that
-// a step of them is one tile, 1 KB in a row: lines that alternate between two tiles load 15 to 20 % slower in M <= 16.
+// GEMM on AMX tiles, bf16 and int8: the bytes are laid out alike, only the dot product differs. 32 rows x 32 columns
+// take 2x2 tiles; 16 rows and fewer take 64 columns in 1x4 tiles. One step is 64 bytes of k: 32 bf16 or 64 int8. b is
+// packed by 16 columns, so that a step of them is one tile of 1 KB of contiguous memory: lines that alternate between
+// two tiles load 15 to 20 % slower at M <= 16.
 //
-// What a prototype measured, in % of the tile ceiling at 512 bf16 of k with b streaming from L2:
-//   - load B0 B1 A0 A1, then four products: 97; loads among the products: 76.
-//   - b by tileloaddt1, a by tileloadd. A panel of at most 32 KB and a block of b of at most 1 MB are up to the caller.
-//   - the tiles of a block are stored one by one among the first products of the next block (+7 to +9 points), and
-//     converted a block later, a few rows in each step (73 -> 83 at k = 256): two blocks of sums wait in L1.
-// The rate of tiles has two states, 7.5 and 18 ns a product (a hyperthread beside this one). GB/s of b read in them:
+// A prototype reached these percentages of the tile ceiling, at 512 bf16 of k with b streaming from L2:
+//   - 97 if it loads B0 B1 A0 A1, then multiplies four times; 76 if loads alternate with products.
+//   - b is loaded by tileloaddt1, a by tileloadd. The caller keeps a panel within 32 KB and a block of b within 1 MB.
+//   - The sums of a block are stored tile by tile between the first products of the next block (+7 to +9 points), and
+//     converted one block later, a few rows in each step (73 -> 83 at k = 256). So two blocks of sums are kept in L1.
+//
+// Tiles run at one of two rates, 7.5 ns a product or, beside a busy hyperthread, 18 ns. GB/s of b at the two rates:
 //                                    1 MB, in L2: 2x2   1x4      3 MB, in L3: 2x2   1x4   plain loads
-//   as it is                                  70/16    110/26             21/10   21/13   22/18
-//   prefetched to L1, 1 KB ahead              46/20     67/35             20/14   21/17
-// So b is prefetched where it is known to be beyond L2, by the rows that meet it first. Those wait for it all the same:
-// where rows are left, they fetch what comes behind b to L2 meanwhile (BERT-base, 128 tokens: 40 -> 35 ms, busy 83 ->
-// 70). Measured here, M = 256, N = 1024, bf16 to bf16: 67, 61 and 44 % of the ceiling at k = 512, 256 and 128; the goal
-// is 85. Without the writing of y it is 91, 88 and 79: 15 points are the conversion, which shares a port with the
-// products, 8 stores to L1, 7 y's misses. Beside a busy hyperthread the bare loop itself reaches 50 %, this 43, 43
-// and 35.
+//   no prefetch                               70/16    110/26             21/10   21/13   22/18
+//   prefetch to L1, 1 KB ahead                46/20     67/35             20/14   21/17
+// So the first rows prefetch b if the caller says that it is beyond L2. They still wait for it. Later rows prefetch to
+// L2 the weights that follow b (BERT-base, 128 tokens: 40 -> 35 ms; beside a busy hyperthread 83 -> 70 ms).
+//
+// This kernel, at M = 256, N = 1024, bf16 to bf16:
+//   k                                                   512   256   128
+//   % of the ceiling (the goal is 85)                    67    61    44
+//   without writing y                                    91    88    79
+//   beside a busy hyperthread                            43    43    35    (the bare loop: 50)
+// Writing y costs 15 points for the conversion, which shares a port with the products, 8 for stores to L1, and 7 for
+// cache misses of y.
 #include <immintrin.h>
 
 #include <cstddef>
@@ -30,16 +36,16 @@
 namespace ss1 {
 namespace {
 
-constexpr size_t step_bytes = 64;  // of one row of a
+constexpr size_t step_bytes = 64;  // bytes of one row of a
 constexpr size_t tile_columns = 16;
-constexpr size_t tile_bytes = 1024;       // of b: one step of 16 columns
+constexpr size_t tile_bytes = 1024;       // bytes of b: one step of 16 columns
 constexpr size_t block_floats = 32 * 32;  // = 16 * 64
-constexpr size_t most_steps = 16;         // 32 rows of a: 32 KB of L1
+constexpr size_t most_steps = 16;         // 32 rows of a take 32 KB of L1
 
-// Tiles: 0-3 sums, 4-5 a, 6-7 b (1x4: 4 is a, 5-7 are b in turn).
+// Tiles 0-3 hold sums, 4-5 a, 6-7 b (1x4: 4 holds a, 5-7 hold b in turn).
 template <bool integers, int c, int a, int b>
 inline void product() noexcept {
-    // The builtins want literal tile numbers, which a template parameter is not before GCC 13.
+    // The builtins take only literal tile numbers; before GCC 13 a template parameter is none.
     if constexpr (integers) {
         asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(c), "i"(a), "i"(b));
     } else {
@@ -51,8 +57,8 @@ inline void stream(const void *p, size_t stride) noexcept {
     asm volatile("tileloaddt1 (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(stride), "i"(t) : "memory");
 }
 
-// How 32 values of a row reach y: rounded to its type, with the residual added to them or without. Whole rows of a
-// block take plain stores: masked ones among the products cost a third of all time.
+// Writes 32 values of a row to y: adds the residual if `add`, and rounds to y's type. Whole rows of a block take plain
+// stores: masked stores between the products cost a third of all time.
 template <bool add>
 struct to_bf16 {
     using element = uint16_t;
@@ -93,11 +99,11 @@ struct to_f32 {
     }
 };
 
-// One call's sums on their way to y. A block is 32 x 32 (wide: 16 x 64) f32 or s32 values in L1.
+// The place of a block of sums in y. A block is 32 x 32 (wide: 16 x 64) f32 or s32 values in L1.
 struct place {
-    size_t i, j;        // of its first element in y
-    size_t rows;        // that exist
-    __mmask32 mask[2];  // columns that exist, of each 32
+    size_t i, j;        // row and column of its first element
+    size_t rows;        // rows that exist
+    __mmask32 mask[2];  // columns that exist, for each 32
 };
 
 template <bool integers, bool wide, class Y>
@@ -108,7 +114,7 @@ struct epilogue {
     alignas(64) float sums[2][block_floats];
     place places[2];
 
-    explicit epilogue(const gemm_fused_args &args) noexcept : g(args) {}  // sums are not zeroed: 8 KB a call
+    explicit epilogue(const gemm_fused_args &args) noexcept : g(args) {}  // does not zero the sums: 8 KB a call
 
     void note(size_t which, size_t i, size_t j, size_t rows) noexcept {
         const size_t left = g.n - j;
@@ -116,7 +122,7 @@ struct epilogue {
         places[which] = {i, j, rows, {below(left), left > 32 ? below(left - 32) : 0}};
     }
 
-    // What 16 sums stand for, before an activation. A block may reach 16 columns beyond the last packed tile.
+    // Returns the values of 16 sums, before an activation. A block may reach 16 columns beyond the last packed tile.
     template <bool whole>
     __m512 value(__m512 sum, size_t j, __mmask16 mask, __m512 row_scale) const noexcept {
         const auto read = [mask](const float *p) {
@@ -131,7 +137,7 @@ struct epilogue {
         return integers ? _mm512_set1_ps(g.row_scale[i]) : _mm512_setzero_ps();
     }
 
-    // Rows [from, to) of a block before they are written: among the products, which wait for no result of it.
+    // Activates rows [from, to) of a block before they are written, between products that do not depend on them.
     template <bool whole>
     void activate_rows(size_t which, size_t from, size_t to) noexcept {
         const place &p = places[which];
@@ -142,11 +148,11 @@ struct epilogue {
                 _mm512_store_ps(row + v, value<whole>(_mm512_load_ps(row + v), p.j + v, mask, row_scale(p.i + i)));
             }
         const size_t n = (to - from) * columns;  // as one row
-        g.activate({sums[which] + from * columns, 1, n, n});
+        g.activate({.y = sums[which] + from * columns, .m = 1, .n = n, .ldy = n});
     }
 
-    // Rows [from, to) of a block to y, as far as they exist. This runs among the products, and its vector arithmetic
-    // takes their port: at k = 128 a bias costs 5 % and ReLU another 5, so neither is there where it is not wanted.
+    // Writes rows [from, to) of a block to y, as far as they exist. This runs between the products, and its vector
+    // arithmetic takes their port: at k = 128 a bias costs 5 % and ReLU another 5, so both are skipped if not needed.
     void write(size_t which, size_t from, size_t to) noexcept {
         const place &p = places[which];
         if (to > p.rows) to = p.rows;
@@ -165,7 +171,7 @@ struct epilogue {
         const place &p = places[which];
         const float *row = sums[which] + from * columns;
         auto *y = static_cast<typename Y::element *>(g.y) + (p.i + from) * g.ldy + p.j;
-        // Without a residual r is never read, but must not be computed from NULL.
+        // Without a residual r is never read, but it must not be computed from NULL.
         const size_t ldr = g.residual ? g.ldr : g.ldy;
         auto *r = static_cast<const typename Y::element *>(g.residual ? g.residual : g.y) + (p.i + from) * ldr + p.j;
         for (size_t i = from; i < to; i++, row += columns, y += g.ldy, r += ldr) {
@@ -189,7 +195,7 @@ struct epilogue {
     }
 };
 
-// A tile of b, where it lies and, if wanted, the one behind it on its way to L1.
+// Loads a tile of b and, if `prefetch`, prefetches the next one to L1.
 template <bool prefetch, int t>
 inline void stream_b(const char *b) noexcept {
     stream<t>(b, step_bytes);
@@ -197,9 +203,9 @@ inline void stream_b(const char *b) noexcept {
         for (size_t line = 0; line < tile_bytes; line += 64) _mm_prefetch(b + tile_bytes + line, _MM_HINT_T0);
 }
 
-// All sums of the 32 (wide: 16) rows at a for the 32 (64) columns of one block, through `steps` steps. The sums of the
-// block before are stored in the first step to `previous` (NULL: there is none); `during` runs in each step. b[i] are
-// the packed tiles: those of columns that do not exist are the first once more. Sums begin with those at `start` (NULL:
+// Computes all sums of the 32 (1x4: 16) rows at a for the 32 (64) columns of one block, in `steps` steps. The first
+// step stores the sums of the previous block to `previous` (NULL: there is none); `during` runs in each step. b[i] are
+// the packed tiles; for columns that do not exist b[i] repeats the first tile. Sums begin with those at `start` (NULL:
 // zeros).
 template <bool integers, bool prefetch, class F>
 inline void block_2x2(const gemm_fused_args &g, const char *a, const char *const (&b)[4], size_t steps, float *previous,
@@ -245,7 +251,7 @@ inline void block_1x4(const gemm_fused_args &g, const char *a, const char *const
                       F &&during) noexcept {
     const size_t lda = g.lda * (integers ? 1 : 2);
     const char *b0 = b[0], *b1 = b[1], *b2 = b[2], *b3 = b[3];
-    const bool whole = b2 != b0;  // else two tiles at most are left
+    const bool whole = b2 != b0;  // else at most two tiles are left
     if (previous) {
         store<0>(previous, 256);
         store<1>(previous + 16, 256);
@@ -277,7 +283,7 @@ inline void block_1x4(const gemm_fused_args &g, const char *a, const char *const
     }
 }
 
-// Fetches g.ahead to L2, a part of it in each step.
+// Prefetches g.ahead to L2, a part of it in each step.
 struct fetcher {
     const char *next, *due;
     size_t each;
@@ -289,7 +295,8 @@ struct fetcher {
     }
 };
 
-// All columns of 32 (wide: 16) rows at a time. The first rows prefetch b if told so, the others what lies ahead.
+// Computes all columns of 32 (wide: 16) rows at a time. The first rows prefetch b if it is beyond L2, the others
+// prefetch g.ahead.
 template <bool integers, bool wide, class Y>
 struct walker {
     static constexpr size_t size = integers ? 1 : 2, columns = wide ? 64 : 32, block_rows = wide ? 16 : 32;
@@ -300,14 +307,14 @@ struct walker {
 
     walker(const gemm_fused_args &g, fetcher &behind_b) noexcept : out(g), ahead(behind_b) {}
 
-    // Rows [i0, i0 + rows).
+    // Computes rows [i0, i0 + rows).
     template <bool prefetch>
     void rows(size_t i0, size_t rows) noexcept {
         const gemm_fused_args &g = out.g;
         const size_t steps = g.k * size / step_bytes;
         const char *a = static_cast<const char *>(g.a) + i0 * g.lda * size;
         const size_t parts = wide || !g.partial ? 1 : (steps + most_steps - 1) / most_steps;
-        if (parts > 1 && blocks > 0) {  // the tiles are wanted
+        if (parts > 1 && blocks > 0) {  // add_part() needs the tiles
             finish();
             blocks = 0;
         }
@@ -316,7 +323,7 @@ struct walker {
         last_part<prefetch>(a, i0, rows, steps * (parts - 1) / parts, steps);
     }
 
-    // The steps [begin, end) of all columns, from and to `partial`.
+    // Adds the steps [begin, end) of all columns to the sums in `partial`.
     template <bool prefetch>
     void add_part(const char *a, size_t begin, size_t end) noexcept {
         const gemm_fused_args &g = out.g;
@@ -335,7 +342,7 @@ struct walker {
         }
     }
 
-    // The steps from `begin` on, and the way to y.
+    // Computes the steps from `begin` on and writes y.
     template <bool prefetch>
     void last_part(const char *a, size_t i0, size_t rows, size_t begin, size_t end) noexcept {
         const gemm_fused_args &g = out.g;
@@ -364,7 +371,7 @@ struct walker {
         }
     }
 
-    // The last two blocks.
+    // Writes the last two blocks.
     void finish() noexcept {
         const size_t last = (blocks - 1) & 1;
         if (blocks > 1) write_all(!last);
@@ -379,8 +386,8 @@ struct walker {
     void write_all(size_t which) noexcept { out.write(which, 0, block_rows); }
 };
 
-// One row for 64 columns, exact as the tiles' sums are. The instruction wants a without sign: a + 128, and 128 times
-// the sum of b is taken off again.
+// Multiplies one row by 64 columns, exactly, as tiles do. The instruction takes unsigned a: it gets a + 128, and 128
+// times the sum of b is subtracted.
 inline void sum_row(const int8_t *a, const char *const (&b)[4], size_t steps, float *sums) noexcept {
     const __m512i offset = _mm512_set1_epi8(static_cast<char>(128));
     __m512i sum[4] = {}, excess[4] = {};
@@ -398,8 +405,8 @@ inline void sum_row(const int8_t *a, const char *const (&b)[4], size_t steps, fl
     for (size_t t = 0; t < 4; t++) _mm512_store_si512(sums + t * 16, _mm512_sub_epi32(sum[t], excess[t]));
 }
 
-// One row of integers without tiles: 93 or 53 GB/s of b from L2, tiles 110 or 26. (bf16 widened in registers would read
-// 70 or 54.)
+// Computes one row of integers without tiles: it reads 93 or, beside a busy hyperthread, 53 GB/s of b from L2, tiles
+// read 110 or 26. (bf16 widened in registers would read 70 or 54.)
 template <class Y>
 void gemm_row(const gemm_fused_args &g) noexcept {
     epilogue<true, true, Y> out(g);
@@ -457,7 +464,7 @@ void gemm_s8_s8_32x32_amx(const gemm_fused_args &g) noexcept {
     gemm<true>(g);
 }
 
-// All tiles 16 rows of 64 bytes: fewer rows of a would save no time, as b streams at the same rate.
+// All tiles have 16 rows of 64 bytes: fewer rows of a would save no time, as b streams at the same rate.
 void amx_configure() noexcept {
     static constexpr struct alignas(64) {
         uint8_t palette = 1, start_row = 0, reserved[14] = {};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// f32 x bf16 GEMM on AVX-512, B widened on its way from memory: up to 14 rows x 32 columns in 28 accumulators, 2
-// registers of B and 1 broadcast of A: 31 of 32. 64 bytes of B are 16 columns of 2 k's: a shift widens the even ones, a
-// mask the odd ones. vdpbf16ps would need neither, but runs at half the rate: slower from 2 rows on.
+// f32 x bf16 GEMM on AVX-512; loads of B widen it. Up to 14 rows x 32 columns take 28 accumulators, 2 registers for B
+// and 1 for a broadcast of A: 31 of 32. 64 bytes of B are 16 columns of 2 k's: a shift widens the even k, a mask the
+// odd one. vdpbf16ps would need neither, but runs at half the rate (on Xeons): slower from 2 rows on.
 #include <immintrin.h>
 
 #include <cstddef>
@@ -16,7 +16,7 @@ constexpr size_t nt = 32, kr = 2;
 constexpr size_t prefetch_distance = 1024;  // elements, 2 KB
 
 struct columns {
-    __mmask16 low, high;  // of a tile: columns 0..15 and 16..31 that exist
+    __mmask16 low, high;  // columns 0..15 and 16..31 of a tile that exist
 };
 
 inline columns columns_of(size_t count) noexcept {
@@ -31,7 +31,8 @@ inline __m512 odd(__m512i b) noexcept {
     return _mm512_castsi512_ps(_mm512_and_si512(b, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
 }
 
-// Two k's of few rows: each vector of B is loaded once (1 row: +14 %), by asm, as GCC 12 would make it two loads.
+// Multiplies two k's of few rows. Each vector of B is loaded once (1 row: +14 %), in asm, as GCC 12 would load it
+// twice.
 template <size_t rows, size_t tiles>
 inline void few_products(__m512 (&acc)[rows][2 * tiles], const float *a, size_t lda, const uint16_t *b,
                          size_t ldb) noexcept {
@@ -48,7 +49,7 @@ inline void few_products(__m512 (&acc)[rows][2 * tiles], const float *a, size_t 
     }
 }
 
-// One k of the pair; B is loaded again for the other, as both would not fit the registers.
+// Multiplies one k of the pair. B is loaded again for the other k, as both do not fit the registers.
 template <bool second, size_t rows, size_t tiles>
 inline void products(__m512 (&acc)[rows][2 * tiles], const float *a, size_t lda, const uint16_t *b,
                      size_t ldb) noexcept {
@@ -67,7 +68,7 @@ inline void products(__m512 (&acc)[rows][2 * tiles], const float *a, size_t lda,
     }
 }
 
-// `rows` x `tiles` tiles of y from column j on. `last` masks the last tile; those before it are full.
+// Computes `rows` rows x `tiles` tiles of y from column j on. `last` masks the last tile; the tiles before it are full.
 template <size_t rows, size_t tiles>
 inline void block(const gemm_panel_args &g, size_t j, columns last) noexcept {
     const float *a = static_cast<const float *>(g.a);
@@ -116,8 +117,8 @@ inline void block(const gemm_panel_args &g, size_t j, columns last) noexcept {
     }
 }
 
-// As few rows leave the FMA units waiting (4 cycles x 2 units = 8 chains wanted, 2 per row and tile), more tiles at
-// once.
+// Few rows leave the FMA units waiting (4 cycles x 2 units need 8 chains; a row has 2 for each tile), so they take more
+// tiles at once.
 template <size_t rows>
 void all_columns(const gemm_panel_args &g) noexcept {
     constexpr size_t tiles = rows == 1 ? 4 : rows <= 6 ? 2 : 1;

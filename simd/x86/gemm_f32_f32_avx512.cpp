@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// f32 GEMM on AVX-512: up to 14 rows x 32 columns in 28 accumulators, 2 registers of B and 1 broadcast of A: 31 of 32.
+// f32 GEMM on AVX-512: up to 14 rows x 32 columns take 28 accumulators, 2 registers for B and 1 for a broadcast of A:
+// 31 of 32.
 #include <immintrin.h>
 
 #include <cstddef>
@@ -11,16 +12,17 @@ namespace ss1 {
 namespace {
 
 constexpr size_t nt = 32;
-constexpr size_t prefetch_distance = 512;  // floats, 2 KB: a prototype ran at 96 % of the FMA ceiling, 84-96 % without
+constexpr size_t prefetch_distance = 512;  // floats, 2 KB: a prototype reached 96 % of the FMA ceiling, without 84-96 %
 
-// 64 bytes of B, to stay in a register: GCC 12 would load them anew for every row where there are 2 or 3.
+// Loads 64 bytes of B into a register. In asm: with 2 or 3 rows, GCC 12 would load them again for each row.
 inline __m512 load(const float *b) noexcept {
     __m512 v;
     asm("vmovaps %1, %0" : "=v"(v) : "m"(*reinterpret_cast<const __m512 *>(b)));
     return v;
 }
 
-// `rows` x `vectors` vectors of 16 columns of y from column j on, which begins a tile. `last` masks the last vector.
+// Computes `rows` rows x `vectors` vectors of 16 columns of y from column j on, where a tile begins. `last` masks the
+// last vector.
 template <size_t rows, size_t vectors>
 inline void block(const gemm_panel_args &g, size_t j, __mmask16 last) noexcept {
     const float *a = static_cast<const float *>(g.a), *b = static_cast<const float *>(g.b) + j / nt * g.ldb;
@@ -36,10 +38,10 @@ inline void block(const gemm_panel_args &g, size_t j, __mmask16 last) noexcept {
             acc[i][v] = start ? _mm512_maskz_loadu_ps(mask, start) : _mm512_setzero_ps();
         }
     }
-    // Without anything to fetch, b itself, which is in L1 by then: a branch would cost more.
+    // With nothing to prefetch, prefetch b itself, which is in L1 by then: a branch would cost more.
     const char *ahead = g.ahead ? g.ahead + j / nt * g.ldb * sizeof(float) : reinterpret_cast<const char *>(b);
     for (size_t k = 0; k < g.k; k++, b += nt, ahead += g.ahead_step) {
-        if constexpr (rows > 6) _mm_prefetch(ahead, _MM_HINT_T1);  // fewer rows wait for b alone
+        if constexpr (rows > 6) _mm_prefetch(ahead, _MM_HINT_T1);  // fewer rows only wait for b
         __m512 bk[vectors];
 #pragma GCC unroll 8
         for (size_t v = 0; v < vectors; v++) {
@@ -66,8 +68,9 @@ inline void block(const gemm_panel_args &g, size_t j, __mmask16 last) noexcept {
     }
 }
 
-// Few rows leave the FMA units waiting (4 cycles x 2 units = 8 chains wanted, 2 per row and tile) and load a broadcast
-// for every two FMAs: walk more tiles at once. 2 tiles: +6 to +20 % at 4..6 rows; 7 rows would need 33 registers.
+// Few rows leave the FMA units waiting (4 cycles x 2 units need 8 chains; a row has 2 for each tile) and load a
+// broadcast for every two FMAs, so they take more tiles at once. 2 tiles: +6 to +20 % at 4..6 rows; 7 rows would need
+// 33 registers.
 template <size_t rows>
 void all_columns(const gemm_panel_args &g) noexcept {
     constexpr size_t tiles = rows <= 2 ? 4 : rows <= 6 ? 2 : 1;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// int8 GEMM on AVX2, exact: both sides widened to s16, vpmaddwd adds pairs of products to an s32 (vpmaddubsw would
-// saturate). Up to 6 rows x 16 columns in 12 accumulators, 2 registers of B, 1 broadcast of A and 1 sum of pairs:
-// all 16. A is widened once a call, into L1, so that a pair costs one broadcasting load; B on its way from memory.
+// int8 GEMM on AVX2, exact: both operands are widened to s16, and vpmaddwd adds pairs of products to an s32 (vpmaddubsw
+// would saturate). Up to 6 rows x 16 columns take 12 accumulators, 2 registers for B, 1 for a broadcast of A and 1 for
+// sums of pairs: all 16. A is widened once a call, into L1, so that a pair costs one broadcasting load; loads widen B.
 #include <immintrin.h>
 
 #include <cstddef>
@@ -15,13 +15,13 @@ namespace {
 
 constexpr size_t nt = 16, kr = 2, max_rows = 6;
 constexpr size_t prefetch_distance = 1024;  // bytes
-constexpr size_t piece = 2048;              // k's of A at a time: 6 rows of them are 24 KB of s16
+constexpr size_t piece = 2048;              // k's of A at a time: 6 rows are 24 KB of s16
 
 struct widened {
-    int16_t a[max_rows][piece + 16];  // a row more than a power of two apart
+    int16_t a[max_rows][piece + 16];  // the distance of rows is not a power of two
 };
 
-// Columns [k, k + count) of all rows of A.
+// Widens columns [k, k + count) of all rows of A.
 template <size_t rows>
 inline void widen(const gemm_panel_args &g, size_t k, size_t count, widened &to) noexcept {
     for (size_t i = 0; i < rows; i++) {
@@ -35,19 +35,19 @@ inline void widen(const gemm_panel_args &g, size_t k, size_t count, widened &to)
     }
 }
 
-// 2 neighbours of a row of A, in all lanes.
+// Broadcasts 2 neighbours of a row of A to all lanes.
 inline __m256i broadcast(const int16_t *a) noexcept {
     int32_t pair;
     __builtin_memcpy(&pair, a, sizeof pair);
     return _mm256_set1_epi32(pair);
 }
 
-// 8 columns of 2 k's.
+// Loads 8 columns of 2 k's.
 inline __m256i load_b(const int8_t *b) noexcept {
     return _mm256_cvtepi8_epi16(_mm_load_si128(reinterpret_cast<const __m128i *>(b)));
 }
 
-// `rows` x `tiles` tiles of y from column j on. If k is more than one piece, A is widened again for each block.
+// Computes `rows` rows x `tiles` tiles of y from column j on. If k is more than one piece, each block widens A again.
 template <size_t rows, size_t tiles>
 inline void block(const gemm_panel_args &g, size_t j, widened &wide) noexcept {
     const int8_t *b = static_cast<const int8_t *>(g.b) + j / nt * g.ldb;
@@ -94,7 +94,7 @@ inline void block(const gemm_panel_args &g, size_t j, widened &wide) noexcept {
     }
 }
 
-// Few rows load a broadcast for every two products: walk more tiles at once.
+// Few rows load a broadcast for every two products, so they take more tiles at once.
 template <size_t rows>
 void all_columns(const gemm_panel_args &g) noexcept {
     constexpr size_t tiles = rows <= 2 ? 2 : 1;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// int8 GEMM on AVX-512 VNNI: up to 14 rows x 32 columns in 28 accumulators, 2 registers of B and 1 broadcast of A: 31
-// of 32. vpdpbusd adds 4 products of u8 and s8 to an s32 without saturation; 64 bytes of B are 16 columns of 4 k's.
+// int8 GEMM on AVX-512 VNNI: up to 14 rows x 32 columns take 28 accumulators, 2 registers for B and 1 for a broadcast
+// of A: 31 of 32. vpdpbusd adds 4 products of u8 and s8 to an s32 without saturation; 64 bytes of B are 16 columns of 4
+// k's.
 #include <immintrin.h>
 
 #include <cstddef>
@@ -15,7 +16,7 @@ constexpr size_t nt = 32, kr = 4;
 constexpr size_t prefetch_distance = 2048;  // bytes
 
 struct columns {
-    __mmask16 low, high;  // of a tile: columns 0..15 and 16..31 that exist
+    __mmask16 low, high;  // columns 0..15 and 16..31 of a tile that exist
 };
 
 inline columns columns_of(size_t count) noexcept {
@@ -23,28 +24,28 @@ inline columns columns_of(size_t count) noexcept {
     return {static_cast<__mmask16>(mask), static_cast<__mmask16>(mask >> 16)};
 }
 
-// 4 neighbours of a row of A, in all lanes.
+// Broadcasts 4 neighbours of a row of A to all lanes.
 inline __m512i broadcast(const uint8_t *a) noexcept {
     int32_t quad;
     __builtin_memcpy(&quad, a, sizeof quad);
     return _mm512_set1_epi32(quad);
 }
 
-// 64 bytes of B, to stay in a register: GCC 12 would load them anew for every row (3 rows of 2 tiles: 19 instead of 11
-// uses of the load ports for 12 products).
+// Loads 64 bytes of B into a register. In asm: GCC 12 would load them again for each row (3 rows of 2 tiles: 19 instead
+// of 11 uses of the load ports for 12 products).
 inline __m512i load(const int8_t *b) noexcept {
     __m512i v;
     asm("vmovdqa64 %1, %0" : "=v"(v) : "m"(*reinterpret_cast<const __m512i *>(b)));
     return v;
 }
 
-// acc += products. Not by the intrinsic: around it GCC 12 copies every accumulator (14 rows: 69 moves, 26 of them
-// through the stack, for 28 products).
+// Adds the products to acc. Not by the intrinsic: GCC 12 copies every accumulator around it (14 rows: 69 moves, 26 of
+// them through the stack, for 28 products).
 inline void multiply_add(__m512i &acc, __m512i a, __m512i b) noexcept {
     asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
 }
 
-// 16 sums of one row to y. maxps gives its second operand if either is NaN.
+// Writes 16 sums of one row to y. maxps gives its second operand if either is NaN.
 inline void finish(__m512i sum, __m512 row_scale, __m512 column_scale, __m512 bias, bool relu, float *y,
                    __mmask16 mask) noexcept {
     const __m512 scale = _mm512_mul_ps(row_scale, column_scale);
@@ -54,7 +55,7 @@ inline void finish(__m512i sum, __m512 row_scale, __m512 column_scale, __m512 bi
     _mm512_mask_storeu_ps(y, mask, value);
 }
 
-// `rows` x `tiles` tiles of y from column j on. `last` masks the last tile; those before it are full.
+// Computes `rows` rows x `tiles` tiles of y from column j on. `last` masks the last tile; the tiles before it are full.
 template <size_t rows, size_t tiles>
 inline void block(const gemm_panel_args &g, size_t j, columns last) noexcept {
     const uint8_t *a = static_cast<const uint8_t *>(g.a);
@@ -101,8 +102,8 @@ inline void block(const gemm_panel_args &g, size_t j, columns last) noexcept {
     }
 }
 
-// Few rows leave the units waiting (5 cycles x 2 units = 10 chains wanted, 2 per row and tile) and load a broadcast for
-// every two products: walk more tiles at once, as far as the registers reach.
+// Few rows leave the units waiting (5 cycles x 2 units need 10 chains; a row has 2 for each tile) and load a broadcast
+// for every two products, so they take more tiles at once, as many as the registers allow.
 template <size_t rows>
 void all_columns(const gemm_panel_args &g) noexcept {
     constexpr size_t tiles = rows <= 2 ? 4 : rows <= 6 ? 2 : 1;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// int8 GEMM on AVX-VNNI: up to 6 rows x 16 columns in 12 accumulators, 2 registers of B and 1 broadcast of A: 15 of 16.
-// vpdpbusd adds 4 products of u8 and s8 to an s32 without saturation; 32 bytes of B are 8 columns of 4 k's.
+// int8 GEMM on AVX-VNNI: up to 6 rows x 16 columns take 12 accumulators, 2 registers for B and 1 for a broadcast of A:
+// 15 of 16. vpdpbusd adds 4 products of u8 and s8 to an s32 without saturation; 32 bytes of B are 8 columns of 4 k's.
 #include <immintrin.h>
 
 #include <cstddef>
@@ -15,7 +15,7 @@ namespace {
 constexpr size_t nt = 16, kr = 4;
 constexpr size_t prefetch_distance = 2048;  // bytes
 
-// 4 neighbours of a row of A, in all lanes.
+// Broadcasts 4 neighbours of a row of A to all lanes.
 inline __m256i broadcast(const uint8_t *a) noexcept {
     int32_t quad;
     __builtin_memcpy(&quad, a, sizeof quad);
@@ -26,7 +26,7 @@ inline __m256i load(const void *p) noexcept {
     return _mm256_loadu_si256(static_cast<const __m256i *>(p));
 }
 
-// `rows` x `tiles` tiles of y from column j on.
+// Computes `rows` rows x `tiles` tiles of y from column j on.
 template <size_t rows, size_t tiles>
 inline void block(const gemm_panel_args &g, size_t j) noexcept {
     const uint8_t *a = static_cast<const uint8_t *>(g.a);
@@ -54,7 +54,7 @@ inline void block(const gemm_panel_args &g, size_t j) noexcept {
             for (size_t v = 0; v < 2 * tiles; v++) acc[i][v] = _mm256_dpbusd_avx_epi32(acc[i][v], ak, bk[v]);
         }
     }
-    // Through memory: with the registers of the epilogue in sight, GCC 12 copies accumulators in the loop above.
+    // Through memory: with the epilogue working on registers, GCC 12 copies accumulators in the loop above.
     alignas(32) int32_t sums[rows][2 * tiles][8];
 #pragma GCC unroll 6
     for (size_t i = 0; i < rows; i++)
@@ -70,7 +70,7 @@ inline void block(const gemm_panel_args &g, size_t j) noexcept {
     }
 }
 
-// 10 chains are wanted: 5 cycles x 2 units. 4 rows have 8 of them, as more do not fit.
+// The units need 10 chains: 5 cycles x 2 units. 4 rows have only 8, as more do not fit the registers.
 template <size_t rows>
 void all_columns(const gemm_panel_args &g) noexcept {
     constexpr size_t tiles = rows == 1 ? 4 : rows == 2 ? 3 : rows == 3 ? 2 : 1;

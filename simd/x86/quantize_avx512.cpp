@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Quantize on AVX-512: a row twice, first for its largest magnitude, then, from L1, for 64 bytes at a time.
+// Quantize on AVX-512: reads a row twice, first for its largest magnitude, then, from L1, to convert 64 values at a
+// time.
 #include <immintrin.h>
 
 #include <cstddef>
@@ -12,7 +13,7 @@ namespace {
 
 constexpr float largest = 0x1.fffffep127f;
 
-// Lanes below `count`.
+// Masks the lanes below `count`.
 inline __mmask16 below(size_t count) noexcept {
     return static_cast<__mmask16>(count < 16 ? (1u << count) - 1 : 0xffffu);
 }
@@ -21,7 +22,7 @@ inline float magnitude(float x) noexcept {
     return __builtin_fabsf(x);
 }
 
-// The largest |s[j]|, or that of the first NaN. As integers magnitudes have the same order, with NaN above infinity.
+// Returns the largest |s[j]|, or that of the first NaN. As integers magnitudes have the same order, NaN above infinity.
 float max_magnitude(const float *s, size_t n) noexcept {
     const __m512i no_sign = _mm512_set1_epi32(0x7fffffff);
     __m512i max[4] = {};
@@ -47,7 +48,7 @@ inline __m512i rounded(__m512 s, __m512 inverse) noexcept {
 
 void quantize_row(const float *s, uint8_t *q, size_t n, __m512 inverse, uint8_t zero) noexcept {
     const __m512i zeros = _mm512_set1_epi8(static_cast<char>(zero));
-    // Packing works in lanes of 128 bits and leaves dword i of lane l in the place of dword l of lane i.
+    // Packing works in lanes of 128 bits and puts dword i of lane l in the place of dword l of lane i.
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     size_t j = 0;
     for (; j + 64 <= n; j += 64) {
@@ -73,7 +74,7 @@ void quantize_avx512(const quantize_args &args) noexcept {
         uint8_t *q = static_cast<uint8_t *>(args.q) + i * args.ldq;
         const float max = max_magnitude(s, args.n), inverse = 127.0f / max;
         args.scale[i] = max / 127.0f;
-        // 127/max overflows for a denormal max: such a row counts as zero, like one that holds no finite maximum.
+        // 127/max overflows for a denormal max: such a row counts as zero, and so does a row without a finite maximum.
         if (max > 0.0f && max <= largest && inverse <= largest) {
             quantize_row(s, q, args.n, _mm512_set1_ps(inverse), args.zero);
         } else {

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sketch on AVX-512, for every type of x and s: the sums of one group stay in registers while its c blocks of x stream
-// by. Rows are the outer loop, so x is read from front to back; the entries of all groups stay in L1.
+// Sketch on AVX-512, for every type of x and s: the sums of one group stay in registers while its c blocks of x are
+// read. Rows are the outer loop, so x is read from front to back; the entries of all groups stay in L1.
 //
-// One sketch: sums are made of pairs of 16 lanes from the 32 neighbours of a block. bf16 pairs are the even and the odd
-// elements, so that widening is one shift and one mask for 32 elements; 4 arithmetic instructions for 32 in all. Where
-// they lie, wraps and the end of x included, is found once for all rows: masks made anew for each row were more work
-// than the sums.
-// Several sketches: each group of x is widened once into L1, every block twice in a row, so that a rotated block is
-// there without a wrap; a sketch then is one load and one FMA for 16 elements.
+// One sketch: 32 neighbours of a block become a pair of vectors of 16 lanes. A bf16 pair holds the even and the odd
+// elements, so that widening is one shift and one mask; 32 elements take 4 arithmetic instructions in all. Their
+// places, wraps and the end of x included, are computed once for all rows: computing the masks for each row was more
+// work than the sums. Several sketches: each group of x is widened once into L1, two copies of each block in a row, so
+// that a rotated block is contiguous; a sketch then takes one load and one FMA for 16 elements.
 #pragma once
 #include <immintrin.h>
 
@@ -19,7 +18,7 @@
 namespace ss1 {
 namespace {
 
-// Lanes below `count`, of 16 or 32.
+// Masks the lanes below `count`, of 16 or 32.
 inline __mmask32 below(size_t count) noexcept {
     return count < 32 ? (__mmask32{1} << count) - 1 : ~__mmask32{0};
 }
@@ -28,15 +27,15 @@ struct pair {
     __m512 first, second;
 };
 
-// 32 elements as they lie in memory: lanes of `front` from one place, lanes of `back` from another; others are zero.
-// Nothing else is touched.
+// The places of 32 elements: the lanes of front_lanes are loaded from one place, those of back_lanes from another;
+// others are zero. No other memory is read.
 struct piece {
-    ptrdiff_t front, back;  // of lane 0, in elements from the row's start; the latter may be negative
+    ptrdiff_t front, back;  // places of lane 0, in elements from the row's start; `back` may be negative
     __mmask32 front_lanes, back_lanes;
 };
 
-// Loads of 32 elements: all, those in `mask` (the others are zero and not touched), or a piece. How they fall into the
-// two halves is the type's own business, and a store undoes it.
+// Loads of 32 elements: all, those in `mask` (the others are zero and not read), or a piece. Each type splits them into
+// the two vectors in its own way, and a store undoes it.
 struct load_f32 {
     using element = float;
     static constexpr bool interleaved = false;
@@ -58,7 +57,7 @@ struct load_f32 {
     }
 };
 
-// Both parts of a piece of 2-byte elements.
+// Loads both parts of a piece of 2-byte elements.
 inline __m512i gather_words(const uint16_t *x, const piece &p) noexcept {
     return _mm512_mask_loadu_epi16(_mm512_maskz_loadu_epi16(p.front_lanes, x + p.front), p.back_lanes, x + p.back);
 }
@@ -86,7 +85,7 @@ struct load_f16 {
     static pair gathered(const element *x, const piece &p) noexcept { return widen(gather_words(x, p)); }
 };
 
-// Stores of the lanes in `mask` of 32 sums in the order of memory.
+// Stores the lanes in `mask` of 32 sums, in the order of memory.
 struct store_f32 {
     using element = float;
     template <bool interleaved>
@@ -118,8 +117,8 @@ struct store_bf16 {
 };
 #endif
 
-// Lane l is column (first + l) mod block_k of the block that begins at `begin`, of which `exist` columns are there. A
-// block of 16 fills the low lanes only.
+// Lane l is column (first + l) mod block_k of the block that begins at `begin` and has `exist` columns. A block of 16
+// fills the low lanes only.
 inline piece find_piece(size_t begin, size_t first, size_t block_k, size_t exist) noexcept {
     const __mmask32 lanes = below(block_k), front = below(block_k - first);
     const ptrdiff_t at = static_cast<ptrdiff_t>(begin + first);
@@ -127,7 +126,7 @@ inline piece find_piece(size_t begin, size_t first, size_t block_k, size_t exist
             lanes & ~front & below(block_k - first + exist)};
 }
 
-// One group of one sketch from row x: block q has sign(q) and piece(q, v).
+// Computes one group of one sketch of row x: block q has sign_at(q) and the pieces piece_at(q, v).
 template <class X, class S, size_t block_k, class P, class N>
 inline void group(const typename X::element *x, typename S::element *s, size_t c, P &&piece_at, N &&sign_at) noexcept {
     constexpr size_t pairs = block_k < 32 ? 1 : block_k / 32;
@@ -148,7 +147,7 @@ inline void group(const typename X::element *x, typename S::element *s, size_t c
         S::template run<X::interleaved>(s + 32 * v, sum[v], block_k < 32 ? __mmask32{0xffff} : ~__mmask32{0});
 }
 
-// Where block `block` of a row, its v-th 32 lanes, lies under one entry.
+// Finds the v-th 32 lanes of a block of a row, rotated by an entry.
 template <size_t block_k>
 inline piece piece_of(const sketch_args &args, const sketch_entry &entry, size_t block, size_t v) noexcept {
     const size_t begin = block * block_k;
@@ -161,13 +160,13 @@ inline float sign_of(const sketch_entry &entry) noexcept {
 
 constexpr size_t most_pieces = 512;  // 14 KB of stack
 
-// The groups [g0, g1) of sketch j, all rows.
+// Computes the groups [g0, g1) of sketch j for all rows.
 template <class X, class S, size_t block_k>
 void sketch_groups(const sketch_args &args, size_t j, size_t g0, size_t g1) noexcept {
     constexpr size_t pairs = block_k < 32 ? 1 : block_k / 32;
     const sketch_entry *entries = args.entries + j * args.groups * args.c;
     const size_t first = g0 * args.c, blocks = (g1 - g0) * args.c;
-    const bool found = blocks * pairs <= most_pieces;  // else one group of a very large c
+    const bool found = blocks * pairs <= most_pieces;  // false for one group with a very large c
     piece pieces[most_pieces];
     float signs[most_pieces];
     for (size_t q = 0; found && q < blocks; q++) {
@@ -199,7 +198,7 @@ void sketch_groups(const sketch_args &args, size_t j, size_t g0, size_t g1) noex
 
 constexpr size_t widest_group = 4096;  // floats of a widened group with its copies: 16 KB of L1
 
-// The blocks of one group, widened, each twice in a row.
+// Widens the blocks of one group and writes two copies of each.
 template <class X, size_t block_k>
 inline void widen(const typename X::element *x, float *wide, size_t c, size_t exist) noexcept {
     for (size_t q = 0; q < c; q++, wide += 2 * block_k) {

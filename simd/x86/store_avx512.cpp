@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Store on AVX-512. bf16 is rounded as integers: vcvtne2ps2bf16 would take denormals for zero, and another ISA.
+// Store on AVX-512. Integer arithmetic rounds to bf16: vcvtne2ps2bf16 takes denormals for zero and needs another ISA.
 #include <immintrin.h>
 
 #include <cstddef>
@@ -10,12 +10,12 @@
 namespace ss1 {
 namespace {
 
-// Lanes below `count`, of 32.
+// Masks the lanes below `count`, of 32.
 inline __mmask32 below(size_t count) noexcept {
     return count < 32 ? (__mmask32{1} << count) - 1 : ~__mmask32{0};
 }
 
-// 16 bf16 in the upper halves of their lanes; what is below is to be shifted out. Nearest even; NaN is made quiet.
+// Rounds to 16 bf16 in the upper halves of the lanes; the lower halves are garbage. To nearest even; NaN is made quiet.
 inline __m512i rounded(__m512 x) noexcept {
     const __m512i bits = _mm512_castps_si512(x), one = _mm512_set1_epi32(1);
     const __mmask16 number = _mm512_cmp_ps_mask(x, x, _CMP_ORD_Q);
@@ -24,7 +24,7 @@ inline __m512i rounded(__m512 x) noexcept {
     return _mm512_mask_add_epi32(_mm512_or_si512(bits, _mm512_set1_epi32(0x400000)), number, bits, up);
 }
 
-// 32 numbers of 16 bits from the upper halves. Packing works in lanes of 128 bits, which the permutation puts in order.
+// Packs 32 upper halves of 16 bits. The instruction works in lanes of 128 bits; the permutation restores the order.
 inline __m512i upper_halves(__m512i low, __m512i high) noexcept {
     const __m512i packed = _mm512_packus_epi32(_mm512_srli_epi32(low, 16), _mm512_srli_epi32(high, 16));
     return _mm512_maskz_permutexvar_epi64(0xff, _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), packed);
@@ -34,7 +34,7 @@ inline __m512 widened(__m256i v) noexcept {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_maskz_cvtepu16_epi32(0xffff, v), 16));
 }
 
-// 32 elements of a row from column j on.
+// Stores those of 32 elements of a row that are in `mask`.
 inline void store_32(const float *c, uint16_t *y, const uint16_t *residual, __mmask32 mask) noexcept {
     __m512 low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), c);
     __m512 high = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> 16), c + 16);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The end of the int8 kernels on 8 lanes: from s32 sums to y.
+// The end of the int8 kernels on 8 lanes: converts s32 sums to y.
 #pragma once
 #include <immintrin.h>
 
@@ -8,13 +8,13 @@
 namespace ss1 {
 namespace {
 
-// The lanes of 8 columns that exist.
+// Masks the first `count` of 8 lanes.
 inline __m256i mask_of(size_t count) noexcept {
     const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(count < 8 ? static_cast<int>(count) : 8), lanes);
 }
 
-// 8 sums of one row to y. maxps gives its second operand if either is NaN.
+// Writes 8 sums of one row to y. maxps gives its second operand if either is NaN.
 inline void finish(__m256i sum, __m256 row_scale, __m256 column_scale, __m256 bias, bool relu, float *y,
                    size_t count) noexcept {
     const __m256 scaled = _mm256_mul_ps(_mm256_mul_ps(row_scale, column_scale), _mm256_cvtepi32_ps(sum));

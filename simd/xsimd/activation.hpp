@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The activations over xsimd, for one arch per including file. At most 4 ulp from the double result (gelu_tanh: see
-// there); results, and the factor of x in silu and gelu_tanh, may become zero under FLT_MIN. NaN stays NaN: everything
-// is built from select and arithmetic, or from min and max of a constant and a value in this order: of two of which one
-// is NaN x86 gives the second, Arm the NaN.
+// The activations over xsimd, for one arch per including file. At most 4 ulp from the double result (for gelu_tanh see
+// below); results below FLT_MIN may become zero, and so may the factor of x in silu and gelu_tanh. NaN stays NaN: only
+// select and arithmetic are used, and min and max of a constant and a value in this order: if one operand is NaN, x86
+// gives the second operand, Arm the NaN.
 #pragma once
 #include "kernels.hpp"
 #include "lanes.hpp"
@@ -27,7 +27,7 @@ inline V sigmoid(V x) {
     return xsimd::select(x < V(0.0f), e, V(1.0f)) / (V(1.0f) + e);
 }
 
-// x * p with p = 0 left of -bound: keeps -inf * 0 = NaN away.
+// For x * p with p = 0 left of -bound: avoids -inf * 0 = NaN.
 template <class V>
 inline V at_least(V x, float bound) {
     return xsimd::select(x < V(-bound), V(-bound), x);
@@ -38,14 +38,14 @@ inline V silu(V x) {
     return at_least(x, 200.0f) * sigmoid(x);
 }
 
-// x sigmoid(2z), 2z = 2 sqrt(2/pi) (x + 0.044715 x^3): the rounding of z costs another 3 |2z| ulp of the left tail.
+// x sigmoid(2z), 2z = 2 sqrt(2/pi) (x + 0.044715 x^3). The rounding of z adds 3 |2z| ulp in the left tail.
 template <class V>
 inline V gelu_tanh(V x) {
     const V left = at_least(x, 20.0f);
     return left * sigmoid(left * mul_add(left * left, V(0.0713548163f), V(1.59576912f)));
 }
 
-// P(normal > t), 0 <= t <= 15. exp(t^2/2) P(t) (t+3) is smooth in q = (t-3)/(t+3); this Chebyshev fit is good to 0.3
+// P(normal > t), 0 <= t <= 15. exp(t^2/2) P(t) (t+3) is smooth in q = (t-3)/(t+3); this Chebyshev fit is exact to 0.3
 // ulp.
 template <class V>
 inline V normal_tail(V t) {
@@ -55,8 +55,7 @@ inline V normal_tail(V t) {
                              -0.01046769312f, -0.04725779114f,   0.2300182681f,    -0.509332185f,   0.7290836823f};
     V p(fit[0]);
     for (size_t i = 1; i < sizeof fit / sizeof *fit; i++) p = mul_add(p, q, V(fit[i]));
-    // Rounding t^2/2 would cost t^2/2 ulp (100 at the far end), so keep it as s + rest: high has 12 bits, its
-    // square 24.
+    // Rounding t^2/2 would cost t^2/2 ulp (100 at the far end), so it is s + rest: `high` has 12 bits, its square 24.
     const V c = V(4097.0f) * t, high = c - (c - t);
     const V square = V(0.5f) * high * high, cross = V(0.5f) * (t + high) * (t - high);
     const V s = square + cross, rest = (square - s) + cross;
@@ -64,7 +63,7 @@ inline V normal_tail(V t) {
     return tail - tail * rest;
 }
 
-// x P(normal <= x) = relu(x) - |x| P(normal > |x|): no cancellation on either side.
+// x P(normal <= x) = relu(x) - |x| P(normal > |x|), which does not cancel on either side.
 template <class V>
 inline V gelu(V x) {
     const V t = xsimd::abs(x);
@@ -72,8 +71,8 @@ inline V gelu(V x) {
     return relu(x) - near * normal_tail(near);
 }
 
-// x P(normal <= x) with P - 1/2 as an odd polynomial up to 4.4, whose error times x is least there; beyond, P is 0
-// or 1.
+// x P(normal <= x) with P - 1/2 as an odd polynomial up to |x| = 4.4, fitted for the least error times x; beyond, P is
+// 0 or 1.
 template <class V>
 inline V gelu_bf16(V x) {
     constexpr float bound = 4.4f;

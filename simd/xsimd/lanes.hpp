@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Vectors at column j of a row of n columns; the last one may be partial, and only its existing columns are touched.
-// xsimd 8 has no masked load: a partial vector goes through memory. V is an xsimd::batch<float, Arch>, so that the arch
-// is in the name of every instance; the anonymous namespace keeps instances out of the reach of other objects as well.
+// Loads and stores the vector at column j of a row of n columns; the last vector may be partial, and only its existing
+// columns are touched. xsimd 8 has no masked load: a partial vector is copied through memory. V is an
+// xsimd::batch<float, Arch>, so that the arch is in the name of every instance; the anonymous namespace also hides
+// instances from other objects.
 #pragma once
 #include <xsimd/xsimd.hpp>
 
@@ -28,7 +29,7 @@ inline void store_at(V v, float *p, size_t j, size_t n) {
     for (size_t i = 0; j + i < n; i++) p[j + i] = copy[i];
 }
 
-// a * b + c, rounded once where the hardware can. xsimd 8.1 multiplies, then adds, on AVX-512.
+// a * b + c, rounded once if the hardware can. On AVX-512 xsimd 8.1 would multiply, then add.
 template <class V>
 inline V mul_add(V a, V b, V c) {
 #ifdef __AVX512F__

@@ -7,12 +7,12 @@
 namespace ss1 {
 namespace {
 
-// A NaN may or may not survive max; it does survive exp and the sum, so its row becomes NaN either way.
+// max may drop a NaN, but exp and the sum keep it, so its row becomes NaN either way.
 template <class V>
 inline void softmax_row(float *y, size_t n, V scale) {
     constexpr float lowest = -__builtin_inff();
     V max(lowest);
-    // The columns behind the end repeat the first one.
+    // Lanes past the end repeat the first column.
     for (size_t j = 0; j < n; j += V::size) max = xsimd::max(max, scale * load_at<V>(y, j, n, y[0]));
     alignas(V) float lane[V::size];
     max.store_aligned(lane);

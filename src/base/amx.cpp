@@ -22,7 +22,7 @@ constexpr int xfeature_xtiledata = 18;
 thread_local sigjmp_buf *probing = nullptr;
 struct sigaction previous_ill, previous_segv;
 
-// Other threads may fault while the probe runs: theirs goes where it would have gone.
+// Other threads may fault while the probe runs: their faults are passed to the previous handler.
 void on_fault(int signal, siginfo_t *info, void *context) {
     if (probing) siglongjmp(*probing, 1);
     const struct sigaction &previous = signal == SIGILL ? previous_ill : previous_segv;
@@ -35,7 +35,7 @@ void on_fault(int signal, siginfo_t *info, void *context) {
     }
 }
 
-// 16 x 16 sums of 32 products 1 * 2.
+// Computes 16 x 16 sums of 32 products 1 * 2 in tiles. Returns whether they are right.
 [[gnu::target("amx-tile,amx-bf16"), gnu::noinline]] bool tiles_multiply() noexcept {
     static constexpr struct alignas(64) {
         uint8_t palette = 1, start_row = 0, reserved[14] = {};

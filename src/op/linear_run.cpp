@@ -392,7 +392,7 @@ ss1_status linear_run(const void *state, const ss1_linear_args *args) noexcept {
 size_t linear_scratch(const void *state, size_t m) noexcept {
     const linear &l = *static_cast<const linear *>(state);
     // An upper bound for all plans that never falls as m grows, since scratch for m rows must serve fewer rows, too.
-    // What a plan needs does fall where it splits rows instead of tiles (20 rows in 2 tasks: 40 rows of sketch; 28
+    // The need of a plan does fall where it splits rows instead of tiles (20 rows in 2 tasks: 40 rows of sketch; 28
     // rows: 28).
     return tasks_for(l, m) * make_layout(l, m).total;
 }
