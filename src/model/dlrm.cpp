@@ -6,7 +6,6 @@
 namespace ss1 {
 namespace {
 
-constexpr size_t usual_l2 = size_t{2} << 20;
 // Rows of a block. A cross network is read anew for each (MLPerf v2: 42 MB from L3), so that 96 rows take 6 % less time
 // than the 32 whose vectors fit in L2.
 constexpr size_t least_rows = 96, most_rows = 256;
@@ -39,7 +38,7 @@ void choose_blocks(const ss1_context &context, dlrm_model &out) {
     // Inputs and hidden outputs of the top MLP in half of L2; the vectors in front of a dot interaction are gone before
     // it starts. A cross network reads its input, its last x and writes the next.
     const size_t floats = out.is_dot() ? out.top_ld : (out.cross.empty() ? 1 : 3) * out.vectors_ld;
-    const size_t l2 = context.caches.l2 ? context.caches.l2 : usual_l2;
+    const size_t l2 = context.caches.l2_or_usual();
     const size_t rows = l2 / 2 / (floats * sizeof(float) + 2 * out.top.hidden_row_bytes);
     out.row_block = std::clamp<size_t>(rows / row_panel * row_panel, least_rows, most_rows);
     // 64 rows: lookup 20 to 35 % slower, nothing else faster.

@@ -10,7 +10,6 @@ namespace ss1 {
 namespace {
 
 constexpr size_t most_rows = 256;  // of a block: beyond, enough rows share each weight that comes from L3
-constexpr size_t usual_l2 = size_t{2} << 20;
 
 size_t y_size(const ss1_layer &layer) noexcept {
     return size_of(static_cast<dtype>(layer.desc.y_dtype));
@@ -64,7 +63,7 @@ ss1_status tower_create(const ss1_layer *const *layers, size_t n, ss1_tower &tow
         if (i + 1 < n) tower.hidden_row_bytes = std::max(tower.hidden_row_bytes, bytes);
     }
     // Inputs and outputs of a layer take half of L2; weights and the sketch need the rest.
-    const size_t l2 = tower.context->caches.l2 ? tower.context->caches.l2 : usual_l2;
+    const size_t l2 = tower.context->caches.l2_or_usual();
     const size_t rows = tower.hidden_row_bytes ? l2 / 2 / (2 * tower.hidden_row_bytes) : most_rows;
     tower.row_block = std::clamp<size_t>(rows / row_panel * row_panel, row_panel, most_rows);
     return SS1_OK;
