@@ -557,7 +557,7 @@ TEST_CASE("random weights work with tables of every format, but cannot be mapped
         options.map_tables = 1;
         ss1_model *none = nullptr;
         CHECK(ss1_model_load(context.get(), folder.path.c_str(), &options, &none) == SS1_ERROR_INVALID_ARGUMENT);
-        CHECK_THAT(ss1_last_error(), Contains("random weights are in no file"));
+        CHECK_THAT(ss1_last_error(), Contains("random weights have no file to map"));
     }
     ss1_model_options options = SS1_MODEL_OPTIONS_INIT;  // no effect on a BERT
     options.random_weights = options.map_tables = 1;
