@@ -6,8 +6,9 @@ cd "$(dirname "$0")"
 . .ci/prepare
 
 install_packages "${build_packages[@]}"
-configure_and_build build/demo --buildtype=release -Dtests=false -Dbench=false -Dexamples=false -Dbindings=[]
+configure_and_build build/demo --buildtype=release -Dtests=false -Dpeers=false -Dexamples=false -Dbindings=[]
 ss1=build/demo/src/cli/ss1
+ss1_bench=build/demo/bench/driver/ss1-bench
 models=examples/models
 rows=examples/data/insteval-test.csv
 
@@ -21,10 +22,10 @@ for model in insteval-dense insteval-ss1; do
 done
 
 say "Latency of both, interleaved in one run"
-"$ss1" bench model "$models/insteval-dense" "$models/insteval-ss1" --batch 1,64,1024 --input "$rows"
+"$ss1_bench" model "$models/insteval-dense" "$models/insteval-ss1" --batch 1,64,1024 --input "$rows"
 
 say "Mails: spam or ham? A small BERT with all its encoder's layers tied 4-fold, text in, answers out (5 of 20)"
 "$ss1" run "$models/spam-bert-ss1" --text examples/data/spam-test.txt | sed -n 1,5p
 
 say "An encoder of BERT-base's shape (random weights), sequence 128, dense against SS1 at c = 4"
-"$ss1" bench model "$models/bert-base" "$models/bert-base-ss1" --random-weights 1 --tokens 128 --batch 1
+"$ss1_bench" model "$models/bert-base" "$models/bert-base-ss1" --random-weights 1 --tokens 128 --batch 1

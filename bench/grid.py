@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Measure the acceptance grid (bench/shapes) with `ss1 bench linear` and collect it in one JSON file.
+"""Measure the acceptance grid (bench/shapes) with `ss1-bench linear` and collect it in one JSON file.
 
-One command of ss1 measures one shape, precision, thread count, warm or cold, at every m, c and scheme. The file is
-written after each of them; started again with the same file, this script does what is missing.
+Each ss1-bench command measures one shape, precision, thread count, warm or cold, at every m, c and scheme. The script
+writes the file after each command; started again with the same file, it measures only the missing cells.
 
-  bench/grid.py --ss1 build/test/src/cli/ss1 --out results.json.gz --budget 120
-  bench/grid.py --ss1 build/test/src/cli/ss1 --out quick.json --quick
+  bench/grid.py --program build/test/bench/driver/ss1-bench --out results.json.gz --budget 120
+  bench/grid.py --program build/test/bench/driver/ss1-bench --out quick.json --quick
 """
 import argparse
 import csv
@@ -56,10 +56,10 @@ def words(value, kind=str):
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ss1", default="build/test/src/cli/ss1", help="the program (default: %(default)s)")
+    parser.add_argument("--program", default="build/test/bench/driver/ss1-bench", help="ss1-bench (default: %(default)s)")
     parser.add_argument("--out", required=True, type=pathlib.Path, help="file to write and to resume; .gz is compressed")
     parser.add_argument("--quick", action="store_true", help="a few shapes, m = 1 to 256, c = 1 and 4, one thread, warm")
-    parser.add_argument("--budget", type=float, metavar="MINUTES", help="start nothing once so much time is spent")
+    parser.add_argument("--budget", type=float, metavar="MINUTES", help="start no command after this time")
     parser.add_argument("--limit", type=float, default=30, metavar="MINUTES", help="for one command (default: %(default)g)")
     for axis, kind in (("m", int), ("c", int), ("dtype", str), ("threads", int), ("weights", str), ("scheme", str)):
         parser.add_argument("--" + axis, type=lambda text, kind=kind: words(text, kind), metavar="LIST",
@@ -70,7 +70,7 @@ def parse_arguments():
     parser.add_argument("--min-time", type=float, default=0.2, help="least seconds a shape and m (default: %(default)s)")
     parser.add_argument("--max-time", type=float, default=10,
                         help="seconds for a shape and m beyond which 5 samples are enough (default: %(default)s)")
-    parser.add_argument("--peers", help="folder of the peers' modules (default: ss1's own)")
+    parser.add_argument("--peers", help="folder of the peers' modules (default: ss1-bench's own)")
     parser.add_argument("--note", help="kept in the file, e.g. what else the machine was doing")
     return parser.parse_args()
 
@@ -84,7 +84,7 @@ def axes_of(options):
 
 
 def machine():
-    """What /proc tells about the machine; the rest is in the head of each run."""
+    """The machine as /proc describes it; the head of each run has the rest."""
     fields = {}
     for line in pathlib.Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines():
         key, _, value = line.partition(":")
@@ -98,7 +98,7 @@ def machine():
 
 def command_of(options, axes, chunk):
     k, n = chunk["shape"]
-    command = [options.ss1, "bench", "linear", "-m", ",".join(map(str, axes["m"])), "-k", str(k), "-n", str(n), "-c",
+    command = [options.program, "linear", "-m", ",".join(map(str, axes["m"])), "-k", str(k), "-n", str(n), "-c",
                ",".join(map(str, axes["c"])), "--scheme", ",".join(axes["scheme"]), "--dtype", chunk["dtype"], "--threads",
                str(chunk["threads"]), "--repetitions", str(options.repetitions), "--min-time", str(options.min_time),
                "--max-time", str(options.max_time)]
@@ -108,7 +108,7 @@ def command_of(options, axes, chunk):
 
 
 def run(command, limit_seconds):
-    """(status, message, rows): what came before an error or the limit is kept."""
+    """(status, message, rows): rows that came before an error or the limit are kept."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         out, message = process.communicate(timeout=limit_seconds)
@@ -126,7 +126,7 @@ def run(command, limit_seconds):
 
 
 def split_head(rows):
-    """Every line repeats what is the same for all: kept once."""
+    """(head, rows): members that are equal in all rows move to the head."""
     names = ("cpu", "compiler", "ss1", "peers", "peers_missing", "weights", "rotation_bytes", "activation",
              "environment")
     head = {name: rows[0][name] for name in names if name in rows[0]} if rows else {}
@@ -143,7 +143,7 @@ def chunks_of(axes):
 
 
 class Progress:
-    """One line on a terminal, rewritten; one line a command elsewhere."""
+    """On a terminal one line that is rewritten, elsewhere one line per command."""
 
     def __init__(self, total):
         self.total, self.done, self.start, self.terminal = total, 0, time.monotonic(), sys.stderr.isatty()
@@ -186,8 +186,8 @@ def measure(options, axes, document):
 
 def main():
     options = parse_arguments()
-    if not os.access(options.ss1, os.X_OK):
-        sys.exit(f"grid.py: --ss1 {options.ss1}: no such program; build it, or name it")
+    if not os.access(options.program, os.X_OK):
+        sys.exit(f"grid.py: --program {options.program}: no such program; build it, or name it")
     axes = axes_of(options)
     document = load(options.out) if options.out.exists() else {"format": 1, "machine": machine(), "runs": []}
     document["wanted"] = {**axes, "shapes": [list(shape) for shape in axes["shapes"]]}

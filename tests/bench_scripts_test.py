@@ -3,7 +3,8 @@
 against the measured files; bench/latency_curve.py: the plot of a small open-loop measurement; and bench/models.py: contenders that
 take turns, the report of whole models.
 
-    SS1_EXE=build/src/cli/ss1 SS1_TEST_DATA=tests/data python3 tests/bench_scripts_test.py
+    SS1_EXE=build/src/cli/ss1 SS1_BENCH_EXE=build/bench/driver/ss1-bench SS1_TEST_DATA=tests/data \\
+        python3 tests/bench_scripts_test.py
 """
 import importlib.util
 import itertools
@@ -47,7 +48,7 @@ class Grid(Case):
     def measure(self, out, *more):
         peers = self.directory / "no peers"
         peers.mkdir(exist_ok=True)
-        return self.ok("grid.py", "--ss1", os.environ["SS1_EXE"], "--out", out, "--shapes", "128x16,13x8", "--m", "1,3", "--c", "1,2",
+        return self.ok("grid.py", "--program", os.environ["SS1_BENCH_EXE"], "--out", out, "--shapes", "128x16,13x8", "--m", "1,3", "--c", "1,2",
                        "--threads", "1", "--weights", "warm", "--scheme", "reference", "--repetitions", "1", "--min-time", "0",
                        "--peers", peers, *more)
 
@@ -68,8 +69,8 @@ class Grid(Case):
         self.assertIn("[0/0]", again.stderr)
 
     def test_wrong_program(self):
-        result = script("grid.py", "--ss1", "/no/such/ss1", "--out", self.directory / "x.json")
-        self.assertIn("--ss1 /no/such/ss1", result.stderr)
+        result = script("grid.py", "--program", "/no/such/ss1-bench", "--out", self.directory / "x.json")
+        self.assertIn("--program /no/such/ss1-bench", result.stderr)
 
 
 class Report(Case):
@@ -158,7 +159,7 @@ class LatencyCurve(Case):
         data, svg = SAMPLE.parent, self.directory / "load.svg"
         files = {"json": self.directory / "load.json", "jsonl": self.directory / "load.jsonl"}
         for form, path in files.items():
-            path.write_bytes(subprocess.run([os.environ["SS1_EXE"], "bench", "model", data / "dlrm_dot", "--rate", "50-200*2", "--batch",
+            path.write_bytes(subprocess.run([os.environ["SS1_BENCH_EXE"], "model", data / "dlrm_dot", "--rate", "50-200*2", "--batch",
                                              "1,9", "--threads", "1", "--duration", "0.1", "-o", form], check=True, capture_output=True,
                                             timeout=240).stdout)
         self.ok("latency_curve.py", *files.values(), "--out", svg)

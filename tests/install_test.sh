@@ -11,6 +11,9 @@ pc=$(find "$tree/root" -name ss1.pc)
 lib=$(dirname "$(find "$tree/root" -name libss1.so)")
 program=$(find "$tree/root" -name ss1 -type f -perm -u+x)
 [ -z "$program" ] || env -u LD_LIBRARY_PATH "$program" info >"$tree/info.log"  # finds the library by itself
+bench=$(find "$tree/root" -name ss1-bench -type f -perm -u+x)
+[ -z "$bench" ] || [ "$(dirname "$bench")" = "$(dirname "$program")" ]
+[ -z "$bench" ] || env -u LD_LIBRARY_PATH "$bench" --version >"$tree/bench.log"
 
 export PKG_CONFIG_PATH="$(dirname "$pc")" LD_LIBRARY_PATH="$lib"
 

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 
-# As `ss1 bench linear` sets them: threads spin for a millisecond. By default GNU's OpenMP does so for 13 ms, OpenBLAS for 30:
+# The settings of `ss1-bench linear`: threads spin for a millisecond. By default GNU's OpenMP does so for 13 ms, OpenBLAS for 30:
 # into the turns of others.
 ENVIRONMENT = {"GOMP_SPINCOUNT": "30000", "KMP_BLOCKTIME": "1", "OPENBLAS_THREAD_TIMEOUT": "20"}
 TURN_NS = 4e6  # a turn is about so long, if it takes less than RUNS_OF_TURN runs

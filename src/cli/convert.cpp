@@ -4,13 +4,20 @@
 #include <map>
 #include <optional>
 
-#include "cli.hpp"
-#include "output.hpp"
-#include "progress.hpp"
-#include "ranges.hpp"
-#include "table.hpp"
+#include "apps/failure.hpp"
+#include "apps/format.hpp"
+#include "apps/handles.hpp"
+#include "apps/output.hpp"
+#include "cli/commands.hpp"
+#include "cli/options.hpp"
+#include "cli/progress.hpp"
+#include "cli/ranges.hpp"
+#include "cli/table.hpp"
 
 namespace ss1::cli {
+
+using namespace apps;
+
 namespace {
 
 struct convert_options {

@@ -3,12 +3,17 @@
 #include <CLI/CLI.hpp>
 #include <span>
 
-#include "cli.hpp"
-#include "output.hpp"
-#include "report.hpp"
-#include "table.hpp"
+#include "apps/format.hpp"
+#include "apps/handles.hpp"
+#include "apps/json.hpp"
+#include "apps/output.hpp"
+#include "cli/commands.hpp"
+#include "cli/table.hpp"
 
 namespace ss1::cli {
+
+using namespace apps;
+
 namespace {
 
 struct info_options {

@@ -2,12 +2,19 @@
 // ss1 inspect: what a model directory holds and what its layers cost.
 #include <CLI/CLI.hpp>
 
-#include "cli.hpp"
-#include "output.hpp"
-#include "report.hpp"
-#include "table.hpp"
+#include "apps/failure.hpp"
+#include "apps/format.hpp"
+#include "apps/handles.hpp"
+#include "apps/json.hpp"
+#include "apps/output.hpp"
+#include "cli/commands.hpp"
+#include "cli/options.hpp"
+#include "cli/table.hpp"
 
 namespace ss1::cli {
+
+using namespace apps;
+
 namespace {
 
 struct inspect_options {

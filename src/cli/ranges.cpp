@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "ranges.hpp"
+#include "cli/ranges.hpp"
 
 #include <charconv>
 
-#include "cli.hpp"
+#include "apps/failure.hpp"
 
 namespace ss1::cli {
 namespace {
@@ -11,8 +11,8 @@ namespace {
 constexpr size_t max_values = 10000;  // a slip of the pen such as 1-1000000, not a plan
 
 [[noreturn]] void fail(std::string_view option, std::string_view item, const std::string &rule) {
-    throw failure(std::string(option) + ": '" + std::string(item) + "' " + rule,
-                  "write values and ranges like 1,8 or 1-8 or 16-64+16 or 1-8*2");
+    throw apps::failure(std::string(option) + ": '" + std::string(item) + "' " + rule,
+                        "write values and ranges like 1,8 or 1-8 or 16-64+16 or 1-8*2");
 }
 
 // Takes a number off the front of `rest`.

@@ -7,20 +7,27 @@
 #include <filesystem>
 #include <optional>
 
-#include "bert_rows.hpp"
-#include "cli.hpp"
-#include "csv.hpp"
-#include "dlrm_rows.hpp"
-#include "line_batches.hpp"
-#include "model_rows.hpp"
-#include "output.hpp"
-#include "progress.hpp"
-#include "report.hpp"
-#include "stats.hpp"
-#include "text_answers.hpp"
-#include "text_rows.hpp"
+#include "apps/bert_rows.hpp"
+#include "apps/csv.hpp"
+#include "apps/dlrm_rows.hpp"
+#include "apps/failure.hpp"
+#include "apps/format.hpp"
+#include "apps/handles.hpp"
+#include "apps/json.hpp"
+#include "apps/line_batches.hpp"
+#include "apps/model_rows.hpp"
+#include "apps/output.hpp"
+#include "apps/text_answers.hpp"
+#include "apps/text_rows.hpp"
+#include "cli/binary_scores.hpp"
+#include "cli/commands.hpp"
+#include "cli/options.hpp"
+#include "cli/progress.hpp"
 
 namespace ss1::cli {
+
+using namespace apps;
+
 namespace {
 
 struct run_options {
@@ -167,23 +174,11 @@ run_totals score(const run_options &options, const model_handle &model, Rows row
     return totals;
 }
 
-// Bytes of the text that are not UTF-8 become U+FFFD.
-std::string to_line(const nlohmann::ordered_json &answer) {
-    return answer.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n';
-}
-
-// Whether all its numbers are: JSON has no others.
-bool is_finite(const nlohmann::ordered_json &answer) {
-    if (answer.is_number_float()) return std::isfinite(answer.get<double>());
-    return !answer.is_structured() ||
-           std::all_of(answer.begin(), answer.end(), [](const auto &part) { return is_finite(part); });
-}
-
 // Of the `n` lines that were run last; `before` others were.
 void write_answers(output &out, const text_answers &answers, const text_rows &texts, size_t n, const std::string &file,
                    size_t before) {
     for (size_t i = 0; i < n; ++i) {
-        const nlohmann::ordered_json answer = answers.answer(i, texts.row(i));
+        const json answer = answers.answer(i, texts.row(i));
         if (!is_finite(answer)) {
             out.flush();  // the lines before it have their answers
             throw failure(format("%s:%zu: the model gives numbers that are not finite", file.c_str(), before + i + 1),

@@ -1,0 +1,463 @@
+// SPDX-License-Identifier: Apache-2.0
+// ss1-bench model: latency of whole models; several models take turns in one process, or serve an open loop.
+#include <chrono>
+#include <CLI/CLI.hpp>
+#include <map>
+#include <optional>
+#include <random>
+#include <type_traits>
+
+#include "apps/bert_rows.hpp"
+#include "apps/dlrm_rows.hpp"
+#include "apps/failure.hpp"
+#include "apps/format.hpp"
+#include "apps/handles.hpp"
+#include "apps/json.hpp"
+#include "apps/model_rows.hpp"
+#include "apps/text_rows.hpp"
+#include "cli/options.hpp"
+#include "cli/progress.hpp"
+#include "cli/ranges.hpp"
+#include "driver/ceiling.hpp"
+#include "driver/commands.hpp"
+#include "driver/open_loop.hpp"
+#include "driver/report.hpp"
+#include "driver/sampler.hpp"
+#include "driver/stage_work.hpp"
+#include "driver/stats.hpp"
+
+namespace ss1::bench {
+
+using namespace apps;
+using namespace cli;
+
+namespace {
+
+constexpr size_t max_batch = size_t{1} << 20;
+
+struct bench_options {
+    std::vector<std::string> directories;
+    model_source source;
+    std::string batch, threads, dtypes, input, text, format = "md";
+    size_t tokens = 0;
+    bool stages = false, one_user = false;
+    sampling rule = {10, 1, 0};
+    open_loop load;
+};
+
+// In the order of ss1_session_time_stages(). Keys are "ns_" and the stage's name.
+const std::vector<column> dlrm_stages = {{"ns_lookup", "lookup us", 1e-3, 1, 9},
+                                         {"ns_bottom", "bottom us", 1e-3, 1, 9},
+                                         {"ns_interaction", "inter. us", 1e-3, 1, 9},
+                                         {"ns_top", "top us", 1e-3, 1, 9}};
+const std::vector<column> bert_stages = {{"ns_embed", "embed us", 1e-3, 1, 9},
+                                         {"ns_qkv", "QKV us", 1e-3, 1, 9},
+                                         {"ns_attention", "attention us", 1e-3, 1, 9},
+                                         {"ns_attention_output", "att. output us", 1e-3, 1, 9},
+                                         {"ns_intermediate", "intermediate us", 1e-3, 1, 9},
+                                         {"ns_output", "output us", 1e-3, 1, 9},
+                                         {"ns_norm", "norm us", 1e-3, 1, 9},
+                                         {"ns_heads", "heads us", 1e-3, 1, 9}};
+
+// Those of which the share of the ceiling is told.
+const std::vector<column> dlrm_shares = {{"percent_of_ceiling_bottom", "bottom %", 1, 1},
+                                         {"percent_of_ceiling_top", "top %", 1, 1}};
+const std::vector<column> bert_shares = {{"percent_of_ceiling_qkv", "QKV %", 1, 1},
+                                         {"percent_of_ceiling_attention", "attention %", 1, 1},
+                                         {"percent_of_ceiling_attention_output", "att. output %", 1, 1},
+                                         {"percent_of_ceiling_intermediate", "intermediate %", 1, 1},
+                                         {"percent_of_ceiling_output", "output %", 1, 1}};
+
+template <class Rows>
+const std::vector<column> &stages_of() {
+    return std::is_same_v<Rows, bert_rows> ? bert_stages : dlrm_stages;
+}
+
+struct loaded_model {
+    std::string directory, dtype;  // as --dtype says it, empty if it does not
+    model_handle handle;
+    std::shared_ptr<const bert_rows> texts;  // of --text, in this model's tokens
+
+    double mean_tokens() const {
+        double sum = 0;
+        for (size_t i = 0; i < texts->size(); ++i) sum += static_cast<double>(texts->ids(i).size());
+        return sum / static_cast<double>(texts->size());
+    }
+};
+
+// The lines of --text.
+std::shared_ptr<const bert_rows> read_texts(const bench_options &options, const context_handle &context,
+                                            const loaded_model &model) {
+    if (std::string_view(describe(model.handle).family) == "dlrm")
+        throw failure("--text is for BERT; these models are DLRM", "leave --text out");
+    text_rows texts(context, model.handle, model.directory, options.tokens);
+    text_lines lines(options.text, false);
+    auto rows = std::make_shared<bert_rows>(describe(model.handle));
+    while (texts.read(lines, 256, *rows)) {
+    }
+    if (rows->size() == 0) throw failure(options.text + " has no lines", "give a file with at least one text");
+    return rows;
+}
+
+template <class Rows>
+Rows rows_for(const loaded_model &model) {
+    return Rows(describe(model.handle));
+}
+
+template <class Rows>
+ss1_session_options session_bounds(const loaded_model &model, const bench_options &options, size_t batch) {
+    ss1_session_options bounds = SS1_SESSION_OPTIONS_INIT;
+    bounds.max_batch = batch;
+    bounds.max_tokens = model.texts      ? model.texts->longest()
+                        : options.tokens ? options.tokens
+                                         : std::min<size_t>(128, rows_for<Rows>(model).max_tokens());
+    return bounds;
+}
+
+// A file with too few rows is read again.
+template <class Rows>
+void fill_from_file(Rows &rows, const std::string &path, size_t batch) {
+    while (rows.size() < batch) {
+        const size_t before = rows.size();
+        csv_reader reader(path);
+        rows.bind(reader);
+        while (rows.size() < batch && reader.next()) rows.add(reader);
+        if (rows.size() == before) throw failure(path + " has no rows", "give a file with at least one row");
+    }
+}
+
+// The rows of one request; those of texts are the next ones for each `number`.
+template <class Rows>
+Rows make_rows(const loaded_model &model, const bench_options &options, size_t batch, size_t tokens, size_t number,
+               std::mt19937_64 &random) {
+    Rows rows = rows_for<Rows>(model);
+    if constexpr (std::is_same_v<Rows, bert_rows>) {
+        if (model.texts) {
+            for (size_t i = 0; i < batch; ++i) rows.add(*model.texts, (number * batch + i) % model.texts->size());
+            return rows;
+        }
+    }
+    if (options.input.empty())
+        for (size_t i = 0; i < batch; ++i) rows.add_random(random, tokens);
+    else
+        fill_from_file(rows, options.input, batch);
+    if constexpr (requires { rows.share_user(); })
+        if (options.one_user) rows.share_user();
+    return rows;
+}
+
+// What a row of the report says about a model in any case.
+template <class Rows>
+json describe_measured(const loaded_model &model, const ss1_session_options &bounds, uint32_t threads) {
+    const ss1_model_info info = describe(model.handle);
+    json row = {{"model", model.directory}, {"family", info.family}, {"batch", bounds.max_batch}};
+    row["dtype"] = model.dtype.empty() ? json(nullptr) : json(model.dtype);
+    row["tokens"] = !std::is_same_v<Rows, bert_rows> ? json(nullptr)
+                    : model.texts                    ? json(rounded(model.mean_tokens(), 1))
+                                                     : json(bounds.max_tokens);
+    row["threads"] = threads;
+    return row;
+}
+
+void add_memory(json &row, const loaded_model &model, const ss1_session_options &bounds) {
+    size_t session_bytes = 0;
+    check(ss1_session_bytes(model.handle.get(), &bounds, &session_bytes));
+    row["session_bytes"] = session_bytes;
+    row["weight_bytes"] = describe(model.handle).weight_bytes;
+}
+
+// The requests that take turns where they differ: enough for rows and sizes to differ, few enough to stay in memory.
+constexpr size_t n_requests = 16;
+
+// One model with the rows and the session of one batch size.
+template <class Rows>
+struct contender {
+    contender(const loaded_model &model, const bench_options &options, const ss1_session_options &bounds)
+        : random(bounds.max_batch),
+          output(choose_output(model.handle)),
+          values(bounds.max_batch * output.width),
+          session(make_session(model.handle, bounds)) {
+        const size_t n = model.texts ? n_requests : 1;
+        rows.reserve(n);  // the runs point into them
+        for (size_t i = 0; i < n; ++i) {
+            rows.push_back(make_rows<Rows>(model, options, bounds.max_batch, bounds.max_tokens, i, random));
+            runs.push_back(rows.back().runs().front());
+            add_work(work_of(model.handle, rows.back()), n);
+        }
+        if (options.stages) check(ss1_session_time_stages(session.get(), stage_seconds.data(), stage_seconds.size()));
+    }
+
+    void call() {
+        const model_run &run = runs[calls % runs.size()];
+        ss1_tensor tensor = output.tensor(values.data(), run.rows.size());
+        const auto start = std::chrono::steady_clock::now();
+        check(ss1_session_run(session.get(), run.inputs.data(), run.inputs.size(), &tensor, 1));
+        seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        if (calls++ > 0) return;
+        std::ranges::fill(stage_seconds, 0);  // the first call is no measurement
+        seconds = 0;
+    }
+
+    // The mean of `n` requests.
+    void add_work(const std::vector<stage_work> &of_request, size_t n) {
+        for (size_t i = 0; i < work.size(); ++i) {
+            work[i].flops += of_request[i].flops / static_cast<double>(n);
+            work[i].dtype = of_request[i].dtype;
+        }
+    }
+
+    // Means, how much of the run they are together, and how much of the ceilings, FLOP/ns by dtype, they reach.
+    void add_stages(json &row, const std::map<std::string, double> &ceilings) const {
+        double sum = 0;
+        for (size_t i = 0; i < stage_seconds.size(); ++i) {
+            const std::string &key = stages_of<Rows>()[i].key;
+            const double ns = stage_seconds[i] * 1e9 / static_cast<double>(calls - 1);
+            row[key] = rounded(ns, 1);
+            sum += stage_seconds[i];
+            const auto limit = ceilings.find(work[i].dtype);
+            if (work[i].flops > 0)
+                row["percent_of_ceiling_" + key.substr(3)] =
+                    limit == ceilings.end() ? json(nullptr)
+                                            : json(rounded(100 * work[i].flops / ns / limit->second, 1));
+        }
+        row["stages_of_run"] = rounded(sum / seconds, 4);
+    }
+
+    std::mt19937_64 random;
+    std::vector<Rows> rows;
+    std::vector<model_run> runs;
+    row_output output;
+    std::vector<float> values;
+    size_t calls = 0;
+    double seconds = 0;
+    std::vector<double> stage_seconds = std::vector<double>(stages_of<Rows>().size());
+    std::vector<stage_work> work = std::vector<stage_work>(stages_of<Rows>().size());
+    session_handle session;
+};
+
+// The ceilings of all types that the contenders' stages compute in, to be timed in their rounds.
+template <class Rows>
+std::map<std::string, ceiling> ceilings_of(const std::vector<std::unique_ptr<contender<Rows>>> &contenders,
+                                           uint32_t threads) {
+    std::map<std::string, ceiling> ceilings;
+    for (const auto &c : contenders)
+        for (const stage_work &work : c->work)
+            if (work.flops > 0 && !ceilings.contains(work.dtype)) {
+                ceiling limit = make_ceiling(work.dtype, threads);
+                if (limit.run) ceilings.emplace(work.dtype, std::move(limit));
+            }
+    return ceilings;
+}
+
+// Measures the models against each other and adds a row for each; speedup is over the first.
+template <class Rows>
+void measure(const bench_options &options, const std::vector<loaded_model> &models, size_t batch, uint32_t threads,
+             report &table, progress &line) {
+    std::vector<std::unique_ptr<contender<Rows>>> contenders;
+    std::vector<std::function<void()>> calls;
+    for (const loaded_model &model : models) {
+        const ss1_session_options bounds = session_bounds<Rows>(model, options, batch);
+        contenders.push_back(std::make_unique<contender<Rows>>(model, options, bounds));
+        calls.emplace_back([c = contenders.back().get()] { c->call(); });
+    }
+    std::map<std::string, ceiling> ceilings;
+    if (options.stages) ceilings = ceilings_of(contenders, threads);
+    for (const auto &[dtype, limit] : ceilings) calls.push_back(limit.run);
+    const std::vector<timing> timings = interleave(calls, options.rule);
+    std::map<std::string, double> flops_per_ns;
+    for (size_t i = models.size(); const auto &[dtype, limit] : ceilings)
+        flops_per_ns[dtype] = limit.flops / percentile(sorted(timings[i++].ns), 0.5);
+    const double first_p50 = percentile(sorted(timings[0].ns), 0.5);
+    line.clear();
+    for (size_t i = 0; i < models.size(); ++i) {
+        const std::vector<double> ns = sorted(timings[i].ns);
+        const double p50 = percentile(ns, 0.5);
+        const ss1_session_options bounds = session_bounds<Rows>(models[i], options, batch);
+        json row = describe_measured<Rows>(models[i], bounds, threads);
+        row["ns_first"] = rounded(timings[i].first_ns, 1);
+        row["ns_p50"] = rounded(p50, 1);
+        row["ns_p90"] = rounded(percentile(ns, 0.9), 1);
+        row["ns_p99"] = rounded(percentile(ns, 0.99), 1);
+        row["ns_mean"] = rounded(mean(ns), 1);
+        row["samples"] = ns.size();
+        row["rows_per_s"] = rounded(static_cast<double>(batch) / p50 * 1e9, 1);
+        row["speedup"] = rounded(first_p50 / p50, 3);
+        add_memory(row, models[i], bounds);
+        if (options.stages) contenders[i]->add_stages(row, flops_per_ns);
+        table.add(row);
+    }
+}
+
+// Each model for itself: at a rate there is nothing to interleave.
+template <class Rows>
+void serve(const bench_options &options, const std::vector<loaded_model> &models, size_t batch, uint32_t threads,
+           report &table, progress &line) {
+    const open_loop &load = options.load;
+    const size_t least = load.least_batch ? load.least_batch : batch;
+    if (least > batch)
+        throw failure(format("--least-batch %zu is above --batch %zu", least, batch), "choose a smaller one");
+    for (const loaded_model &model : models) {
+        const ss1_session_options bounds = session_bounds<Rows>(model, options, batch);
+        std::mt19937_64 random(batch);
+        std::vector<Rows> rows;
+        std::vector<model_run> requests;
+        rows.reserve(n_requests);  // the runs point into them
+        for (size_t i = 0; i < n_requests; ++i) {
+            const size_t size = least + random() % (batch - least + 1);
+            rows.push_back(make_rows<Rows>(model, options, size, bounds.max_tokens, i, random));
+            requests.push_back(rows.back().runs().front());
+        }
+        for (const size_t rate : parse_ranges("--rate", load.rates, 100'000'000)) {
+            line.show(format("%s at %zu requests/s", model.directory.c_str(), rate));
+            json row = describe_measured<Rows>(model, bounds, threads);
+            row["least_batch"] = least;
+            row.update(measure_open_loop(model.handle, bounds, choose_output(model.handle), requests, load, rate));
+            add_memory(row, model, bounds);
+            line.clear();
+            table.add(row);
+        }
+    }
+}
+
+const std::vector<column> columns = {{"batch", "batch"},
+                                     {"tokens", "tokens"},
+                                     {"threads", "threads"},
+                                     {"dtype", "dtype"},
+                                     {"ns_p50", "p50 us", 1e-3, 1, 9},
+                                     {"ns_p90", "p90 us", 1e-3, 1, 9},
+                                     {"ns_p99", "p99 us", 1e-3, 1, 9},
+                                     {"ns_mean", "mean us", 1e-3, 1, 9},
+                                     {"ns_first", "first us", 1e-3, 1, 9},
+                                     {"rows_per_s", "rows/s", 1, 0, 9},
+                                     {"speedup", "speedup", 1, 2},
+                                     {"session_bytes", "session MiB", 1.0 / (1 << 20), 1},
+                                     {"weight_bytes", "weights MiB", 1.0 / (1 << 20), 1},
+                                     {"model", "model"}};
+
+std::vector<loaded_model> load_all(const bench_options &options, const context_handle &context) {
+    std::vector<loaded_model> models;
+    const std::vector<std::string> dtypes =
+        options.dtypes.empty() ? std::vector<std::string>{""} : parse_names("--dtype", options.dtypes);
+    for (const std::string &directory : options.directories)
+        for (const std::string &dtype : dtypes) {
+            model_source source = options.source;
+            source.dtype = dtype;
+            models.push_back({directory, dtype, load_model(context, directory, source.options()), nullptr});
+            if (std::string_view(describe(models.back().handle).family) != describe(models.front().handle).family)
+                throw failure(directory + " is of another family than " + options.directories.front(),
+                              "measure them in two commands");
+            if (!options.text.empty()) models.back().texts = read_texts(options, context, models.back());
+        }
+    return models;
+}
+
+json document_head(const bench_options &options) {
+    const context_handle context = make_context();
+    json head = machine_info(context_info(context));
+    head["inputs"] = !options.text.empty() ? options.text : options.input.empty() ? "random" : options.input;
+    head["threads_pinned"] = false;
+    return head;
+}
+
+// Before the model's name.
+void add_stage_columns(std::vector<column> &shown, const std::vector<column> &stages,
+                       const std::vector<column> &shares) {
+    shown.insert(shown.end() - 1, stages.begin(), stages.end());
+    shown.insert(shown.end() - 1, {"stages_of_run", "of run", 1, 3});
+    shown.insert(shown.end() - 1, shares.begin(), shares.end());
+}
+
+void run_bench(const bench_options &options) {
+    const std::vector<size_t> chosen =
+        options.batch.empty() ? std::vector<size_t>() : parse_ranges("--batch", options.batch, max_batch);
+    const std::vector<size_t> thread_counts =
+        options.threads.empty() ? std::vector<size_t>{0} : parse_ranges("--threads", options.threads, 4096);
+    if (options.input == "-" || options.text == "-")
+        throw failure((options.text.empty() ? "--input" : "--text") +
+                          std::string(" -: the rows are read anew for each model and batch size"),
+                      "give a file");
+    const bool in_open_loop = !options.load.rates.empty();
+    if (in_open_loop && options.stages)
+        throw failure("--stages is not for an open loop", "leave --stages or --rate out");
+    std::optional<report> table;  // its columns depend on the family
+    progress line;
+    for (const size_t threads : thread_counts) {
+        const context_handle context = make_context(static_cast<uint32_t>(threads));
+        line.show("loading ...");
+        const std::vector<loaded_model> models = load_all(options, context);
+        const bool is_dlrm = std::string_view(describe(models[0].handle).family) == "dlrm";
+        if (!is_dlrm && !options.input.empty())
+            throw failure("--input is for DLRM; these models are BERT", "leave --input out");
+        if (!is_dlrm && options.one_user)
+            throw failure("--one-user is for DLRM; these models are BERT", "leave it out");
+        if (!table) {
+            std::vector<column> shown = in_open_loop ? open_loop_columns : columns;
+            if (options.stages && is_dlrm) add_stage_columns(shown, dlrm_stages, dlrm_shares);
+            if (options.stages && !is_dlrm) add_stage_columns(shown, bert_stages, bert_shares);
+            table.emplace(options.format, shown, document_head(options));
+        }
+        const uint32_t n_threads = context_info(context).num_threads;
+        const std::vector<size_t> usual = is_dlrm ? std::vector<size_t>{1, 64, 1024} : std::vector<size_t>{1, 8};
+        for (const size_t batch : chosen.empty() ? usual : chosen) {
+            line.show(format("batch %zu, %u threads", batch, n_threads));
+            const auto run = in_open_loop ? is_dlrm ? serve<dlrm_rows> : serve<bert_rows>
+                             : is_dlrm ? measure<dlrm_rows>
+                                          : measure<bert_rows>;
+            run(options, models, batch, n_threads, *table, line);
+        }
+    }
+    table->finish();
+}
+
+}  // namespace
+
+void add_model(CLI::App &app) {
+    const auto options = std::make_shared<bench_options>();
+    bench_options &o = *options;
+    CLI::App &command =
+        *app.add_subcommand("model", "Measure the latency of models; several take turns in one process");
+    command
+        .add_option("MODEL", o.directories,
+                    "Model directories of one family; the first is what the others are compared with")
+        ->required();
+    command.add_option("--batch", o.batch, "Rows (BERT: sequences) of one run; default 1,64,1024 (BERT: 1,8)");
+    at_least(1,
+             command.add_option("--tokens", o.tokens, "BERT: tokens of a sequence; default 128 or the model's limit"));
+    command.add_option("--threads", o.threads, "Threads; default: all this process may use");
+    add_random_weights(command, o.source);
+    command.add_option("--dtype", o.dtypes,
+                       "Types in which to hold the weights of every linear layer, a contender each: f32, bf16, int8; "
+                       "default: as config.json says");
+    command.add_option("--input", o.input, "DLRM: CSV file with the rows to run, as for ss1 run; default: random rows");
+    command.add_option("--text", o.text,
+                       "BERT: text file, each line a text; requests of --batch lines take turns, tokens is their mean, "
+                       "--tokens where they are cut; default: random tokens");
+    command.add_flag("--one-user", o.one_user,
+                     "DLRM: the first row's dense features and user's tables stand for all rows, and are given once");
+    command.add_flag(
+        "--stages", o.stages,
+        "Also mean times of a run's stages (DLRM: lookup, bottom MLP, interaction, top MLP; BERT: embed, QKV, "
+        "attention, its output, intermediate, output, norms, heads), their share of the run, and what those that "
+        "multiply "
+        "matrices reach of the machine's ceiling (a loop of its matrix or vector unit from registers, in the same "
+        "rounds)");
+    add_sampling(command, o.rule, "runs of each model", "a batch size");
+    add_open_loop(command, o.load);
+    add_output_format(command, o.format);
+    command.footer(
+        "Batch sizes, threads and rates are lists or ranges: 1,64 or 1-8 or 1-1024*4. rows/s and speedup come from the "
+        "medians.\n"
+        "In an open loop (--rate) latency counts from the scheduled arrival of a request. One that waited for its "
+        "deadline, or\n"
+        "in all as long again as --duration, is dropped; one whose run passes the deadline is given up (late). Both "
+        "count as\n"
+        "infinitely slow in the percentiles. Goodput is what was answered within the deadline.\n"
+        "Examples:\n"
+        "  ss1-bench model model model-c4 --batch 1,64 --threads 1\n"
+        "  ss1-bench model model --dtype f32,bf16,int8\n"
+        "  ss1-bench model bert bert-c4 --text mails.txt --tokens 384 --batch 8\n"
+        "  ss1-bench model model --batch 700 --threads 2 --workers 2 --rate 50-800*2 --deadline-ms 10");
+    command.callback([options] { run_bench(*options); });
+}
+
+}  // namespace ss1::bench

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/csv.hpp"
+
+#include <charconv>
+#include <cmath>
+
+#include "apps/failure.hpp"
+#include "apps/format.hpp"
+
+namespace ss1::apps {
+namespace {
+
+constexpr size_t max_record_bytes = size_t{64} << 20;  // a quote that is never closed must not read a whole disk
+constexpr size_t max_fields = size_t{1} << 20;         // nor must a line of nothing but commas
+
+std::string_view trim(std::string_view text) {
+    const size_t begin = text.find_first_not_of(" \t");
+    if (begin == std::string_view::npos) return {};
+    return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
+}
+
+template <class T>
+bool parse_whole(std::string_view field, T &value) {
+    const std::string_view text = trim(field);
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    return error == std::errc() && end == text.data() + text.size();
+}
+
+}  // namespace
+
+csv_reader::csv_reader(const std::string &path) : in_(path) {
+    if (!read_record()) fail_at(1, "the file is empty: the first line must name the columns");
+    header_ = fields_;
+}
+
+void csv_reader::fail_at(size_t line, const std::string &problem) const {
+    throw failure(in_.name() + ":" + std::to_string(line) + ": " + problem, "mend this line of the CSV file");
+}
+
+void csv_reader::fail(size_t column, const std::string &problem) const {
+    fail_at(record_line_, "column " + header_[column] + " (" + std::to_string(column + 1) + "): " + problem);
+}
+
+std::optional<size_t> csv_reader::find(std::string_view name) const {
+    std::optional<size_t> found;
+    for (size_t i = 0; i < header_.size(); ++i) {
+        if (header_[i] != name) continue;
+        if (found) fail_at(1, "column " + std::string(name) + " stands in the header twice");
+        found = i;
+    }
+    return found;
+}
+
+size_t csv_reader::column(std::string_view name) const {
+    if (const auto found = find(name)) return *found;
+    throw failure(in_.name() + ":1: column " + std::string(name) + " is missing from the header",
+                  "the first line must name every column that the model reads; 'ss1 inspect MODEL' shows its config");
+}
+
+void csv_reader::append(std::string &field, int c) {
+    if (++record_bytes_ > max_record_bytes)
+        fail_at(record_line_, "the record is longer than " + human_bytes(max_record_bytes) + "; is a quote left open?");
+    field.push_back(static_cast<char>(c));
+}
+
+void csv_reader::read_quoted(std::string &field) {
+    const std::string place = "column " + std::to_string(n_fields_) + ": ";
+    in_.get();
+    for (;;) {
+        const int c = in_.get();
+        if (c == EOF) fail_at(record_line_, place + "a quote is left open");
+        if (c == '"') {
+            if (in_.peek() != '"') break;
+            in_.get();
+        }
+        append(field, c);
+    }
+    if (const int c = in_.peek(); c != ',' && c != '\n' && c != '\r' && c != EOF)
+        fail_at(in_.line(), place + "text follows the closing quote");
+}
+
+void csv_reader::read_plain(std::string &field) {
+    for (int c = in_.peek(); c != ',' && c != '\n' && c != EOF; c = in_.peek()) {
+        if (c == '"')
+            fail_at(in_.line(), "column " + std::to_string(n_fields_) + ": a quote inside a field without quotes");
+        append(field, in_.get());
+    }
+}
+
+// Takes the comma (true) or the end of the line (false) after a field.
+bool csv_reader::end_of_field() {
+    int c = in_.get();
+    if (c == '\r') {  // only behind quotes: a plain field keeps its CR until read_record() drops it
+        c = in_.get();
+        if (c != '\n' && c != EOF)
+            fail_at(in_.line(), "column " + std::to_string(n_fields_) + ": text follows the closing quote");
+    }
+    return c == ',';
+}
+
+bool csv_reader::read_record() {
+    if (in_.peek() == EOF) return false;
+    record_line_ = in_.line();
+    record_bytes_ = 0;
+    n_fields_ = 0;
+    for (bool more = true; more;) {
+        if (n_fields_ == max_fields)
+            fail_at(record_line_, "the record has more than " + std::to_string(max_fields) + " columns");
+        if (n_fields_ == fields_.size()) fields_.emplace_back();
+        std::string &field = fields_[n_fields_++];
+        field.clear();
+        const bool quoted = in_.peek() == '"';
+        quoted ? read_quoted(field) : read_plain(field);
+        more = end_of_field();
+        if (!quoted && !more && field.ends_with('\r')) field.pop_back();
+    }
+    fields_.resize(n_fields_);
+    return true;
+}
+
+bool csv_reader::next() {
+    if (!read_record()) return false;
+    if (n_fields_ != header_.size())
+        fail_at(record_line_, "the line has " + std::to_string(n_fields_) + " columns, the header has " +
+                                  std::to_string(header_.size()));
+    return true;
+}
+
+bool parse_float(std::string_view field, float &value) {
+    if (parse_whole(field, value)) return std::isfinite(value);
+    // from_chars() refuses what f32 has no digits for: a number this small is 0, or the nearest subnormal.
+    double wide;
+    if (!parse_whole(field, wide) || !(std::abs(wide) < 1)) return false;
+    value = static_cast<float>(wide);
+    return true;
+}
+
+bool parse_integer(std::string_view field, int64_t &value) {
+    return parse_whole(field, value);
+}
+
+std::string csv_quote(const std::string &field) {
+    if (field.find_first_of(",\"\r\n") == std::string::npos) return field;
+    std::string quoted = "\"";
+    for (const char c : field) {
+        if (c == '"') quoted += '"';
+        quoted += c;
+    }
+    return quoted + '"';
+}
+
+}  // namespace ss1::apps

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// Text for messages and tables.
+#pragma once
+#include <cstddef>
+#include <string>
+
+#include "ss1/ss1.h"
+
+namespace ss1::apps {
+
+// As std::printf().
+std::string format(const char *pattern, ...) __attribute__((format(printf, 1, 2)));
+// "1.5 MiB"
+std::string human_bytes(size_t bytes);
+
+const char *dtype_name(ss1_dtype dtype);  // "int8" for SS1_DTYPE_I8
+const char *scheme_name(const ss1_linear_desc &desc);
+
+}  // namespace ss1::apps

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/model_rows.hpp"
+
+#include <map>
+
+#include "apps/failure.hpp"
+
+namespace ss1::apps {
+namespace {
+
+template <class T>
+ss1_tensor to_tensor(const char *name, ss1_dtype dtype, const std::vector<T> &values,
+                     std::initializer_list<size_t> shape) {
+    ss1_tensor tensor = SS1_TENSOR_INIT;
+    tensor.name = name;
+    tensor.dtype = dtype;
+    for (const size_t size : shape) tensor.shape[tensor.rank++] = static_cast<int64_t>(size);
+    tensor.data = const_cast<T *>(values.data());  // the library never writes to inputs
+    tensor.bytes = values.size() * sizeof(T);
+    return tensor;
+}
+
+}  // namespace
+
+ss1_tensor input_tensor(const char *name, const std::vector<float> &values, std::initializer_list<size_t> shape) {
+    return to_tensor(name, SS1_DTYPE_F32, values, shape);
+}
+
+ss1_tensor input_tensor(const char *name, const std::vector<int64_t> &values, std::initializer_list<size_t> shape) {
+    return to_tensor(name, SS1_DTYPE_I64, values, shape);
+}
+
+ss1_tensor row_output::tensor(float *values, size_t rows) const {
+    ss1_tensor tensor = SS1_TENSOR_INIT;
+    tensor.name = name.c_str();
+    tensor.dtype = SS1_DTYPE_F32;
+    tensor.data = values;
+    tensor.bytes = rows * width * sizeof(float);
+    return tensor;
+}
+
+row_output choose_output(const model_handle &model) {
+    std::map<std::string, size_t> widths;
+    for (size_t i = 0, n = describe(model).n_outputs; i < n; ++i) {
+        ss1_tensor tensor = SS1_TENSOR_INIT;
+        check(ss1_model_output(model.get(), i, &tensor));
+        if (tensor.rank == 3) continue;  // of tokens
+        widths[tensor.name] = tensor.rank == 1 ? 1 : static_cast<size_t>(tensor.shape[tensor.rank - 1]);
+    }
+    for (const char *name : {"probability", "logits", "pooled"})
+        if (const auto found = widths.find(name); found != widths.end()) return {found->first, found->second};
+    throw failure("the model has neither a classifier of rows nor a pooler, so it has no output for a whole row",
+                  "use a model with pooler.dense or classifier weights");
+}
+
+}  // namespace ss1::apps

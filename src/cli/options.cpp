@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/options.hpp"
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+
+#include "apps/failure.hpp"
+
+namespace ss1::cli {
+
+using apps::failure;
+
+namespace {
+
+template <class Rule>
+CLI::Option *require(CLI::Option *option, const char *type, const std::string &rule_text, const Rule &rule) {
+    const auto validate = [=](const std::string &text) {
+        char *end = nullptr;
+        const double value = std::strtod(text.c_str(), &end);
+        if (end != text.c_str() && !rule(value))  // CLI11 itself refuses a text that is not a number
+            throw failure(option->get_name() + " " + text + ": must be " + rule_text, "--help describes the option");
+        return std::string();
+    };
+    return option->check(validate, type);
+}
+
+}  // namespace
+
+CLI::Option *at_least(int least, CLI::Option *option) {
+    return require(option, least > 0 ? "POSITIVE" : "NONNEGATIVE", "at least " + std::to_string(least),
+                   [least](double value) { return value >= least; });
+}
+
+CLI::Option *above_zero(CLI::Option *option) {
+    return require(option, "POSITIVE", "above 0", [](double value) { return value > 0; });
+}
+
+ss1_dtype model_source::weight_dtype() const {
+    if (dtype.empty()) return SS1_DTYPE_DEFAULT;
+    if (dtype == "f32") return SS1_DTYPE_F32;
+    if (dtype == "bf16") return SS1_DTYPE_BF16;
+    if (dtype == "int8") return SS1_DTYPE_I8;
+    throw failure("--dtype: '" + dtype + "' is none of f32, bf16, int8");
+}
+
+ss1_model_options model_source::options() const {
+    ss1_model_options result = SS1_MODEL_OPTIONS_INIT;
+    result.weight_dtype = weight_dtype();
+    result.random_weights = random_seed.has_value();
+    result.seed = random_seed.value_or(0);
+    return result;
+}
+
+void add_random_weights(CLI::App &command, model_source &source) {
+    command.add_option("--random-weights", source.random_seed,
+                       "Draw the weights by this seed instead of reading them; only config.json is needed");
+}
+
+void add_dtype(CLI::App &command, model_source &source, const std::string &help) {
+    command.add_option("--dtype", source.dtype, help);
+}
+
+ss1_scheme parse_scheme(const std::string &name) {
+    if (name == "reference") return SS1_SCHEME_REFERENCE;
+    if (name == "mixed") return SS1_SCHEME_MIXED;
+    throw failure("--scheme: '" + name + "' is neither reference nor mixed");
+}
+
+}  // namespace ss1::cli

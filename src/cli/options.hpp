@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Options that several commands share.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "ss1/ss1.h"
+
+namespace CLI {
+class App;
+class Option;
+}  // namespace CLI
+
+namespace ss1::cli {
+
+// The model directory of a command line, its --random-weights and its --dtype.
+struct model_source {
+    std::string directory, dtype;
+    std::optional<uint64_t> random_seed;
+
+    ss1_dtype weight_dtype() const;  // SS1_DTYPE_DEFAULT without --dtype
+    ss1_model_options options() const;
+};
+void add_random_weights(CLI::App &command, model_source &source);
+void add_dtype(CLI::App &command, model_source &source,
+               const std::string &help =
+                   "Hold the weights of every linear layer as f32, bf16 or int8; default: the types of config.json");
+
+// These refuse other numbers and name the option, the value and the rule; CLI11's own messages print the largest double
+// in full.
+CLI::Option *at_least(int least, CLI::Option *option);
+CLI::Option *above_zero(CLI::Option *option);
+
+ss1_scheme parse_scheme(const std::string &name);
+
+}  // namespace ss1::cli
