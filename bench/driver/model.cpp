@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// ss1-bench model: latency of whole models; several models take turns in one process, or serve an open loop.
+// ss1-bench model: measures the latency of whole models. Several models take turns in one process, or each model serves
+// an open loop.
 #include <chrono>
 #include <CLI/CLI.hpp>
 #include <map>
 #include <optional>
 #include <random>
-#include <type_traits>
 
 #include "apps/bert_rows.hpp"
-#include "apps/dlrm_rows.hpp"
 #include "apps/failure.hpp"
 #include "apps/format.hpp"
 #include "apps/handles.hpp"
 #include "apps/json.hpp"
 #include "apps/model_rows.hpp"
+#include "apps/row_family.hpp"
 #include "apps/text_rows.hpp"
 #include "cli/options.hpp"
 #include "cli/progress.hpp"
@@ -23,7 +23,7 @@
 #include "driver/open_loop.hpp"
 #include "driver/report.hpp"
 #include "driver/sampler.hpp"
-#include "driver/stage_work.hpp"
+#include "driver/stages.hpp"
 #include "driver/stats.hpp"
 
 namespace ss1::bench {
@@ -45,51 +45,24 @@ struct bench_options {
     open_loop load;
 };
 
-// In the order of ss1_session_time_stages(). Keys are "ns_" and the stage's name.
-const std::vector<column> dlrm_stages = {{"ns_lookup", "lookup us", 1e-3, 1, 9},
-                                         {"ns_bottom", "bottom us", 1e-3, 1, 9},
-                                         {"ns_interaction", "inter. us", 1e-3, 1, 9},
-                                         {"ns_top", "top us", 1e-3, 1, 9}};
-const std::vector<column> bert_stages = {{"ns_embed", "embed us", 1e-3, 1, 9},
-                                         {"ns_qkv", "QKV us", 1e-3, 1, 9},
-                                         {"ns_attention", "attention us", 1e-3, 1, 9},
-                                         {"ns_attention_output", "att. output us", 1e-3, 1, 9},
-                                         {"ns_intermediate", "intermediate us", 1e-3, 1, 9},
-                                         {"ns_output", "output us", 1e-3, 1, 9},
-                                         {"ns_norm", "norm us", 1e-3, 1, 9},
-                                         {"ns_heads", "heads us", 1e-3, 1, 9}};
-
-// Those of which the share of the ceiling is told.
-const std::vector<column> dlrm_shares = {{"percent_of_ceiling_bottom", "bottom %", 1, 1},
-                                         {"percent_of_ceiling_top", "top %", 1, 1}};
-const std::vector<column> bert_shares = {{"percent_of_ceiling_qkv", "QKV %", 1, 1},
-                                         {"percent_of_ceiling_attention", "attention %", 1, 1},
-                                         {"percent_of_ceiling_attention_output", "att. output %", 1, 1},
-                                         {"percent_of_ceiling_intermediate", "intermediate %", 1, 1},
-                                         {"percent_of_ceiling_output", "output %", 1, 1}};
-
-template <class Rows>
-const std::vector<column> &stages_of() {
-    return std::is_same_v<Rows, bert_rows> ? bert_stages : dlrm_stages;
-}
-
 struct loaded_model {
-    std::string directory, dtype;  // as --dtype says it, empty if it does not
+    std::string directory, dtype;  // dtype: the value of --dtype, empty without it
     model_handle handle;
-    std::shared_ptr<const bert_rows> texts;  // of --text, in this model's tokens
+    std::shared_ptr<const bert_rows> texts;  // the lines of --text in this model's tokens
 
     double mean_tokens() const {
         double sum = 0;
-        for (size_t i = 0; i < texts->size(); ++i) sum += static_cast<double>(texts->ids(i).size());
+        for (size_t i = 0; i < texts->size(); ++i) sum += static_cast<double>(texts->tokens(i));
         return sum / static_cast<double>(texts->size());
     }
 };
 
-// The lines of --text.
+// Reads the lines of --text.
 std::shared_ptr<const bert_rows> read_texts(const bench_options &options, const context_handle &context,
                                             const loaded_model &model) {
-    if (std::string_view(describe(model.handle).family) == "dlrm")
-        throw failure("--text is for BERT; these models are DLRM", "leave --text out");
+    const row_family &family = family_of(model.handle);
+    if (!family.has_tokens)
+        throw failure(std::string("--text is for BERT; these models are ") + family.title, "leave --text out");
     text_rows texts(context, model.handle, model.directory, options.tokens);
     text_lines lines(options.text, false);
     auto rows = std::make_shared<bert_rows>(describe(model.handle));
@@ -99,24 +72,21 @@ std::shared_ptr<const bert_rows> read_texts(const bench_options &options, const 
     return rows;
 }
 
-template <class Rows>
-Rows rows_for(const loaded_model &model) {
-    return Rows(describe(model.handle));
+std::unique_ptr<model_rows> rows_for(const loaded_model &model) {
+    return family_of(model.handle).make_rows(describe(model.handle));
 }
 
-template <class Rows>
 ss1_session_options session_bounds(const loaded_model &model, const bench_options &options, size_t batch) {
     ss1_session_options bounds = SS1_SESSION_OPTIONS_INIT;
     bounds.max_batch = batch;
     bounds.max_tokens = model.texts      ? model.texts->longest()
                         : options.tokens ? options.tokens
-                                         : std::min<size_t>(128, rows_for<Rows>(model).max_tokens());
+                                         : std::min<size_t>(128, rows_for(model)->max_tokens());
     return bounds;
 }
 
-// A file with too few rows is read again.
-template <class Rows>
-void fill_from_file(Rows &rows, const std::string &path, size_t batch) {
+// Reads the file again as often as it has too few rows.
+void fill_from_file(model_rows &rows, const std::string &path, size_t batch) {
     while (rows.size() < batch) {
         const size_t before = rows.size();
         csv_reader reader(path);
@@ -126,35 +96,31 @@ void fill_from_file(Rows &rows, const std::string &path, size_t batch) {
     }
 }
 
-// The rows of one request; those of texts are the next ones for each `number`.
-template <class Rows>
-Rows make_rows(const loaded_model &model, const bench_options &options, size_t batch, size_t tokens, size_t number,
-               std::mt19937_64 &random) {
-    Rows rows = rows_for<Rows>(model);
-    if constexpr (std::is_same_v<Rows, bert_rows>) {
-        if (model.texts) {
-            for (size_t i = 0; i < batch; ++i) rows.add(*model.texts, (number * batch + i) % model.texts->size());
-            return rows;
-        }
+// Makes the rows of request `number`. Each request continues in the texts where the request before it ended.
+std::unique_ptr<model_rows> make_request(const loaded_model &model, const bench_options &options, size_t batch,
+                                         size_t tokens, size_t number, std::mt19937_64 &random) {
+    if (model.texts) {
+        auto rows = std::make_unique<bert_rows>(describe(model.handle));
+        for (size_t i = 0; i < batch; ++i) rows->add(*model.texts, (number * batch + i) % model.texts->size());
+        return rows;
     }
+    std::unique_ptr<model_rows> rows = rows_for(model);
     if (options.input.empty())
-        for (size_t i = 0; i < batch; ++i) rows.add_random(random, tokens);
+        for (size_t i = 0; i < batch; ++i) rows->add_random(random, tokens);
     else
-        fill_from_file(rows, options.input, batch);
-    if constexpr (requires { rows.share_user(); })
-        if (options.one_user) rows.share_user();
+        fill_from_file(*rows, options.input, batch);
+    if (options.one_user) rows->share_user();
     return rows;
 }
 
-// What a row of the report says about a model in any case.
-template <class Rows>
+// The members that every row of the report has.
 json describe_measured(const loaded_model &model, const ss1_session_options &bounds, uint32_t threads) {
-    const ss1_model_info info = describe(model.handle);
-    json row = {{"model", model.directory}, {"family", info.family}, {"batch", bounds.max_batch}};
+    const row_family &family = family_of(model.handle);
+    json row = {{"model", model.directory}, {"family", family.name}, {"batch", bounds.max_batch}};
     row["dtype"] = model.dtype.empty() ? json(nullptr) : json(model.dtype);
-    row["tokens"] = !std::is_same_v<Rows, bert_rows> ? json(nullptr)
-                    : model.texts                    ? json(rounded(model.mean_tokens(), 1))
-                                                     : json(bounds.max_tokens);
+    row["tokens"] = !family.has_tokens ? json(nullptr)
+                    : model.texts      ? json(rounded(model.mean_tokens(), 1))
+                                       : json(bounds.max_tokens);
     row["threads"] = threads;
     return row;
 }
@@ -166,79 +132,81 @@ void add_memory(json &row, const loaded_model &model, const ss1_session_options 
     row["weight_bytes"] = describe(model.handle).weight_bytes;
 }
 
-// The requests that take turns where they differ: enough for rows and sizes to differ, few enough to stay in memory.
+// Requests of different rows or sizes take turns: 16 are enough for variety and few enough for the memory.
 constexpr size_t n_requests = 16;
 
-// One model with the rows and the session of one batch size.
-template <class Rows>
+// One model with the requests and the session of one batch size.
 struct contender {
-    contender(const loaded_model &model, const bench_options &options, const ss1_session_options &bounds)
-        : random(bounds.max_batch),
-          output(choose_output(model.handle)),
-          values(bounds.max_batch * output.width),
-          session(make_session(model.handle, bounds)) {
-        const size_t n = model.texts ? n_requests : 1;
-        rows.reserve(n);  // the runs point into them
-        for (size_t i = 0; i < n; ++i) {
-            rows.push_back(make_rows<Rows>(model, options, bounds.max_batch, bounds.max_tokens, i, random));
-            runs.push_back(rows.back().runs().front());
-            add_work(work_of(model.handle, rows.back()), n);
-        }
-        if (options.stages) check(ss1_session_time_stages(session.get(), stage_seconds.data(), stage_seconds.size()));
-    }
+    contender(const loaded_model &model, const bench_options &options, const ss1_session_options &bounds);
+    void call();
+    void add_stages(json &row, const std::map<std::string, double> &ceilings) const;
 
-    void call() {
-        const model_run &run = runs[calls % runs.size()];
-        ss1_tensor tensor = output.tensor(values.data(), run.rows.size());
-        const auto start = std::chrono::steady_clock::now();
-        check(ss1_session_run(session.get(), run.inputs.data(), run.inputs.size(), &tensor, 1));
-        seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-        if (calls++ > 0) return;
-        std::ranges::fill(stage_seconds, 0);  // the first call is no measurement
-        seconds = 0;
-    }
-
-    // The mean of `n` requests.
-    void add_work(const std::vector<stage_work> &of_request, size_t n) {
-        for (size_t i = 0; i < work.size(); ++i) {
-            work[i].flops += of_request[i].flops / static_cast<double>(n);
-            work[i].dtype = of_request[i].dtype;
-        }
-    }
-
-    // Means, how much of the run they are together, and how much of the ceilings, FLOP/ns by dtype, they reach.
-    void add_stages(json &row, const std::map<std::string, double> &ceilings) const {
-        double sum = 0;
-        for (size_t i = 0; i < stage_seconds.size(); ++i) {
-            const std::string &key = stages_of<Rows>()[i].key;
-            const double ns = stage_seconds[i] * 1e9 / static_cast<double>(calls - 1);
-            row[key] = rounded(ns, 1);
-            sum += stage_seconds[i];
-            const auto limit = ceilings.find(work[i].dtype);
-            if (work[i].flops > 0)
-                row["percent_of_ceiling_" + key.substr(3)] =
-                    limit == ceilings.end() ? json(nullptr)
-                                            : json(rounded(100 * work[i].flops / ns / limit->second, 1));
-        }
-        row["stages_of_run"] = rounded(sum / seconds, 4);
-    }
-
+    const staged_family &family;
     std::mt19937_64 random;
-    std::vector<Rows> rows;
-    std::vector<model_run> runs;
+    std::vector<std::unique_ptr<model_rows>> rows;
+    std::vector<model_run> runs;  // point into `rows`
     row_output output;
     std::vector<float> values;
     size_t calls = 0;
     double seconds = 0;
-    std::vector<double> stage_seconds = std::vector<double>(stages_of<Rows>().size());
-    std::vector<stage_work> work = std::vector<stage_work>(stages_of<Rows>().size());
+    std::vector<double> stage_seconds;
+    std::vector<stage_work> work;  // the mean of the requests
     session_handle session;
 };
 
-// The ceilings of all types that the contenders' stages compute in, to be timed in their rounds.
-template <class Rows>
-std::map<std::string, ceiling> ceilings_of(const std::vector<std::unique_ptr<contender<Rows>>> &contenders,
-                                           uint32_t threads) {
+contender::contender(const loaded_model &model, const bench_options &options, const ss1_session_options &bounds)
+    : family(stages_of(model.handle)),
+      random(bounds.max_batch),
+      output(choose_output(model.handle)),
+      values(bounds.max_batch * output.width),
+      stage_seconds(family.stages.size()),
+      work(family.stages.size()),
+      session(make_session(model.handle, bounds)) {
+    const size_t n = model.texts ? n_requests : 1;
+    for (size_t i = 0; i < n; ++i) {
+        rows.push_back(make_request(model, options, bounds.max_batch, bounds.max_tokens, i, random));
+        runs.push_back(rows.back()->runs().front());
+        const std::vector<stage_work> of_request = family.work_of(model.handle, *rows.back());
+        for (size_t s = 0; s < work.size(); ++s) {
+            work[s].flops += of_request[s].flops / static_cast<double>(n);
+            work[s].dtype = of_request[s].dtype;
+        }
+    }
+    if (options.stages) check(ss1_session_time_stages(session.get(), stage_seconds.data(), stage_seconds.size()));
+}
+
+void contender::call() {
+    const model_run &run = runs[calls % runs.size()];
+    ss1_tensor tensor = output.tensor(values.data(), run.rows.size());
+    const auto start = std::chrono::steady_clock::now();
+    check(ss1_session_run(session.get(), run.inputs.data(), run.inputs.size(), &tensor, 1));
+    seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (calls++ > 0) return;
+    std::ranges::fill(stage_seconds, 0);  // the first call does not count
+    seconds = 0;
+}
+
+// Adds the stages' mean times, their share of the run, and the share of the ceiling (FLOP/ns by dtype) that each
+// reaches.
+void contender::add_stages(json &row, const std::map<std::string, double> &ceilings) const {
+    double sum = 0;
+    for (size_t i = 0; i < stage_seconds.size(); ++i) {
+        const std::string &key = family.stages[i].key;
+        const double ns = stage_seconds[i] * 1e9 / static_cast<double>(calls - 1);
+        row["ns_" + key] = rounded(ns, 1);
+        sum += stage_seconds[i];
+        const auto limit = ceilings.find(work[i].dtype);
+        if (work[i].flops > 0)
+            row["percent_of_ceiling_" + key] =
+                limit == ceilings.end() ? json(nullptr) : json(rounded(100 * work[i].flops / ns / limit->second, 1));
+    }
+    row["stages_of_run"] = rounded(sum / seconds, 4);
+}
+
+using contender_list = std::vector<std::unique_ptr<contender>>;
+
+// The ceilings of all types in which the contenders' stages compute. They are timed in the same rounds.
+std::map<std::string, ceiling> ceilings_of(const contender_list &contenders, uint32_t threads) {
     std::map<std::string, ceiling> ceilings;
     for (const auto &c : contenders)
         for (const stage_work &work : c->work)
@@ -249,15 +217,30 @@ std::map<std::string, ceiling> ceilings_of(const std::vector<std::unique_ptr<con
     return ceilings;
 }
 
-// Measures the models against each other and adds a row for each; speedup is over the first.
-template <class Rows>
+json latency_row(const loaded_model &model, const ss1_session_options &bounds, uint32_t threads, const timing &times,
+                 double first_p50) {
+    const std::vector<double> ns = sorted(times.ns);
+    const double p50 = percentile(ns, 0.5);
+    json row = describe_measured(model, bounds, threads);
+    row["ns_first"] = rounded(times.first_ns, 1);
+    row["ns_p50"] = rounded(p50, 1);
+    row["ns_p90"] = rounded(percentile(ns, 0.9), 1);
+    row["ns_p99"] = rounded(percentile(ns, 0.99), 1);
+    row["ns_mean"] = rounded(mean(ns), 1);
+    row["samples"] = ns.size();
+    row["rows_per_s"] = rounded(static_cast<double>(bounds.max_batch) / p50 * 1e9, 1);
+    row["speedup"] = rounded(first_p50 / p50, 3);
+    add_memory(row, model, bounds);
+    return row;
+}
+
+// Measures the models in turn and adds a row for each. speedup compares with the first model.
 void measure(const bench_options &options, const std::vector<loaded_model> &models, size_t batch, uint32_t threads,
              report &table, progress &line) {
-    std::vector<std::unique_ptr<contender<Rows>>> contenders;
+    contender_list contenders;
     std::vector<std::function<void()>> calls;
     for (const loaded_model &model : models) {
-        const ss1_session_options bounds = session_bounds<Rows>(model, options, batch);
-        contenders.push_back(std::make_unique<contender<Rows>>(model, options, bounds));
+        contenders.push_back(std::make_unique<contender>(model, options, session_bounds(model, options, batch)));
         calls.emplace_back([c = contenders.back().get()] { c->call(); });
     }
     std::map<std::string, ceiling> ceilings;
@@ -270,26 +253,13 @@ void measure(const bench_options &options, const std::vector<loaded_model> &mode
     const double first_p50 = percentile(sorted(timings[0].ns), 0.5);
     line.clear();
     for (size_t i = 0; i < models.size(); ++i) {
-        const std::vector<double> ns = sorted(timings[i].ns);
-        const double p50 = percentile(ns, 0.5);
-        const ss1_session_options bounds = session_bounds<Rows>(models[i], options, batch);
-        json row = describe_measured<Rows>(models[i], bounds, threads);
-        row["ns_first"] = rounded(timings[i].first_ns, 1);
-        row["ns_p50"] = rounded(p50, 1);
-        row["ns_p90"] = rounded(percentile(ns, 0.9), 1);
-        row["ns_p99"] = rounded(percentile(ns, 0.99), 1);
-        row["ns_mean"] = rounded(mean(ns), 1);
-        row["samples"] = ns.size();
-        row["rows_per_s"] = rounded(static_cast<double>(batch) / p50 * 1e9, 1);
-        row["speedup"] = rounded(first_p50 / p50, 3);
-        add_memory(row, models[i], bounds);
+        json row = latency_row(models[i], session_bounds(models[i], options, batch), threads, timings[i], first_p50);
         if (options.stages) contenders[i]->add_stages(row, flops_per_ns);
         table.add(row);
     }
 }
 
-// Each model for itself: at a rate there is nothing to interleave.
-template <class Rows>
+// Measures one model after the other: a given rate leaves nothing to interleave.
 void serve(const bench_options &options, const std::vector<loaded_model> &models, size_t batch, uint32_t threads,
            report &table, progress &line) {
     const open_loop &load = options.load;
@@ -297,19 +267,18 @@ void serve(const bench_options &options, const std::vector<loaded_model> &models
     if (least > batch)
         throw failure(format("--least-batch %zu is above --batch %zu", least, batch), "choose a smaller one");
     for (const loaded_model &model : models) {
-        const ss1_session_options bounds = session_bounds<Rows>(model, options, batch);
+        const ss1_session_options bounds = session_bounds(model, options, batch);
         std::mt19937_64 random(batch);
-        std::vector<Rows> rows;
-        std::vector<model_run> requests;
-        rows.reserve(n_requests);  // the runs point into them
+        std::vector<std::unique_ptr<model_rows>> rows;
+        std::vector<model_run> requests;  // point into `rows`
         for (size_t i = 0; i < n_requests; ++i) {
             const size_t size = least + random() % (batch - least + 1);
-            rows.push_back(make_rows<Rows>(model, options, size, bounds.max_tokens, i, random));
-            requests.push_back(rows.back().runs().front());
+            rows.push_back(make_request(model, options, size, bounds.max_tokens, i, random));
+            requests.push_back(rows.back()->runs().front());
         }
         for (const size_t rate : parse_ranges("--rate", load.rates, 100'000'000)) {
             line.show(format("%s at %zu requests/s", model.directory.c_str(), rate));
-            json row = describe_measured<Rows>(model, bounds, threads);
+            json row = describe_measured(model, bounds, threads);
             row["least_batch"] = least;
             row.update(measure_open_loop(model.handle, bounds, choose_output(model.handle), requests, load, rate));
             add_memory(row, model, bounds);
@@ -359,12 +328,29 @@ json document_head(const bench_options &options) {
     return head;
 }
 
-// Before the model's name.
-void add_stage_columns(std::vector<column> &shown, const std::vector<column> &stages,
-                       const std::vector<column> &shares) {
-    shown.insert(shown.end() - 1, stages.begin(), stages.end());
-    shown.insert(shown.end() - 1, {"stages_of_run", "of run", 1, 3});
-    shown.insert(shown.end() - 1, shares.begin(), shares.end());
+void check_options(const bench_options &options) {
+    if (options.input == "-" || options.text == "-")
+        throw failure((options.text.empty() ? "--input" : "--text") +
+                          std::string(" -: the rows are read anew for each model and batch size"),
+                      "give a file");
+    if (!options.load.rates.empty() && options.stages)
+        throw failure("--stages is not for an open loop", "leave --stages or --rate out");
+}
+
+void check_options_for(const bench_options &options, const row_family &family) {
+    if (family.has_tokens && !options.input.empty())
+        throw failure(std::string("--input is for DLRM; these models are ") + family.title, "leave --input out");
+    if (!family.has_users && options.one_user)
+        throw failure(std::string("--one-user is for DLRM; these models are ") + family.title, "leave it out");
+}
+
+std::vector<column> columns_of(const bench_options &options, const staged_family &family) {
+    std::vector<column> shown = options.load.rates.empty() ? columns : open_loop_columns;
+    if (options.stages) {
+        const std::vector<column> stages = stage_columns(family);
+        shown.insert(shown.end() - 1, stages.begin(), stages.end());  // before the model's name
+    }
+    return shown;
 }
 
 void run_bench(const bench_options &options) {
@@ -372,37 +358,20 @@ void run_bench(const bench_options &options) {
         options.batch.empty() ? std::vector<size_t>() : parse_ranges("--batch", options.batch, max_batch);
     const std::vector<size_t> thread_counts =
         options.threads.empty() ? std::vector<size_t>{0} : parse_ranges("--threads", options.threads, 4096);
-    if (options.input == "-" || options.text == "-")
-        throw failure((options.text.empty() ? "--input" : "--text") +
-                          std::string(" -: the rows are read anew for each model and batch size"),
-                      "give a file");
-    const bool in_open_loop = !options.load.rates.empty();
-    if (in_open_loop && options.stages)
-        throw failure("--stages is not for an open loop", "leave --stages or --rate out");
+    check_options(options);
     std::optional<report> table;  // its columns depend on the family
     progress line;
     for (const size_t threads : thread_counts) {
         const context_handle context = make_context(static_cast<uint32_t>(threads));
         line.show("loading ...");
         const std::vector<loaded_model> models = load_all(options, context);
-        const bool is_dlrm = std::string_view(describe(models[0].handle).family) == "dlrm";
-        if (!is_dlrm && !options.input.empty())
-            throw failure("--input is for DLRM; these models are BERT", "leave --input out");
-        if (!is_dlrm && options.one_user)
-            throw failure("--one-user is for DLRM; these models are BERT", "leave it out");
-        if (!table) {
-            std::vector<column> shown = in_open_loop ? open_loop_columns : columns;
-            if (options.stages && is_dlrm) add_stage_columns(shown, dlrm_stages, dlrm_shares);
-            if (options.stages && !is_dlrm) add_stage_columns(shown, bert_stages, bert_shares);
-            table.emplace(options.format, shown, document_head(options));
-        }
+        check_options_for(options, family_of(models[0].handle));
+        const staged_family &family = stages_of(models[0].handle);
+        if (!table) table.emplace(options.format, columns_of(options, family), document_head(options));
         const uint32_t n_threads = context_info(context).num_threads;
-        const std::vector<size_t> usual = is_dlrm ? std::vector<size_t>{1, 64, 1024} : std::vector<size_t>{1, 8};
-        for (const size_t batch : chosen.empty() ? usual : chosen) {
+        for (const size_t batch : chosen.empty() ? family.usual_batches : chosen) {
             line.show(format("batch %zu, %u threads", batch, n_threads));
-            const auto run = in_open_loop ? is_dlrm ? serve<dlrm_rows> : serve<bert_rows>
-                             : is_dlrm ? measure<dlrm_rows>
-                                          : measure<bert_rows>;
+            const auto run = options.load.rates.empty() ? measure : serve;
             run(options, models, batch, n_threads, *table, line);
         }
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A batch of token sequences for BERT, filled row by row from CSV columns, a tokenizer or at random.
+// Token sequences for BERT, read from CSV columns, made by a tokenizer or drawn at random.
 #pragma once
 #include <optional>
 #include <random>
@@ -10,27 +10,24 @@
 
 namespace ss1::apps {
 
-class bert_rows {
+class bert_rows final : public model_rows {
   public:
-    static constexpr size_t default_batch = 8;
-
     explicit bert_rows(const ss1_model_info &model);
 
-    // Finds the columns input_ids and, if it is there, token_type_ids: whole numbers with blanks between them.
-    void bind(const csv_reader &reader);
-    void add(const csv_reader &reader);
-    void add_random(std::mt19937_64 &random, size_t tokens);
-    // As a tokenizer makes them; types are left out for a model that takes none.
+    // The columns are input_ids and, if the file has it, token_type_ids: whole numbers with blanks between them.
+    void bind(const csv_reader &reader) override;
+    void add(const csv_reader &reader) override;
+    void add_random(std::mt19937_64 &random, size_t tokens) override;
+    // Adds a sequence that a tokenizer has made; drops the types if the model takes none.
     void add(std::vector<int64_t> ids, std::vector<int64_t> types);
-    void clear();
-    size_t size() const { return sequences_.size(); }
-    size_t max_tokens() const { return max_tokens_; }
-    const std::vector<int64_t> &ids(size_t i) const { return sequences_[i].ids; }
+    void clear() override;
+    size_t size() const override { return sequences_.size(); }
+    size_t max_tokens() const override { return max_tokens_; }
+    size_t tokens(size_t i) const override { return sequences_[i].ids.size(); }
     void add(const bert_rows &other, size_t i) { sequences_.push_back(other.sequences_[i]); }
-    size_t longest() const;  // tokens of a sequence
-    // The session run that gives the rows' outputs; it points into this object. Sequences are padded to the longest,
-    // and masked: none's result depends on its neighbours.
-    const std::vector<model_run> &runs();
+    size_t longest() const;  // tokens of the longest sequence
+    // One run. Sequences are padded to the longest and masked: no result depends on the other sequences.
+    const std::vector<model_run> &runs() override;
 
   private:
     struct sequence {

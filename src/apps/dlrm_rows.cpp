@@ -78,7 +78,7 @@ void dlrm_rows::collect(bool user_side, size_t rows, bags &out) const {
 }
 
 const std::vector<model_run> &dlrm_rows::runs() {
-    const size_t user_rows = one_user_ ? std::min<size_t>(rows_, 1) : rows_;
+    const size_t user_rows = users();
     const auto user_tables = static_cast<size_t>(std::ranges::count(tables_, true, &table::user_side));
     collect(false, rows_, item_bags_);
     collect(true, user_rows, user_bags_);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A batch of DLRM inputs, filled row by row from CSV columns or at random.
+// Inputs of a DLRM, read from CSV columns or drawn at random.
 #pragma once
+#include <algorithm>
 #include <random>
 #include <string>
 #include <vector>
@@ -10,25 +11,23 @@
 
 namespace ss1::apps {
 
-class dlrm_rows {
+class dlrm_rows final : public model_rows {
   public:
-    static constexpr size_t default_batch = 256;
-
     explicit dlrm_rows(const ss1_model_info &model);
 
-    // Finds the model's columns: one number for each dense feature, indices with | between them for each table.
-    void bind(const csv_reader &reader);
-    // A row that fails may leave its first columns behind, which runs() leaves out: it must be the last.
-    void add(const csv_reader &reader);
-    void add_random(std::mt19937_64 &random, size_t tokens);
-    void clear();
-    size_t size() const { return rows_; }
-    size_t max_tokens() const { return 1; }
-    // From now on the first row's dense features and user's tables stand for all rows, and are given once.
-    void share_user() { one_user_ = true; }
-    bool one_user() const { return one_user_; }
-    // The session runs that give the rows' outputs; they point into this object.
-    const std::vector<model_run> &runs();
+    // The columns: for each dense feature a number, for each table indices with | between them.
+    void bind(const csv_reader &reader) override;
+    // If add() fails, the row's first columns stay, and runs() ignores them: the caller must add no further row.
+    void add(const csv_reader &reader) override;
+    void add_random(std::mt19937_64 &random, size_t tokens) override;
+    void clear() override;
+    size_t size() const override { return rows_; }
+    size_t max_tokens() const override { return 1; }
+    size_t tokens(size_t) const override { return 1; }
+    // The runs then contain the dense features and the user's tables once, those of the first row.
+    void share_user() override { one_user_ = true; }
+    size_t users() const override { return one_user_ ? std::min<size_t>(rows_, 1) : rows_; }
+    const std::vector<model_run> &runs() override;
 
   private:
     struct table {
@@ -36,10 +35,10 @@ class dlrm_rows {
         int64_t rows;
         bool user_side;
         size_t column = 0;
-        std::vector<int64_t> indices, begins;  // of this batch
+        std::vector<int64_t> indices, begins;  // the bags of this batch
     };
 
-    // The first rows' bags of the tables of one side, as the model takes them.
+    // The bags of the tables of one side in the model's format.
     struct bags {
         std::vector<int64_t> indices, offsets;
     };

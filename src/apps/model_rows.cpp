@@ -39,14 +39,28 @@ ss1_tensor row_output::tensor(float *values, size_t rows) const {
     return tensor;
 }
 
-row_output choose_output(const model_handle &model) {
+namespace {
+
+// The number of values that each output has for one row.
+std::map<std::string, size_t> output_widths(const model_handle &model) {
     std::map<std::string, size_t> widths;
     for (size_t i = 0, n = describe(model).n_outputs; i < n; ++i) {
         ss1_tensor tensor = SS1_TENSOR_INIT;
         check(ss1_model_output(model.get(), i, &tensor));
-        if (tensor.rank == 3) continue;  // of tokens
+        if (tensor.rank == 3) continue;  // an output of tokens, not of rows
         widths[tensor.name] = tensor.rank == 1 ? 1 : static_cast<size_t>(tensor.shape[tensor.rank - 1]);
     }
+    return widths;
+}
+
+}  // namespace
+
+bool gives_probability(const model_handle &model) {
+    return output_widths(model).contains("probability");
+}
+
+row_output choose_output(const model_handle &model) {
+    const std::map<std::string, size_t> widths = output_widths(model);
     for (const char *name : {"probability", "logits", "pooled"})
         if (const auto found = widths.find(name); found != widths.end()) return {found->first, found->second};
     throw failure("the model has neither a classifier of rows nor a pooler, so it has no output for a whole row",

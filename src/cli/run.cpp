@@ -9,7 +9,6 @@
 
 #include "apps/bert_rows.hpp"
 #include "apps/csv.hpp"
-#include "apps/dlrm_rows.hpp"
 #include "apps/failure.hpp"
 #include "apps/format.hpp"
 #include "apps/handles.hpp"
@@ -17,6 +16,7 @@
 #include "apps/line_batches.hpp"
 #include "apps/model_rows.hpp"
 #include "apps/output.hpp"
+#include "apps/row_family.hpp"
 #include "apps/text_answers.hpp"
 #include "apps/text_rows.hpp"
 #include "cli/binary_scores.hpp"
@@ -88,8 +88,7 @@ void show_progress(progress &line, const byte_input &in, const run_totals &total
 }
 
 // Runs the rows collected so far and appends their outputs to `scores`, [rows, width] in the order of the file.
-template <class Rows>
-void run_batch(Rows &rows, const session_handle &session, const row_output &output, std::vector<float> &scores) {
+void run_batch(model_rows &rows, const session_handle &session, const row_output &output, std::vector<float> &scores) {
     scores.resize(rows.size() * output.width);
     std::vector<float> values;
     for (const model_run &run : rows.runs()) {
@@ -137,14 +136,15 @@ void add_scores(run_totals &totals, const std::vector<float> &scores, label_colu
     labels.labels.clear();
 }
 
-template <class Rows>
-run_totals score(const run_options &options, const model_handle &model, Rows rows) {
+run_totals score(const run_options &options, const model_handle &model) {
+    const row_family &family = family_of(model);
+    const std::unique_ptr<model_rows> rows = family.make_rows(describe(model));
     csv_reader reader(options.input);
-    rows.bind(reader);
+    rows->bind(reader);
     std::optional<label_column> labels;
     if (!options.label.empty()) labels = label_column{reader.column(options.label), {}};
     const row_output result = choose_output(model);
-    const size_t batch = options.batch ? options.batch : Rows::default_batch;
+    const size_t batch = options.batch ? options.batch : family.default_batch;
     ss1_session_options bounds = SS1_SESSION_OPTIONS_INIT;
     bounds.max_batch = batch;
     const session_handle session = make_session(model, bounds);
@@ -159,15 +159,15 @@ run_totals score(const run_options &options, const model_handle &model, Rows row
     const auto next = [&] {
         if (!reader.next()) return false;
         if (labels) labels->add(reader);  // first: a row is in the batch only if its label is right, too
-        rows.add(reader);
+        rows->add(reader);
         return true;
     };
     while (batches.fill(batch, next, [&] { return reader.ready(); })) {
-        run_batch(rows, session, result, scores);
+        run_batch(*rows, session, result, scores);
         write_rows(out, scores, result.width);
         if (labels) add_scores(totals, scores, *labels);
-        totals.rows += rows.size();
-        rows.clear();
+        totals.rows += rows->size();
+        rows->clear();
         if (line.due()) show_progress(line, reader.input(), totals);
     }
     out.close();
@@ -195,7 +195,7 @@ run_totals answer(const run_options &options, const context_handle &context, con
     text_answers answers(model, texts.tokenizer().get(), options.pairs);
     text_lines lines(options.text, answers.pairs());
     ss1_session_options bounds = SS1_SESSION_OPTIONS_INIT;
-    bounds.max_batch = options.batch ? options.batch : bert_rows::default_batch;
+    bounds.max_batch = options.batch ? options.batch : family_of(model).default_batch;
     bounds.max_tokens = texts.max_tokens();
     const session_handle session = make_session(model, bounds);
     output out(options.output);
@@ -247,16 +247,14 @@ void run_model(const run_options &options) {
     check_file_names(options);
     const context_handle context = make_context(options.threads);
     const model_handle model = load_model(context, options.model.directory, options.model.options());
-    const ss1_model_info info = describe(model);
-    const bool is_dlrm = std::string_view(info.family) == "dlrm";
-    if (!is_dlrm && !options.label.empty())
-        throw failure("--label needs a model that gives a probability; this one is " + std::string(info.family),
-                      "leave --label out");
-    if (is_dlrm && !options.text.empty())
-        throw failure("--text needs a BERT; this model is a dlrm", "give its rows with --input");
-    report_totals(options, !options.text.empty() ? answer(options, context, model)
-                           : is_dlrm             ? score(options, model, dlrm_rows(info))
-                                                 : score(options, model, bert_rows(info)));
+    if (!options.label.empty() && !gives_probability(model))
+        throw failure(
+            "--label needs a model that gives a probability; this one is " + std::string(describe(model).family),
+            "leave --label out");
+    if (!options.text.empty() && !family_of(model).has_tokens)
+        throw failure("--text needs a BERT; this model is a " + std::string(describe(model).family),
+                      "give its rows with --input");
+    report_totals(options, options.text.empty() ? score(options, model) : answer(options, context, model));
 }
 
 constexpr char notes[] =
