@@ -2,7 +2,7 @@
 /**
  * @file peer.h  What a library must offer to be measured against ss1: one shared module with one function.
  *
- * `ss1 bench linear` loads every libpeer-*.so of a folder. The command line itself links none of these libraries, and
+ * `ss1-bench linear` loads every libpeer-*.so of a folder. The program itself links none of these libraries, and
  * none of their headers is needed where it is built.
  */
 #ifndef SS1_BENCH_PEER_H
