@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tests the CUDA backend through the C API: layers against X . ss1_expand(Z) + b in double, with host and device memory.
-// Without a device it checks the message of the failed load and is skipped, or fails if SS1_TEST_REQUIRE_CUDA is set.
+// Tests the CUDA backend through the C API: layers against X . ss1_expand(Z) + b in double, with host and device
+// memory. Without a device it checks the message of the failed load and is skipped, or fails if SS1_TEST_REQUIRE_CUDA
+// is set.
 #include <cuda_runtime.h>
 
 #define CATCH_CONFIG_RUNNER
