@@ -40,9 +40,8 @@ constexpr model_family row_of(const char *name, std::span<const std::string_view
         .activation_bytes = sizeof(A),
         .carve = [](const ss1_context &context, const void *g, const session_bounds &bounds, carver &memory,
                     void *to) { new (to) A(carve(context, as<G>(g), bounds, memory)); },
-        .check_sizes =
-            [](const void *g, const session_bounds &bounds, const tensor_list<const ss1_tensor> &inputs,
-               run_size &size) { return check_sizes(as<G>(g), bounds, inputs, size); },
+        .check_sizes = [](const void *g, const session_bounds &bounds, const tensor_list<const ss1_tensor> &inputs,
+                          run_size &size) { return check_sizes(as<G>(g), bounds, inputs, size); },
         .check_values = [](const void *g,
                            const tensor_list<const ss1_tensor> &inputs) { return check_values(as<G>(g), inputs); },
         .run = [](const void *g, const void *activations,

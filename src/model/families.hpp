@@ -13,8 +13,8 @@
 
 namespace ss1 {
 
-// What a family knows of its files. parse() fills the family's struct of `config`; add_layers() and add_tensors() append
-// what the configuration asks for: linear layers in the order of execution, tensors of no linear layer.
+// What a family knows of its files. parse() fills the family's struct of `config`; add_layers() and add_tensors()
+// append what the configuration asks for: linear layers in the order of execution, tensors of no linear layer.
 struct family_files {
     ss1_status (*parse)(const json &root, const std::string &type, const std::string &label, model_config &config);
     void (*add_layers)(const model_config &config, std::vector<linear_shape> &layers);
