@@ -141,7 +141,6 @@ struct contender {
     void call();
     void add_stages(json &row, const std::map<std::string, double> &ceilings) const;
 
-    const staged_family &family;
     std::mt19937_64 random;
     std::vector<std::unique_ptr<model_rows>> rows;
     std::vector<model_run> runs;  // point into `rows`
@@ -149,27 +148,26 @@ struct contender {
     std::vector<float> values;
     size_t calls = 0;
     double seconds = 0;
+    std::vector<std::string> stages;
     std::vector<double> stage_seconds;
-    std::vector<stage_work> work;  // the mean of the requests
+    work_by_stage work;  // the mean of the requests
     session_handle session;
 };
 
 contender::contender(const loaded_model &model, const bench_options &options, const ss1_session_options &bounds)
-    : family(stages_of(model.handle)),
-      random(bounds.max_batch),
+    : random(bounds.max_batch),
       output(choose_output(model.handle)),
       values(bounds.max_batch * output.width),
-      stage_seconds(family.stages.size()),
-      work(family.stages.size()),
+      stages(stages_of(model.handle)),
+      stage_seconds(stages.size()),
       session(make_session(model.handle, bounds)) {
     const size_t n = model.texts ? n_requests : 1;
     for (size_t i = 0; i < n; ++i) {
         rows.push_back(make_request(model, options, bounds.max_batch, bounds.max_tokens, i, random));
         runs.push_back(rows.back()->runs().front());
-        const std::vector<stage_work> of_request = family.work_of(model.handle, *rows.back());
-        for (size_t s = 0; s < work.size(); ++s) {
-            work[s].flops += of_request[s].flops / static_cast<double>(n);
-            work[s].dtype = of_request[s].dtype;
+        for (const auto &[stage, of_request] : staged_family_of(model.handle).work_of(model.handle, *rows.back())) {
+            work[stage].flops += of_request.flops / static_cast<double>(n);
+            work[stage].dtype = of_request.dtype;
         }
     }
     if (options.stages) check(ss1_session_time_stages(session.get(), stage_seconds.data(), stage_seconds.size()));
@@ -190,15 +188,15 @@ void contender::call() {
 // reaches.
 void contender::add_stages(json &row, const std::map<std::string, double> &ceilings) const {
     double sum = 0;
-    for (size_t i = 0; i < stage_seconds.size(); ++i) {
-        const std::string &key = family.stages[i].key;
+    for (size_t i = 0; i < stages.size(); ++i) {
         const double ns = stage_seconds[i] * 1e9 / static_cast<double>(calls - 1);
-        row["ns_" + key] = rounded(ns, 1);
+        row["ns_" + stages[i]] = rounded(ns, 1);
         sum += stage_seconds[i];
-        const auto limit = ceilings.find(work[i].dtype);
-        if (work[i].flops > 0)
-            row["percent_of_ceiling_" + key] =
-                limit == ceilings.end() ? json(nullptr) : json(rounded(100 * work[i].flops / ns / limit->second, 1));
+        const auto done = work.find(stages[i]);
+        if (done == work.end()) continue;
+        const auto limit = ceilings.find(done->second.dtype);
+        row["percent_of_ceiling_" + stages[i]] =
+            limit == ceilings.end() ? json(nullptr) : json(rounded(100 * done->second.flops / ns / limit->second, 1));
     }
     row["stages_of_run"] = rounded(sum / seconds, 4);
 }
@@ -209,8 +207,8 @@ using contender_list = std::vector<std::unique_ptr<contender>>;
 std::map<std::string, ceiling> ceilings_of(const contender_list &contenders, uint32_t threads) {
     std::map<std::string, ceiling> ceilings;
     for (const auto &c : contenders)
-        for (const stage_work &work : c->work)
-            if (work.flops > 0 && !ceilings.contains(work.dtype)) {
+        for (const auto &[stage, work] : c->work)
+            if (!ceilings.contains(work.dtype)) {
                 ceiling limit = make_ceiling(work.dtype, threads);
                 if (limit.run) ceilings.emplace(work.dtype, std::move(limit));
             }
@@ -344,10 +342,10 @@ void check_options_for(const bench_options &options, const row_family &family) {
         throw failure(std::string("--one-user is for DLRM; these models are ") + family.title, "leave it out");
 }
 
-std::vector<column> columns_of(const bench_options &options, const staged_family &family) {
+std::vector<column> columns_of(const bench_options &options, const model_handle &model) {
     std::vector<column> shown = options.load.rates.empty() ? columns : open_loop_columns;
     if (options.stages) {
-        const std::vector<column> stages = stage_columns(family);
+        const std::vector<column> stages = stage_columns(model);
         shown.insert(shown.end() - 1, stages.begin(), stages.end());  // before the model's name
     }
     return shown;
@@ -366,10 +364,9 @@ void run_bench(const bench_options &options) {
         line.show("loading ...");
         const std::vector<loaded_model> models = load_all(options, context);
         check_options_for(options, family_of(models[0].handle));
-        const staged_family &family = stages_of(models[0].handle);
-        if (!table) table.emplace(options.format, columns_of(options, family), document_head(options));
+        if (!table) table.emplace(options.format, columns_of(options, models[0].handle), document_head(options));
         const uint32_t n_threads = context_info(context).num_threads;
-        for (const size_t batch : chosen.empty() ? family.usual_batches : chosen) {
+        for (const size_t batch : chosen.empty() ? staged_family_of(models[0].handle).usual_batches : chosen) {
             line.show(format("batch %zu, %u threads", batch, n_threads));
             const auto run = options.load.rates.empty() ? measure : serve;
             run(options, models, batch, n_threads, *table, line);
@@ -386,41 +383,38 @@ void add_model(CLI::App &app) {
     CLI::App &command =
         *app.add_subcommand("model", "Measure the latency of models; several take turns in one process");
     command
-        .add_option("MODEL", o.directories,
-                    "Model directories of one family; the first is what the others are compared with")
+        .add_option("MODEL", o.directories, "Model directories of one family; the others are compared with the first")
         ->required();
-    command.add_option("--batch", o.batch, "Rows (BERT: sequences) of one run; default 1,64,1024 (BERT: 1,8)");
-    at_least(1,
-             command.add_option("--tokens", o.tokens, "BERT: tokens of a sequence; default 128 or the model's limit"));
+    command.add_option("--batch", o.batch, "Rows (BERT: sequences) of one run; default: 1,64,1024 (BERT: 1,8)");
+    at_least(1, command.add_option("--tokens", o.tokens,
+                                   "BERT: tokens of a sequence; default: 128, or the model's limit if that is lower"));
     command.add_option("--threads", o.threads, "Threads; default: all this process may use");
     add_random_weights(command, o.source);
     command.add_option("--dtype", o.dtypes,
-                       "Types in which to hold the weights of every linear layer, a contender each: f32, bf16, int8; "
-                       "default: as config.json says");
-    command.add_option("--input", o.input, "DLRM: CSV file with the rows to run, as for ss1 run; default: random rows");
+                       "Hold the weights of every linear layer in these types, each a contender: f32, bf16, int8; "
+                       "default: the types of config.json");
+    command.add_option("--input", o.input,
+                       "DLRM: CSV file with the rows to run, in the format of ss1 run; default: random rows");
     command.add_option("--text", o.text,
-                       "BERT: text file, each line a text; requests of --batch lines take turns, tokens is their mean, "
-                       "--tokens where they are cut; default: random tokens");
+                       "BERT: text file, each line a text; requests of --batch lines take turns. --tokens cuts longer "
+                       "texts; the column tokens shows the mean. Default: random tokens");
     command.add_flag("--one-user", o.one_user,
-                     "DLRM: the first row's dense features and user's tables stand for all rows, and are given once");
+                     "DLRM: give all rows the dense features and the user's tables of the first row, once");
     command.add_flag(
         "--stages", o.stages,
-        "Also mean times of a run's stages (DLRM: lookup, bottom MLP, interaction, top MLP; BERT: embed, QKV, "
-        "attention, its output, intermediate, output, norms, heads), their share of the run, and what those that "
-        "multiply "
-        "matrices reach of the machine's ceiling (a loop of its matrix or vector unit from registers, in the same "
-        "rounds)");
+        "Also report the mean times of a run's stages (DLRM: lookup, bottom MLP, interaction, top MLP; BERT: embed, "
+        "QKV, attention, its output, intermediate, output, norms, heads), their share of the run, and the share of "
+        "the machine's ceiling that products of matrices reach (the ceiling: a loop of the matrix or vector unit on "
+        "registers, timed in the same rounds)");
     add_sampling(command, o.rule, "runs of each model", "a batch size");
     add_open_loop(command, o.load);
     add_output_format(command, o.format);
     command.footer(
-        "Batch sizes, threads and rates are lists or ranges: 1,64 or 1-8 or 1-1024*4. rows/s and speedup come from the "
-        "medians.\n"
-        "In an open loop (--rate) latency counts from the scheduled arrival of a request. One that waited for its "
-        "deadline, or\n"
-        "in all as long again as --duration, is dropped; one whose run passes the deadline is given up (late). Both "
-        "count as\n"
-        "infinitely slow in the percentiles. Goodput is what was answered within the deadline.\n"
+        "Batch sizes, threads and rates are lists or ranges: 1,64 or 1-8 or 1-1024*4. rows/s and speedup come from\n"
+        "the medians. In an open loop (--rate) latency begins at the scheduled arrival of a request. A request is\n"
+        "dropped if it waits until its deadline, or if it has not begun after twice --duration. It is late if its\n"
+        "run passes the deadline and is given up. Both count as infinitely slow in the percentiles. goodput counts\n"
+        "the answers within the deadline.\n"
         "Examples:\n"
         "  ss1-bench model model model-c4 --batch 1,64 --threads 1\n"
         "  ss1-bench model model --dtype f32,bf16,int8\n"

@@ -2,6 +2,7 @@
 // The stages of a model's run, whose times ss1_session_time_stages() reports, and the work in them, which `ss1-bench
 // model` compares with the machine's ceilings. A new family adds one entry to the table in stages.cpp.
 #pragma once
+#include <map>
 #include <string>
 #include <vector>
 
@@ -11,27 +12,26 @@
 namespace ss1::bench {
 
 struct stage_work {
-    double flops = 0;   // of products and sketches; 0: none, or not counted
+    double flops = 0;   // of products and sketches
     std::string dtype;  // type of the unit that computes them, for make_ceiling()
 };
-
-struct stage {
-    std::string key;    // ns_KEY and percent_of_ceiling_KEY are members of a row
-    std::string title;  // in tables
-    bool counted;       // work_of() counts its work
-};
+using work_by_stage = std::map<std::string, stage_work>;
 
 struct staged_family {
     const char *name;  // ss1_model_info.family
     std::vector<size_t> usual_batches;
-    std::vector<stage> stages;  // in the order of ss1_session_time_stages()
-    // The work in each stage of a run of these rows. Not counted: BERT's heads and DLRM's interaction.
-    std::vector<stage_work> (*work_of)(const apps::model_handle &model, const apps::model_rows &rows);
+    // Stages whose work is counted. BERT's heads and DLRM's interaction are not.
+    std::vector<std::string> counted;
+    // The work of a run of these rows in each counted stage.
+    work_by_stage (*work_of)(const apps::model_handle &model, const apps::model_rows &rows);
 };
 
-const staged_family &stages_of(const apps::model_handle &model);
+const staged_family &staged_family_of(const apps::model_handle &model);
+
+// The names of the stages, in the order of ss1_session_time_stages().
+std::vector<std::string> stages_of(const apps::model_handle &model);
 
 // The columns of --stages: the stages' times, their share of the run, the counted stages' shares of the ceiling.
-std::vector<column> stage_columns(const staged_family &family);
+std::vector<column> stage_columns(const apps::model_handle &model);
 
 }  // namespace ss1::bench

@@ -12,8 +12,6 @@ WEIGHT_DTYPES = {"f32": "f32", "bf16": "bf16", "int8": "i8"}
 # With addresses as plain numbers a call costs half a microsecond; as arrays of structs two, of a run of twenty.
 session_run = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t)(("ss1_session_run", _capi.lib))
 OUTPUTS = {"dlrm": "probability", "bert": "last_hidden_state"}
-STAGES = {"dlrm": ("lookup", "bottom MLP", "interaction", "top MLP"),
-          "bert": ("embedding", "QKV", "attention", "attention output", "intermediate", "output", "norms", "heads")}
 
 
 class Ss1:
@@ -49,8 +47,7 @@ class Ss1:
 
     def stages(self, n):
         """Seconds of a run by stage, and of the whole run: means over the faster half of n runs, which nothing disturbed."""
-        names, runs = STAGES[self.family], []
-        seconds = self.session.time_stages(len(names))
+        runs, seconds = [], self.session.time_stages()
         for i in range(n + 1):
             arguments = self.calls[i % len(self.calls)]
             seconds[:] = 0
@@ -59,7 +56,7 @@ class Ss1:
             runs.append((time.perf_counter() - begin, *seconds))
         self.session.time_stages(0)
         whole, *stages = numpy.mean(sorted(runs[1:])[:(n + 1) // 2], axis=0).tolist()  # the first run wakes up threads
-        return {"whole": whole, "stages": dict(zip(names, stages))}
+        return {"whole": whole, "stages": dict(zip(self.model.stages, stages))}
 
 
 make = Ss1
