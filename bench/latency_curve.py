@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Throughput against latency as SVG, from what `ss1-bench model --rate` measured: a panel for each model and setting, in it a
+"""Throughput against latency as SVG, from measurements of `ss1-bench model --rate`: a panel for each model and setting, in it a
 line for each percentile. Where requests were dropped or given up, the percentiles beyond have no value and their lines end.
 
     ss1-bench model model --batch 700 --threads 2 --rate 25-800*2 --deadline-ms 20 -o json > load.json
@@ -26,7 +26,7 @@ def read_rows(path):
     try:
         rows = json.loads(text)["results"] if text.startswith("{\n") else [json.loads(line) for line in text.splitlines()]
     except (ValueError, KeyError) as error:
-        sys.exit(f"{path}: is not what `ss1-bench model -o json` writes: {error}")
+        sys.exit(f"{path}: is not output of `ss1-bench model -o json`: {error}")
     loaded = [row for row in rows if "goodput_per_s" in row]
     if not loaded:
         sys.exit(f"{path}: has no row measured with --rate")

@@ -186,7 +186,7 @@ class LatencyCurve(Case):
 
     def test_mistakes(self):
         path = self.directory / "x.json"
-        for text, message in (("{}", "has no row measured with --rate"), ("nonsense", "is not what")):
+        for text, message in (("{}", "has no row measured with --rate"), ("nonsense", "is not output of")):
             path.write_text(text)
             self.assertIn(message, script("latency_curve.py", path, "--out", self.directory / "x.svg").stderr)
 

@@ -838,8 +838,8 @@ class Text(Case):
         for message, arguments in {
                 "one of --input and --text": [self.MODEL],
                 "one of --input and --text is": [self.MODEL, "--text", "-", "--input", "-"],
-                "--pairs and --max-tokens go with --text": [self.MODEL, "--input", "-", "--pairs"],
-                "--label goes with --input": [self.MODEL, "--text", "-", "--label", "y"],
+                "--pairs and --max-tokens need --text": [self.MODEL, "--input", "-", "--pairs"],
+                "--label needs --input": [self.MODEL, "--text", "-", "--label", "y"],
                 "--max-tokens 17 is above the model's 16": [self.MODEL, "--text", "-", "--max-tokens", 17],
                 "--text needs a BERT": [DATA / "dlrm_cat", "--text", "-"],
                 "vocab.txt: cannot open": [DATA / "bert_ss1", "--text", "-"],

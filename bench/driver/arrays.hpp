@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Arrays at cache lines, and the number formats that layers and their peers take.
+// Arrays aligned to cache lines, and the number formats of layers and peers.
 #pragma once
 #include <algorithm>
 #include <bit>
@@ -28,13 +28,13 @@ inline float from_bf16(uint16_t value) {
     return std::bit_cast<float>(static_cast<uint32_t>(value) << 16);
 }
 
-// To the nearest, ties to even. Not for NaN.
+// Rounds to the nearest, ties to even. Must not get NaN.
 inline uint16_t to_bf16(float value) {
     const uint32_t bits = std::bit_cast<uint32_t>(value);
     return static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
 }
 
-// NaN in both formats: a check then finds what nobody wrote.
+// Fill with NaN, so that a check finds values that nobody wrote.
 inline void fill_nan(float *values, size_t count) {
     std::fill_n(values, count, std::numeric_limits<float>::quiet_NaN());
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// ss1-bench bag: embedding bags against a plain gather of the same rows, and against themselves without checks, in one
-// process, taking turns.
+// ss1-bench bag: compares embedding bags with a plain gather of the same rows and with unchecked bags. All take turns
+// in one process.
 #include <sys/mman.h>
 
 #include <CLI/CLI.hpp>
@@ -47,7 +47,7 @@ const std::map<std::string, format_row> formats = {
     {"int8", {SS1_TABLE_INT8, [](size_t d) { return d + 8; }}},
     {"int4", {SS1_TABLE_INT4, [](size_t d) { return (d + 1) / 2 + 4; }}}};
 
-// Of the size of huge pages, as the library's own tables are.
+// Memory in huge pages, like the library's own tables.
 struct free_huge {
     void operator()(unsigned char *p) const { std::free(p); }
 };
@@ -61,7 +61,7 @@ huge_array make_huge(size_t bytes) {
     return huge_array(static_cast<unsigned char *>(p));
 }
 
-// Rows of finite values: random bytes, with the exponents of floats kept small.
+// Fills a row with finite values: random bytes, but floats with small exponents.
 void fill_row(unsigned char *row, const std::string &dtype, size_t d, std::minstd_rand &random) {
     const auto put = [&](size_t at, auto value) { std::memcpy(row + at, &value, sizeof value); };
     std::uniform_real_distribution<float> value(-1, 1);
@@ -85,8 +85,8 @@ struct shape {
     size_t total() const { return tables * batch * pooling; }
 };
 
-// Tables, and so many sets of indices that a table's rows are seen as seldom as in service: all sets together ask for
-// more than a cache holds, and contenders are at different sets.
+// Tables and sets of indices. As in a service, rows must not be in a cache: all sets together read more than a cache
+// holds, and the contenders use different sets.
 class bag_bench {
   public:
     bag_bench(const shape &what, bool weighted);
@@ -154,7 +154,7 @@ void bag_bench::gather(size_t set) const {
     asm volatile("" ::"r"(sum));
 }
 
-// A wrong index must be refused, and sums with and without checks must be the same bits.
+// Throws unless all sums are finite, and equal with and without checks.
 void bag_bench::check_result() const {
     const size_t count = shape_.batch * shape_.tables * shape_.d;
     fill_nan(y_.get(), count);
@@ -268,22 +268,21 @@ void add_bag(CLI::App &app) {
     bench_options &o = *options;
     CLI::App &command = *app.add_subcommand("bag", "Measure embedding bags against a plain gather of the same rows");
     command.add_option("--rows", o.rows, "Rows of each table")->capture_default_str();
-    command.add_option("-d", o.d, "Values of a row")->capture_default_str();
+    command.add_option("-d", o.d, "Values per row")->capture_default_str();
     command.add_option("--dtype", o.dtype, "f32, bf16, f16, int8, int4")->capture_default_str();
-    command.add_option("--pooling", o.pooling, "Rows of a bag")->capture_default_str();
-    command.add_option("--batch", o.batch, "Bags of a table")->capture_default_str();
-    command.add_option("--tables", o.tables, "Tables")->capture_default_str();
-    command.add_option("--threads", o.threads, "Threads of all contenders")->capture_default_str();
-    command.add_flag("--weighted", o.weighted, "With a weight for each row");
+    command.add_option("--pooling", o.pooling, "Rows per bag")->capture_default_str();
+    command.add_option("--batch", o.batch, "Bags per table")->capture_default_str();
+    command.add_option("--tables", o.tables, "Number of tables")->capture_default_str();
+    command.add_option("--threads", o.threads, "Threads of each contender")->capture_default_str();
+    command.add_flag("--weighted", o.weighted, "Give each row of a bag a weight");
     add_sampling(command, o.rule, "samples of each contender", "all contenders of one shape");
     add_most_time(command, o.rule);
     add_output_format(command, o.format);
     command.footer(
-        "Lists and ranges: 1,8 or 1-8 or 16-64+16 or 1-8*2; all combinations are measured. Rows are drawn evenly, "
-        "other\n"
-        "ones in each run, from tables in huge pages. gather: the same rows asked for ahead, loaded and added up in\n"
-        "registers, without checks: GB/s of whole rows. share: bags over gather in the same round. checks: what they\n"
-        "add to the time of unchecked bags. One thread stays on one core.\n"
+        "Values are lists or ranges: 1,8 or 1-8 or 16-64+16 or 1-8*2; all combinations are measured. Each run draws\n"
+        "other rows, evenly, from tables in huge pages. gather prefetches, loads and adds up the same rows in\n"
+        "registers, without checks; its GB/s count whole rows. share: rate of the bags over gather's in the same\n"
+        "round. checks: share of time that checks add to unchecked bags. One thread stays on one core.\n"
         "Example: ss1-bench bag --rows 4000000 -d 64,128 --dtype f32,int8 --pooling 1,80 --threads 1,2");
     command.callback([options] { run_bench(*options); });
 }

@@ -23,8 +23,8 @@ void on_threads([[maybe_unused]] uint32_t threads, const Loop &loop) {
     loop();
 }
 
-// Chains hide the latency of 4 cycles at 2 a cycle; the values converge to 1.
-constexpr int chains = 16, fma_steps = 40000;  // about 130 us, many times what it takes to wake a thread
+// Independent chains hide the latency of 4 cycles at 2 instructions per cycle; the values converge to 1.
+constexpr int chains = 16, fma_steps = 40000;  // about 130 us, much longer than waking a thread takes
 
 __attribute__((target("avx512f"))) void fma_avx512() {
     __m512 sums[chains];
@@ -52,7 +52,7 @@ __attribute__((target("avx2,fma"))) void fma_avx2() {
 }
 
 constexpr size_t tile_bytes = 1024, k_steps = 16, b_bytes = size_t{1} << 20;
-constexpr int amx_steps = 8192;  // of four products: 16 passes over B, some 180 us
+constexpr int amx_steps = 8192;  // steps of four products: 16 passes over B, about 180 us
 
 struct alignas(64) tile_config {
     uint8_t palette = 1, start_row = 0, reserved[14] = {};
@@ -60,9 +60,9 @@ struct alignas(64) tile_config {
     uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
-const tile_config config;  // not a local: GCC believes that the instruction reads its first 8 bytes only
+const tile_config config;  // not a local: GCC assumes that the instruction reads only its first 8 bytes
 
-// 0-3 are sums, 4-5 of A, 6-7 of B.
+// Tiles 0-3 hold sums, 4-5 parts of A, 6-7 parts of B.
 template <bool bf16>
 __attribute__((target("amx-tile,amx-bf16,amx-int8"), always_inline)) inline void multiply_tiles() {
     if constexpr (bf16) {
@@ -93,7 +93,7 @@ __attribute__((target("amx-tile,amx-bf16,amx-int8"))) void amx_registers(const u
     _tile_release();
 }
 
-// A of 32 rows in L1, B in L2: the inner loop of a matrix product.
+// The inner loop of a matrix product: A has 32 rows and is in L1, B is in L2.
 template <bool bf16>
 __attribute__((target("amx-tile,amx-bf16,amx-int8"))) void amx_from_l2(const uint8_t *a, const uint8_t *b) {
     _tile_loadconfig(&config);
@@ -112,7 +112,7 @@ __attribute__((target("amx-tile,amx-bf16,amx-int8"))) void amx_from_l2(const uin
     _tile_release();
 }
 
-// The CPU has it and the system lets this process use it.
+// Returns whether the CPU has AMX and the system lets this process use it.
 bool has_amx() {
     constexpr unsigned bf16_tile_int8 = 1u << 22 | 1u << 24 | 1u << 25;
     constexpr long request_permission = 0x1023, tile_data = 18;
@@ -123,7 +123,8 @@ bool has_amx() {
 
 template <bool bf16>
 ceiling amx_ceiling(uint32_t threads) {
-    // Each thread its own L2, but one source: it is only read. Zeros: the clock does not depend on them here.
+    // All threads read the same source, each through its own L2. The values are zeros: the clock does not depend on
+    // them here.
     const auto a = std::make_shared<std::vector<uint8_t>>(2 * k_steps * tile_bytes + 64);
     const auto b = std::make_shared<std::vector<uint8_t>>(b_bytes + 64);
     const auto aligned = [](const std::vector<uint8_t> &bytes) {

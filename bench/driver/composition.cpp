@@ -16,8 +16,8 @@ array<float> expand(const ss1_linear_desc &desc, size_t stored_columns) {
     return weight;
 }
 
-// In the reference scheme member q of a group has the weights of member 0, rotated by a number that depends on q alone:
-// the one that maps the first output's row onto member q.
+// In the reference scheme, member q of a group has the weights of member 0 rotated by a number that depends on q alone.
+// The first output's row tells the number.
 sketch_plan plan_of(const ss1_linear_desc &desc, size_t stored_columns, const float *weight) {
     sketch_plan plan = {desc.K, desc.block_k, stored_columns / desc.block_k, {}};
     for (size_t q = 0; q < desc.c; ++q) {
@@ -35,7 +35,7 @@ sketch_plan plan_of(const ss1_linear_desc &desc, size_t stored_columns, const fl
     return plan;
 }
 
-// Member 0 of every group.
+// Copies member 0 of every group.
 array<float> reduce(const sketch_plan &plan, const float *weight, size_t n) {
     const size_t columns = plan.columns(), span = plan.rotations.size() * plan.block_k;
     array<float> reduced = make_array<float>(n * columns);
@@ -65,7 +65,7 @@ composed_layer::composed_layer(const composed_weights &weights, const linear_dat
     s_f32_ = make_array<float>(count);
     if (data.type.peer == SS1_PEER_F32) return;
     sketch(weights.plan, data.x.get(), m, s_f32_.get(), threads);
-    scale_ = largest(s_f32_.get(), count) / 127;  // known beforehand, in the composition's favour
+    scale_ = largest(s_f32_.get(), count) / 127;  // known in advance, which favours the composition
     s_u8_ = make_array<uint8_t>(count);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// SS1 put together from parts that anybody has: a pass that sketches x, then a library's dense product with K/c inputs.
-// A layer of ours that is slower than that has no reason to exist.
+// SS1 composed of common parts: a pass that sketches x, then a library's dense product with K/c inputs. An SS1 layer
+// that is slower than this composition has no reason to exist.
 #pragma once
 #include <memory>
 
@@ -10,9 +10,9 @@
 
 namespace ss1::bench {
 
-// The weights for one c, of the reference scheme: one sketch serves every output.
+// The weights for one c in the reference scheme, in which all outputs share one sketch.
 struct composed_weights {
-    // `desc` resolved, of the reference scheme, c > 1.
+    // `desc` must be resolved, of the reference scheme, with c > 1.
     composed_weights(const ss1_linear_desc &desc, size_t stored_columns, const linear_data &data);
 
     array<float> expanded;  // [n, k]
@@ -23,7 +23,8 @@ struct composed_weights {
 
 class composed_layer {
   public:
-    // Fills in the fields of `problem` that belong to the sketch. Empty if the peer cannot run it: see `why`.
+    // Sets the fields of `problem` that belong to the sketch. Returns nullptr if the peer cannot run it, with the
+    // reason in `why`.
     static std::unique_ptr<composed_layer> create(const ss1_peer &peer, const composed_weights &weights,
                                                   const linear_data &data, ss1_peer_problem problem, std::string &why);
     void run();
@@ -36,7 +37,7 @@ class composed_layer {
     const linear_data &data_;
     size_t m_;
     uint32_t threads_;
-    float scale_ = 0;  // of s as u8
+    float scale_ = 0;  // scale of s as u8
     array<float> s_f32_;
     array<uint16_t> s_bf16_;
     array<uint8_t> s_u8_;

@@ -11,7 +11,7 @@
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(SANITIZED)
 #define CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
-#define CLONES  // the choice is made before the sanitizers are ready, and crashes
+#define CLONES  // clones are chosen before the sanitizers are ready, which crashes
 #endif
 
 namespace ss1::bench {
@@ -20,7 +20,7 @@ namespace {
 constexpr size_t line = 64;
 typedef uint64_t words __attribute__((vector_size(line)));
 
-// Whole lines from the row's begin; what is left over is read as the last line of the row, or word by word.
+// Reads a row line by line from its begin, and its last bytes word by word.
 CLONES uint64_t gather_range(const row_gather &rows, size_t begin, size_t end) {
     const size_t distance = rows.row_bytes <= 512 ? 16 : rows.row_bytes < 2048 ? 8192 / rows.row_bytes : 4;
     words sum = {};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What memory gives at best for rows at random places: their lines asked for ahead, loaded and added up in registers.
+// The highest rate of memory for rows at random places: a loop that prefetches their lines, loads them and adds them up
+// in registers.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -13,7 +14,7 @@ struct row_gather {
     size_t count;
 };
 
-// Reads every byte of the rows, with as many threads as `threads`; the sum is worth nothing but that the loads happen.
+// Reads every byte of the rows on `threads` threads. The sum only keeps the compiler from removing the loads.
 uint64_t gather_rows(const row_gather &rows, uint32_t threads);
 
 }  // namespace ss1::bench

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// ss1-bench linear: the layers of a shape against every dense peer and against the composition "sketch, then oneDNN at
-// K/c", all in one process, taking turns.
+// ss1-bench linear: compares the layers of a shape with every dense peer and with the composition "sketch, then oneDNN
+// at K/c". All take turns in one process.
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -31,9 +31,9 @@ using namespace cli;
 namespace {
 
 constexpr size_t cold_bytes = size_t{400} << 20;  // more than the last-level cache of one socket
-constexpr size_t max_copies = 65536;              // tiny layers: what a layer needs beside its weights adds up
-constexpr double disturbed_ratio = 1.4;           // of the control to the ceiling, see ceiling.hpp
-constexpr size_t least_rounds = 3;                // to be kept
+constexpr size_t max_copies = 65536;              // limits the memory that tiny layers need beside their weights
+constexpr double disturbed_ratio = 1.4;           // time of the control over the ceiling, see ceiling.hpp
+constexpr size_t least_rounds = 3;                // that drop_disturbed() must keep
 
 const std::map<std::string, ss1_activation> activations = {
     {"none", SS1_ACTIVATION_NONE}, {"relu", SS1_ACTIVATION_RELU},
@@ -49,7 +49,7 @@ struct bench_options {
     bool cold = false, no_dense = false, denormals = false;
 };
 
-// What takes turns: every layer of one shape, in one precision, on so many threads.
+// All layers of one shape, precision and number of threads: they take turns.
 struct layer_group {
     size_t k, n;
     precision type;
@@ -106,7 +106,8 @@ layer_spec resolve(const layer_group &group, const bench_options &options, const
     return spec;
 }
 
-// The copies of weights of this size that go round: at least one, and what memory allows each of the contenders.
+// The number of copies of weights of this size that take turns: at least one, and at most each contender's share of
+// memory.
 size_t rotation(bool cold, size_t weight_bytes, size_t contenders) {
     if (!cold) return 1;
     const size_t free_bytes =
@@ -115,7 +116,7 @@ size_t rotation(bool cold, size_t weight_bytes, size_t contenders) {
     return std::clamp<size_t>((allowed + weight_bytes - 1) / weight_bytes, 1, max_copies);
 }
 
-// One of our layers with its copies, and the dense weight that it stands for.
+// An SS1 layer with its copies, and the dense weight that it represents.
 class own_layer {
   public:
     own_layer(const layer_spec &wanted, const linear_data &data, const context_handle &context, bool cold,
@@ -124,7 +125,7 @@ class own_layer {
         const ss1_linear_desc &desc = spec.desc;
         array<float> z;
         ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
-        weights.z = data.weight.get();  // dense: the peers' weights
+        weights.z = data.weight.get();  // a dense layer has the peers' weights
         weights.bias = data.bias.get();
         if (desc.c > 1) {
             z = random_floats(desc.N * spec.stored_columns, 1 / std::sqrt(static_cast<float>(desc.K)), 1);
@@ -156,15 +157,15 @@ class own_layer {
     array<float> expanded_;
 };
 
-// What takes its turn in a round.
+// A contender: it is called once in each round.
 struct entrant {
-    std::string name;  // "" for our own layers: all with X, then, if wanted, all with denormal X
-    uint32_t c;        // of the composition; 0 for a dense peer
+    std::string name;  // "" for own layers: first all with X, then, with --denormals, all with denormal X
+    uint32_t c;        // c of the composition; 0 for a dense peer
     size_t copies;
     std::function<void()> run;
 };
 
-// All that is made once for a group; the peers come and go with m.
+// Makes layers and data once for a group, and the peers' layers for each m.
 class group_bench {
   public:
     group_bench(const bench_options &options, const layer_group &group, const peer_list &peers, size_t max_m);
@@ -191,8 +192,8 @@ class group_bench {
     std::vector<std::unique_ptr<own_layer>> own_;
     std::vector<double> errors_;
     ceiling ceiling_;
-    array<uint32_t> denormal_x_;  // denormals as f32, and in both halves as bf16
-    // Of one m:
+    array<uint32_t> denormal_x_;  // denormals in f32, and in both halves in bf16
+    // For one m:
     ss1_linear_args args_, denormal_args_;
     std::vector<entrant> entrants_;
     json not_measured_;
@@ -255,7 +256,7 @@ void group_bench::add_own(size_t m) {
         entrants_.push_back({"", 0, own_[i]->copies(), [this, l = own_[i].get()] { l->run(denormal_args_); }});
 }
 
-// Runs a contender once. A wrong result is told and never timed.
+// Runs a contender once. A wrong result is reported and not timed.
 bool group_bench::usable(const std::string &name, const std::function<void()> &run, ss1_peer_output output,
                          const expectation &expected) {
     spoil_output(data_, args_.m);
@@ -329,7 +330,7 @@ void group_bench::add_compositions(size_t m) {
     }
 }
 
-// Drops the rounds in which tile loads were disturbed, unless next to nothing would remain.
+// Drops the rounds in which tile loads were disturbed, unless too few would remain.
 void drop_disturbed(std::vector<timing> &timings, size_t ceiling, size_t control, size_t &dropped) {
     const std::vector<double> &limit = timings[ceiling].ns, &seen = timings[control].ns;
     std::vector<size_t> kept;
@@ -365,7 +366,7 @@ double median(const timing &t) {
     return percentile(t.ns, 0.5);
 }
 
-// The contenders, the fastest peer, the composition of the same c.
+// Adds the contenders, the fastest peer and the composition of the same c.
 void group_bench::add_comparison(json &row, double ns, uint32_t c, const std::vector<timing> &timings) const {
     const entrant *fastest = nullptr;
     double peer_ns = 0, composed_ns = 0;
@@ -444,7 +445,7 @@ std::vector<json> group_bench::measure(size_t m) {
     const std::vector<timing> timings = time_all();
     std::vector<json> rows;
     for (size_t i = 0; i < own_.size(); ++i) rows.push_back(make_row(*own_[i], m, timings, i));
-    entrants_.clear();  // before the next m takes as much memory
+    entrants_.clear();  // frees memory before the next m
     return rows;
 }
 
@@ -489,7 +490,7 @@ json document_head(const bench_options &options, const peer_list &peers) {
 void run_bench(const bench_options &options) {
     const std::vector<size_t> ms = parse_ranges("-m", options.m, max_size);
     const std::vector<layer_group> groups = groups_of(options);
-    for (const layer_group &group : groups) specs_of(options, group);  // finds mistakes before anything runs
+    for (const layer_group &group : groups) specs_of(options, group);  // finds errors before the first measurement
     restart_with_pool_settings();
     const peer_list peers = options.no_dense ? peer_list() : load_peers(options.peers);
     if (!options.no_dense && peers.found.empty())
@@ -511,36 +512,38 @@ void run_bench(const bench_options &options) {
 }
 
 void add_layer_options(CLI::App &command, bench_options &o) {
-    command.add_option("-m", o.m, "Rows")->capture_default_str();
+    command.add_option("-m", o.m, "Rows of x")->capture_default_str();
     CLI::Option &k = *command.add_option("-k", o.k, "Inputs of the layer")->capture_default_str();
     CLI::Option &n = *command.add_option("-n", o.n, "Outputs of the layer")->capture_default_str();
-    command.add_option("-c", o.c, "Compression; 1 is dense, as is a c with c * 64 > K")->capture_default_str();
+    command.add_option("-c", o.c, "Compression; 1 is dense, and so is a c with c * 64 > K")->capture_default_str();
     command.add_option("--dtype", o.dtype, "f32, bf16 (x, y and weights) or int8 (weights)")->capture_default_str();
-    command.add_option("--rows", o.rows, "int8 layers: type of x and y, bf16 or f32")
+    command.add_option("--rows", o.rows, "Type of x and y of int8 layers: bf16 or f32")
         ->check(CLI::IsMember({"bf16", "f32"}))
         ->capture_default_str();
     command.add_option("--scheme", o.scheme, "mixed, reference")->capture_default_str();
     command
         .add_option("--activation", o.activation,
-                    "One of none, relu, gelu, gelu_tanh, tanh, sigmoid, silu; for all contenders")
+                    "Activation of all contenders: none, relu, gelu, gelu_tanh, tanh, sigmoid or silu")
         ->check(CLI::IsMember(activations))
         ->capture_default_str();
-    command.add_option("--block-n", o.block_n, "B_N of the SS1 layers; default by N");
-    command.add_option("--shapes", o.shapes, "CSV file with the columns k and n, instead of -k and -n")
+    command.add_option("--block-n", o.block_n, "B_N of the SS1 layers; default: depends on N");
+    command.add_option("--shapes", o.shapes, "CSV file with the columns k and n; replaces -k and -n")
         ->excludes(&k)
         ->excludes(&n);
 }
 
 void add_measuring_options(CLI::App &command, bench_options &o) {
-    command.add_option("--threads", o.threads, "Threads of every contender")->capture_default_str();
+    command.add_option("--threads", o.threads, "Threads of each contender")->capture_default_str();
     add_sampling(command, o.rule, "samples of each contender", "the layers of one shape and m");
     add_most_time(command, o.rule);
-    command.add_flag("--cold", o.cold,
-                     "Let each call find its weights in memory, as a deep net does: 400 MiB of copies go round");
-    command.add_option("--peers", o.peers, "Folder with the peers' modules, libpeer-*.so; default: the build's");
+    command.add_flag(
+        "--cold", o.cold,
+        "Read the weights of each call from memory, as a deep net does: calls take turns on 400 MiB of copies");
+    command.add_option("--peers", o.peers,
+                       "Folder of the peers' modules, libpeer-*.so; default: that of the build or the installation");
     command.add_flag("--denormals", o.denormals,
-                     "Give each layer denormal inputs in turn, too, and tell how many times as long they take");
-    command.add_flag("--no-dense", o.no_dense, "Measure ss1 alone (its results are checked all the same)");
+                     "Also measure each layer with denormal inputs, and report the ratio of times");
+    command.add_flag("--no-dense", o.no_dense, "Measure ss1 alone; its results are checked all the same");
     add_output_format(command, o.format);
 }
 
@@ -549,16 +552,14 @@ void add_measuring_options(CLI::App &command, bench_options &o) {
 void add_linear(CLI::App &app) {
     const auto options = std::make_shared<bench_options>();
     CLI::App &command = *app.add_subcommand(
-        "linear", "Measure single layers against every dense peer and against 'sketch, then oneDNN at K/c'");
+        "linear", "Compare single layers with every dense peer and with 'sketch, then oneDNN at K/c'");
     add_layer_options(command, *options);
     add_measuring_options(command, *options);
     command.footer(
-        "Lists and ranges: 1,8 or 1-8 or 16-64+16 or 1-8*2; all combinations are measured. All layers of one shape "
-        "and\n"
-        "m, the peers and the machine's ceiling take turns in one process, on one core if it is one thread; weights "
-        "are\n"
-        "packed beforehand. A sample repeats calls shorter than 50 us. speedup: fastest peer over ss1; composed:\n"
-        "'sketch, then oneDNN' over ss1.\n"
+        "Values are lists or ranges: 1,8 or 1-8 or 16-64+16 or 1-8*2; all combinations are measured. All layers of\n"
+        "one shape and m, the peers and the machine's ceiling take turns in one process; one thread stays on one\n"
+        "core. Weights are packed before. A sample repeats calls shorter than 50 us. speedup: time of the fastest\n"
+        "peer over ss1's; composed: time of 'sketch, then oneDNN' over ss1's.\n"
         "Example: ss1-bench linear -m 1-256*4 -k 1024 -n 4096 -c 4,8 --scheme reference,mixed -o jsonl");
     command.callback([options] { run_bench(*options); });
 }

@@ -46,7 +46,7 @@ double square_norm(const float *values, size_t count) {
     return sum;
 }
 
-// Over the checked rows; NaN once a value of any row is not finite.
+// The error of the checked rows; NaN if a value of any row is not finite.
 template <class Y>
 double relative_error(const Y *y, size_t m, size_t n, const std::vector<size_t> &rows, const float *expected,
                       double norm) {
@@ -150,7 +150,7 @@ expectation::expectation(const linear_data &data, size_t m, const float *weight,
     const size_t count = std::min(m, checked_rows), k = data.k, n = data.n;
     const array<float> x = make_array<float>(count * k);
     for (size_t i = 0; i < count; ++i) {
-        rows_.push_back(count == 1 ? 0 : i * (m - 1) / (count - 1));  // the first and the last among them
+        rows_.push_back(count == 1 ? 0 : i * (m - 1) / (count - 1));  // includes the first and the last row
         std::copy_n(data.x.get() + rows_[i] * k, k, x.get() + i * k);
     }
     expected_ = make_array<float>(count * n);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The operands of one linear layer in the formats of a precision, and the check of what a contender made of them.
+// The operands of one linear layer in the formats of a precision, and the check of a contender's result.
 #pragma once
 #include <string>
 #include <vector>
@@ -10,7 +10,7 @@
 
 namespace ss1::bench {
 
-// What --dtype stands for.
+// The types that a --dtype means.
 struct precision {
     std::string name;
     ss1_dtype x, y, weight;
@@ -18,10 +18,10 @@ struct precision {
     double error_bound;  // relative, in the Frobenius norm
 };
 
-// "f32", "bf16" or "int8"; int8 layers take and give bf16, or f32 if `f32_rows`.
+// Parses "f32", "bf16" or "int8". x and y of int8 layers are bf16, or f32 if `f32_rows`.
 precision parse_precision(const std::string &name, bool f32_rows);
 
-// f32 weights [n, k] in the format that peers take them in: one scale a row of them, symmetric, for s8.
+// Converts f32 weights [n, k] to the peers' format; s8 is symmetric with one scale per row.
 struct peer_weights {
     peer_weights(const float *weights, size_t n, size_t k, ss1_peer_precision format);
     const void *data() const;
@@ -41,26 +41,26 @@ struct linear_data {
     void *layer_y() const;
     const void *peer_x() const;
     void *peer_y(ss1_peer_output output) const;
-    ss1_peer_problem problem(size_t m) const;  // of the dense layer; output, threads and copies are to be set
+    ss1_peer_problem problem(size_t m) const;  // the dense layer; the caller sets output, threads and copies
 
     precision type;
     size_t k, n;
-    array<float> x, weight, bias;  // x has values that its type can hold
+    array<float> x, weight, bias;  // the type of x can hold its values
     array<uint16_t> x_bf16;
     array<uint8_t> x_u8;
     float x_scale;
     peer_weights dense;
-    array<float> y_f32;  // all contenders write to the same place
+    array<float> y_f32;  // all contenders write to the same memory
     array<uint16_t> y_bf16;
 };
 
-// What the dense layer with `weight` [n, k] gives for the first m rows; kept for at most 64 rows spread over them.
+// The result of the dense layer with `weight` [n, k] for the first m rows; keeps at most 64 of them, evenly spread.
 class expectation {
   public:
     expectation(const linear_data &data, size_t m, const float *weight, ss1_activation activation);
-    // Relative difference of y in the Frobenius norm: to that of what is expected, or of what X and W of these norms
-    // give on average where that is more (the one value of m = n = 1 may cancel to nearly 0). NaN if any value of y, in
-    // any row, is not finite.
+    // The difference of y over the expected result, both in the Frobenius norm. If X and W of these norms give more on
+    // average, that average is the divisor: the only value of m = n = 1 may cancel to nearly 0. NaN if any value of y
+    // is not finite.
     double error(ss1_peer_output output) const;
 
   private:
@@ -71,7 +71,7 @@ class expectation {
     double square_norm_;
 };
 
-// NaN wherever a run of m rows must write.
+// Writes NaN to all values that a run of m rows must write.
 void spoil_output(const linear_data &data, size_t m);
 
 }  // namespace ss1::bench

@@ -13,19 +13,20 @@
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(SANITIZED)
 #define CLONES __attribute__((target_clones("avx2", "default")))
 #else
-#define CLONES  // the choice is made before the sanitizers are ready, and crashes
+#define CLONES  // clones are chosen before the sanitizers are ready, which crashes
 #endif
 
 namespace ss1::bench {
 namespace {
 
-// Eight at a time: rotations are multiples of 8, so that no vector wraps around within a block.
+// Vectors of 8: rotations are multiples of 8, so no vector wraps around within a block.
 constexpr size_t width = 8;
 typedef float floats __attribute__((vector_size(width * sizeof(float))));
 typedef uint32_t words __attribute__((vector_size(width * sizeof(uint32_t))));
 typedef uint16_t halves __attribute__((vector_size(width * sizeof(uint16_t))));
 
-#define INLINE [[gnu::always_inline]] inline  // into the clones, to be compiled for their instruction sets
+#define INLINE \
+    [[gnu::always_inline]] inline  // inlined into the clones, so that it is compiled for their instruction sets
 
 INLINE void load(const float *x, floats &v) {
     std::memcpy(&v, x, sizeof v);
@@ -66,7 +67,7 @@ INLINE void sketch_row(const sketch_plan &plan, size_t c, const X *x, X *tail, S
     const size_t span = c * plan.block_k;
     for (size_t g = 0; g < plan.groups; ++g) {
         const X *group = x + g * span;
-        if ((g + 1) * span > plan.k) {  // K ends within: what is beyond stays zero in `tail`
+        if ((g + 1) * span > plan.k) {  // K ends in this group: values beyond it stay zero in `tail`
             std::memcpy(tail, group, (plan.k - g * span) * sizeof(X));
             group = tail;
         }
@@ -74,7 +75,7 @@ INLINE void sketch_row(const sketch_plan &plan, size_t c, const X *x, X *tail, S
     }
 }
 
-// With c known the sum over q is straight-line code.
+// A constant c makes the sum over q straight-line code.
 template <class X, class S>
 INLINE void any_row(const sketch_plan &plan, const X *x, X *tail, S *s) {
     switch (plan.rotations.size()) {
@@ -89,7 +90,7 @@ INLINE void any_row(const sketch_plan &plan, const X *x, X *tail, S *s) {
     }
 }
 
-// One function a pair of types: templates cannot be cloned.
+// One function per pair of types: templates cannot be cloned.
 CLONES void row(const sketch_plan &plan, const float *x, float *tail, float *s) {
     any_row(plan, x, tail, s);
 }
@@ -100,7 +101,7 @@ CLONES void row(const sketch_plan &plan, const uint16_t *x, uint16_t *tail, floa
     any_row(plan, x, tail, s);
 }
 
-// Conversion cuts off, which rounds what is above 0. The scale leaves nothing outside of 1..255.
+// The conversion truncates, which with + 0.5 rounds positive values. The scale keeps all values in 1..255.
 CLONES void quantise(const float *__restrict sums, size_t count, float inverse_scale, uint8_t *__restrict s) {
     for (size_t i = 0; i < count; ++i)
         s[i] = static_cast<uint8_t>(static_cast<int32_t>(sums[i] * inverse_scale + 128.5f));

@@ -36,8 +36,8 @@ double seconds_since(clock::time_point start) {
     return std::chrono::duration<double>(clock::now() - start).count();
 }
 
-// When n requests arrive, in seconds: a Poisson process, whose times are independent and uniform once their number is
-// given. The same in every run of that many.
+// The arrival times of n requests in seconds. They form a Poisson process, whose times are independent and uniform once
+// their number is known. Equal n give equal times.
 std::vector<double> poisson_arrivals(size_t n, double seconds) {
     std::mt19937_64 random(n);
     std::vector<double> arrivals(n);
@@ -45,21 +45,21 @@ std::vector<double> poisson_arrivals(size_t n, double seconds) {
     return sorted(std::move(arrivals));
 }
 
-// The requests of one run and the queue in which they wait, shared by the workers.
+// The requests of one run and their queue, which the workers share.
 struct service {
-    std::span<const model_run> requests;  // request i of the schedule is number i modulo their count
+    std::span<const model_run> requests;  // arrival i takes request i modulo their number
     std::vector<double> arrivals;         // seconds
-    double deadline, give_up;             // seconds after arrival, and after the start, when nothing is begun any more
+    double deadline, give_up;  // seconds after arrival; seconds after the start after which no request begins
     clock::time_point start{};
     std::atomic<size_t> next{0};
-    std::vector<double> latencies;  // seconds from the scheduled arrival; `never` for a request that was not answered
+    std::vector<double> latencies;  // seconds from the scheduled arrival; `never`: not answered
 };
 
 struct worker {
     session_handle session;
     row_output output;
     std::vector<float> values;
-    size_t dropped = 0, late = 0;  // waited too long to be begun; begun and given up
+    size_t dropped = 0, late = 0;  // dropped before they began; given up after they began
     double last_end = 0;
 
     ss1_status answer(const model_run &request) {
@@ -67,8 +67,8 @@ struct worker {
         return ss1_session_run(session.get(), request.inputs.data(), request.inputs.size(), &tensor, 1);
     }
 
-    // Takes the requests in the order of their arrival until none is left. To take one before it arrives and sleep is
-    // to be the first free worker when it does.
+    // Takes the requests in the order of arrival until none is left. A worker takes a request before it arrives and
+    // sleeps until then: so the first free worker serves it.
     void serve(service &s) {
         for (size_t i; (i = s.next++) < s.arrivals.size();) {
             const auto arrival =
@@ -103,14 +103,14 @@ std::vector<worker> make_workers(const model_handle &model, const ss1_session_op
     return workers;
 }
 
-// Every worker answers each request once, so that its threads and caches are warm; then the clock starts for all.
+// Every worker first answers each request once, which warms its threads and caches. Then the clock starts for all.
 void run_workers(std::vector<worker> &workers, service &s) {
     std::barrier ready(static_cast<std::ptrdiff_t>(workers.size()),
                        [&s]() noexcept { s.start = clock::now() + std::chrono::milliseconds(1); });
     std::vector<std::future<void>> ends;
     for (worker &w : workers)
         ends.push_back(std::async(std::launch::async, [&w, &s, &ready] {
-            prctl(PR_SET_TIMERSLACK, 1UL);  // ns; the usual 50 us would count as latency
+            prctl(PR_SET_TIMERSLACK, 1UL);  // ns; the default of 50 us would count as latency
             ss1_status status = SS1_OK;
             for (size_t i = 0; i < s.requests.size() && status == SS1_OK; ++i) status = w.answer(s.requests[i]);
             ready.arrive_and_wait();
@@ -120,7 +120,7 @@ void run_workers(std::vector<worker> &workers, service &s) {
     for (std::future<void> &end : ends) end.get();
 }
 
-// Requests that got no answer count as infinitely slow; null where the percentile falls among them.
+// Requests without an answer count as infinitely slow; a percentile among them is null.
 json latency(const std::vector<double> &sorted, double fraction) {
     const double position = fraction * static_cast<double>(sorted.size() - 1);
     if (sorted[static_cast<size_t>(std::ceil(position))] == never) return nullptr;
@@ -131,20 +131,19 @@ json latency(const std::vector<double> &sorted, double fraction) {
 
 void add_open_loop(CLI::App &command, open_loop &load) {
     command.add_option("--rate", load.rates,
-                       "Open loop: requests a second, a list; they arrive at random times whether or not earlier ones "
-                       "are done");
+                       "Open loop: requests per second, a list; requests arrive at random times whether or not earlier "
+                       "ones are done");
     above_zero(command.add_option("--duration", load.seconds, "Open loop: seconds in which requests arrive"))
         ->capture_default_str();
-    command.add_option("--workers", load.workers, "Open loop: requests under way at once, each on --threads threads")
+    command.add_option("--workers", load.workers, "Open loop: requests that run at once, each on --threads threads")
         ->check(CLI::Range(1, 1024))
         ->capture_default_str();
-    above_zero(command.add_option(
-        "--deadline-ms", load.deadline_ms,
-        "Open loop: milliseconds from its arrival after which a request is given up; default: none"));
+    above_zero(
+        command.add_option("--deadline-ms", load.deadline_ms,
+                           "Open loop: give a request up this many milliseconds after its arrival; default: never"));
     at_least(1,
-             command.add_option(
-                 "--least-batch", load.least_batch,
-                 "Open loop: each request has between this many rows and those of --batch; default: all have those"));
+             command.add_option("--least-batch", load.least_batch,
+                                "Open loop: each request has between this number and --batch rows; default: --batch"));
 }
 
 json measure_open_loop(const model_handle &model, const ss1_session_options &bounds, const row_output &output,
@@ -165,7 +164,7 @@ json measure_open_loop(const model_handle &model, const ss1_session_options &bou
     run_workers(workers, s);
 
     size_t dropped = 0, late = 0;
-    double end = load.seconds;  // an idle service's rate is that of the arrivals
+    double end = load.seconds;  // if the service is faster, the rate is that of the arrivals
     for (const worker &w : workers) {
         dropped += w.dropped;
         late += w.late;

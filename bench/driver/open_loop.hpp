@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A model under open-loop load: requests arrive whether or not earlier ones are done, as they do at a service.
+// Measures a model under open-loop load: as at a service, requests arrive whether or not earlier ones are done.
 #pragma once
 #include <span>
 
@@ -9,17 +9,17 @@
 namespace ss1::bench {
 
 struct open_loop {
-    std::string rates;  // requests a second, empty: no open loop
+    std::string rates;  // requests per second; empty: no open loop
     double seconds = 5;
     size_t workers = 1;
     double deadline_ms = 0;  // 0: none
-    size_t least_batch = 0;  // 0: all requests have the batch of --batch
+    size_t least_batch = 0;  // 0: all requests have --batch rows
 };
 
-// --rate and what goes with it.
+// Adds --rate and its options.
 void add_open_loop(CLI::App &command, open_loop &load);
 
-// What a run at `rate` measured, as members of a row.
+// Runs at `rate` and returns the measurement as members of a row.
 json measure_open_loop(const apps::model_handle &model, const ss1_session_options &bounds,
                        const apps::row_output &output, std::span<const apps::model_run> requests, const open_loop &load,
                        size_t rate);

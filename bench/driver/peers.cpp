@@ -17,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Beside this program in its build tree, or below libdir where both are installed.
+// In the build tree bench/peers is beside the program's folder; installed modules are below libdir.
 fs::path usual_folder() {
     std::error_code ignored;
     const fs::path beside = fs::read_symlink("/proc/self/exe", ignored).parent_path() / "../peers";
@@ -35,7 +35,7 @@ std::vector<fs::path> modules_in(const fs::path &folder) {
 }
 
 const ss1_peer *load(const fs::path &module, std::string &why) {
-    // Never closed: the threads of these libraries cannot be taken down safely.
+    // Never closed: the threads of these libraries cannot be stopped safely.
     void *opened = dlopen(module.c_str(), RTLD_NOW | RTLD_LOCAL);
     const auto entry = opened ? reinterpret_cast<ss1_peer_entry_fn>(dlsym(opened, "ss1_peer_entry")) : nullptr;
     if (!entry) {

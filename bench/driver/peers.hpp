@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The libraries that ss1 is measured against, each a module behind bench/peers/peer.h.
+// Loads the libraries that ss1 is compared with. Each is a module with the interface of bench/peers/peer.h.
 #pragma once
 #include <memory>
 #include <string>
@@ -14,7 +14,7 @@ struct peer_list {
     std::vector<std::string> missing;  // "NAME: why"
 };
 
-// Every libpeer-*.so of `folder`, by name; "" is where the build or the installation puts them.
+// Loads every libpeer-*.so of `folder` in the order of names; "": the folder of the build or of the installation.
 peer_list load_peers(const std::string &folder);
 
 // "oneDNN 2.6.3"
@@ -23,13 +23,13 @@ std::string label(const ss1_peer &peer);
 // A layer of a peer.
 class peer_layer {
   public:
-    // Empty if the peer cannot run this problem; `why` then has the reason.
+    // Returns nullptr if the peer cannot run this problem, with the reason in `why`.
     static std::unique_ptr<peer_layer> create(const ss1_peer &peer, const ss1_peer_problem &problem, std::string &why);
     ~peer_layer() { peer_.destroy(handle_); }
     peer_layer(const peer_layer &) = delete;
     peer_layer &operator=(const peer_layer &) = delete;
 
-    // With the next copy of the weights.
+    // Runs with the next copy of the weights.
     void run();
 
   private:

@@ -19,7 +19,7 @@ std::vector<setting> settings() {
     std::vector<setting> list = {
         {"GOMP_SPINCOUNT", "30000"}, {"KMP_BLOCKTIME", "1"}, {"OPENBLAS_THREAD_TIMEOUT", "20"}};
 #if defined(__x86_64__)
-    // OpenBLAS 0.3.21 takes CPUs that it does not know by model for one with SSE3, and is then four times slower.
+    // OpenBLAS 0.3.21 treats an unknown CPU model as one with SSE3 and is then four times slower.
     list.push_back({"OPENBLAS_CORETYPE", __builtin_cpu_supports("avx512f") ? "SkylakeX" : "Haswell"});
 #endif
     return list;
@@ -41,7 +41,7 @@ void restart_with_pool_settings() {
     for (std::string &word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
     if (!words.empty()) execv("/proc/self/exe", arguments.data());
-    // Without /proc: what is loaded later still sees the settings.
+    // Without /proc: libraries that are loaded later still see the settings.
 }
 
 nlohmann::ordered_json pool_settings() {

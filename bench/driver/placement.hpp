@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What keeps thread pools of several libraries in one process from disturbing each other's measurement.
+// Keeps the thread pools of several libraries in one process from disturbing each other's measurement.
 #pragma once
 #include <sched.h>
 
@@ -7,15 +7,15 @@
 
 namespace ss1::bench {
 
-// Starts this process anew, once, with the settings that libraries read when they are loaded: threads give their core
-// up within a millisecond, and OpenBLAS knows the CPU. What the caller has set stays.
+// Restarts this process once with the settings that libraries read when they are loaded: idle threads leave their core
+// within a millisecond, and OpenBLAS knows the CPU. Keeps the settings of the caller.
 void restart_with_pool_settings();
 
-// Those settings as they are, for the record.
+// The values of those settings, for the report.
 nlohmann::ordered_json pool_settings();
 
-// Keeps the calling thread on one core while this object lives, if it is all that measures: pools of threads must not,
-// as a library's new threads would inherit the one core and share it.
+// With one thread, keeps the calling thread on one core while this object lives. More threads are not pinned: a
+// library's new threads would inherit the one core and share it.
 class pinned {
   public:
     explicit pinned(size_t threads);

@@ -38,7 +38,7 @@ void report::add(const json &row) {
     } else if (format_ == "csv") {
         add_csv(row);
     } else if (format_ == "json") {
-        // The document's members, then the array of rows, left open until finish().
+        // Writes the document's members, then the array of rows, which finish() closes.
         if (first_) {
             std::string head = machine_.dump(2);
             head.resize(head.rfind('\n'));

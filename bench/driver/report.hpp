@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows of measurements, written one by one as they come: a Markdown table, CSV, one JSON document, or JSON lines.
+// Writes rows of measurements at once, as a Markdown table, CSV, one JSON document, or JSON lines.
 #pragma once
 #include <span>
 #include <string>
@@ -16,17 +16,18 @@ namespace ss1::bench {
 
 using apps::json;
 
-// A column of the Markdown table; the other formats have every member of a row.
+// A column of the Markdown table. The other formats contain every member of a row.
 struct column {
     std::string key, title;
-    double scale = 1;  // of the value shown
+    double scale = 1;  // factor of the shown value
     int decimals = 0;
-    size_t width = 6;  // at least; rows to come are unknown when the first is written
+    size_t width = 6;  // at least; later rows are unknown when the first is written
 };
 
 class report {
   public:
-    // `format` is md, csv, json or jsonl. `machine` is told once per document, in CSV and JSON lines with each row.
+    // `format` is md, csv, json or jsonl. `machine` is written once per document; CSV and JSON lines
+    // repeat it in each row.
     report(std::string format, std::vector<column> columns, json machine);
 
     void add(const json &row);
@@ -43,10 +44,10 @@ class report {
     bool first_ = true;
 };
 
-// -o: what a report takes as its format.
+// Adds -o, the format of a report.
 void add_output_format(CLI::App &command, std::string &format);
 
-// NAME_median, NAME_p10 and NAME_p90 of sorted values.
+// Adds NAME_median, NAME_p10 and NAME_p90 of sorted values.
 void add_spread(json &row, const std::string &name, std::span<const double> sorted, int decimals);
 
 }  // namespace ss1::bench

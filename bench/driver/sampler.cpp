@@ -26,7 +26,8 @@ double time_call(const std::function<void()> &call, size_t repeats) {
     return ns_since(start) / static_cast<double>(repeats);
 }
 
-// Caches, page tables, thread pool and clock settle within some calls or 20 ms. Returns the fastest call.
+// Calls until caches, page tables, thread pool and clock have settled, at most 20 ms. Returns the ns of the fastest
+// call.
 double warm_up(const std::function<void()> &call) {
     const auto start = clock::now();
     double fastest = time_call(call, 1);
@@ -50,8 +51,7 @@ void add_sampling(CLI::App &command, sampling &rule, const std::string &samples_
 }
 
 void add_most_time(CLI::App &command, sampling &rule) {
-    at_least(0,
-             command.add_option("--max-time", rule.most_seconds, "Seconds for them beyond which 5 samples are enough"))
+    at_least(0, command.add_option("--max-time", rule.most_seconds, "Seconds after which 5 samples of each are enough"))
         ->capture_default_str();
 }
 

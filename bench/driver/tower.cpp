@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// ss1-bench tower: layers behind each other as one tower, row block by row block, against the same layers run one by
-// one, in one process, taking turns.
+// ss1-bench tower: compares a tower, which takes each row block through all layers, with the same layers run one after
+// the other. Both take turns in one process.
 #include <CLI/CLI.hpp>
 #include <cstring>
 
@@ -32,14 +32,14 @@ struct bench_options {
     sampling rule = layer_sampling;
 };
 
-// The options, read.
+// The parsed options.
 struct plan {
     std::vector<size_t> ms, widths;
     std::vector<compression> compressions;
     sampling rule;
 };
 
-// f32 comes in and goes out, as in a DLRM; `type` holds between the layers.
+// The tower's x and y are f32, as in a DLRM; between the layers the values have `type`.
 ss1_linear_desc describe_layer(const plan &all, size_t i, const precision &type) {
     const bool last = i + 2 == all.widths.size();
     ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
@@ -52,15 +52,15 @@ ss1_linear_desc describe_layer(const plan &all, size_t i, const precision &type)
     return desc;
 }
 
-// Buffers that all contenders of a group share, for the most rows. One by one, layers give to the two hidden ones by
-// turns.
+// Buffers for the most rows, which all contenders of a group share. Single layers alternate between the two hidden
+// ones.
 struct memory {
     array<float> x, y;
     array<char> hidden[2], scratch;
     size_t hidden_row_bytes[2] = {0, 0};
 };
 
-// The layers of one compression: to be run one by one, and as a tower.
+// The layers of one compression, run one by one and as a tower.
 class chain {
   public:
     chain(const plan &all, const compression &compressed, const precision &type, const context_handle &context);
@@ -119,7 +119,7 @@ size_t chain::layers_scratch(size_t m) const {
     return bytes;
 }
 
-// All chains of one precision on so many threads.
+// All chains of one precision and number of threads.
 class group_bench {
   public:
     group_bench(const plan &all, const precision &type, uint32_t threads);
@@ -164,7 +164,7 @@ void group_bench::allocate() {
     args_.scratch = memory_.scratch.get();
 }
 
-// Ends the command unless both ways give the same finite values, to the bit.
+// Throws unless both ways give the same bits and finite values.
 void group_bench::check_bits(const chain &checked) const {
     const size_t columns = all_.widths.back(), count = args_.m * columns;
     fill_nan(memory_.y.get(), count);
@@ -244,7 +244,7 @@ plan parse(const bench_options &options) {
                 parse_compressions(options.c, options.scheme), options.rule};
     if (all.widths.size() < 2)
         throw failure("--widths: '" + options.widths + "' is one width, a layer has inputs and outputs",
-                      "write the inputs of the first layer, then the outputs of each, like 479,1024,1");
+                      "write the inputs of the first layer, then the outputs of each layer, like 479,1024,1");
     return all;
 }
 
@@ -255,7 +255,7 @@ json document_head(const bench_options &options) {
     return head;
 }
 
-// Finds mistakes before anything runs.
+// Finds errors before the first measurement.
 std::vector<precision> parse_types(const bench_options &options, const plan &all) {
     std::vector<precision> types;
     for (const std::string &name : parse_names("--dtype", options.dtype)) {
@@ -295,25 +295,28 @@ void add_tower(CLI::App &app) {
     const auto options = std::make_shared<bench_options>();
     bench_options &o = *options;
     CLI::App &command =
-        *app.add_subcommand("tower", "Measure layers as a tower (ss1_tower) against the same layers one by one");
-    command.add_option("-m", o.m, "Rows")->capture_default_str();
+        *app.add_subcommand("tower", "Compare layers as a tower (ss1_tower) with the same layers one by one");
+    command.add_option("-m", o.m, "Rows of x")->capture_default_str();
     command
         .add_option("--widths", o.widths,
-                    "Inputs of the first layer, then outputs of each; default: the top MLP of MLPerf's DLRM")
+                    "Inputs of the first layer, then outputs of each layer; default: the top MLP of MLPerf's DLRM")
         ->capture_default_str();
-    command.add_option("-c", o.c, "Compression; 1 is dense, as is a layer with c * 64 > K")->capture_default_str();
-    command.add_option("--dtype", o.dtype, "f32, bf16 (weights and between layers) or int8 (weights; bf16 between)")
+    command.add_option("-c", o.c, "Compression; 1 is dense, and so is a layer with c * 64 > K")->capture_default_str();
+    command
+        .add_option("--dtype", o.dtype,
+                    "f32, bf16 (weights and values between layers) or int8 (weights; bf16 between layers)")
         ->capture_default_str();
     command.add_option("--scheme", o.scheme, "mixed, reference")->capture_default_str();
-    command.add_option("--threads", o.threads, "Threads of both")->capture_default_str();
+    command.add_option("--threads", o.threads, "Threads of each contender")->capture_default_str();
     add_sampling(command, o.rule, "samples of each contender", "all contenders of one m");
     add_most_time(command, o.rule);
     add_output_format(command, o.format);
     command.footer(
-        "Lists and ranges: 1,8 or 1-8 or 16-64+16 or 1-8*2; all combinations are measured. ReLU between the layers, a\n"
-        "sigmoid at the end; x and y are f32. One by one, layers use two buffers of all rows by turns. All contenders\n"
-        "of one m take turns in one process, after a check that both ways give the same bits; one thread stays\n"
-        "on one core. ratio: layers over tower in the same round. KiB: scratch, for the layers with their buffers.\n"
+        "Values are lists or ranges: 1,8 or 1-8 or 16-64+16 or 1-8*2; all combinations are measured. ReLU follows\n"
+        "each layer, a sigmoid the last; x and y are f32. Single layers alternate between two buffers of all rows.\n"
+        "All contenders of one m take turns in one process, after a check that both ways give the same bits; one\n"
+        "thread stays on one core. ratio: time of the layers over the tower's in the same round. KiB: scratch; that\n"
+        "of the layers includes their buffers.\n"
         "Example: ss1-bench tower -m 256,2048 --widths 479,1024,1024,512,256,1 -c 1,4 --dtype f32,bf16");
     command.callback([options] { run_bench(*options); });
 }

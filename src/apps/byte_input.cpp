@@ -19,7 +19,7 @@ namespace {
 constexpr size_t buffer_bytes = size_t{1} << 16;
 constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
 
-// Whether read() would return at once.
+// Returns whether read() would return at once.
 bool is_readable(int descriptor) {
     pollfd entry = {descriptor, POLLIN, 0};
     return poll(&entry, 1, 0) > 0;

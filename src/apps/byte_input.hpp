@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A file, or stdin for "-", read byte by byte; knows the line it is in. A byte order mark at its start is skipped.
+// Reads a file, or stdin for "-", byte by byte and counts lines. Skips a byte order mark at the start.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -14,17 +14,18 @@ class byte_input {
   public:
     explicit byte_input(const std::string &path);
 
-    // The next byte, or EOF: get() takes it. What is there is handed out before a pipe is waited for.
+    // The next byte, or EOF: get() takes it. All bytes that have arrived are given out before the reader waits for a
+    // pipe.
     int get();
     int peek();
-    // Whether the next line, or the end, can be read without waiting for a pipe; no for a line above 64 KiB that comes
-    // from one. `quotes`: a line end between double quotes ends no line.
+    // Returns whether the next line, or the end, can be read without waiting for a pipe; false for a line above 64 KiB
+    // from a pipe. `quotes`: a line end between double quotes does not end the line.
     bool has_line(bool quotes);
 
     const std::string &name() const { return name_; }  // for messages
-    size_t line() const { return line_; }              // of the next byte, from 1
+    size_t line() const { return line_; }              // line of the next byte, from 1
     uint64_t bytes_read() const { return bytes_read_; }
-    // 0 if that is unknown (a pipe).
+    // 0 for a pipe, whose size is unknown.
     uint64_t bytes_in_all() const { return bytes_in_all_; }
 
   private:
@@ -34,7 +35,7 @@ class byte_input {
         }
     };
 
-    // Appends to the buffer what the file has now: a pipe is not waited for until the buffer is full. False at the end.
+    // Appends the bytes that have arrived to the buffer; does not wait for a pipe to fill it. Returns false at the end.
     bool read_more();
 
     std::string name_;
@@ -43,7 +44,7 @@ class byte_input {
     uint64_t bytes_read_ = 0, bytes_in_all_ = 0;
     std::vector<char> buffer_;
     size_t position_ = 0, filled_ = 0;
-    bool ended_ = false;  // a terminal would go on after its end of file
+    bool ended_ = false;  // a terminal would continue after its end of file
 };
 
 }  // namespace ss1::apps

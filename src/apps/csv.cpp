@@ -10,8 +10,8 @@
 namespace ss1::apps {
 namespace {
 
-constexpr size_t max_record_bytes = size_t{64} << 20;  // a quote that is never closed must not read a whole disk
-constexpr size_t max_fields = size_t{1} << 20;         // nor must a line of nothing but commas
+constexpr size_t max_record_bytes = size_t{64} << 20;  // an unclosed quote must not read a whole disk
+constexpr size_t max_fields = size_t{1} << 20;         // nor must a line of commas alone fill the memory
 
 std::string_view trim(std::string_view text) {
     const size_t begin = text.find_first_not_of(" \t");
@@ -87,10 +87,10 @@ void csv_reader::read_plain(std::string &field) {
     }
 }
 
-// Takes the comma (true) or the end of the line (false) after a field.
+// Takes the comma (returns true) or the end of the line (returns false) after a field.
 bool csv_reader::end_of_field() {
     int c = in_.get();
-    if (c == '\r') {  // only behind quotes: a plain field keeps its CR until read_record() drops it
+    if (c == '\r') {  // only after quotes: a plain field keeps its CR until read_record() drops it
         c = in_.get();
         if (c != '\n' && c != EOF)
             fail_at(in_.line(), "column " + std::to_string(n_fields_) + ": text follows the closing quote");
@@ -128,7 +128,7 @@ bool csv_reader::next() {
 
 bool parse_float(std::string_view field, float &value) {
     if (parse_whole(field, value)) return std::isfinite(value);
-    // from_chars() refuses what f32 has no digits for: a number this small is 0, or the nearest subnormal.
+    // from_chars() refuses numbers below the f32 range: such a number becomes 0 or the nearest subnormal.
     double wide;
     if (!parse_whole(field, wide) || !(std::abs(wide) < 1)) return false;
     value = static_cast<float>(wide);

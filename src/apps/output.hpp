@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where data goes: a file, or stdout for "-". A reader that has gone away is not an error, a full disk is.
+// Writes data to a file, or to stdout for "-". A full disk is an error, a reader that has closed its pipe is not.
 #pragma once
 #include <cstdio>
 #include <string>
@@ -7,7 +7,7 @@
 
 namespace ss1::apps {
 
-// Thrown when nobody reads stdout any more (`ss1 ... | head`); the command then ends quietly.
+// Thrown when the reader of stdout has closed it (`ss1 ... | head`); the program then ends without a message.
 struct closed_pipe {};
 
 class output {
@@ -19,7 +19,7 @@ class output {
 
     void write(std::string_view text);
     void flush();
-    // Only after close() is everything known to be written.
+    // Only a successful close() guarantees that all data is written.
     void close();
 
   private:

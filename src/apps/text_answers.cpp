@@ -28,7 +28,7 @@ double sigmoid(float logit) {
     return 1 / (1 + std::exp(-static_cast<double>(logit)));
 }
 
-// Digits that say what f32 can know.
+// Rounds to the digits that an f32 determines.
 double six_digits(double score) {
     return std::strtod(format("%.6g", score).c_str(), nullptr);
 }
@@ -61,7 +61,7 @@ std::vector<std::string> labels_of(const model_handle &model) {
     return labels;
 }
 
-// By their names, the scores of two labels of one name would be one.
+// Scores are members by the label's name: two labels of one name would overwrite each other.
 void check_names_differ(const std::vector<std::string> &labels) {
     std::map<std::string, size_t> ids;
     for (size_t i = 0; i < labels.size(); ++i) {
@@ -73,8 +73,8 @@ void check_names_differ(const std::vector<std::string> &labels) {
     }
 }
 
-// Probabilities of the tokens [begin, end) and of [CLS], in front of them: a model that has learned from questions
-// without an answer points there.
+// Probabilities of [CLS], first, and of the tokens [begin, end). A model that was trained with unanswerable questions
+// points to [CLS].
 std::vector<double> position_scores(const float *logits, size_t begin, size_t end) {
     std::vector<float> candidates = {logits[0]};
     candidates.insert(candidates.end(), logits + begin, logits + end);
@@ -86,7 +86,7 @@ struct scored_tokens {
     double score;
 };
 
-// Of the tokens [begin, end), the likeliest answer: the largest product of a start's and an end's probability.
+// Finds the likeliest answer in the tokens [begin, end): the largest product of a start's and an end's probability.
 scored_tokens best_answer(const float *starts, const float *ends, size_t begin, size_t end) {
     const std::vector<double> start = position_scores(starts, begin, end), last = position_scores(ends, begin, end);
     scored_tokens best = {begin, begin, 0};
@@ -127,7 +127,7 @@ text_answers::text_answers(const model_handle &model, const ss1_tokenizer *token
 text_answers::kind text_answers::kind_of(const model_handle &model, size_t rank) const {
     if (rank == 3) return labels_.empty() ? kind::masked_tokens : kind::word_labels;
     if (labels_.empty()) return kind::vector;
-    // What the text classification of transformers does with the scores.
+    // The text-classification pipeline of transformers treats the scores alike.
     const std::string type =
         nlohmann::json::parse(describe(model).config).value("problem_type", nlohmann::json()).dump();
     return type == "\"regression\""                                          ? kind::value
@@ -158,7 +158,7 @@ std::string text_answers::token(int64_t id) const {
 bool text_answers::continues_word(const text_row &row, size_t t, std::string_view text) const {
     const std::string piece = token(row.ids[t]);
     const size_t begin = static_cast<size_t>(row.begins[t]);
-    // An added token that starts so stands in the text as it is.
+    // The text contains an added token that starts with ## unchanged.
     return piece.starts_with("##") && !text.substr(begin).starts_with(piece);
 }
 
@@ -167,7 +167,7 @@ json text_answers::one_label(const float *logits) const {
     return scored("label", labels_[best], softmax(logits, width_)[best]);
 }
 
-// A word has the label of its first token: "first" among transformers' aggregation strategies.
+// A word gets the label of its first token, as with transformers' aggregation strategy "first".
 json text_answers::word_labels(const float *logits, const text_row &row) const {
     json words = json::array();
     for (size_t t = 0; t < row.ids.size();) {
@@ -187,7 +187,7 @@ json text_answers::masked_tokens(const float *logits, const text_row &row) const
     for (size_t t = 0; t < row.ids.size(); ++t) {
         if (row.ids[t] != mask_) continue;
         const std::vector<double> scores = softmax(logits + t * width_, width_);
-        std::vector<size_t> best(vocab_size_);  // the model may have rows beyond the vocabulary
+        std::vector<size_t> best(vocab_size_);  // the model may have more rows than the vocabulary
         std::iota(best.begin(), best.end(), size_t{0});
         const auto end = best.begin() + std::min(n_masked, best.size());
         std::partial_sort(best.begin(), end, best.end(), [&](size_t a, size_t b) { return scores[a] > scores[b]; });
@@ -199,7 +199,7 @@ json text_answers::masked_tokens(const float *logits, const text_row &row) const
     return masks;
 }
 
-// What the question-answering pipeline of transformers 4 gives for a context that is not cut.
+// Gives the result of the question-answering pipeline of transformers 4 for a context that is not cut.
 json text_answers::part_of_context(const float *starts, const float *ends, const text_row &row) const {
     const auto is_context = [&](size_t t) { return row.types[t] == 1 && row.in_text(t); };
     size_t begin = 0;
@@ -207,7 +207,7 @@ json text_answers::part_of_context(const float *starts, const float *ends, const
     size_t end = begin;
     while (end < row.ids.size() && is_context(end)) ++end;
     scored_tokens best = best_answer(starts, ends, begin, end);
-    json answer = {{"answer", ""}, {"begin", 0}, {"end", 0}};  // of an empty context
+    json answer = {{"answer", ""}, {"begin", 0}, {"end", 0}};  // for an empty context
     if (best.begin < best.end) {
         while (best.begin > begin && continues_word(row, best.begin, row.second)) --best.begin;
         while (best.end < end && continues_word(row, best.end, row.second)) ++best.end;

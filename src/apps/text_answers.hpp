@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a BERT says of each text of a batch, as a JSON object: labels with scores, of the text or its words, tokens for
-// [MASK], the part of a context that answers a question, or a vector.
+// The answer of a BERT to each text of a batch, as a JSON object: labels with scores for the text or its words, tokens
+// for [MASK], the part of a context that answers a question, or a vector.
 #pragma once
 #include <string>
 #include <vector>
@@ -16,10 +16,10 @@ class text_answers {
     // `pairs`: whether the user gives pairs of texts.
     text_answers(const model_handle &model, const ss1_tokenizer *tokenizer, bool pairs);
 
-    bool pairs() const { return pairs_; }  // whether the model gets some
-    // The outputs to ask for in a run of `batch` sequences of `tokens`; their memory is this object's.
+    bool pairs() const { return pairs_; }  // whether the model takes pairs
+    // The outputs to request from a run of `batch` sequences of `tokens`. This object owns their memory.
     std::vector<ss1_tensor> outputs(size_t batch, size_t tokens);
-    // Of sequence i after the run.
+    // The answer to sequence i, after the run.
     json answer(size_t i, const text_row &row) const;
 
   private:
@@ -32,7 +32,7 @@ class text_answers {
     json masked_tokens(const float *logits, const text_row &row) const;
     json part_of_context(const float *starts, const float *ends, const text_row &row) const;
     std::string token(int64_t id) const;
-    // Whether token t of a row's text does not begin a word.
+    // Returns whether token t of a row's text continues a word.
     bool continues_word(const text_row &row, size_t t, std::string_view text) const;
 
     const ss1_tokenizer *tokenizer_;
@@ -41,10 +41,10 @@ class text_answers {
     kind kind_;
     bool pairs_;
     std::vector<std::string> labels_;
-    std::vector<std::string> names_;  // of the outputs
+    std::vector<std::string> names_;  // names of the outputs
     size_t width_;                    // values of a sequence or of a token
     bool of_tokens_;
-    size_t batch_ = 0, stride_ = 0;  // of the last run: sequences, values of one
+    size_t batch_ = 0, stride_ = 0;  // last run: sequences, values of one sequence
     std::vector<float> values_;
 };
 

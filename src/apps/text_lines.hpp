@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The lines of a text file, LF or CRLF, each a text or two with a tab between.
+// Reads the lines of a text file, LF or CRLF. Each line is a text, or two with a tab between them.
 #pragma once
 #include <string>
 
@@ -14,10 +14,10 @@ class text_lines {
 
     // Reads the next line; false at the end.
     bool next();
-    // Whether next() would not wait for a pipe.
+    // Returns whether next() can read a line without waiting for a pipe.
     bool ready() { return in_.has_line(false); }
     const std::string &first() const { return first_; }
-    const std::string &second() const { return second_; }  // of a pair
+    const std::string &second() const { return second_; }  // the pair's second text
     bool pairs() const { return pairs_; }
     const byte_input &input() const { return in_; }
 

@@ -69,7 +69,7 @@ bool text_rows::read(text_lines &lines, size_t batch, bert_rows &rows) {
     return true;
 }
 
-// Whether a line that takes all the room takes more, where there is more.
+// Returns whether a line that fills all max_tokens would fill one more.
 bool text_rows::is_cut(const ss1_text &first, const ss1_text *second) {
     longer_ids_.resize(max_tokens_ + 1);
     size_t length = 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lines of text to sequences of ids: a model's tokenizer with the model's limits.
+// Turns lines of text into sequences of ids with a model's tokenizer, within the model's limits.
 #pragma once
 #include <span>
 #include <string>
@@ -18,20 +18,20 @@ struct text_row {
     std::string_view first, second;
     std::span<const int64_t> ids, types;
     std::span<const int64_t> begins, ends;  // bytes of its text that each token comes from
-    bool cut;                               // these are not all tokens of the line
+    bool cut;                               // the line has more tokens
 
     bool in_text(size_t t) const { return ends[t] > 0; }  // not the tokenizer's own [CLS] or [SEP]
 };
 
 class text_rows {
   public:
-    // `max_tokens` 0: as many as the model takes.
+    // `max_tokens` 0: the model's limit.
     text_rows(const context_handle &context, const model_handle &model, const std::string &directory,
               size_t max_tokens);
 
-    // Up to `batch` more lines as rows (line_batches). False when there are none.
+    // Adds up to `batch` more lines to `rows`, without waiting (line_batches). Returns false at the end.
     bool read(text_lines &lines, size_t batch, bert_rows &rows);
-    text_row row(size_t i) const;  // of those that were read last
+    text_row row(size_t i) const;  // row i of the last read()
 
     const tokenizer_handle &tokenizer() const { return tokenizer_; }
     size_t max_tokens() const { return max_tokens_; }
@@ -46,7 +46,7 @@ class text_rows {
     std::vector<int64_t> ids_, types_, begins_, ends_;  // [lines, max_tokens_]
     std::vector<size_t> lengths_;
     std::vector<bool> cut_;
-    std::vector<int64_t> longer_ids_;  // of is_cut()
+    std::vector<int64_t> longer_ids_;  // scratch of is_cut()
 };
 
 }  // namespace ss1::apps

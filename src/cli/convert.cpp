@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// ss1 convert: write a model directory again with some linear layers as SS1, in another type, or both.
+// ss1 convert: writes a model directory again with some linear layers as SS1, in another type, or both.
 #include <CLI/CLI.hpp>
 #include <map>
 #include <optional>
@@ -57,7 +57,7 @@ ss1_convert_options to_library(const convert_options &options, ss1_linear_desc &
     result.from = options.from == "ssl" ? SS1_CONVERT_FROM_SSL : SS1_CONVERT_FROM_DENSE;
     desc.weight_dtype = options.model.weight_dtype();
     result.tables = options.tables.empty() ? SS1_TABLE_DEFAULT : table_dtypes().at(options.tables);
-    // The types of layers or of tables alone, unless a c is asked for, too.
+    // --dtype or --tables without -c change the types alone.
     desc.c = options.c.value_or(desc.weight_dtype ? 1 : result.tables ? 0 : 4);
     if (!options.scheme.empty()) desc.scheme = parse_scheme(options.scheme);
     desc.seed = options.seed;
@@ -70,7 +70,7 @@ ss1_convert_options to_library(const convert_options &options, ss1_linear_desc &
     return result;
 }
 
-// The tied layers of the new model and those below f32: their weights as dense f32 and as they are held.
+// A table of the layers of the new model that are tied or below f32: bytes of their weights in dense f32 and in memory.
 std::string summary(const model_handle &model, const std::string &directory) {
     std::vector<table_row> rows = {
         {"layer", "K", "N", "c", "scheme", "B_K", "B_N", "V", "dtype", "dense f32 bytes", "bytes", "ratio"}};
@@ -128,20 +128,20 @@ void add_convert(CLI::App &app) {
         "convert", "Write a model again with some linear layers as SS1, or layers or tables in another type");
     command.add_option("MODEL", options->model.directory, "Model directory to read")->required();
     command.add_option("OUT", options->output_directory, "Model directory to write; must not hold a model")->required();
-    at_least(1, command.add_option(
-                    "-c,--compression", options->c,
-                    "Compression of the layers' weights; default 4, with --dtype or --tables none: as they are"));
-    add_dtype(command, options->model,
-              "Type in which the layers' weights are held when the model runs: f32, bf16 or int8; the file keeps its "
-              "values. Default: as the source says");
+    at_least(1, command.add_option("-c,--compression", options->c,
+                                   "Compression of the layers' weights; default: 4, or none with --dtype or --tables"));
+    add_dtype(
+        command, options->model,
+        "Hold the layers' weights as f32, bf16 or int8 when the model runs; the file keeps its values. Default: the "
+        "types of the source");
     command.add_option("--scheme", options->scheme, "mixed (default) or reference")
         ->check(CLI::IsMember({"mixed", "reference"}));
     command.add_option(
         "--layers", options->layers,
-        "Comma separated names, * for any characters, ! in front excludes; default: all that are large enough to tie");
+        "Comma separated names; * matches any characters, ! at the start excludes. Default: all layers that are large "
+        "enough to tie");
     command
-        .add_option("--from", options->from,
-                    "dense: project dense weights; ssl: weights are those of the SS1 authors' code")
+        .add_option("--from", options->from, "Source weights: dense (are projected) or ssl (of the SS1 authors' code)")
         ->check(CLI::IsMember({"dense", "ssl"}))
         ->capture_default_str();
     command
@@ -149,7 +149,7 @@ void add_convert(CLI::App &app) {
         ->check(CLI::IsMember(table_dtypes()));
     command.add_option("--seed", options->seed, "Seed of the hash")->capture_default_str();
     command.add_option("--block-k", options->block_k, "B_K: 16, 32, 64, 128 or 256; default 64");
-    command.add_option("--block-n", options->block_n, "B_N: a multiple of 16, or all; default by N");
+    command.add_option("--block-n", options->block_n, "B_N: a multiple of 16, or all; default: depends on N");
     command.add_option("--step", options->step, "V: a power of two that divides B_K; default 16 (reference: 8)");
     add_random_weights(command, options->model);
     command.footer(

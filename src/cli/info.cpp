@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// ss1 info: what the library found and decided on this machine.
+// ss1 info: shows the features that the library found on this machine, and its decisions.
 #include <CLI/CLI.hpp>
 #include <span>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// ss1 inspect: what a model directory holds and what its layers cost.
+// ss1 inspect: shows the contents of a model directory and the cost of its layers.
 #include <CLI/CLI.hpp>
 
 #include "apps/failure.hpp"

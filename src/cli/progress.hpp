@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One line on stderr that is overwritten; nothing at all when stderr is not a terminal.
+// Shows one line on stderr and overwrites it; does nothing if stderr is not a terminal.
 #pragma once
 #include <chrono>
 #include <string>
@@ -13,10 +13,10 @@ class progress {
     progress(const progress &) = delete;
     progress &operator=(const progress &) = delete;
 
-    // True at most ten times a second: the caller then makes the text for show().
+    // Returns true at most ten times a second; the caller then makes the text for show().
     bool due();
     void show(const std::string &text);
-    // Before anything else is written to the terminal.
+    // Call this before writing anything else to the terminal.
     void clear();
 
   private:

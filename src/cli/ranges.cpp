@@ -8,14 +8,14 @@
 namespace ss1::cli {
 namespace {
 
-constexpr size_t max_values = 10000;  // a slip of the pen such as 1-1000000, not a plan
+constexpr size_t max_values = 10000;  // a longer list, such as 1-1000000, is a typing error
 
 [[noreturn]] void fail(std::string_view option, std::string_view item, const std::string &rule) {
     throw apps::failure(std::string(option) + ": '" + std::string(item) + "' " + rule,
                         "write values and ranges like 1,8 or 1-8 or 16-64+16 or 1-8*2");
 }
 
-// Takes a number off the front of `rest`.
+// Parses a number at the start of `rest` and removes it.
 size_t take_number(std::string_view option, std::string_view item, std::string_view &rest) {
     size_t value = 0;
     const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), value);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// ss1 run: score the rows of a CSV file or the lines of a text, a batch at a time.
+// ss1 run: scores the rows of a CSV file or the lines of a text, batch by batch.
 #include <charconv>
 #include <chrono>
 #include <CLI/CLI.hpp>
@@ -87,7 +87,7 @@ void show_progress(progress &line, const byte_input &in, const run_totals &total
     line.show(text);
 }
 
-// Runs the rows collected so far and appends their outputs to `scores`, [rows, width] in the order of the file.
+// Runs the batch and writes its outputs to `scores`, [rows, width] in the order of the file.
 void run_batch(model_rows &rows, const session_handle &session, const row_output &output, std::vector<float> &scores) {
     scores.resize(rows.size() * output.width);
     std::vector<float> values;
@@ -100,7 +100,7 @@ void run_batch(model_rows &rows, const session_handle &session, const row_output
     }
 }
 
-// A file may be named once: what is read must not be written, and one output not over the other.
+// A file may be named once: outputs must not overwrite the input or each other.
 void check_file_names(const run_options &options) {
     const auto refuse_same = [](const std::string &path, const char *option, const std::string &other,
                                 const char *what) {
@@ -122,7 +122,7 @@ void write_rows(output &out, const std::vector<float> &scores, size_t width) {
         text += (i + 1) % width == 0 ? '\n' : ',';
     }
     out.write(text);
-    out.flush();  // who gives rows one by one gets scores one by one
+    out.flush();  // a user who gives rows one by one gets scores one by one
 }
 
 void add_scores(run_totals &totals, const std::vector<float> &scores, label_column &labels) {
@@ -148,7 +148,7 @@ run_totals score(const run_options &options, const model_handle &model) {
     ss1_session_options bounds = SS1_SESSION_OPTIONS_INIT;
     bounds.max_batch = batch;
     const session_handle session = make_session(model, bounds);
-    output out(options.output);  // last, so that a mistake above leaves an older file alone
+    output out(options.output);  // last, so that an error above does not touch an older file
     out.write(header_line(result));
     out.flush();
 
@@ -158,7 +158,7 @@ run_totals score(const run_options &options, const model_handle &model) {
     line_batches batches;
     const auto next = [&] {
         if (!reader.next()) return false;
-        if (labels) labels->add(reader);  // first: a row is in the batch only if its label is right, too
+        if (labels) labels->add(reader);  // first: the batch must not get a row whose label is wrong
         rows->add(reader);
         return true;
     };
@@ -174,7 +174,7 @@ run_totals score(const run_options &options, const model_handle &model) {
     return totals;
 }
 
-// Of the `n` lines that were run last; `before` others were.
+// Writes the answers to the `n` lines of the last run; `before` lines were run before it.
 void write_answers(output &out, const text_answers &answers, const text_rows &texts, size_t n, const std::string &file,
                    size_t before) {
     for (size_t i = 0; i < n; ++i) {
@@ -189,7 +189,7 @@ void write_answers(output &out, const text_answers &answers, const text_rows &te
     out.flush();
 }
 
-// A line of JSON for each line of text.
+// Writes a line of JSON for each line of text.
 run_totals answer(const run_options &options, const context_handle &context, const model_handle &model) {
     text_rows texts(context, model, options.model.directory, options.max_tokens);
     text_answers answers(model, texts.tokenizer().get(), options.pairs);
@@ -242,8 +242,8 @@ void run_model(const run_options &options) {
     if (options.input.empty() == options.text.empty())
         throw failure("one of --input and --text is needed", "'ss1 run --help' has examples of both");
     if (options.text.empty() && (options.pairs || options.max_tokens))
-        throw failure("--pairs and --max-tokens go with --text", "leave them out");
-    if (!options.text.empty() && !options.label.empty()) throw failure("--label goes with --input", "leave it out");
+        throw failure("--pairs and --max-tokens need --text", "leave them out");
+    if (!options.text.empty() && !options.label.empty()) throw failure("--label needs --input", "leave it out");
     check_file_names(options);
     const context_handle context = make_context(options.threads);
     const model_handle model = load_model(context, options.model.directory, options.model.options());
@@ -259,18 +259,19 @@ void run_model(const run_options &options) {
 
 constexpr char notes[] =
     R"(DLRM reads a column for each dense feature and each table of config.json; a bag of several indices is 3|17|4, an
-empty field an empty bag. BERT reads input_ids and, if there, token_type_ids: numbers with blanks between them.
-With --text, by what the model is for:
-  texts      {"label": ..., "score": ...}; of several labels at once their scores
+empty field is an empty bag. BERT reads the column input_ids and, if the file has it, token_type_ids: numbers with blanks
+between them.
+--text gives, by the purpose of the model:
+  texts      {"label": ..., "score": ...}; a model of several labels at once gives all scores
   words      {"words": [{"word": ..., "begin": ..., "end": ..., "label": ..., "score": ...}, ...]}: begin and end are
-             the word's bytes in the line, label and score those of its first token
+             the word's bytes in the line, label and score belong to its first token
   answers    {"answer": ..., "begin": ..., "end": ..., "score": ...} for a line of question, tab, context: the
-             likeliest part of the context, at most 15 tokens made whole words; begin and end are its bytes there
+             likeliest part of the context, at most 15 tokens extended to whole words; begin and end are its bytes there
   [MASK]     {"masks": [...]}: the likeliest tokens for each
   no head    {"pooled": [...]}
-What is beyond the model's limit or --max-tokens is cut off: words there are left out, and answers are not searched
-there. The line of such a text ends with "cut": true.
-With --label every row's score is kept until the end (8 bytes each); without it memory does not grow.
+Tokens beyond the model's limit or --max-tokens are cut off: their words are left out, and answers are not searched there.
+The line of such a text ends with "cut": true.
+--label keeps every row's score until the end (8 bytes each); without it memory does not grow.
 Examples:
   zcat rows.csv.gz | ss1 run model --input - --label clicked > scores.csv
   echo 'You have won a prize' | ss1 run bert --text -
@@ -284,17 +285,18 @@ void add_run(CLI::App &app) {
     command.add_option("MODEL", options->model.directory, "Model directory")->required();
     command.add_option("--input", options->input, "CSV file with a header line, - for stdin");
     command.add_option("--text", options->text,
-                       "BERT: text file, each line a text to answer for with a line of JSON; - for stdin");
-    command.add_flag("--pairs", options->pairs,
-                     "With --text: each line is two texts with a tab between them; implied for answers");
+                       "BERT: text file; each line is a text and gets a line of JSON; - for stdin");
+    command.add_flag(
+        "--pairs", options->pairs,
+        "With --text: each line is two texts with a tab between them; implied for models that answer questions");
     command
         .add_option("--max-tokens", options->max_tokens,
-                    "With --text: what is longer is cut; default: as many as the model takes")
+                    "With --text: cut longer texts to this number of tokens; default: the model's limit")
         ->check(CLI::Range(3, 1 << 30));
     command.add_option("--output", options->output, "File to write, - for stdout")->capture_default_str();
     at_least(1,
              command.add_option("--batch", options->batch,
-                                "Most rows of one run; default 256 (BERT: 8); changes the speed, never the result. A "
+                                "Most rows of one run; default: 256 (BERT: 8). Changes the speed, never the result. A "
                                 "run does not wait for further rows of a pipe"));
     command.add_option("--threads", options->threads, "Threads; default: all this process may use");
     command.add_option("--label", options->label,

@@ -22,7 +22,7 @@ std::string format_table(const std::vector<table_row> &rows) {
     for (const table_row &row : rows) {
         std::string line;
         for (size_t i = 0; i < row.size(); ++i) {
-            // A title stands where its numbers stand.
+            // Titles above numbers are aligned to the right, too.
             const bool right = &row == &rows.front() && rows.size() > 1 && is_number_like(rows[1][i]);
             const std::string blanks(right ? widths[i] - row[i].size() : 0, ' ');
             line += blanks + pad(row[i], widths[i] - blanks.size()) + "  ";

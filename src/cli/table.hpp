@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tables for people to read.
+// Formats tables that people read.
 #pragma once
 #include <string>
 #include <vector>
 
 namespace ss1::cli {
 
-// Cells that start like a number are right aligned.
+// Returns whether the cell starts like a number; pad() aligns such cells to the right.
 bool is_number_like(const std::string &cell);
 std::string pad(const std::string &cell, size_t width);
 
