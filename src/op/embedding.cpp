@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "base/round.hpp"
+
 namespace ss1 {
 namespace {
 
@@ -74,14 +76,20 @@ ss1_status find_bad_bag(const bag_batch &bags) {
 }
 
 bool sum_bags(const team &who, const bag_batch &bags, size_t b0, size_t b1, float *y, size_t ldy) {
+    const size_t rows = b1 - b0, n_tables = bags.tables.size();
+    const bool starts_at_0 = bags.offsets[0] == 0;
+    if (!who.is_whole()) {  // table by table: a block of a DLRM's rows may take a few us
+        bool valid = starts_at_0;
+        for (size_t t = 0; t < n_tables; ++t) valid &= sum_block(bags, t, b0, b1, y, ldy);
+        return valid;
+    }
     const float_mode mode;  // the plan must not raise the caller's traps
-    const size_t rows = b1 - b0;
     const double share = static_cast<double>(rows) / static_cast<double>(bags.batch);
     const double floats = share * static_cast<double>(bags.total) * static_cast<double>(bags.d);
-    const size_t tasks = task_count(who, bags.tables.size() * rows, floats);
+    const size_t tasks = task_count(who, n_tables * rows, floats);
     const size_t step = bags_of_block(bags, rows, tasks);
-    const size_t blocks = (rows + step - 1) / step, n = bags.tables.size() * blocks;
-    std::atomic<bool> valid{bags.offsets[0] == 0};
+    const size_t blocks = ceil_div(rows, step), n = n_tables * blocks;
+    std::atomic<bool> valid{starts_at_0};
     parallel(who, tasks, [&](size_t task) {
         for (size_t i = task; i < n; i += tasks) {
             const size_t t = i / blocks, b = b0 + i % blocks * step, end = std::min(b1, b + step);
