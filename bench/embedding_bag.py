@@ -3,7 +3,7 @@
 """ss1's embedding bags against PyTorch's EmbeddingBag, taking turns in one process; JSON lines on stdout.
 
 f32 and f16 tables run as torch.nn.functional.embedding_bag, int8 and int4 as torch.ops.quantized.embedding_bag_byte and
-_4bit on rows that both read as they are. Each run looks up other rows, drawn evenly. ss1's tables are in huge pages, where
+_4bit on the same rows, which neither converts. Each run looks up other rows, drawn evenly. ss1's tables are in huge pages, where
 ss1_model_load() puts them; PyTorch runs on its own tensors, and on ss1's copy. A Python call of ss1 takes some 12 us
 by itself: take large batches.
 

@@ -48,7 +48,7 @@ def parse_arguments():
     parser.add_argument("--max-time", type=float, default=10, help="seconds for a cell beyond which 5 rounds are enough (default: %(default)s)")
     parser.add_argument("--budget", type=float, metavar="MINUTES", help="start no cell once so much time is spent")
     parser.add_argument("--setup-limit", type=float, default=90, metavar="SECONDS", help="for a contender to be ready (default: %(default)s)")
-    parser.add_argument("--rows", type=int, default=200000, help="DLRM: at most so many rows a table (default: %(default)s)")
+    parser.add_argument("--rows", type=int, default=200000, help="DLRM: the most rows of a table (default: %(default)s)")
     parser.add_argument("--compile", action="store_true", help="DLRM: torch.compile() as one more peer; takes minutes")
     parser.add_argument("--quick", action="store_true", help="small tables, two sizes of each model, one thread, 5 rounds")
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path(tempfile.gettempdir()) / "ss1-bench-models",

@@ -10,7 +10,7 @@ import files
 import model_dir
 import safetensors_io
 
-# How many mails of the SpamAssassin public corpus have so many tokens: words of subject and text x 1.3, and 2 at the ends.
+# The number of mails of the SpamAssassin public corpus by their number of tokens: words of subject and text x 1.3, and 2 at the ends.
 LENGTHS = pathlib.Path(__file__).resolve().parents[1] / "shapes/mail_lengths.csv"
 MAILS = "mails"  # in place of a number of tokens: sequences as long as mails, padded to the longest of the batch
 SIZES = {"bert-base": (12, 768, 12), "bert-large": (24, 1024, 16), "bert-tiny": (2, 512, 8)}  # layers, width, heads

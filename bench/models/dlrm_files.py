@@ -105,7 +105,7 @@ def quantise_tables(folder, ss1, f32_model):
 
 
 def make(folder, ss1, config, variants):
-    """{(variant, precision): model directory}, under `folder`; what is there already is left as it is."""
+    """{(variant, precision): model directory}, under `folder`; existing files stay unchanged."""
     random, done = numpy.random.default_rng(1), folder / "complete"
     directories = {(variant, dtype): folder / f"{variant.replace('=', '').replace(' ', '-')}-{dtype}"
                    for variant in variants for dtype in DTYPES}

@@ -7,7 +7,7 @@
 namespace ss1 {
 namespace {
 
-// What the spec points into, for read_tensor().
+// read_tensor() reads these.
 struct spec_data {
     const model_directory &from;
     std::vector<tensor_spec> tensors;

@@ -16,7 +16,7 @@ ss1_activation activation_of(const bert_config &config, std::string_view layer) 
     return SS1_ACTIVATION_NONE;
 }
 
-// Where the model keeps a layer of pooler or head.
+// The pointer to a layer of pooler or head.
 const ss1_layer *&place_of(bert_model &model, std::string_view layer) noexcept {
     if (layer == "pooler.dense") return model.pooler;
     return layer == "pre_classifier" || layer == "cls.predictions.transform.dense" ? model.head_dense : model.head_out;
@@ -86,7 +86,7 @@ ss1_status load_tables(const ss1_context &context, const model_directory &from, 
     return load_norm(context, from, "cls.predictions.transform.LayerNorm", out.head_norm);
 }
 
-// Names of the classes, as transformers has them where id2label has none.
+// The names of the classes: id2label's, else those that transformers makes.
 std::vector<std::string> labels_of(const bert_model &model) {
     const bert_config &config = model.config;
     const bool classifies =
@@ -98,7 +98,7 @@ std::vector<std::string> labels_of(const bert_model &model) {
     return labels;
 }
 
-// Every value in [0, limit).
+// Checks that every value is in [0, limit).
 ss1_status check_ids(const char *name, const ss1_tensor *given, size_t limit) {
     const int64_t *ids = ids_of(given);
     if (!ids) return SS1_OK;

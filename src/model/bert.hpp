@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// BERT as Hugging Face has it, with its relatives: embeddings, encoder layers, pooler, head.
+// BERT and its relatives, with Hugging Face's graph: embeddings, encoder layers, pooler, head.
 #pragma once
 #include "model/layers.hpp"
 #include "model/session.hpp"
@@ -26,17 +26,17 @@ inline const int64_t *ids_of(const ss1_tensor *tensor) noexcept {
 enum class bert_stage { embed, qkv, attention, attention_output, intermediate, output, norm, heads };
 inline constexpr size_t n_bert_stages = 8;
 
-// Activations of up to max_batch * max_tokens rows, all in the session's memory.
+// Holds the activations of up to max_batch * max_tokens rows, all in the session's memory.
 struct bert_activations {
     float *state;  // [rows, H]: outputs of the encoder layers, packed; in the end [B, T, H], zeros as padding
     char *qkv;     // rows of qkv_row_bytes: queries, keys and values; the attention's result replaces the queries
     sequence *sequences;   // [B]
-    float *mask;           // [B, T]: of sequences whose mask is not a length
+    float *mask;           // [B, T], for sequences whose mask is not a length
     float *pooled;         // [B, H]
     float *head;           // between the layers of the head: [B, H], [rows, H] or [rows, 2]
     float *logits;         // [B, labels], [rows, labels] or [rows, vocab_size]; answers: [2, rows], starts and ends
-    void *scratch;         // of the heads' layers
-    char *memory;          // of the tasks between attentions, and of the attention
+    void *scratch;         // for the heads' layers
+    char *memory;          // for the workers between attentions, and for the attention
     double *task_seconds;  // [threads, stages]
 };
 
@@ -52,7 +52,7 @@ struct bert_model {
     bert_config config;
     std::vector<named_layer> layers;  // six of each encoder layer, then those of pooler and head that are there
     bool has_pooler = false, has_head = false;  // known before the layers are loaded
-    // Among the layers; NULL where the model has none. A head without a dense layer reads the pooler or the tokens.
+    // Point into `layers`; NULL where the model has none. A head without a dense layer reads the pooler or the tokens.
     const ss1_layer *pooler = nullptr, *head_dense = nullptr, *head_out = nullptr;
     bool adds_residual = false;       // every layer does
     norm_weights head_norm;           // between the layers that score masked words
@@ -88,7 +88,7 @@ ss1_status run(const bert_model &model, const bert_activations &memory, model_ru
 
 // `rows` is max_batch * max_tokens.
 void carve_heads(const bert_model &model, size_t max_batch, size_t rows, carver &memory, bert_activations &a) noexcept;
-// From the hidden states in memory.state to memory.pooled and memory.logits, as far as wanted; unpacks packed rows.
+// Computes memory.pooled and memory.logits, as far as wanted, from the hidden states in memory.state; unpacks those.
 ss1_status run_heads(const bert_model &model, const bert_activations &memory, model_run &run,
                      std::span<const sequence> sequences);
 

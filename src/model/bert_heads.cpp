@@ -62,7 +62,7 @@ bool reads_pooled(const bert_model &model) noexcept {
     return model.config.head == bert_head::sequence_classification && !model.head_dense;
 }
 
-// Of all tokens: memory.state is packed, memory.logits is [B, T, ...].
+// Runs a head of tokens: memory.state is packed, memory.logits becomes [B, T, ...].
 ss1_status run_token_head(const bert_model &model, const bert_activations &memory, const model_run &run,
                           std::span<const sequence> sequences) {
     const bert_config &config = model.config;
@@ -90,7 +90,7 @@ ss1_status run_token_head(const bert_model &model, const bert_activations &memor
     return SS1_OK;
 }
 
-// Of whole sequences: their first tokens lie T rows apart.
+// Runs a head of sequences, whose first tokens lie T rows apart.
 ss1_status run_sequence_head(const bert_model &model, const bert_activations &memory, const model_run &run) {
     const size_t H = model.config.hidden_size, labels = model.config.num_labels;
     const auto [B, T] = run.size;
@@ -177,7 +177,7 @@ ss1_status run_heads(const bert_model &model, const bert_activations &memory, mo
     SS1_TRY(run.control.check());
     if (wants_head && !of_sequences) SS1_TRY(run_token_head(model, memory, run, sequences));
     unpack(memory.state, sequences, T, H);
-    // The pooler reads the first token of each sequence where it stands.
+    // The pooler reads the first token of each sequence in place.
     if (wants_pooled) SS1_TRY(run_all(run, *model.pooler, B, memory.state, T * H, memory.pooled, H, memory));
     return wants_head && of_sequences ? run_sequence_head(model, memory, run) : SS1_OK;
 }

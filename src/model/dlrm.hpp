@@ -15,15 +15,15 @@ namespace ss1 {
 enum class dlrm_stage { lookup, bottom, interaction, top };
 inline constexpr size_t n_dlrm_stages = 4;
 
-// The last three where a table is on the user's side. Weights may be missing.
+// The last three exist if a table is on the user's side. Weights may be missing.
 enum dlrm_input { dense_x, indices, offsets, weights, user_indices, user_offsets, user_weights };
 
-// Of up to max_batch rows, all in the session's memory.
+// Holds the activations of up to max_batch rows, all in the session's memory.
 struct dlrm_activations {
     float *logits, *probability;  // [B]
     float *shared;                // [vectors_ld]: the vectors that all rows of a run have in common
     double *task_seconds;         // [threads, stages]
-    char *memory;                 // of the tasks
+    char *memory;                 // for the workers
 };
 
 struct dlrm_model {
@@ -38,7 +38,7 @@ struct dlrm_model {
     std::vector<ss1_tower> cross;  // V_l, W_l
     dlrm_tables tables;
     size_t vectors_ld = 0;                 // [(tables + 1) d]: the bottom MLP's output, then the bags
-    size_t top_ld = 0;                     // of the top MLP's input
+    size_t top_ld = 0;                     // leading dimension of the top MLP's input
     size_t row_block = 0, front_rows = 0;  // rows from lookup to top at a time; from lookup to interaction
     const interact_kernel *interact = nullptr;
     const cross_kernel *cross_step = nullptr;

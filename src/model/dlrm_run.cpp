@@ -18,7 +18,7 @@ row_graph graph_of(const ss1_context &context, const dlrm_model &model) noexcept
             .least_rows = row_panel};
 }
 
-// About how long m rows with so many lookups take on one thread.
+// About how long m rows with `lookups` lookups take on one thread.
 uint64_t graph_ns(const dlrm_model &model, size_t m, size_t lookups) noexcept {
     constexpr size_t lookup_bytes_a_ns = 5;  // rows lie anywhere in memory
     uint64_t ns = tower_ns(model.bottom, m) + tower_ns(model.top, m);
@@ -54,7 +54,7 @@ size_t block_bytes(const team &who, const dlrm_model &model, size_t rows) noexce
     return make_layout(who, model, rows).scratch + round_up(scratch, 64);
 }
 
-// A run's inputs. Where the user's side is given once, its vectors are computed once and copied to all rows.
+// The inputs of a run. A user's side that is given once is computed once and copied to all rows.
 struct request {
     size_t batch;
     const float *dense;

@@ -15,7 +15,7 @@ const T &as(const void *p) noexcept {
     return *static_cast<const T *>(p);
 }
 
-// The row of graph G, whose functions are overloads for G.
+// Makes the row of graph G from the overloads for G.
 template <class G>
 constexpr model_family row_of(const char *name, std::span<const std::string_view> types, bool has_tables,
                               const family_files &files) {

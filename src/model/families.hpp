@@ -13,13 +13,13 @@
 
 namespace ss1 {
 
-// What a family knows of its files. parse() fills the family's struct of `config`; add_layers() and add_tensors()
-// append what the configuration asks for: linear layers in the order of execution, tensors of no linear layer.
+// The family's rules for files. parse() fills the family's struct of `config`; add_layers() and add_tensors()
+// append the parts of the configuration: linear layers in the order of execution, tensors of no linear layer.
 struct family_files {
     ss1_status (*parse)(const json &root, const std::string &type, const std::string &label, model_config &config);
     void (*add_layers)(const model_config &config, std::vector<linear_shape> &layers);
     void (*add_tensors)(const model_config &config, std::vector<tensor_spec> &tensors);
-    // Between the names in the files of the family's framework and those that the library knows.
+    // Translate between the names in the files of the family's framework and those of the library.
     std::string (*canonical_name)(const model_config &config, std::string_view name);
     std::string (*stored_name)(const model_config &config, std::string_view name);
     // Adds the tensors that files leave out because another tensor has their values.
@@ -33,7 +33,8 @@ struct model_family {
     bool has_tables;                          // embedding tables that can be mapped and quantised
     family_files files;
 
-    // The graph. make() gives an empty one; prepare() fills in what slots and describe() need, load() the rest.
+    // The graph. make() creates an empty one; prepare() fills the parts that slots and describe() need, load() the
+    // rest.
     std::shared_ptr<void> (*make)();
     ss1_status (*prepare)(const model_directory &from, void *graph);
     ss1_status (*load)(ss1_context &context, const model_directory &from, void *graph);
@@ -50,7 +51,7 @@ struct model_family {
     size_t activation_bytes;
     void (*carve)(const ss1_context &context, const void *graph, const session_bounds &bounds, carver &memory,
                   void *activations);
-    // Inputs are matched. check_sizes(): how they go together and fit the session; check_values(): ids and masks.
+    // Inputs are matched. check_sizes() checks that they fit each other and the session, check_values() ids and masks.
     ss1_status (*check_sizes)(const void *graph, const session_bounds &bounds,
                               const tensor_list<const ss1_tensor> &inputs, run_size &size);
     ss1_status (*check_values)(const void *graph, const tensor_list<const ss1_tensor> &inputs);

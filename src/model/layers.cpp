@@ -20,18 +20,18 @@ ss1_linear_desc desc_of(const model_directory &from, const linear_shape &shape) 
 
 namespace {
 
-// What part `i` of `n` that run as one layer is by itself.
+// Describes part `i` of the `n` parts that run as one layer.
 ss1_layer_info info_of_part(const ss1_layer &layer, size_t i, size_t n) noexcept {
     ss1_layer_info info = layer.info;
     info.desc.N /= n;
     info.weight_bytes =
-        layer.info.weight_bytes * (i + 1) / n - layer.info.weight_bytes * i / n;  // together all of them
+        layer.info.weight_bytes * (i + 1) / n - layer.info.weight_bytes * i / n;  // the parts sum to the whole
     info.flops_per_row /= static_cast<double>(n);
     info.flops_per_row_dense /= static_cast<double>(n);
     return info;
 }
 
-// One layer made of `shapes`, which are alike, with the desc of each: one entry of `out` for each shape.
+// Makes one layer of `shapes`, which are equal and share `desc`; appends an entry to `out` for each shape.
 ss1_status load_as(ss1_context &context, const model_directory &from, std::span<const linear_shape> shapes,
                    ss1_linear_desc desc, std::vector<named_layer> &out) {
     const linear_shape &first = shapes[0];
@@ -41,7 +41,7 @@ ss1_status load_as(ss1_context &context, const model_directory &from, std::span<
     size_t z_bytes = 0;
     SS1_CHECK(checked_bytes(all, sizeof(float), z_bytes), SS1_ERROR_OUT_OF_MEMORY,
               "layer %s: %zu x %zu weights do not fit the address space", first.name.c_str(), N, kz);
-    buffer z, bias;  // gone when the layer has packed them
+    buffer z, bias;  // freed once the layer has packed them
     SS1_TRY(z.allocate(context, z_bytes));
     if (first.has_bias) SS1_TRY(bias.allocate(context, parts * N * sizeof(float)));
     for (size_t i = 0; i < parts; ++i) {

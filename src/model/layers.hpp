@@ -13,12 +13,12 @@ namespace ss1 {
 
 struct named_layer {
     std::string name;
-    std::shared_ptr<const ss1_layer> layer;  // what runs; neighbours that run as one layer share it
-    ss1_layer_info info;                     // of this layer alone, if it shares: N, and its part of bytes and FLOPs
+    std::shared_ptr<const ss1_layer> layer;  // neighbours that run as one layer share it
+    ss1_layer_info info;                     // describes this layer alone: its own N, bytes and FLOPs
     bool has_bias;
 };
 
-// K, N, mapping and weight_dtype of a layer, as the directory and the options of the load say them.
+// Returns K, N, mapping and weight_dtype of a layer, from the directory and the options of the load.
 ss1_linear_desc desc_of(const model_directory &from, const linear_shape &shape);
 
 // Types of a layer's x and y.
@@ -26,17 +26,17 @@ struct layer_types {
     ss1_dtype x = SS1_DTYPE_F32, y = SS1_DTYPE_F32;
 };
 
-// Appends layers of the same x to `out`, tied or dense and in the type that the configuration says, with `activation`
-// fused. Those that are alike run as one layer, which reads and sketches x once: to the same bits.
+// Appends layers that read the same x to `out`, tied or dense and in the type of the configuration, with `activation`
+// fused. Equal ones run as one layer, which reads and sketches x once and gives the same bits.
 ss1_status load_layers(ss1_context &context, const model_directory &from, std::span<const linear_shape> shapes,
                        ss1_activation activation, std::vector<named_layer> &out, layer_types types = {});
 
-// Whether its weights are bf16 or int8: such a layer may read bf16 at no more rounding than its own, as its sketch is
-// rounded to bf16 or int8 anyway.
+// Whether the weights are bf16 or int8. Such a layer may read bf16 without more rounding: it rounds its sketch to bf16
+// or int8 anyway.
 bool is_below_f32(const model_directory &from, const linear_shape &shape);
 
-// Appends the layers of an MLP to `out`: `hidden` is the activation between them, `last` that of the last. f32 in and
-// out; what one layer hands to the next is bf16 where both have weights below f32: half the bytes between them.
+// Appends the layers of an MLP to `out`: `hidden` is the activation between them, `last` that of the last. Input and
+// output are f32. A layer hands bf16 to the next where both have weights below f32: half the bytes between them.
 ss1_status load_mlp(ss1_context &context, const model_directory &from, std::span<const linear_shape> shapes,
                     ss1_activation hidden, ss1_activation last, std::vector<named_layer> &out);
 

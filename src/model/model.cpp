@@ -43,7 +43,7 @@ std::span<const char *const> stages_of(const ss1_model &model) noexcept {
     return model.on_backend ? std::span<const char *const>{} : model.family->stages;
 }
 
-// The sum of the layers, and what the graph describes.
+// Adds the layers to the description of the graph.
 void fill_info(ss1_model &model) {
     ss1_model_info &info = model.info = SS1_MODEL_INFO_INIT;
     model.family->describe(model.graph.get(), info);

@@ -12,7 +12,7 @@
 namespace ss1 {
 namespace {
 
-// What the kernels read must be in the file as it is: nothing is converted, nothing copied.
+// Maps a table whose rows in the file have the kernel's format: nothing is converted or copied.
 ss1_status map_table(const model_directory &from, const model_tensor &tensor, const table_shape &shape,
                      dlrm_tables &tables, const void *&rows) {
     const file_dtype stored = tensor.stored.dtype;

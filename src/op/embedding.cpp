@@ -8,20 +8,20 @@
 namespace ss1 {
 namespace {
 
-// One past the last index of bag i, counted over all tables.
+// Returns the end of the indices of bag i; bags are counted over all tables.
 int64_t bag_end(const bag_batch &bags, size_t i) noexcept {
     return i + 1 < bags.tables.size() * bags.batch ? bags.offsets[i + 1] : static_cast<int64_t>(bags.total);
 }
 
-// Bags of one task's step: where tasks share the tables, small enough that many tables of unlike bag lengths spread
-// evenly over them, and so many rows that it hardly matters that a step starts with rows nobody asked for ahead.
+// Returns the bags of one work item: few enough to balance tables of different bag lengths among the tasks, many enough
+// that the first rows of an item, which nobody prefetched, do not matter.
 size_t bags_of_block(const bag_batch &bags, size_t rows, size_t tasks) noexcept {
     constexpr size_t rows_of_block = 1024;
     const size_t rows_of_bag = bags.total / (bags.tables.size() * bags.batch) + 1;
     return tasks == 1 ? rows : std::min({rows, rows_of_block / rows_of_bag + 16, bags.tables.size() * rows / tasks});
 }
 
-// Bags [b0, b1) of table t; false where one is bad.
+// Sums bags [b0, b1) of table t. Returns false if one is bad.
 bool sum_block(const bag_batch &bags, size_t t, size_t b0, size_t b1, float *y, size_t ldy) noexcept {
     const embedding_table &table = bags.tables[t];
     bag_args args = table.args;
@@ -37,7 +37,8 @@ bool sum_block(const bag_batch &bags, size_t t, size_t b0, size_t b1, float *y, 
     return table.kernel->run(args);
 }
 
-// Of token i of the batch. RoBERTa's is counted for each token anew: 512 comparisons at most against a row of floats.
+// Returns the position of token i of the batch. RoBERTa's is counted for each token: at most 512 comparisons, beside a
+// row of floats.
 size_t position_of(const token_batch &batch, size_t i) noexcept {
     const size_t t = i % batch.tokens;
     if (batch.padding < 0) return t;
@@ -110,7 +111,7 @@ void embed_tokens(const team &who, const norm_kernel &kernel, const token_batch 
                 const float *type = batch.type + (batch.types ? static_cast<size_t>(batch.types[i]) * n : 0);
                 for (size_t j = 0; j < n; ++j) y[j] = word[j] + type[j];
             }
-            // The positions come as the kernel's residual.
+            // The kernel adds the position as its residual.
             norm_args row = norm;
             row.x = batch.type ? y : word;
             row.y = y;

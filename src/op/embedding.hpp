@@ -11,13 +11,13 @@
 
 namespace ss1 {
 
-// What the kernel needs to know of a table is set once, in `args`: rows, format, pooling.
+// `args` holds the table's rows, format and pooling, which never change.
 struct embedding_table {
     std::string name;
-    size_t number = 0;  // among all tables of the model
+    size_t number = 0;  // index among all tables of the model
     const bag_kernel *kernel = nullptr;
     bag_args args{};
-    buffer memory;  // of the rows, unless they lie in a mapped file or a shared array
+    buffer memory;  // holds the rows, unless they lie in a mapped file or a shared array
 };
 
 // Bag (t, b) is indices[offsets[t*batch + b] .. the next offset), the last one ends at `total`. weights[p] belongs to
@@ -36,12 +36,12 @@ struct bag_batch {
 // offset or an index is bad: y is then undefined, and find_bad_bag() finds it.
 bool sum_bags(const team &who, const bag_batch &bags, size_t b0, size_t b1, float *y, size_t ldy);
 
-// SS1_ERROR_INVALID_ARGUMENT naming the first bad offset or, if there is none, the first bad index of all rows: the
-// message does not depend on how they were cut.
+// Fails with SS1_ERROR_INVALID_ARGUMENT and names the first bad offset or, if there is none, the first bad index of all
+// rows: the message does not depend on the cut.
 ss1_status find_bad_bag(const bag_batch &bags);
 
 // y[row of token t of sequence s, :] = norm(word[ids[s,t]] + type[types[s,t]] + position[p(s,t)]) for [batch, tokens]
-// checked ids; types NULL: all 0; type NULL: none is added. p(s,t) = t where padding < 0, else as RoBERTa has it:
+// checked ids; types NULL: all 0; type NULL: none is added. p(s,t) = t where padding < 0, else RoBERTa's position:
 // `padding` for ids that are `padding`, padding + 1 + (tokens before it that are not) for the others.
 struct token_batch {
     const float *word, *position, *type;
@@ -50,7 +50,7 @@ struct token_batch {
     std::span<const sequence> sequences;
     int64_t padding;
 };
-// `norm` brings gamma, beta, y, m, n and eps.
+// `norm` has gamma, beta, y, m, n and eps.
 void embed_tokens(const team &who, const norm_kernel &kernel, const token_batch &batch, const norm_args &norm);
 
 }  // namespace ss1

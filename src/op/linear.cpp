@@ -29,13 +29,13 @@ int cpu_score(const char **) noexcept {
 }
 
 int cpu_supports(const ss1_linear_desc *desc, int, size_t parts, const char **reason) noexcept {
-    // A segment of tiles is a whole output block.
+    // Tiles are cut by whole output blocks.
     *reason = "the last output block of a part is not whole";
     return parts == 1 || desc->c == 1 || desc->scheme == SS1_SCHEME_REFERENCE || desc->N <= desc->block_n ||
            desc->N % desc->block_n == 0;
 }
 
-// `bf16`: whether they are rounded to it. What becomes infinite would give NaN, also where x is 0.
+// `bf16`: the values will be rounded to bf16. A weight that rounds to infinity would make NaN where x is 0.
 ss1_status check_values(const char *what, const float *values, size_t rows, size_t columns, size_t ld,
                         bool bf16) noexcept {
     const float limit = bf16 ? 0x1.ffp127f : std::numeric_limits<float>::infinity();
@@ -50,7 +50,7 @@ ss1_status check_values(const char *what, const float *values, size_t rows, size
     return SS1_OK;
 }
 
-// Of N outputs and kz stored columns; replaces ldz = 0.
+// Checks the weights of N outputs and kz stored columns; replaces ldz = 0.
 ss1_status check_weights(ss1_linear_weights &weights, size_t N, size_t kz, ss1_dtype weight_dtype) noexcept {
     SS1_CHECK(weights.z, SS1_ERROR_INVALID_ARGUMENT, "weights.z is NULL");
     if (weights.ldz == 0) weights.ldz = kz;

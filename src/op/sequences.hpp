@@ -12,7 +12,7 @@ struct sequence {
     const float *mask;     // [length] added to the scores of each key: 0 or masked_key; NULL: all 0
 };
 
-// Hugging Face's value. It swallows any score that is added, and is finite: exp(masked_key - masked_key) = 1.
+// Hugging Face's value. It absorbs any score that is added, and is finite: exp(masked_key - masked_key) = 1.
 inline constexpr float masked_key = -3.402823466e38f;
 
 // Runs f(s, t, row) for the rows [begin, end), which are token t of sequence s.

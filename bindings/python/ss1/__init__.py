@@ -395,7 +395,7 @@ class Model(_Handle):
 
     inputs and outputs are {name: (dtype, shape)} with -1 where a size varies. random_weights=True needs config.json only.
     weight_dtype "f32", "bf16" or "i8" holds every linear layer's weights so; None: as config.json says.
-    map_tables=True leaves a DLRM's embedding tables in their files, which must then stay as they are.
+    map_tables=True leaves a DLRM's embedding tables in their files, which must then stay unchanged.
     """
 
     def __init__(self, context, directory, random_weights=False, seed=0, weight_dtype=None, map_tables=False):
