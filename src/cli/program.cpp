@@ -32,7 +32,7 @@ int end_of_parse(const CLI::App &app, const CLI::ParseError &error) {
         const std::vector<std::string> unknown = app.remaining(true);
         const bool no_command = dynamic_cast<const CLI::RequiredError *>(&error) && !unknown.empty();
         return complain(app.get_name(), no_command ? "'" + unknown.front() + "' is not understood" : error.what(),
-                        "'" + command_of(app) + " --help' lists what is");
+                        "see '" + command_of(app) + " --help'");
     }
     apps::output out;
     out.write(text.str());
