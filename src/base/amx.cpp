@@ -9,6 +9,9 @@
 #include <csetjmp>
 #include <csignal>
 #include <cstdint>
+#include <mutex>
+
+#include "base/fork_lock.hpp"
 #endif
 
 namespace ss1 {
@@ -94,7 +97,10 @@ const char *ask() noexcept {
 }  // namespace
 
 const char *amx_refusal() noexcept {
-    static const char *const refusal = ask();
+    static bool asked = false;
+    static const char *refusal = nullptr;
+    const std::lock_guard lock(fork_lock());
+    if (!asked) refusal = ask(), asked = true;
     return refusal;
 }
 

@@ -5,7 +5,10 @@
 
 #include <algorithm>
 #include <functional>
+#include <mutex>
 #include <new>
+
+#include "base/fork_lock.hpp"
 
 namespace ss1 {
 namespace {
@@ -18,7 +21,7 @@ size_t room_for(size_t bytes) noexcept {
 }  // namespace
 
 void *arena::alloc(size_t bytes) noexcept try {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(fork_lock());
     const size_t room = room_for(bytes);
     if (chunks_.empty() || chunk_bytes - chunks_.back().used < room) {
         chunk fresh;
@@ -37,7 +40,7 @@ void *arena::alloc(size_t bytes) noexcept try {
 }
 
 void arena::free(void *p, size_t bytes) noexcept {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(fork_lock());
     const auto of = std::find_if(chunks_.begin(), chunks_.end(), [p](const chunk &c) {
         return std::less_equal<>()(c.memory.data(), p) && std::less<>()(p, c.memory.as<char>() + chunk_bytes);
     });

@@ -4,7 +4,6 @@
 // pages only if it is larger.
 #pragma once
 #include <cstddef>
-#include <mutex>
 #include <vector>
 
 #include "base/buffer.hpp"
@@ -27,7 +26,6 @@ class arena {
         size_t used = 0, blocks = 0;
     };
 
-    std::mutex mutex_;
     std::vector<chunk> chunks_;  // only the last one may have free room
 };
 

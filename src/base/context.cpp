@@ -43,8 +43,8 @@ bool process_has_threads() noexcept {
     return found > 1;
 }
 
-[[maybe_unused]] const int fork_handlers =
-    pthread_atfork([] { has_threads = process_has_threads(); }, nullptr, [] { threads_are_lost = has_threads.load(); });
+[[maybe_unused]] const int fork_handlers = pthread_atfork([] { has_threads = process_has_threads(); }, nullptr,
+                                                          [] { threads_are_lost = threads_are_lost || has_threads; });
 
 void warn_threads_lost(const ss1_context &context) noexcept {
     static std::atomic<bool> warned{false};

@@ -154,6 +154,8 @@ double cgroup_quota() {
     return quota;
 }
 
+const isa::mask found_isas = detect();
+
 size_t cache_size(int name) noexcept {
     const long bytes = sysconf(name);
     return bytes > 0 ? static_cast<size_t>(bytes) : 0;
@@ -166,8 +168,7 @@ std::span<const isa_level> isa_levels() noexcept {
 }
 
 isa::mask cpu_detect_isas() noexcept {
-    static const isa::mask found = detect();
-    return found;
+    return found_isas;
 }
 
 cache_sizes cpu_caches() noexcept {

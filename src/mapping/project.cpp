@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <Eigen/Cholesky>
+#include <span>
 #include <vector>
 
 #include "base/status.hpp"
@@ -20,22 +21,23 @@ constexpr size_t npos = static_cast<size_t>(-1);
 
 // Lists the K places of output block j by the definition, W[i*B_K + t, n] = s Z[n, g*B_K + (t - r) mod B_K], in one
 // loop.
-std::vector<place> places_of_block(const mapping &map, size_t j) {
+void list_places(const mapping &map, size_t j, std::span<place> places) noexcept {
     const size_t bk = map.desc.block_k, c = map.desc.c;
-    std::vector<place> places(map.desc.K);
     for (size_t k = 0; k < map.desc.K; ++k) {
         const size_t i = k / bk, t = k % bk, g = i / c, q = i % c;
         const sketch_entry e = map.entry(j, g, q);
         const size_t column = c == 1 ? k : g * bk + (t + bk - e.rotation) % bk;
         places[k] = {column < map.live_columns ? column : npos, e.negative ? -1.0f : 1.0f};
     }
-    return places;
 }
+
+// Eigen keeps the cache sizes in a static variable of a function: this sets it when the library is loaded.
+[[maybe_unused]] const auto eigen_l1_bytes = Eigen::l1CacheSize();
 
 using matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
 // Computes Z_j^T = (A^T S A + lambda I)^-1 A^T S W_j^T for outputs n0..n1-1; A is the K x Kz matrix of `places`.
-ss1_status fit_block(const std::vector<place> &places, size_t kz, const float *weight, size_t ldw, const float *moment,
+ss1_status fit_block(std::span<const place> places, size_t kz, const float *weight, size_t ldw, const float *moment,
                      size_t n0, size_t n1, matrix &fit) {
     const size_t K = places.size(), n = n1 - n0;
     const auto index = [](size_t v) { return static_cast<Eigen::Index>(v); };
@@ -69,9 +71,11 @@ ss1_status project_by_moment(const mapping &map, const float *weight, size_t ldw
                              size_t ldz) {
     const ss1_linear_desc &desc = map.desc;
     std::vector<matrix> fits(map.output_blocks());
+    std::vector<place> places(desc.K);
     for (size_t j = 0; j < fits.size(); ++j) {
         const size_t n0 = j * desc.block_n, n1 = std::min<size_t>(desc.N, n0 + desc.block_n);
-        SS1_TRY(fit_block(places_of_block(map, j), map.stored_columns, weight, ldw, moment, n0, n1, fits[j]));
+        list_places(map, j, places);
+        SS1_TRY(fit_block(places, map.stored_columns, weight, ldw, moment, n0, n1, fits[j]));
     }
     for (size_t n = 0; n < desc.N; ++n) {
         const auto column = fits[n / desc.block_n].col(static_cast<Eigen::Index>(n % desc.block_n));
@@ -80,8 +84,9 @@ ss1_status project_by_moment(const mapping &map, const float *weight, size_t ldw
     return SS1_OK;
 }
 
-void mean_row(const std::vector<place> &places, const std::vector<uint32_t> &count, const float *weight, float *z) {
-    std::vector<double> sum(count.size(), 0.0);
+void mean_row(std::span<const place> places, std::span<const uint32_t> count, std::span<double> sum,
+              const float *weight, float *z) noexcept {
+    std::fill(sum.begin(), sum.end(), 0.0);
     for (size_t k = 0; k < places.size(); ++k)
         if (places[k].column != npos) sum[places[k].column] += static_cast<double>(places[k].sign * weight[k]);
     for (size_t k = 0; k < count.size(); ++k) z[k] = count[k] ? static_cast<float>(sum[k] / count[k]) : 0.0f;
@@ -93,21 +98,26 @@ ss1_status project(const ss1_linear_desc &desc, const float *weight, size_t ldw,
                    size_t ldz) {
     const mapping map(desc);
     if (moment) return project_by_moment(map, weight, ldw, moment, z, ldz);
+    // All memory is taken before the first output is written.
+    std::vector<place> places(desc.K);
+    std::vector<uint32_t> count(map.stored_columns);
+    std::vector<double> sum(map.stored_columns);
     for (size_t j = 0; j < map.output_blocks(); ++j) {
-        const std::vector<place> places = places_of_block(map, j);
+        list_places(map, j, places);
         const size_t n0 = j * desc.block_n, n1 = std::min<size_t>(desc.N, n0 + desc.block_n);
-        std::vector<uint32_t> count(map.stored_columns, 0);
+        std::fill(count.begin(), count.end(), 0u);
         for (const place &p : places)
             if (p.column != npos) ++count[p.column];
-        for (size_t n = n0; n < n1; ++n) mean_row(places, count, weight + n * ldw, z + n * ldz);
+        for (size_t n = n0; n < n1; ++n) mean_row(places, count, sum, weight + n * ldw, z + n * ldz);
     }
     return SS1_OK;
 }
 
 void expand(const ss1_linear_desc &desc, const float *z, size_t ldz, float *weight, size_t ldw) {
     const mapping map(desc);
+    std::vector<place> places(desc.K);  // before the first output is written
     for (size_t j = 0; j < map.output_blocks(); ++j) {
-        const std::vector<place> places = places_of_block(map, j);
+        list_places(map, j, places);
         for (size_t n = j * desc.block_n; n < std::min<size_t>(desc.N, (j + 1) * size_t{desc.block_n}); ++n)
             for (size_t k = 0; k < desc.K; ++k)
                 weight[n * ldw + k] = places[k].column == npos ? 0.0f : places[k].sign * z[n * ldz + places[k].column];

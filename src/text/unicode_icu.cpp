@@ -14,14 +14,13 @@
 namespace ss1 {
 namespace {
 
-const UNormalizer2 *nfd() noexcept {
-    static const UNormalizer2 *const instance = [] {
-        UErrorCode error = U_ZERO_ERROR;
-        const UNormalizer2 *found = unorm2_getNFDInstance(&error);
-        return U_SUCCESS(error) ? found : nullptr;
-    }();
-    return instance;
-}
+// ICU makes it under a lock that fork() does not take, so it is made when the library is loaded, before any thread can
+// need it. Combining classes use the same instance.
+const UNormalizer2 *const nfd = [] {
+    UErrorCode error = U_ZERO_ERROR;
+    const UNormalizer2 *found = unorm2_getNFDInstance(&error);
+    return U_SUCCESS(error) ? found : nullptr;
+}();
 
 // Returns the character at `position`, or a negative number for invalid bytes.
 UChar32 decode(std::string_view text, size_t &position) noexcept {
@@ -58,7 +57,7 @@ constexpr lower_range young_letters[] = {
 }  // namespace
 
 bool unicode_supported() noexcept {
-    return nfd() != nullptr;
+    return nfd != nullptr;
 }
 
 char32_t next_char(std::string_view text, size_t &position) noexcept {
@@ -108,7 +107,7 @@ size_t decompose(char32_t c, char32_t out[max_decomposition]) noexcept {
     UChar units[2 * max_decomposition];
     UErrorCode error = U_ZERO_ERROR;
     const int32_t size =
-        unorm2_getDecomposition(nfd(), static_cast<UChar32>(c), units, static_cast<int32_t>(std::size(units)), &error);
+        unorm2_getDecomposition(nfd, static_cast<UChar32>(c), units, static_cast<int32_t>(std::size(units)), &error);
     if (size < 0 || U_FAILURE(error) || !in_unicode(c, normalization_version)) {
         out[0] = c;
         return 1;

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests that projection and expansion write nothing when memory runs out, keep to the calling thread and to little
+// stack. This program counts and fails calls of malloc, which operator new and Eigen use.
+#include <dirent.h>
+#include <pthread.h>
+
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "check.hpp"
+#include "ss1/ss1.hpp"
+
+namespace {
+thread_local long allocations = 0, first_to_fail = -1;
+thread_local bool fails_on = false;
+}  // namespace
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !defined(__has_feature)
+#define SS1_OWN_MALLOC
+#elif !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
+#define SS1_OWN_MALLOC
+#endif
+#endif
+
+#ifdef SS1_OWN_MALLOC
+extern "C" void *__libc_malloc(size_t bytes);
+extern "C" void *malloc(size_t bytes) {
+    const long i = allocations++;
+    const bool fails = first_to_fail >= 0 && (fails_on ? i >= first_to_fail : i == first_to_fail);
+    return fails ? nullptr : __libc_malloc(bytes);
+}
+#endif
+
+namespace {
+
+constexpr size_t K = 192, N = 96;
+
+ss1_linear_desc desc_of(ss1_scheme scheme) {
+    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+    desc.K = K;
+    desc.N = N;
+    desc.c = 2;
+    desc.scheme = scheme;
+    desc.block_k = 32;
+    desc.block_n = 32;  // three output blocks
+    return desc;
+}
+
+std::vector<float> moment() {
+    std::vector<float> s(K * K);
+    for (size_t k = 0; k < K; ++k) s[k * K + k] = 1 + static_cast<float>(k % 5);
+    return s;
+}
+
+// Calls `write` with each of its allocations failing, once and from there on.
+template <class F>
+void fail_each_allocation(std::vector<float> &output, F &&write) {
+    allocations = 0;
+    REQUIRE(write() == SS1_OK);
+    const long all = allocations;
+    CHECK(all >= 1);
+    const std::vector<float> want = output;
+    for (const bool on : {false, true})
+        for (long i = 0; i < all; ++i) {
+            std::fill(output.begin(), output.end(), -7.0f);
+            const std::vector<float> untouched = output;
+            allocations = 0;
+            fails_on = on;
+            first_to_fail = i;
+            const ss1_status status = write();
+            first_to_fail = -1;
+            INFO("allocation " << i << " of " << all << (on ? " and later ones fail" : " fails"));
+            CHECK(status == SS1_ERROR_OUT_OF_MEMORY);
+            CHECK((output == untouched));
+        }
+    REQUIRE(write() == SS1_OK);
+    CHECK((output == want));
+}
+
+}  // namespace
+
+#ifdef SS1_OWN_MALLOC
+TEST_CASE("projection and expansion write nothing when memory runs out") {
+    auto random = ss1_test::seeded();
+    for (const ss1_scheme scheme : {SS1_SCHEME_MIXED, SS1_SCHEME_REFERENCE}) {
+        const ss1_linear_desc desc = desc_of(scheme);
+        std::vector<float> weight(N * K), z(N * K / 2);
+        for (float &w : weight) w = random.uniform();
+        const std::vector<float> s = moment();
+        for (const float *second : {static_cast<const float *>(nullptr), s.data()})
+            fail_each_allocation(z, [&] { return ss1_project(&desc, weight.data(), 0, second, z.data(), 0); });
+        fail_each_allocation(weight, [&] { return ss1_expand(&desc, z.data(), 0, weight.data(), 0); });
+    }
+}
+#endif
+
+// 96 KB is beside the frames of a sanitizer little, but Eigen's buffers were 128 KB each.
+TEST_CASE("a projection by a second moment starts no thread and needs little stack") {
+    struct task {
+        ss1_linear_desc desc = desc_of(SS1_SCHEME_MIXED);
+        std::vector<float> weight = std::vector<float>(N * K, 0.25f), s = moment(), z = std::vector<float>(N * K / 2);
+        ss1_status status = SS1_ERROR_INTERNAL;
+        long threads = 0;
+    } given;
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    REQUIRE(pthread_attr_setstacksize(&attributes, size_t{96} << 10) == 0);
+    pthread_t thread;
+    const int failed = pthread_create(
+        &thread, &attributes,
+        [](void *p) -> void * {
+            auto &t = *static_cast<task *>(p);
+            t.status = ss1_project(&t.desc, t.weight.data(), 0, t.s.data(), t.z.data(), 0);
+            DIR *tasks = opendir("/proc/self/task");
+            while (const dirent *entry = readdir(tasks)) t.threads += entry->d_name[0] != '.';
+            closedir(tasks);
+            return nullptr;
+        },
+        &given);
+    pthread_attr_destroy(&attributes);
+    REQUIRE(failed == 0);
+    pthread_join(thread, nullptr);
+    CHECK(given.status == SS1_OK);
+    if (!ss1_test::sanitized) CHECK(given.threads == 2);
+}
