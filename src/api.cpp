@@ -508,6 +508,8 @@ ss1_status ss1_session_set_deadline(ss1_session *session, double seconds) {
         SS1_NOT_NULL(session);
         SS1_CHECK(std::isfinite(seconds) && seconds >= 0, SS1_ERROR_INVALID_ARGUMENT,
                   "seconds=%g is not a finite number of at least 0", seconds);
+        const ss1::run_scope scope(session->control, ss1::run_control::being_set);
+        SS1_TRY(scope.check());
         session->control.set_deadline(seconds);
         return SS1_OK;
     });

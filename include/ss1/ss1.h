@@ -24,9 +24,11 @@
  *    call.
  *  - Lengths and leading dimensions are in elements unless the name ends in _bytes. Matrices are row-major.
  *  - Threads: many threads may use a context, layer, model or tokenizer at once. One thread at a time may use
- *    a session, except for ss1_session_cancel(). A child of fork() may continue to use them; if its parent had more
- *    than one thread, OpenMP's threads may be lost, so runs in the child use the calling thread alone (and log
- *    a warning) unless the context has a parallel_for.
+ *    a session: while a call uses it, other calls except ss1_session_cancel() return SS1_ERROR_INVALID_ARGUMENT ("in
+ *    use"). A child of fork() may continue to use them, also if another thread was inside of the library; a session
+ *    that another thread was running stays in use there. If the parent had more than one thread, OpenMP's threads may
+ *    be lost, so runs in the child and its own children use the calling thread alone (and log a warning) unless the
+ *    context has a parallel_for. The library stays loaded after dlclose(), as OpenMP's threads wait inside of it.
  *  - Denormal inputs count as zero and denormal results become zero inside a run (f16 denormals are ordinary f32
  *    numbers and count). The caller's floating-point mode has no effect on results and is restored.
  *  - Bits: on one machine and instruction-set level a row of the output has the same bits for any thread count, batch
@@ -614,7 +616,7 @@ SS1_API void ss1_session_destroy(ss1_session **session);
  * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (unknown, missing or duplicate name, dtype, rank, shape, bytes; batch
  *         above max_batch; an index or offset out of range: the message names table, position, value and row count);
  *         SS1_ERROR_CANCELLED; SS1_ERROR_DEADLINE. A session stays usable after any error.
- * @note One thread at a time. Allocates nothing. @since 0.1
+ * @note One thread at a time, a second one gets SS1_ERROR_INVALID_ARGUMENT. Allocates nothing. @since 0.1
  */
 SS1_API ss1_status ss1_session_run(ss1_session *session, const ss1_tensor *inputs, size_t n_inputs, ss1_tensor *outputs,
                                    size_t n_outputs);
@@ -626,8 +628,8 @@ SS1_API ss1_status ss1_session_run(ss1_session *session, const ss1_tensor *input
  * without measurement has no extra cost.
  * @param seconds  [n], owned by the caller, who keeps it alive until the session is destroyed or the next call of this
  *                 function; NULL with n = 0 ends the measurement.
- * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (n is not ss1_model_info.n_stages).
- * @note Between runs, by the thread that uses the session. @since 0.1
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (n is not ss1_model_info.n_stages; a run is in progress).
+ * @note Between runs. @since 0.1
  */
 SS1_API ss1_status ss1_session_time_stages(ss1_session *session, double *seconds, size_t n);
 
@@ -646,8 +648,8 @@ SS1_API void ss1_session_cancel(ss1_session *session);
  * writes no output and returns SS1_ERROR_DEADLINE. So a result with SS1_OK was in time, and a late request occupies its
  * threads for at most one stage after its deadline.
  * @param seconds  From the call of ss1_session_run(); at least 0, finite; 0 = none, the default.
- * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (NULL, seconds negative or not finite).
- * @note Between runs, by the thread that uses the session. @since 0.1
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (NULL, seconds negative or not finite; a run is in progress).
+ * @note Between runs. @since 0.1
  */
 SS1_API ss1_status ss1_session_set_deadline(ss1_session *session, double seconds);
 

@@ -10,14 +10,19 @@ namespace ss1 {
 
 class run_control {
   public:
-    // Call it between runs only. 0 means no deadline.
-    void set_deadline(double seconds) noexcept { deadline_ = seconds; }
+    enum use : int { idle, running, cancelled, being_set };
 
-    void begin() noexcept {
-        if (deadline_ > 0) start_ = clock::now();
-        state_ = running;
+    // Marks the session as in use, as `running` or `being_set`. False if it is in use already.
+    bool begin(use as) noexcept {
+        int expected = idle;
+        if (!state_.compare_exchange_strong(expected, as)) return false;
+        if (as == running && deadline_ > 0) start_ = clock::now();
+        return true;
     }
     void end() noexcept { state_ = idle; }
+
+    // Between begin() and end() only. 0 means no deadline.
+    void set_deadline(double seconds) noexcept { deadline_ = seconds; }
 
     // Any thread may call it. It has no effect when no run is in progress.
     void cancel() noexcept {
@@ -39,7 +44,6 @@ class run_control {
 
   private:
     using clock = std::chrono::steady_clock;
-    enum { idle, running, cancelled };
 
     bool late() const noexcept {
         return deadline_ > 0 && std::chrono::duration<double>(clock::now() - start_).count() >= deadline_;
@@ -51,16 +55,26 @@ class run_control {
     clock::time_point start_;
 };
 
-// RAII: marks a run as in progress.
+// RAII: a session's only user, if check() is SS1_OK.
 class run_scope {
   public:
-    explicit run_scope(run_control &control) noexcept : control_(control) { control_.begin(); }
+    explicit run_scope(run_control &control, run_control::use as = run_control::running) noexcept
+        : control_(control), taken_(control.begin(as)) {}
     run_scope(const run_scope &) = delete;
     run_scope &operator=(const run_scope &) = delete;
-    ~run_scope() { control_.end(); }
+    ~run_scope() {
+        if (taken_) control_.end();
+    }
+
+    ss1_status check() const noexcept {
+        SS1_CHECK(taken_, SS1_ERROR_INVALID_ARGUMENT,
+                  "the session is in use by another call: create one session for each thread");
+        return SS1_OK;
+    }
 
   private:
     run_control &control_;
+    const bool taken_;
 };
 
 }  // namespace ss1

@@ -175,6 +175,7 @@ ss1_status session_run(ss1_session &session, const ss1_tensor *inputs, size_t n_
     const model_family &family = *model.family;
     const void *graph = model.graph.get();
     const run_scope scope(session.control);
+    SS1_TRY(scope.check());
     const float_mode mode;
     model_run run = {.context = *model.context,
                      .control = session.control,
@@ -199,6 +200,8 @@ ss1_status session_time_stages(ss1_session &session, double *seconds, size_t n) 
     SS1_CHECK(n == (seconds ? stages : 0), SS1_ERROR_INVALID_ARGUMENT,
               "n=%zu: this model of family '%s' has %zu stages (n must be 0 if seconds is NULL)", n,
               session.model->family->name, stages);
+    const run_scope scope(session.control, run_control::being_set);
+    SS1_TRY(scope.check());
     session.stage_seconds = seconds;
     return SS1_OK;
 }
