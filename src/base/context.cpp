@@ -267,8 +267,9 @@ void log(const ss1_context &context, ss1_log_level level, const char *format, ..
     char text[512];
     va_list arguments;
     va_start(arguments, format);
-    std::vsnprintf(text, sizeof text, format, arguments);
+    const int needed = std::vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    if (needed >= static_cast<int>(sizeof text)) drop_partial_character(text);
     context.log(context.log_user, level, text);
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdarg>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <new>
 
@@ -20,10 +21,23 @@ ss1_status fail(ss1_status status, const char *format, ...) noexcept {
     int used = running ? std::snprintf(text, sizeof text, "%s: ", running) : 0;
     va_list arguments;
     va_start(arguments, format);
-    std::vsnprintf(text + used, sizeof text - static_cast<size_t>(used), format, arguments);
+    const int needed = std::vsnprintf(text + used, sizeof text - static_cast<size_t>(used), format, arguments);
     va_end(arguments);
+    if (used + needed >= static_cast<int>(sizeof text)) drop_partial_character(text);
     std::snprintf(message, sizeof message, "%s", text);
     return status;
+}
+
+void drop_partial_character(char *text) noexcept {
+    const size_t size = std::strlen(text);
+    size_t lead = size;
+    for (int back = 0; back < 4 && lead > 0; ++back) {
+        const auto byte = static_cast<unsigned char>(text[--lead]);
+        if ((byte & 0xc0) == 0x80) continue;
+        const size_t whole = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
+        if (size - lead < whole) text[lead] = 0;
+        return;
+    }
 }
 
 const char *last_error() noexcept {

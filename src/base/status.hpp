@@ -8,6 +8,9 @@ namespace ss1 {
 // Sets this thread's message, prefixed with the name of the running API function, and returns `status`.
 [[gnu::format(printf, 2, 3)]] ss1_status fail(ss1_status status, const char *format, ...) noexcept;
 
+// Ends `text` before its last UTF-8 character if only a part of it is there, as where a buffer was too small.
+void drop_partial_character(char *text) noexcept;
+
 const char *last_error() noexcept;
 void clear_error() noexcept;
 

@@ -10,9 +10,10 @@
 
 Arrays pass by pointer, without copy or conversion: another type or a wrong layout is an Error with a message.
 Calls release the interpreter lock. Many threads may use a context, layer, tower, model or tokenizer at once, one
-thread at a time a session.
+thread at a time a session: model.run(inputs) takes one from a pool, for any number of threads.
 The library is $SS1_LIBRARY, else libss1.so beside this file, else the one that the system's linker finds.
 """
+import collections
 import ctypes
 import enum
 import math
@@ -70,7 +71,7 @@ class Error(Exception):
 
 def _check(status):
     if status:
-        raise Error(status, _lib.ss1_last_error().decode())
+        raise Error(status, _lib.ss1_last_error().decode(errors="replace"))
 
 
 def _refuse(message):
@@ -87,6 +88,19 @@ def _unsigned(name, value, bits=32):
     _require(isinstance(value, (int, numpy.integer)) and 0 <= value < 2**bits,
              f"{name}={value!r} is not an integer of 0 to 2^{bits}-1")
     return int(value)
+
+
+def _signed(name, value, bits):
+    _require(isinstance(value, (int, numpy.integer)) and -2**(bits - 1) <= value < 2**(bits - 1),
+             f"{name}={value!r} is not an integer of {bits} bits")
+    return int(value)
+
+
+def _text(name, value):
+    """A str, bytes or path as the C API's string, which ends at the first zero byte."""
+    data = os.fsencode(value)
+    _require(b"\0" not in data, f"{name}={value!r} has a zero byte")
+    return data
 
 
 def _name_of(name, value, names):
@@ -152,7 +166,7 @@ def _fields(struct):
     result = {name: getattr(struct, name) for name, _ in struct._fields_ if name != "struct_size"}
     for name, value in result.items():
         if isinstance(value, bytes):
-            result[name] = value.decode()
+            result[name] = value.decode(errors="replace")
         elif isinstance(value, _capi.Struct):
             result[name] = _fields(value)
         elif name in _NAMES:
@@ -206,15 +220,15 @@ class Context(_Handle):
         # Kept here, and by what is made from this context, for as long as C may call it. () is NULL: silence.
         self._log = _capi.LogFunction(forward) if log else _capi.LogFunction()
         options = _capi.ContextOptions(
-            num_threads=_unsigned("num_threads", num_threads), max_isa=max_isa.encode() if max_isa else None, log=self._log,
-            backend=backend.encode() if backend else None, device=device, log_level=_name_of("log_level", log_level, _LOG_LEVELS))
+            num_threads=_unsigned("num_threads", num_threads), max_isa=_text("max_isa", max_isa) if max_isa else None, log=self._log,
+            backend=_text("backend", backend) if backend else None, device=_signed("device", device, 32), log_level=_name_of("log_level", log_level, _LOG_LEVELS))
         handle = ctypes.c_void_p()
         _check(_lib.ss1_context_create(options, handle))
         self._own(handle, _lib.ss1_context_destroy)
 
     def load_backend(self, name):
         """Use a backend plugin ("cuda", or a path) for the layers made from now on."""
-        _check(_lib.ss1_context_load_backend(self._pointer, os.fsencode(name)))
+        _check(_lib.ss1_context_load_backend(self._pointer, _text("name", name)))
 
     @property
     def info(self):
@@ -363,7 +377,7 @@ class Bags(_Handle):
         for entry, (name, table) in zip(described, self._tables.items()):
             _array(name, table, _TABLE_ARRAYS[dtype], 2)
             _require(table.shape[1] == columns, f"{name}: has {table.shape[1]} columns, must have {columns}")
-            entry.name, entry.dtype, entry.pooling = name.encode(), number, _name_of("pooling", pooling, _POOLINGS)
+            entry.name, entry.dtype, entry.pooling = _text("table", name), number, _name_of("pooling", pooling, _POOLINGS)
             entry.rows, entry.data = len(table), _contiguous(name, table)
         handle = ctypes.c_void_p()
         _check(_lib.ss1_bags_create(context._pointer, self.d, described, len(self._tables), handle))
@@ -397,6 +411,7 @@ class Model(_Handle):
     weight_dtype "f32", "bf16" or "i8" holds every linear layer's weights so; None: as config.json says.
     map_tables=True leaves a DLRM's embedding tables in their files, which must then stay unchanged.
     """
+    _idle = ()
 
     def __init__(self, context, directory, random_weights=False, seed=0, weight_dtype=None, map_tables=False):
         self._context = context
@@ -404,10 +419,50 @@ class Model(_Handle):
                                      weight_dtype=_name_of("weight_dtype", weight_dtype, _WEIGHT_DTYPES),
                                      map_tables=bool(map_tables))
         handle = ctypes.c_void_p()
-        _check(_lib.ss1_model_load(context._pointer, os.fsencode(directory), options, handle))
+        _check(_lib.ss1_model_load(context._pointer, _text("directory", directory), options, handle))
         self._own(handle, _lib.ss1_model_destroy)
         self.inputs = self._tensors(_lib.ss1_model_input, self.info["n_inputs"])
         self.outputs = self._tensors(_lib.ss1_model_output, self.info["n_outputs"])
+        # Sessions for run(). A deque needs no lock, which a child of fork() could find taken.
+        self._idle, self._bounds, self._max_tokens = collections.deque(), (1, 0), self.info["max_tokens"]
+
+    def run(self, inputs, outputs=None):
+        """Run the model as Session.run() does, from any number of threads at once.
+
+            with concurrent.futures.ThreadPoolExecutor() as threads:
+                results = list(threads.map(model.run, requests))
+
+        The model keeps a session for each of the calls that ever ran at once. A session holds the largest batch and the
+        longest sequence so far, rounded up to powers of two; only first calls and larger ones allocate. close() gives the
+        idle sessions up. Use a Session to bound the memory, to set a deadline or to cancel.
+        """
+        given = Session._tensors("inputs", inputs, self.inputs)
+        session = self._session_for(*(_varying_sizes(self.inputs, inputs) + [0, 0])[:2])
+        try:
+            return session._run(given, inputs, outputs)
+        finally:
+            if self._handle is not None:
+                self._idle.append(session)
+
+    def _session_for(self, batch, tokens):
+        tokens = min(tokens, self._max_tokens)
+        try:
+            session = self._idle.pop()
+        except IndexError:
+            session = None
+        if session is None or batch > session._bounds[0] or tokens > session._bounds[1]:
+            if session is not None:
+                session.close()
+            batch, tokens = (1 << (size - 1).bit_length() if size else 0 for size in (batch, tokens))
+            self._bounds = max(self._bounds[0], batch), max(self._bounds[1], min(tokens, self._max_tokens))
+            session = Session(self, *self._bounds)
+        return session
+
+    def close(self):
+        """Give the model and its idle sessions up; neither can be used afterwards. Closing twice is fine."""
+        super().close()
+        if self._idle:
+            self._idle.clear()
 
     def _tensors(self, describe, count):
         result = {}
@@ -431,7 +486,7 @@ class Model(_Handle):
         for i in range(self.info["n_labels"]):
             label = ctypes.c_char_p()
             _check(_lib.ss1_model_label(self._pointer, i, label))
-            result.append(label.value.decode())
+            result.append(label.value.decode(errors="replace"))
         return result
 
     @property
@@ -455,6 +510,12 @@ class Model(_Handle):
         return result
 
 
+def _varying_sizes(specs, inputs):
+    """The sizes that vary, in order: those of `offsets` (DLRM) or of the first input; [] if it is missing."""
+    first = "offsets" if "offsets" in specs else next(iter(specs))
+    return [got for got, want in zip(inputs[first].shape, specs[first][1]) if want < 0] if first in inputs else []
+
+
 class Session(_Handle):
     """The activations of one caller, all allocated at once; used by one thread at a time.
 
@@ -471,6 +532,7 @@ class Session(_Handle):
         self._n_stages = model.info["n_stages"]
         options = _capi.SessionOptions(max_batch=_unsigned("max_batch", max_batch, 64),
                                        max_tokens=_unsigned("max_tokens", max_tokens, 64))
+        self._bounds = options.max_batch, options.max_tokens
         size = ctypes.c_size_t()
         _check(_lib.ss1_session_bytes(model._pointer, options, size))
         self.bytes = size.value  # of memory that the session takes
@@ -484,7 +546,9 @@ class Session(_Handle):
         outputs: None for all that the model has, a list of names, or {name: array} to write into arrays that are large
         enough; the result is then views of the parts that were written.
         """
-        given = self._tensors("inputs", inputs, self._inputs)
+        return self._run(self._tensors("inputs", inputs, self._inputs), inputs, outputs)
+
+    def _run(self, given, inputs, outputs):
         if not isinstance(outputs, dict):
             outputs = self._empty(self._outputs if outputs is None else outputs, inputs)
         wanted = self._tensors("outputs", outputs, self._outputs)
@@ -530,9 +594,7 @@ class Session(_Handle):
 
     def _empty(self, names, inputs):
         """Arrays for the outputs: their varying sizes are those of `offsets` (DLRM) or of the first input, in order."""
-        first = "offsets" if "offsets" in self._inputs else next(iter(self._inputs))
-        _, shape = self._inputs[first]
-        varying = [got for got, want in zip(inputs[first].shape, shape) if want < 0] if first in inputs else []
+        varying = _varying_sizes(self._inputs, inputs)
         result = {}
         for name in names:
             _require(name in self._outputs, f"outputs: {name!r} is none of the model's {', '.join(self._outputs)}")
@@ -553,7 +615,7 @@ class Tokenizer(_Handle):
     def __init__(self, context, directory):
         self._context = context
         handle = ctypes.c_void_p()
-        _check(_lib.ss1_tokenizer_load(context._pointer, os.fsencode(directory), handle))
+        _check(_lib.ss1_tokenizer_load(context._pointer, _text("directory", directory), handle))
         self._own(handle, _lib.ss1_tokenizer_destroy)
 
     @property
@@ -604,8 +666,8 @@ class Tokenizer(_Handle):
         """The tokens with these ids, as list of str."""
         text, result = ctypes.c_char_p(), []
         for i in ids:
-            _check(_lib.ss1_tokenizer_token(self._pointer, int(i), text))
-            result.append(text.value.decode())
+            _check(_lib.ss1_tokenizer_token(self._pointer, _signed("id", i, 64), text))
+            result.append(text.value.decode(errors="replace"))
         return result
 
     @staticmethod
