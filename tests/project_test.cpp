@@ -13,11 +13,6 @@
 #include "check.hpp"
 #include "ss1/ss1.hpp"
 
-namespace {
-thread_local long allocations = 0, first_to_fail = -1;
-thread_local bool fails_on = false;
-}  // namespace
-
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #if !defined(__has_feature)
 #define SS1_OWN_MALLOC
@@ -27,6 +22,11 @@ thread_local bool fails_on = false;
 #endif
 
 #ifdef SS1_OWN_MALLOC
+namespace {
+thread_local long allocations = 0, first_to_fail = -1;
+thread_local bool fails_on = false;
+}  // namespace
+
 extern "C" void *__libc_malloc(size_t bytes);
 extern "C" void *malloc(size_t bytes) {
     const long i = allocations++;
@@ -56,6 +56,11 @@ std::vector<float> moment() {
     return s;
 }
 
+}  // namespace
+
+#ifdef SS1_OWN_MALLOC
+namespace {
+
 // Calls `write` with each of its allocations failing, once and from there on.
 template <class F>
 void fail_each_allocation(std::vector<float> &output, F &&write) {
@@ -83,7 +88,6 @@ void fail_each_allocation(std::vector<float> &output, F &&write) {
 
 }  // namespace
 
-#ifdef SS1_OWN_MALLOC
 TEST_CASE("projection and expansion write nothing when memory runs out") {
     auto random = ss1_test::seeded();
     for (const ss1_scheme scheme : {SS1_SCHEME_MIXED, SS1_SCHEME_REFERENCE}) {
