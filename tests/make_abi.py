@@ -203,7 +203,9 @@ def describe():
             described = {"header": entry["header"], "since": entry["since"], "size": size, "align": align}
             if is_sized(entry):
                 last = first_fields(entry)[-1]
-                described |= {"first_size": last["offset"] + last["size"], "init": init_of(name, entry)}
+                nested = abi["structs"].get(last["type"], {})  # it may grow at its own end
+                described |= {"first_size": last["offset"] + nested.get("first_size", last["size"]),
+                              "init": init_of(name, entry)}
                 problems += check_growth(name, entry, described)
             elif entry["header"] != BACKEND and name not in MADE_BY_LIBRARY:
                 problems.append(f"{name} does not begin with struct_size")
@@ -218,8 +220,8 @@ def describe():
 
 def check_growth(name, entry, described):
     """New fields lie at the end, and nothing behind the first version is padding."""
-    problems, end = [], described["first_size"]
-    first = first_fields(entry)
+    problems, first = [], first_fields(entry)
+    end = first[-1]["offset"] + first[-1]["size"]
     if entry["fields"][:len(first)] != first:
         problems.append(f"{name}: a field with a later @since lies before the fields of the first version")
     for field in entry["fields"][len(first):]:
@@ -240,7 +242,8 @@ def breaks(old, new):
         now = new["structs"].get(name)
         if now is None or now.get("first_size") != entry.get("first_size") or now["align"] != entry["align"]:
             problems.append(f"{name}: the size of its first version changed")
-        elif [layout(field) for field in now["fields"][:len(entry["fields"])]] != [layout(field) for field in entry["fields"]]:
+        elif [layout(field, new["structs"]) for field in now["fields"][:len(entry["fields"])]] != \
+                [layout(field, new["structs"]) for field in entry["fields"]]:
             problems.append(f"{name}: fields changed or moved")
     for name, entry in old["enums"].items():
         kept = new["enums"].get(name, {"values": {}})["values"]
@@ -253,8 +256,19 @@ def breaks(old, new):
     return problems
 
 
-def layout(field):
-    return field["name"], field["type"], field["offset"], field["size"]
+def plugin_breaks(old, new):
+    """Structs that a plugin indexes or embeds by the size that it was built with, under the same SS1_BACKEND_ABI."""
+    if old["backend_abi"] != new["backend_abi"]:
+        return []
+    strides = [name for name, entry in old["structs"].items() if entry["header"] == BACKEND]
+    return [f"{name}: another size" for name in strides + ["ss1_linear_desc", "ss1_tensor"]
+            if new["structs"].get(name, {}).get("size") != old["structs"][name]["size"]]
+
+
+def layout(field, structs):
+    """A struct that lies last in another one may grow, too."""
+    size = field["size"] if "first_size" not in structs.get(field["type"], {}) else None
+    return field["name"], field["type"], field["offset"], size
 
 
 def differences(old, new, path=""):
@@ -282,6 +296,7 @@ def main():
     if golden and golden["abi_version"] == abi["abi_version"]:
         problems += [f"{problem}: raise SS1_ABI_VERSION (before a release: remove tests/abi.json first)"
                      for problem in breaks(golden, abi)]
+        problems += [f"{problem}: raise SS1_BACKEND_ABI" for problem in plugin_breaks(golden, abi)]
     if not update:
         problems += differences(golden, abi)
     elif not problems:

@@ -65,6 +65,18 @@ class Rules(unittest.TestCase):
     def test_a_later_field_at_the_end_is_no_break(self):
         self.assertEqual(self.changed("ss1.h", self.LAST, self.LAST + "    size_t more; /**< @since 9.1 */\n"), ([], []))
 
+    def test_a_nested_last_struct_may_grow(self):
+        old = "    ss1_dtype x_dtype, y_dtype, weight_dtype;\n"
+        new = old + "    uint64_t more; /**< @since 9.1 */\n"
+        self.assertEqual(self.changed("ss1.h", old, new), ([], []))
+
+    def test_a_plugin_was_built_with_the_size(self):
+        grown = copy.deepcopy(self.before)
+        grown["structs"]["ss1_linear_desc"]["size"] += 8
+        self.assertEqual(make_abi.plugin_breaks(self.before, grown), ["ss1_linear_desc: another size"])
+        grown["backend_abi"] += 1
+        self.assertEqual(make_abi.plugin_breaks(self.before, grown), [])
+
     def test_a_field_without_since_changes_the_first_size(self):
         _, breaks = self.changed("ss1.h", self.LAST, self.LAST + "    size_t more;\n")
         self.assertEqual(breaks, ["ss1_tensor: the size of its first version changed"])

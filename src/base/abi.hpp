@@ -38,7 +38,8 @@ inline constexpr struct_rule rule_of<ss1_linear_weights> = {SS1_END(ss1_linear_w
 template <>
 inline constexpr struct_rule rule_of<ss1_linear_args> = {SS1_END(ss1_linear_args, ldr), "SS1_LINEAR_ARGS_INIT"};
 template <>
-inline constexpr struct_rule rule_of<ss1_layer_info> = {SS1_END(ss1_layer_info, desc), "SS1_LAYER_INFO_INIT"};
+inline constexpr struct_rule rule_of<ss1_layer_info> = {
+    offsetof(ss1_layer_info, desc) + rule_of<ss1_linear_desc>.first_size, "SS1_LAYER_INFO_INIT"};
 template <>
 inline constexpr struct_rule rule_of<ss1_table> = {SS1_END(ss1_table, data), "SS1_TABLE_INIT"};
 template <>
@@ -49,8 +50,8 @@ inline constexpr struct_rule rule_of<ss1_model_options> = {SS1_END(ss1_model_opt
 template <>
 inline constexpr struct_rule rule_of<ss1_tensor> = {SS1_END(ss1_tensor, bytes), "SS1_TENSOR_INIT"};
 template <>
-inline constexpr struct_rule rule_of<ss1_model_layer_info> = {SS1_END(ss1_model_layer_info, layer),
-                                                              "SS1_MODEL_LAYER_INFO_INIT"};
+inline constexpr struct_rule rule_of<ss1_model_layer_info> = {
+    offsetof(ss1_model_layer_info, layer) + rule_of<ss1_layer_info>.first_size, "SS1_MODEL_LAYER_INFO_INIT"};
 template <>
 inline constexpr struct_rule rule_of<ss1_model_info> = {SS1_END(ss1_model_info, n_stages), "SS1_MODEL_INFO_INIT"};
 template <>
