@@ -73,13 +73,15 @@ class device_scope {
     explicit device_scope(int device) : status_(cudaGetDevice(&before_)) {
         if (status_ == cudaSuccess && before_ != device) status_ = cudaSetDevice(device);
     }
-    ~device_scope() { cudaSetDevice(before_); }
+    ~device_scope() {
+        if (before_ >= 0) cudaSetDevice(before_);
+    }
     device_scope(const device_scope &) = delete;
     device_scope &operator=(const device_scope &) = delete;
     cudaError_t status() const { return status_; }
 
   private:
-    int before_ = 0;
+    int before_ = -1;
     cudaError_t status_;
 };
 
@@ -162,7 +164,7 @@ ss1_status layer_create(const ss1_context *context, const ss1_linear_desc *desc,
     try {
         return layer_create_checked(context, *desc, *weights, state);
     } catch (const std::bad_alloc &) {
-        return fail(SS1_ERROR_OUT_OF_MEMORY, "no host memory to pack the weights");
+        return host->fail(SS1_ERROR_OUT_OF_MEMORY, "cuda: no host memory to pack the weights");
     }
 }
 
@@ -219,7 +221,7 @@ ss1_status multiply(const layer &l, const float *x, size_t ldx, float *y, size_t
     return SS1_OK;
 }
 
-ss1_status layer_run(const void *state, const ss1_linear_args *args) noexcept {
+ss1_status layer_run_checked(const void *state, const ss1_linear_args *args) {
     const layer &l = *static_cast<const layer *>(state);
     const size_t K = l.map.desc.K, N = l.map.desc.N, m = args->m;
     const auto stream = static_cast<cudaStream_t>(args->stream);
@@ -249,6 +251,14 @@ ss1_status layer_run(const void *state, const ss1_linear_args *args) noexcept {
                                    N * sizeof(float), m, cudaMemcpyDeviceToHost, stream));
     if (copy_x || copy_y) SS1_CUDA(cudaStreamSynchronize(stream));
     return SS1_OK;
+}
+
+ss1_status layer_run(const void *state, const ss1_linear_args *args) noexcept {
+    try {
+        return layer_run_checked(state, args);
+    } catch (const std::bad_alloc &) {
+        return host->fail(SS1_ERROR_OUT_OF_MEMORY, "cuda: no host memory for the run");
+    }
 }
 
 void layer_describe(const void *state, ss1_layer_info *info) {

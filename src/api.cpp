@@ -175,15 +175,12 @@ ss1_status ss1_context_create(const ss1_context_options *given, ss1_context **co
         SS1_NOT_NULL(context);
         ss1_context_options options;
         SS1_TRY(take_options(given, "options", options));
-        ss1_context *made = nullptr;
-        SS1_TRY(ss1::context_create(options, &made));
-        const ss1_status status = ss1::backend_use(*made, options.backend);
-        if (status == SS1_OK) {
-            *context = made;
-        } else {
-            ss1::context_release(made);
-        }
-        return status;
+        ss1_context *created = nullptr;
+        SS1_TRY(ss1::context_create(options, &created));
+        std::unique_ptr<ss1_context, decltype(&ss1::context_release)> made(created, ss1::context_release);
+        SS1_TRY(ss1::backend_use(*made, options.backend));
+        *context = made.release();
+        return SS1_OK;
     });
 }
 

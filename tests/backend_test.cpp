@@ -229,3 +229,26 @@ TEST_CASE("a backend may run a model whole") {
     REQUIRE(ss1_model_layer(dlrm.get(), 0, &layer) == SS1_OK);
     CHECK(std::string(layer.layer.kernels) == "dummy");
 }
+
+TEST_CASE("a plugin that breaks its rules gets an error that names it, not a crash") {
+    const auto with_fault = [](const char *fault, auto &&call) {
+        setenv("SS1_DUMMY_FAULT", fault, 1);
+        CHECK_THROWS_WITH(call(), Catch::Contains("backend 'dummy': "));
+        const std::string message = ss1_last_error();
+        unsetenv("SS1_DUMMY_FAULT");
+        return message;
+    };
+    const char *directory = SS1_TEST_DATA "/bert_classifier";
+    const auto context = context_with("dummy");
+    const float z[2] = {1, 2};
+    CHECK_THAT(with_fault("null layer", [&] { dense_layer(context, 2, 1, z); }),
+               Catch::Contains("layer_create gave NULL"));
+    CHECK_THAT(with_fault("null model", [&] { ss1::load_model(context, directory); }),
+               Catch::Contains("model_create gave NULL"));
+    setenv("SS1_DUMMY_MODELS", "1", 1);
+    const auto model = ss1::load_model(context, directory);
+    unsetenv("SS1_DUMMY_MODELS");
+    CHECK_THAT(with_fault("null session", [&] { ss1::make_session(model); }),
+               Catch::Contains("session_create gave NULL"));
+    CHECK_THAT(with_fault("mute run", [&] { hidden_states(model, {2, 3}); }), Catch::Contains("session_run failed"));
+}

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Two backends without a device, which make the plugin interface testable anywhere. Dense f32 layers by plain loops.
  * "dummy" fills every slot: it adds residuals, stacks parts, runs rows on one thread and, if SS1_DUMMY_MODELS is set,
- * runs BERTs whole. "bare", built with SS1_BARE, fills the required slots alone. */
+ * runs BERTs whole. "bare", built with SS1_BARE, fills the required slots alone.
+ * SS1_DUMMY_FAULT makes a slot break its rules: "null layer", "null model" and "null session" succeed without a result,
+ * "mute run" fails without a message. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +17,11 @@
 #endif
 
 static const ss1_backend_host *host;
+
+static int has_fault(const char *fault) {
+    const char *wanted = getenv("SS1_DUMMY_FAULT");
+    return wanted && strcmp(wanted, fault) == 0;
+}
 
 /* ---------------------------------------------------------------- layers */
 
@@ -48,6 +55,7 @@ static int supports(const ss1_linear_desc *desc, int residual, size_t parts, con
 static ss1_status layer_create(const ss1_context *context, const ss1_linear_desc *desc, size_t parts,
                                const ss1_linear_weights *weights, void **state) {
     const size_t N = parts * desc->N, K = desc->K;
+    if (has_fault("null layer")) return *state = NULL, SS1_OK;
     ss1_info info = SS1_INFO_INIT;
     const ss1_status status = host->get_info(context, &info);
     if (status != SS1_OK) return status;
@@ -146,6 +154,7 @@ struct model {
 
 static ss1_status model_create(const ss1_context *context, const ss1_model_spec *spec, void **model) {
     (void)context;
+    if (has_fault("null model")) return *model = NULL, SS1_OK;
     if (!getenv("SS1_DUMMY_MODELS") || strcmp(spec->family, "bert") != 0)
         return host->fail(SS1_ERROR_UNSUPPORTED, "dummy: SS1_DUMMY_MODELS is not set, or this is no BERT");
     for (size_t i = 0; i < spec->n_tensors; ++i) {
@@ -194,6 +203,7 @@ static size_t session_bytes(const void *model, size_t max_batch, size_t max_toke
 
 static ss1_status session_create(const void *model, size_t max_batch, size_t max_tokens, void **session) {
     (void)max_batch, (void)max_tokens;
+    if (has_fault("null session")) return *session = NULL, SS1_OK;
     struct session *made = malloc(sizeof *made);
     if (!made) return host->fail(SS1_ERROR_OUT_OF_MEMORY, "dummy: no memory");
     made->model = model;
@@ -205,6 +215,7 @@ static ss1_status session_run(void *session, const ss1_model_run *run) {
     const struct model *model = ((struct session *)session)->model;
     const size_t rows = run->batch * run->tokens, H = model->hidden_size;
     const int64_t *ids = run->inputs[0]->data;
+    if (has_fault("mute run")) return SS1_ERROR_BACKEND;
     if (run->given_up(run->control)) return SS1_OK;
     for (size_t i = 0; i < rows; ++i)
         if (ids[i] < 0 || (uint64_t)ids[i] >= model->vocab_size)

@@ -7,11 +7,11 @@
 #include <limits>
 
 #include "convert/convert.hpp"
+#include "io/families.hpp"
 #include "io/file.hpp"
 #include "io_support.hpp"
 #include "mapping/mapping.hpp"
 #include "mapping/project.hpp"
-#include "model/families.hpp"
 
 using namespace io_support;
 using ss1::file_dtype;

@@ -44,7 +44,7 @@ typedef struct ss1_tensor_spec {
 typedef struct ss1_layer_spec {
     const char *name;
     int32_t has_bias;
-    ss1_linear_desc desc; /**< resolved; x, y and activation are the family's affair */
+    ss1_linear_desc desc; /**< resolved; the family decides the types of x and y and the activation */
 } ss1_layer_spec;
 
 /**
@@ -72,7 +72,7 @@ typedef struct ss1_model_run {
     size_t batch, tokens;            /**< what replaces the sizes that vary; tokens is 1 for DLRM; both above 0 */
     const ss1_tensor *const *inputs; /**< [n_inputs]; NULL where an optional one is missing */
     ss1_tensor *const *outputs;      /**< [n_outputs]; NULL where nobody wants it */
-    /** Nonzero once the run was cancelled or is late; the plugin looks between its segments and returns SS1_OK. */
+    /** Nonzero once the run is cancelled or late. The plugin asks between its segments, and then returns SS1_OK. */
     int (*given_up)(const void *control);
     const void *control;
 } ss1_model_run;
@@ -105,7 +105,9 @@ typedef struct ss1_model_run {
  *   model_layer     layer_describe() of layer i of the spec.
  *   session_bytes   BYTES that session_create() takes for runs within these bounds.
  *   session_create  A session within these bounds; its model outlives it.
- *   session_run     One run; one caller at a time. It writes the data of the outputs that are not NULL.
+ *   session_run     One run; one caller at a time. It writes the data of the outputs that are not NULL. After a run
+ *                   that failed, was cancelled or was late their contents are undefined.
+ * A create slot that succeeds gives a result that is not NULL; after a failure the core does not read the result.
  * @since 0.1
  */
 typedef struct ss1_backend {

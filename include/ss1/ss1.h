@@ -251,7 +251,7 @@ typedef enum ss1_activation SS1_ENUM_INT {
  *              i8: weights round(z / s), one scale s per output; a run quantises the f32 sketch of each row of x the
  *              same way (dynamic, symmetric); exact sums in s32, so Kz <= 131072. A row with a NaN or an infinity
  *              gives NaN. Kernels for a few outputs keep the sketch in f32.
- *              Other values, and types other than f32 on a backend other than the CPU, are SS1_ERROR_UNSUPPORTED.
+ *              Other values, and types that the backend does not support, are SS1_ERROR_UNSUPPORTED.
  * ss1_layer_create() expands a tied layer to a dense one if its sketches would cost more than its products save (N or
  * block_n of a few or a few dozen); ss1_layer_info.kernels then says "expanded".
  * @since 0.1
@@ -363,7 +363,7 @@ typedef struct ss1_linear_args {
  *                         scratch, which allocates only while it grows.
  *              .stream    CUDA stream; NULL on the CPU.
  *              .residual, .ldr  [m, N], desc.y_dtype; ldr >= N (0 = N); NULL for none. May be y itself with ldr = ldy,
- *                         else must not overlap y. CPU only: another backend returns SS1_ERROR_UNSUPPORTED.
+ *                         else must not overlap y. A backend that adds none returns SS1_ERROR_UNSUPPORTED.
  * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (NULL, ldx < K, ldy < N, overlap, misaligned, sizes that overflow);
  *         SS1_ERROR_OUT_OF_MEMORY (NULL scratch only).
  * @note Thread-safe: one layer may run on many threads, each with its own scratch or with NULL. @since 0.1
@@ -375,9 +375,9 @@ typedef struct ss1_tower ss1_tower;
 
 /**
  * Create a tower: layers that run in sequence, such as an MLP. Blocks of rows pass through all layers, so the values
- * between two layers stay in the core's cache. With few rows on many threads, and on backends other than the CPU, the
- * tower runs layer by layer. Every row has the same bits as in a run of the single layers. The tower is immutable; many
- * threads may run it.
+ * between two layers stay in the core's cache. With few rows on many threads, and on backends that cannot
+ * run blocks of rows, the tower runs layer by layer. Every row has the same bits as in a run of the single layers. The
+ * tower is immutable; many threads may run it.
  * @param layers  [n] of one context; N and y_dtype of each are K and x_dtype of the next. The caller
  *                keeps them alive longer than the tower. One layer may occur more than once.
  * @param n       At least 1.

@@ -10,12 +10,12 @@
 #include "base/buffer.hpp"
 #include "base/checked.hpp"
 #include "base/status.hpp"
+#include "io/families.hpp"
 #include "io/model_directory.hpp"
 #include "io/model_write.hpp"
 #include "io/table_rows.hpp"
 #include "mapping/mapping.hpp"
 #include "mapping/project.hpp"
-#include "model/families.hpp"
 
 namespace ss1 {
 namespace {

@@ -5,9 +5,9 @@
 #include <array>
 
 #include "base/status.hpp"
+#include "io/families.hpp"
 #include "io/limits.hpp"
 #include "mapping/mapping.hpp"
-#include "model/families.hpp"
 
 namespace ss1 {
 namespace {
@@ -86,17 +86,17 @@ ss1_status parse_layers(const json &config, const std::string &label, model_conf
     return SS1_OK;
 }
 
-const model_family *find_family(std::string_view type) noexcept {
-    for (const model_family &family : model_families())
-        if (std::ranges::find(family.types, type) != family.types.end()) return &family;
+const family_files *find_family(std::string_view type) noexcept {
+    for (const family_files *family : known_families())
+        if (std::ranges::find(family->types, type) != family->types.end()) return family;
     return nullptr;
 }
 
 // Every model_type in words: "'a', 'b' and 'c'".
 std::string known_types() {
     std::vector<std::string_view> types;
-    for (const model_family &family : model_families())
-        types.insert(types.end(), family.types.begin(), family.types.end());
+    for (const family_files *family : known_families())
+        types.insert(types.end(), family->types.begin(), family->types.end());
     std::string words;
     for (size_t i = 0; i < types.size(); ++i) {
         words.append(i == 0 ? "'" : i + 1 < types.size() ? ", '" : " and '");
@@ -123,7 +123,7 @@ ss1_status model_config_parse(std::string_view text, const char *label, model_co
     config.family = find_family(type);
     SS1_CHECK(config.family, SS1_ERROR_UNSUPPORTED, "%s: model_type '%s' is not supported, %s are", label,
               printable(type).c_str(), known_types().c_str());
-    SS1_TRY(config.family->files.parse(root, type, label, config));
+    SS1_TRY(config.family->parse(root, type, label, config));
     SS1_TRY(parse_layers(root, label, config));
     out = std::move(config);
     return SS1_OK;
@@ -131,13 +131,13 @@ ss1_status model_config_parse(std::string_view text, const char *label, model_co
 
 std::vector<linear_shape> linear_layers(const model_config &config) {
     std::vector<linear_shape> layers;
-    config.family->files.add_layers(config, layers);
+    config.family->add_layers(config, layers);
     return layers;
 }
 
 std::vector<tensor_spec> model_tensors(const model_config &config) {
     std::vector<tensor_spec> tensors;
-    config.family->files.add_tensors(config, tensors);
+    config.family->add_tensors(config, tensors);
     for (const linear_shape &layer : linear_layers(config)) {
         const bool tied = config.is_tied(layer.name), optional = layer.optional && !tied;
         if (tied) {

@@ -15,7 +15,7 @@
 
 namespace ss1 {
 
-struct model_family;  // model/families.hpp
+struct family_files;  // io/families.hpp
 
 // How a linear layer is stored (`tied`: as ss1_weight) and held in memory. `desc` has K, N, weight_dtype and, if tied,
 // every field of the mapping set, without defaults.
@@ -26,7 +26,7 @@ struct layer_config {
 using layer_configs = std::map<std::string, layer_config>;  // by name
 
 struct model_config {
-    const model_family *family = nullptr;
+    const family_files *family = nullptr;
     dlrm_config dlrm;  // only the struct of the model's family is valid
     bert_config bert;
     layer_configs layers;  // the layers in config.json; all others are dense and f32

@@ -10,7 +10,7 @@
 #include "base/checked.hpp"
 #include "base/status.hpp"
 #include "half.hpp"
-#include "model/families.hpp"
+#include "io/families.hpp"
 
 namespace ss1 {
 namespace {
@@ -182,11 +182,11 @@ ss1_status read_chunk(const model_directory &directory, const model_tensor &tens
 
 std::string canonical_name(const model_config &config, std::string_view name) {
     if (name.starts_with("module.")) name.remove_prefix(7);
-    return config.family->files.canonical_name(config, name);
+    return config.family->canonical_name(config, name);
 }
 
 std::string stored_name(const model_config &config, std::string_view name) {
-    return config.family->files.stored_name(config, name);
+    return config.family->stored_name(config, name);
 }
 
 const model_tensor *model_directory::find(std::string_view name) const noexcept {
@@ -246,7 +246,7 @@ ss1_status model_directory_open(const std::string &path, const ss1_model_options
             SS1_TRY(safetensors_open(single, directory.files.emplace_back()));
         }
         SS1_TRY(collect(directory));
-        directory.config.family->files.share_tensors(directory);
+        directory.config.family->share_tensors(directory);
     }
     out = std::move(directory);
     return SS1_OK;

@@ -61,7 +61,8 @@ std::vector<ss1_tensor> tensors_of(const std::vector<tensor_slot> &slots) {
 
 ss1_status create_on_backend(ss1_context &context, const model_directory &from, ss1_model &model) {
     const ss1_backend &backend = *context.backend;
-    if (!backend.model_create) return SS1_OK;
+    // Mapped tables stay in their files, where a backend that reads tensors has no use for them.
+    if (!backend.model_create || (from.map_tables && from.config.family->has_tables)) return SS1_OK;
     const spec_data data = {from, tensors_of(from)};
     std::vector<linear_shape> shapes;
     std::vector<ss1_layer_spec> layers;
@@ -74,7 +75,7 @@ ss1_status create_on_backend(ss1_context &context, const model_directory &from, 
                            .rank = static_cast<uint32_t>(t.shape.size()),
                            .shape = t.shape.data()});
     const std::vector<ss1_tensor> inputs = tensors_of(model.inputs), outputs = tensors_of(model.outputs);
-    const ss1_model_spec spec = {.family = model.family->name,
+    const ss1_model_spec spec = {.family = model.family->files->name,
                                  .config = model.config.c_str(),
                                  .n_layers = layers.size(),
                                  .n_tensors = tensors.size(),
@@ -87,7 +88,8 @@ ss1_status create_on_backend(ss1_context &context, const model_directory &from, 
                                  .read_tensor = read_tensor,
                                  .core = &data};
     void *created = nullptr;
-    const ss1_status status = backend.model_create(&context, &spec, &created);
+    const ss1_status status = call_backend(backend, "model_create", &created,
+                                           [&] { return backend.model_create(&context, &spec, &created); });
     if (status == SS1_ERROR_UNSUPPORTED) {
         log(context, SS1_LOG_INFO, "backend %s leaves the model to the core, layer by layer: %s", backend.name,
             last_error());
@@ -124,7 +126,9 @@ ss1_status run_on_backend(ss1_session &session, model_run &run) {
                                       .outputs = run.outputs.wanted.data(),
                                       .given_up = given_up,
                                       .control = &run.control};
-    return session.model->backend->session_run(session.on_backend, &on_backend);
+    const ss1_backend &backend = *session.model->backend;
+    return call_backend(backend, "session_run", nullptr,
+                        [&] { return backend.session_run(session.on_backend, &on_backend); });
 }
 
 }  // namespace ss1

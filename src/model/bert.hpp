@@ -72,6 +72,8 @@ struct bert_model {
     size_t qkv_ld(size_t encoder) const noexcept { return qkv_row_bytes / qkv_size(encoder); }
 };
 
+static_assert(std::size(bert_model::stages) == n_bert_stages);
+
 // The functions of a family, see families.hpp.
 ss1_status prepare(const model_directory &from, bert_model &out);
 ss1_status load(ss1_context &context, const model_directory &from, bert_model &out);

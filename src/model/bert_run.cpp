@@ -56,12 +56,10 @@ block_layout make_layout(const bert_model &model, size_t rows) noexcept {
 }
 
 size_t block_bytes(const team &who, const bert_model &model, size_t rows) noexcept {
-    size_t scratch = 0;
-    for (const named_layer &l : model.layers) scratch = std::max(scratch, layer_bytes(who, *l.layer, rows));
-    return make_layout(model, rows).scratch + round_up(scratch, 64);
+    return make_layout(model, rows).scratch + round_up(layer_scratch(who, model.layers, rows), 64);
 }
 
-// Some rows of a run on their way between two attentions.
+// A worker of a run, which takes rows from one attention to the next.
 struct between {
     const bert_model &model;
     const bert_activations &memory;
@@ -73,16 +71,19 @@ struct between {
 // y = layer(x) plus the residual, where the layer adds none; its backend gives f32.
 ss1_status run_and_add(const between &b, const ss1_layer &layer, const ss1_linear_args &args) {
     const size_t N = layer.desc.N;
-    ss1_linear_args alone = args;
-    alone.residual = nullptr;
-    alone.ldr = 0;
-    alone.y = b.worker.memory + b.at.apart;
-    alone.ldy = N;
-    SS1_TRY(layer_run(b.worker.who, layer, alone, true));
-    const auto *sums = static_cast<const float *>(alone.y), *residual = static_cast<const float *>(args.residual);
+    ss1_linear_args without_residual = args;
+    without_residual.residual = nullptr;
+    without_residual.ldr = 0;
+    without_residual.y = b.worker.memory + b.at.apart;
+    without_residual.ldy = N;
+    SS1_TRY(layer_run(b.worker.who, layer, without_residual, true));
+    const auto *sums = static_cast<const float *>(without_residual.y);
+    const auto *residual = static_cast<const float *>(args.residual);
     auto *y = static_cast<float *>(args.y);
-    for (size_t i = 0; i < args.m; ++i)
-        for (size_t n = 0; n < N; ++n) y[i * args.ldy + n] = sums[i * N + n] + residual[i * args.ldr + n];
+    parallel_ranges(b.worker.who, args.m, 3 * N, [&](size_t begin, size_t end) {
+        for (size_t i = begin; i < end; ++i)
+            for (size_t n = 0; n < N; ++n) y[i * args.ldy + n] = sums[i * N + n] + residual[i * args.ldr + n];
+    });
     return SS1_OK;
 }
 
@@ -93,7 +94,7 @@ ss1_status run_linear(const between &b, bert_stage stage, const ss1_layer &layer
     ss1_linear_args args = linear_args(m, x, ldx, y, ldy, b.worker.memory + b.at.scratch);
     args.residual = residual ? y : nullptr;
     args.ldr = residual ? ldy : 0;
-    const bool apart = residual && !b.model.adds_residual;
+    const bool apart = residual && !layer.adds_residual;
     const ss1_status status = apart ? run_and_add(b, layer, args) : layer_run(b.worker.who, layer, args, true);
     b.worker.clock.lap(stage);
     return status;
@@ -191,7 +192,7 @@ ss1_status run_encoders(const bert_model &model, const bert_activations &memory,
     const size_t rows = sequences.back().first + sequences.back().length, H = model.config.hidden_size;
     const size_t n = model.config.num_hidden_layers, heads = model.config.num_attention_heads;
     const row_graph graph = graph_of(run.context, model);
-    const size_t tasks = graph.on_one_thread ? row_tasks(graph, rows, encoder_ns(model, rows)) : 0;
+    const size_t tasks = row_tasks(graph, rows, [&] { return encoder_ns(model, rows); });
     stage_clock clock(run.stage_seconds);
     for (size_t i = 0; i <= n; ++i) {
         SS1_TRY(run.control.check());

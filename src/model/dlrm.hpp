@@ -47,6 +47,8 @@ struct dlrm_model {
     bool is_dot() const noexcept { return config.interaction == dlrm_interaction::dot; }
 };
 
+static_assert(std::size(dlrm_model::stages) == n_dlrm_stages);
+
 // The functions of a family, see families.hpp. Offsets and indices are checked while it runs.
 ss1_status prepare(const model_directory &from, dlrm_model &out);
 ss1_status load(ss1_context &context, const model_directory &from, dlrm_model &out);

@@ -94,7 +94,7 @@ struct bad_bags {
     bool any() const noexcept { return user.load(std::memory_order_relaxed) || items.load(std::memory_order_relaxed); }
 };
 
-// Some rows of a run on their way from lookup to top MLP.
+// A worker of a run, which takes rows from lookup to top MLP.
 struct rows_of_run {
     const dlrm_model &model;
     const request &r;
@@ -169,7 +169,7 @@ ss1_status run_cross_net(const rows_of_run &w, size_t m, const float *&x) {
 void finish_rows(const dlrm_model &model, const dlrm_activations &memory, size_t m0, size_t m1) noexcept {
     float *p = memory.probability;
     std::copy(memory.logits + m0, memory.logits + m1, p + m0);
-    model.sigmoid->run({p + m0, 1, m1 - m0, m1 - m0});
+    model.sigmoid->run({.y = p + m0, .m = 1, .n = m1 - m0, .ldy = m1 - m0});
     const double t = model.config.loss_threshold;
     if (!(t > 0)) return;
     const auto low = static_cast<float>(t), high = static_cast<float>(1 - t);
@@ -191,7 +191,7 @@ ss1_status run_block(const rows_of_run &w, size_t m0, size_t m1) {
     w.worker.clock.lap(dlrm_stage::interaction);
     if (w.control.given_up()) return SS1_OK;
     SS1_TRY(run_tower(w, model.top, m1 - m0, x, model.top_ld, w.memory.logits + m0, 1));
-    parallel(w.worker.who, 1, [&](size_t) { finish_rows(model, w.memory, m0, m1); });
+    finish_rows(model, w.memory, m0, m1);
     w.worker.clock.lap(dlrm_stage::top);
     return SS1_OK;
 }
@@ -213,7 +213,7 @@ ss1_status run_shared(const dlrm_model &model, const request &r, const dlrm_acti
 ss1_status run_graph(const dlrm_model &model, const request &r, const dlrm_activations &memory, const model_run &run) {
     const row_graph graph = graph_of(run.context, model);
     const size_t lookups = r.items.total + (r.user_once ? 0 : r.user.total);
-    const size_t tasks = graph.on_one_thread ? row_tasks(graph, r.batch, graph_ns(model, r.batch, lookups)) : 0;
+    const size_t tasks = row_tasks(graph, r.batch, [&] { return graph_ns(model, r.batch, lookups); });
     const stage_times times = {memory.task_seconds, run.stage_seconds, n_dlrm_stages};
     const auto bytes = [&](const team &who, size_t rows) { return block_bytes(who, model, rows); };
     bad_bags bad;

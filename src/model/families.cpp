@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/families.hpp"
 
+#include <algorithm>
 #include <type_traits>
 
-#include "io/bert_names.hpp"
 #include "model/bert.hpp"
 #include "model/dlrm.hpp"
 
@@ -17,16 +17,12 @@ const T &as(const void *p) noexcept {
 
 // Makes the row of graph G from the overloads for G.
 template <class G>
-constexpr model_family row_of(const char *name, std::span<const std::string_view> types, bool has_tables,
-                              const family_files &files) {
+constexpr model_family row_of(const family_files &files) {
     using A = typename G::activations;
     static_assert(std::is_trivially_copyable_v<A>);
     return {
-        .name = name,
-        .types = types,
+        .files = &files,
         .stages = G::stages,
-        .has_tables = has_tables,
-        .files = files,
         .make = []() -> std::shared_ptr<void> { return std::make_shared<G>(); },
         .prepare = [](const model_directory &from, void *g) { return prepare(from, *static_cast<G *>(g)); },
         .load = [](ss1_context &context, const model_directory &from,
@@ -49,71 +45,12 @@ constexpr model_family row_of(const char *name, std::span<const std::string_view
     };
 }
 
-// transformers leaves out tied tensors: the layer that scores masked words uses the word embeddings as its weight, and
-// its bias has another name. The layer's own names get them.
-void share_bert_tensors(model_directory &directory) {
-    const model_config &config = directory.config;
-    if (config.bert.head != bert_head::masked_words) return;
-    const std::string decoder = "cls.predictions.decoder";
-    const auto share = [&](const std::string &name, const char *source) {
-        const model_tensor *tensor = directory.find(source);
-        if (!tensor || directory.find(name)) return;
-        model_tensor shared = *tensor;
-        shared.name = name;
-        shared.shared = true;
-        directory.tensors.push_back(std::move(shared));
-        directory.sort();
-    };
-    if (config.bert.tie_word_embeddings && !config.is_tied(decoder))
-        share(decoder + ".weight", "embeddings.word_embeddings.weight");
-    share(decoder + ".bias", "cls.predictions.bias");
-}
-
-std::string canonical_dlrm_name(const model_config &, std::string_view name) {
-    std::string canonical(name);
-    const size_t infix = canonical.find(".module.");
-    if (infix != canonical.npos) canonical.erase(infix, 7);
-    return canonical;
-}
-
-constexpr std::string_view dlrm_types[] = {"dlrm"};
-constexpr std::string_view bert_types[] = {"bert", "distilbert", "roberta", "xlm-roberta"};
-
-constexpr family_files dlrm_files = {
-    .parse = [](const json &root, const std::string &, const std::string &label,
-                model_config &config) { return dlrm_config_parse(root, label, config.dlrm); },
-    .add_layers = [](const model_config &config,
-                     std::vector<linear_shape> &layers) { add_dlrm_layers(config.dlrm, layers); },
-    .add_tensors = [](const model_config &config,
-                      std::vector<tensor_spec> &tensors) { add_dlrm_tensors(config.dlrm, tensors); },
-    .canonical_name = canonical_dlrm_name,
-    .stored_name = [](const model_config &, std::string_view name) { return std::string(name); },
-    .share_tensors = [](model_directory &) {},
-};
-
-constexpr family_files bert_files = {
-    .parse = [](const json &root, const std::string &type, const std::string &label,
-                model_config &config) { return bert_config_parse(root, type, label, config.bert); },
-    .add_layers = [](const model_config &config,
-                     std::vector<linear_shape> &layers) { add_bert_layers(config.bert, layers); },
-    .add_tensors = [](const model_config &config,
-                      std::vector<tensor_spec> &tensors) { add_bert_tensors(config.bert, tensors); },
-    .canonical_name = [](const model_config &config,
-                         std::string_view name) { return canonical_bert_name(config.bert, name); },
-    .stored_name = [](const model_config &config,
-                      std::string_view name) { return stored_bert_name(config.bert, name); },
-    .share_tensors = share_bert_tensors,
-};
-
-constexpr model_family families[] = {
-    row_of<dlrm_model>("dlrm", dlrm_types, true, dlrm_files),
-    row_of<bert_model>("bert", bert_types, false, bert_files),
-};
+constexpr model_family rows[] = {row_of<dlrm_model>(dlrm_files), row_of<bert_model>(bert_files)};
 
 }  // namespace
 
-std::span<const model_family> model_families() noexcept {
-    return families;
+const model_family &model_family_of(const family_files &files) noexcept {
+    return *std::ranges::find(rows, &files, &model_family::files);
 }
 
 }  // namespace ss1

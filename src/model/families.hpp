@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The families of models: one row each. A new family is its files and a row in families.cpp.
+// The graphs and sessions of the families of models: one row each. A new family is its own files, a row here and one in
+// io/families.cpp.
 #pragma once
 #include <memory>
 #include <span>
@@ -7,31 +8,15 @@
 #include <string_view>
 #include <vector>
 
-#include "io/model_directory.hpp"
+#include "io/families.hpp"
 #include "model/layers.hpp"
 #include "model/session.hpp"
 
 namespace ss1 {
 
-// The family's rules for files. parse() fills the family's struct of `config`; add_layers() and add_tensors()
-// append the parts of the configuration: linear layers in the order of execution, tensors of no linear layer.
-struct family_files {
-    ss1_status (*parse)(const json &root, const std::string &type, const std::string &label, model_config &config);
-    void (*add_layers)(const model_config &config, std::vector<linear_shape> &layers);
-    void (*add_tensors)(const model_config &config, std::vector<tensor_spec> &tensors);
-    // Translate between the names in the files of the family's framework and those of the library.
-    std::string (*canonical_name)(const model_config &config, std::string_view name);
-    std::string (*stored_name)(const model_config &config, std::string_view name);
-    // Adds the tensors that files leave out because another tensor has their values.
-    void (*share_tensors)(model_directory &directory);
-};
-
 struct model_family {
-    const char *name;                         // ss1_model_info.family
-    std::span<const std::string_view> types;  // model_type in config.json
-    std::span<const char *const> stages;      // those that ss1_session_time_stages() measures
-    bool has_tables;                          // embedding tables that can be mapped and quantised
-    family_files files;
+    const family_files *files;
+    std::span<const char *const> stages;  // those that ss1_session_time_stages() measures
 
     // The graph. make() creates an empty one; prepare() fills the parts that slots and describe() need, load() the
     // rest.
@@ -58,6 +43,6 @@ struct model_family {
     ss1_status (*run)(const void *graph, const void *activations, model_run &run);
 };
 
-std::span<const model_family> model_families() noexcept;
+const model_family &model_family_of(const family_files &files) noexcept;
 
 }  // namespace ss1

@@ -61,22 +61,21 @@ ss1_status load_as(ss1_context &context, const model_directory &from, std::span<
     return SS1_OK;
 }
 
-// Whether these layers have one mapping and one type, which the context's backend takes as one layer.
-bool are_alike(const ss1_context &context, const model_directory &from, std::span<const linear_shape> shapes) {
-    const auto resolved = [&](const linear_shape &shape) {
+// Whether these layers have one mapping and one type, and the context's backend takes them as one layer. `made`: a
+// layer whose activation and types of x and y they get.
+bool are_alike(const ss1_context &context, const model_directory &from, std::span<const linear_shape> shapes,
+               const ss1_linear_desc &made) {
+    ss1_linear_desc first = made;
+    if (linear_resolve(first, nullptr) != SS1_OK || !can_stack(context, first, shapes.size())) return false;
+    return std::ranges::all_of(shapes.subspan(1), [&](const linear_shape &shape) {
         ss1_linear_desc desc = desc_of(from, shape);
-        return linear_resolve(desc, nullptr) == SS1_OK ? desc : ss1_linear_desc SS1_LINEAR_DESC_INIT;
-    };
-    const ss1_linear_desc first = resolved(shapes[0]);
-    return can_stack(context, first, shapes.size()) &&
-           std::ranges::all_of(shapes.subspan(1), [&](const linear_shape &shape) {
-               const ss1_linear_desc desc = resolved(shape);
-               const bool one_mapping = desc.c == 1 || (desc.scheme == first.scheme && desc.seed == first.seed &&
-                                                        desc.block_k == first.block_k &&
-                                                        desc.block_n == first.block_n && desc.step == first.step);
-               return desc.K == first.K && desc.N == first.N && desc.c == first.c && one_mapping &&
-                      desc.weight_dtype == first.weight_dtype && shape.has_bias == shapes[0].has_bias;
-           });
+        if (linear_resolve(desc, nullptr) != SS1_OK) return false;
+        const bool one_mapping =
+            desc.c == 1 || (desc.scheme == first.scheme && desc.seed == first.seed && desc.block_k == first.block_k &&
+                            desc.block_n == first.block_n && desc.step == first.step);
+        return desc.K == first.K && desc.N == first.N && desc.c == first.c && one_mapping &&
+               desc.weight_dtype == first.weight_dtype && shape.has_bias == shapes[0].has_bias;
+    });
 }
 
 }  // namespace
@@ -87,7 +86,7 @@ ss1_status load_layers(ss1_context &context, const model_directory &from, std::s
     desc.activation = activation;
     desc.x_dtype = types.x;
     desc.y_dtype = types.y;
-    if (shapes.size() == 1 || are_alike(context, from, shapes)) return load_as(context, from, shapes, desc, out);
+    if (shapes.size() == 1 || are_alike(context, from, shapes, desc)) return load_as(context, from, shapes, desc, out);
     SS1_TRY(load_as(context, from, shapes.first(1), desc, out));
     return load_layers(context, from, shapes.subspan(1), activation, out, types);
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/round.hpp"
 #include "io/model_directory.hpp"
 #include "op/linear.hpp"
 
@@ -46,7 +47,7 @@ size_t layer_scratch(const team &who, std::span<const named_layer> layers, size_
 // Leading dimension of activations n wide: whole cache lines, and one more, since rows at a power of two (1024 floats)
 // would share L1 sets: 14 rows of a GEMM panel against 12 ways.
 constexpr size_t row_stride(size_t n) noexcept {
-    return (n + 15) / 16 * 16 + 16;
+    return round_up(n, 16) + 16;
 }
 
 }  // namespace ss1

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "model/backend_model.hpp"
+#include "op/backend.hpp"
 
 ss1_session::~ss1_session() {
     if (!model) return;
@@ -38,7 +39,7 @@ ss1_status carve_session(const ss1_model &model, const session_bounds &bounds, c
     return SS1_OK;
 }
 
-// A backend that runs a model whole has its own stages, which it does not tell.
+// The core does not know the stages of a backend that runs a model whole.
 std::span<const char *const> stages_of(const ss1_model &model) noexcept {
     return model.on_backend ? std::span<const char *const>{} : model.family->stages;
 }
@@ -55,7 +56,7 @@ void fill_info(ss1_model &model) {
             info.parameters += l.info.desc.N * (l.info.stored_columns + l.has_bias);
         }
     }
-    info.family = model.family->name;
+    info.family = model.family->files->name;
     info.config = model.config.c_str();
     info.n_inputs = model.inputs.size();
     info.n_outputs = model.outputs.size();
@@ -72,7 +73,7 @@ ss1_status model_load(ss1_context &context, const char *directory, const ss1_mod
     auto model = std::make_unique<ss1_model>();
     model->context = context_ref(&context);
     model->config = from.config.text;
-    model->family = from.config.family;
+    model->family = &model_family_of(*from.config.family);
     model->graph = model->family->make();
     SS1_TRY(model->family->prepare(from, model->graph.get()));
     model->inputs = model->family->input_slots(model->graph.get());
@@ -148,8 +149,11 @@ ss1_status session_create(ss1_model &model, const ss1_session_options &options, 
     session_bounds &bounds = session->bounds;
     SS1_TRY(resolve(model, options, bounds));
     if (model.on_backend) {
-        SS1_TRY(
-            model.backend->session_create(model.on_backend, bounds.max_batch, bounds.max_tokens, &session->on_backend));
+        void *created = nullptr;
+        SS1_TRY(call_backend(*model.backend, "session_create", &created, [&] {
+            return model.backend->session_create(model.on_backend, bounds.max_batch, bounds.max_tokens, &created);
+        }));
+        session->on_backend = created;
     } else {
         size_t bytes = 0;
         SS1_TRY(session_bytes(model, options, bytes));
@@ -199,7 +203,7 @@ ss1_status session_time_stages(ss1_session &session, double *seconds, size_t n) 
     const size_t stages = stages_of(*session.model).size();
     SS1_CHECK(n == (seconds ? stages : 0), SS1_ERROR_INVALID_ARGUMENT,
               "n=%zu: this model of family '%s' has %zu stages (n must be 0 if seconds is NULL)", n,
-              session.model->family->name, stages);
+              session.model->family->files->name, stages);
     const run_scope scope(session.control, run_control::being_set);
     SS1_TRY(scope.check());
     session.stage_seconds = seconds;

@@ -6,6 +6,8 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <string>
+#include <vector>
 
 #include "base/status.hpp"
 
@@ -73,10 +75,10 @@ ss1_status load(const ss1_context &context, const char *name, const ss1_backend 
     const ss1_backend *found = entry(&host);
     SS1_CHECK(found && found->abi == SS1_BACKEND_ABI, SS1_ERROR_BACKEND,
               "backend %s: %s has another ABI than this library's %d", name, path.c_str(), SS1_BACKEND_ABI);
-    SS1_CHECK(is_complete(*found), SS1_ERROR_BACKEND,
+    SS1_CHECK(found->struct_size >= sizeof(ss1_backend) && is_complete(*found), SS1_ERROR_BACKEND,
               "backend %s: %s lacks a required function, or fills a group of optional ones in part", name,
               path.c_str());
-    const char *reason = "it says no reason";
+    const char *reason = "it gives no reason";
     SS1_CHECK(found->score(&reason) > 0, SS1_ERROR_BACKEND, "backend %s: not usable on this machine: %s", name, reason);
     backend = found;
     log(context, SS1_LOG_INFO, "backend %s from %s", found->name, path.c_str());

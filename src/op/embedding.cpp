@@ -2,6 +2,7 @@
 #include "op/embedding.hpp"
 
 #include <algorithm>
+#include <atomic>
 
 #include "base/round.hpp"
 

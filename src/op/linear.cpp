@@ -101,7 +101,7 @@ ss1_status layer_create(ss1_context &context, const ss1_linear_desc &wanted, con
     const size_t N = parts * part.N;
     ss1_linear_weights weights = given;
     SS1_TRY(check_weights(weights, N, kz, part.weight_dtype));
-    const char *reason = "it says no reason";
+    const char *reason = "it gives no reason";
     SS1_CHECK(
         context.backend->supports(&part, 0, parts, &reason), SS1_ERROR_UNSUPPORTED,
         "backend '%s' does not support a layer with K=%zu, N=%zu, c=%u, x_dtype=%d, weight_dtype=%d, y_dtype=%d: %s",
@@ -112,7 +112,10 @@ ss1_status layer_create(ss1_context &context, const ss1_linear_desc &wanted, con
     layer->desc = part;
     layer->desc.N = N;
     layer->adds_residual = context.backend->supports(&part, 1, parts, &reason) != 0;
-    SS1_TRY(layer->backend->layer_create(&context, &part, parts, &weights, &layer->state));
+    void *state = nullptr;
+    SS1_TRY(call_backend(*layer->backend, "layer_create", &state,
+                         [&] { return layer->backend->layer_create(&context, &part, parts, &weights, &state); }));
+    layer->state = state;
     layer->info = SS1_LAYER_INFO_INIT;
     layer->info.desc = layer->desc;
     layer->info.stored_columns = kz;

@@ -35,18 +35,20 @@ struct stage_times {
     size_t stages;
 };
 
-// Rows that the whole team takes through the operators at a time.
+// The whole team takes at most this number of rows through the operators at a time.
 inline constexpr size_t chunk_rows = 4096;
 
-// Tasks for m rows that take `ns` ns on one thread; 0: one operator after the other.
-inline size_t row_tasks(const row_graph &graph, size_t m, uint64_t ns) noexcept {
+// Returns the tasks for m rows; 0: one operator after the other. ns(): about how long the rows take on one thread,
+// asked only where layers run on one thread.
+template <class N>
+size_t row_tasks(const row_graph &graph, size_t m, N &&ns) noexcept {
     if (!graph.on_one_thread) return 0;
-    const size_t wanted = most_tasks(graph.context, ns);
+    const size_t wanted = most_tasks(graph.context, ns());
     return wanted == 1 || m / graph.least_rows >= wanted ? wanted : 0;
 }
 
-// BYTES that serve every run of up to m rows, whatever its number of tasks. bytes(who, rows): those of one worker with
-// `rows` rows, which grow with the rows.
+// Returns the BYTES that serve every run of up to m rows, whatever its number of tasks. bytes(who, rows) are those of
+// one worker with `rows` rows, which grow with the rows.
 template <class B>
 size_t row_memory(const row_graph &graph, size_t m, B &&bytes) noexcept {
     if (m == 0) return 0;
@@ -69,7 +71,8 @@ template <class B, class F>
 ss1_status run_rows(const row_graph &graph, size_t m, size_t tasks, char *memory, const stage_times &times, B &&bytes,
                     F &&run) {
     if (tasks == 0) {
-        row_worker worker = {graph.context, memory, chunk_rows, stage_clock(times.run)};
+        row_worker worker = {
+            .who = graph.context, .memory = memory, .block_rows = chunk_rows, .clock = stage_clock(times.run)};
         return run(worker, size_t{0}, m);
     }
     const team one = team::this_thread(graph.context);
@@ -77,7 +80,8 @@ ss1_status run_rows(const row_graph &graph, size_t m, size_t tasks, char *memory
     if (times.run) std::fill_n(times.tasks, tasks * times.stages, 0.0);
     parallel(graph.context, tasks, [&](size_t task) {
         double *seconds = times.run ? times.tasks + task * times.stages : nullptr;
-        row_worker worker = {one, memory + task * step, graph.block_rows, stage_clock(seconds)};
+        row_worker worker = {
+            .who = one, .memory = memory + task * step, .block_rows = graph.block_rows, .clock = stage_clock(seconds)};
         // Operators on one thread cannot fail.
         static_cast<void>(run(worker, part_begin(m, tasks, task), part_begin(m, tasks, task + 1)));
     });

@@ -90,7 +90,7 @@ ss1_status tower_run(const team &who, const ss1_tower &tower, const ss1_linear_a
     char *memory = static_cast<char *>(args.scratch);
     if (!who.is_whole()) return run({who, memory, tower.row_block, stage_clock(nullptr)}, 0, args.m);
     const row_graph graph = graph_of(tower);
-    const size_t tasks = graph.on_one_thread ? row_tasks(graph, args.m, tower_ns(tower, args.m)) : 0;
+    const size_t tasks = row_tasks(graph, args.m, [&] { return tower_ns(tower, args.m); });
     return run_rows(
         graph, args.m, tasks, memory, {},
         [&](const team &worker, size_t rows) { return block_bytes(worker, tower, rows); }, run);

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/families.hpp"
+
+#include "io/bert_names.hpp"
+
+namespace ss1 {
+namespace {
+
+// transformers leaves out tied tensors: the layer that scores masked words uses the word embeddings as its weight, and
+// its bias has another name. The layer's own names get them.
+void share_bert_tensors(model_directory &directory) {
+    const model_config &config = directory.config;
+    if (config.bert.head != bert_head::masked_words) return;
+    const std::string decoder = "cls.predictions.decoder";
+    const auto share = [&](const std::string &name, const char *source) {
+        const model_tensor *tensor = directory.find(source);
+        if (!tensor || directory.find(name)) return;
+        model_tensor shared = *tensor;
+        shared.name = name;
+        shared.shared = true;
+        directory.tensors.push_back(std::move(shared));
+        directory.sort();
+    };
+    if (config.bert.tie_word_embeddings && !config.is_tied(decoder))
+        share(decoder + ".weight", "embeddings.word_embeddings.weight");
+    share(decoder + ".bias", "cls.predictions.bias");
+}
+
+std::string canonical_dlrm_name(const model_config &, std::string_view name) {
+    std::string canonical(name);
+    const size_t infix = canonical.find(".module.");
+    if (infix != canonical.npos) canonical.erase(infix, 7);
+    return canonical;
+}
+
+constexpr std::string_view dlrm_types[] = {"dlrm"};
+constexpr std::string_view bert_types[] = {"bert", "distilbert", "roberta", "xlm-roberta"};
+
+}  // namespace
+
+constinit const family_files dlrm_files = {
+    .name = "dlrm",
+    .types = dlrm_types,
+    .has_tables = true,
+    .parse = [](const json &root, const std::string &, const std::string &label,
+                model_config &config) { return dlrm_config_parse(root, label, config.dlrm); },
+    .add_layers = [](const model_config &config,
+                     std::vector<linear_shape> &layers) { add_dlrm_layers(config.dlrm, layers); },
+    .add_tensors = [](const model_config &config,
+                      std::vector<tensor_spec> &tensors) { add_dlrm_tensors(config.dlrm, tensors); },
+    .canonical_name = canonical_dlrm_name,
+    .stored_name = [](const model_config &, std::string_view name) { return std::string(name); },
+    .share_tensors = [](model_directory &) {},
+};
+
+constinit const family_files bert_files = {
+    .name = "bert",
+    .types = bert_types,
+    .has_tables = false,
+    .parse = [](const json &root, const std::string &type, const std::string &label,
+                model_config &config) { return bert_config_parse(root, type, label, config.bert); },
+    .add_layers = [](const model_config &config,
+                     std::vector<linear_shape> &layers) { add_bert_layers(config.bert, layers); },
+    .add_tensors = [](const model_config &config,
+                      std::vector<tensor_spec> &tensors) { add_bert_tensors(config.bert, tensors); },
+    .canonical_name = [](const model_config &config,
+                         std::string_view name) { return canonical_bert_name(config.bert, name); },
+    .stored_name = [](const model_config &config,
+                      std::string_view name) { return stored_bert_name(config.bert, name); },
+    .share_tensors = share_bert_tensors,
+};
+
+std::span<const family_files *const> known_families() noexcept {
+    static constexpr const family_files *families[] = {&dlrm_files, &bert_files};
+    return families;
+}
+
+}  // namespace ss1
