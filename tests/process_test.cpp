@@ -190,14 +190,14 @@ void destroy_model(const api &lib, void *made) {
     lib.ss1_session_destroy(&session);
 }
 
-void *make_tokenizer(const api &lib, ss1_context *context) {
+[[maybe_unused]] void *make_tokenizer(const api &lib, ss1_context *context) {
     ss1_tokenizer *tokenizer = nullptr;
     const std::string directory = data_path + std::string("/tokenizer");
     require(lib.ss1_tokenizer_load(context, directory.c_str(), &tokenizer) == SS1_OK, "tokenizer", &lib);
     return tokenizer;
 }
 
-bytes run_tokenizer(const api &lib, void *made) {
+[[maybe_unused]] bytes run_tokenizer(const api &lib, void *made) {
     constexpr size_t n = 64;
     const char words[] = "\xc3\x89t\xc3\xa9 at the caf\xc3\xa9, \xe6\xbc\xa2\xe5\xad\x97 and more";
     ss1_text text = SS1_TEXT_INIT;
@@ -216,7 +216,7 @@ bytes run_tokenizer(const api &lib, void *made) {
     return result;
 }
 
-void destroy_tokenizer(const api &lib, void *made) {
+[[maybe_unused]] void destroy_tokenizer(const api &lib, void *made) {
     auto *tokenizer = static_cast<ss1_tokenizer *>(made);
     lib.ss1_tokenizer_destroy(&tokenizer);
 }
