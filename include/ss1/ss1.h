@@ -617,6 +617,7 @@ SS1_API void ss1_session_destroy(ss1_session **session);
  *         above max_batch; an index or offset out of range: the message names table, position, value and row count);
  *         SS1_ERROR_CANCELLED; SS1_ERROR_DEADLINE. A session stays usable after any error.
  * @note One thread at a time, a second one gets SS1_ERROR_INVALID_ARGUMENT. Allocates nothing. @since 0.1
+ * @note Where a backend runs the model whole, the contents of outputs are undefined after an error.
  */
 SS1_API ss1_status ss1_session_run(ss1_session *session, const ss1_tensor *inputs, size_t n_inputs, ss1_tensor *outputs,
                                    size_t n_outputs);
