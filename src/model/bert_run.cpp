@@ -155,7 +155,8 @@ ss1_status run_between(const row_graph &graph, const bert_model &model, const be
     const stage_times times = {memory.task_seconds, run.stage_seconds, n_bert_stages};
     return run_rows(graph, rows, tasks, memory.memory, times, bytes, [&](row_worker &worker, size_t begin, size_t end) {
         const size_t most = std::min(end - begin, worker.block_rows);
-        const between b = {model, memory, run.control, worker, make_layout(model, most)};
+        const between b = {
+            .model = model, .memory = memory, .control = run.control, .worker = worker, .at = make_layout(model, most)};
         return for_blocks(begin, end, worker.block_rows, [&](size_t m0, size_t m1) {
             if (next > 0) SS1_TRY(finish_encoder(b, next - 1, m0, m1 - m0));
             return next < model.config.num_hidden_layers ? run_qkv(b, next, m0, m1 - m0) : SS1_OK;

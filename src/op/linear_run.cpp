@@ -336,7 +336,11 @@ void run_task(const linear &l, const ss1_linear_args &args, void *scratch, size_
               bool in_groups) noexcept {
     const scope_guard scope(l.gemm->scope);
     const bool direct = in_groups && l.x_is_a;
-    const task_state t = {l, args, static_cast<char *>(scratch), make_layout(l, m1 - m0), l.sketch && !direct};
+    const task_state t = {.l = l,
+                          .args = args,
+                          .scratch = static_cast<char *>(scratch),
+                          .at = make_layout(l, m1 - m0),
+                          .sketches = l.sketch && !direct};
     const size_t rows = direct && l.gemm->fused ? max_fused_row_block : l.row_block;
     const size_t weights = static_cast<size_t>(packed_at(l, t1, 0) - packed_at(l, t0, 0));
     // Panel kernels take no hint: they always prefetch.

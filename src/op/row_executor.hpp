@@ -6,6 +6,7 @@
 #pragma once
 #include <algorithm>
 
+#include "base/round.hpp"
 #include "base/stage_clock.hpp"
 #include "op/split.hpp"
 
@@ -93,7 +94,7 @@ ss1_status run_rows(const row_graph &graph, size_t m, size_t tasks, char *memory
 // row_group, one after the other; ends at the first failure.
 template <class F>
 ss1_status for_blocks(size_t begin, size_t end, size_t most, F &&f) {
-    const size_t m = end - begin, parts = (m + most - 1) / most;
+    const size_t m = end - begin, parts = ceil_div(m, most);
     for (size_t i = 0; i < parts; ++i)
         if (const ss1_status status = f(begin + part_begin(m, parts, i), begin + part_begin(m, parts, i + 1));
             status != SS1_OK)

@@ -88,7 +88,9 @@ ss1_status tower_run(const team &who, const ss1_tower &tower, const ss1_linear_a
         });
     };
     char *memory = static_cast<char *>(args.scratch);
-    if (!who.is_whole()) return run({who, memory, tower.row_block, stage_clock(nullptr)}, 0, args.m);
+    if (!who.is_whole())
+        return run({.who = who, .memory = memory, .block_rows = tower.row_block, .clock = stage_clock(nullptr)}, 0,
+                   args.m);
     const row_graph graph = graph_of(tower);
     const size_t tasks = row_tasks(graph, args.m, [&] { return tower_ns(tower, args.m); });
     return run_rows(
