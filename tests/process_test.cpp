@@ -29,6 +29,10 @@ extern char **environ;
 #endif
 #if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
 #define OWN_MALLOC 0
+// The search for leaks at exit() crashes where OpenMP's threads still run. The other tests search for them.
+extern "C" const char *__asan_default_options() {
+    return "detect_leaks=0";
+}
 #else
 #define OWN_MALLOC 1
 #endif
@@ -351,7 +355,7 @@ bool beside_others(house &h, F &&f) {
     return result && good;
 }
 
-bool forks_beside_others(house &h) {
+[[maybe_unused]] bool forks_beside_others(house &h) {
     return beside_others(h, [&] {
         for (int i = 0; i < 20; ++i)
             if (!child_succeeds([&] { return h.works(); })) return false;
@@ -423,7 +427,9 @@ constexpr boundary boundaries[] = {
     {"fork", OF_HOUSE(forks(h))},
     {"fork of a fork", OF_HOUSE(forks_twice(h))},
     {"fork without memory", OF_HOUSE(forks_without_memory(h))},
+#if OWN_MALLOC  // a child may wait for ever for AddressSanitizer's allocator, which clang 14 does not lock for fork()
     {"fork beside threads that make and run", OF_HOUSE(forks_beside_others(h))},
+#endif
     {"vfork and exec", OF_HOUSE(executes(h, on))},
     {"posix_spawn", OF_HOUSE(spawns(h, on))},
     {"dlopen and dlclose 100 times", closes_the_library},
