@@ -45,7 +45,7 @@ ss1_status buffer::allocate(const allocator &from, size_t bytes) noexcept {
     buffer fresh;
     if (bytes) {
         fresh.data_ = from.alloc ? from.alloc(from.user, bytes, cache_line) : default_alloc(bytes);
-        SS1_CHECK(fresh.data_, SS1_ERROR_OUT_OF_MEMORY, "the allocator returned NULL for %zu bytes", bytes);
+        SS1_CHECK(fresh.data_, SS1_ERROR_OUT_OF_MEMORY, "out of memory: the allocator has no %zu bytes", bytes);
         fresh.bytes_ = bytes;
         fresh.from_ = from;
         SS1_CHECK(reinterpret_cast<uintptr_t>(fresh.data_) % cache_line == 0, SS1_ERROR_INVALID_ARGUMENT,

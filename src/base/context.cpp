@@ -15,6 +15,7 @@
 #include "base/amx.hpp"
 #include "base/cpu.hpp"
 #include "base/status.hpp"
+#include "base/thread_probe.hpp"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -52,6 +53,21 @@ void warn_threads_lost(const ss1_context &context) noexcept {
         log(context, SS1_LOG_WARNING, "this process was forked from one with threads: its runs use one thread");
 }
 
+// GCC's run time ends the process if it cannot start a thread, so that threads are tried before a team grows. Each
+// calling thread has a team of its own. Another library that shrinks it is not noticed.
+bool has_team(const ss1_context &context) noexcept {
+    thread_local uint32_t team = 1;
+    const uint32_t wanted = context.num_threads;
+    if (wanted > team && !can_start_threads(wanted - team)) {
+        static std::atomic<bool> warned{false};
+        if (!warned.exchange(true))
+            log(context, SS1_LOG_WARNING, "the system refuses to start threads: runs use the calling thread");
+        return false;
+    }
+    team = wanted;
+    return true;
+}
+
 // The team always has all threads of the context. GCC's run time ends the threads that a smaller team does not need and
 // makes new ones for the next larger team: 2 ms per layer in a model whose layers had different numbers of tasks.
 void openmp_parallel_for(void *user, size_t n, void (*task)(void *, size_t), void *arg) {
@@ -60,6 +76,7 @@ void openmp_parallel_for(void *user, size_t n, void (*task)(void *, size_t), voi
         warn_threads_lost(context);
         return serial_parallel_for(user, n, task, arg);
     }
+    if (!has_team(context)) return serial_parallel_for(user, n, task, arg);
     const auto count = static_cast<long>(n);
     [[maybe_unused]] const auto team = static_cast<int>(context.num_threads);
 #pragma omp parallel for num_threads(team) schedule(static, 1)
