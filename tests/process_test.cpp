@@ -2,12 +2,20 @@
 // Runs the library across process boundaries: forks of all kinds, exec, dlclose, exit. Each case is a process of its
 // own with a time limit, which opens the library by dlopen and compares every result with the first one bit by bit.
 #include <dlfcn.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <spawn.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -412,6 +420,42 @@ bool exits(house &h) {
     return false;
 }
 
+#if OWN_MALLOC
+// From now on a system call that this list lacks ends the process.
+bool forbid_system_calls() {
+    const auto number = static_cast<uint32_t>(offsetof(seccomp_data, nr));
+    std::vector<sock_filter> filter = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, number)};
+    for (const uint32_t allowed : {SYS_futex, SYS_exit_group, SYS_getrusage, SYS_write}) {
+        filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, allowed, 0, 1));
+        filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+    }
+    filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
+    const sock_fprog program = {static_cast<unsigned short>(filter.size()), filter.data()};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0;
+}
+
+long page_faults() {
+    rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_minflt + usage.ru_majflt;
+}
+
+// After the first runs one calls the system only to wait for and wake threads, and touches no new page.
+bool runs_quietly(const subject &of, const executor &on) {
+    if (on.parallel_for) return true;    // it starts threads for each region
+    mallopt(M_MMAP_THRESHOLD, 1 << 28);  // the vectors of this program stay in its heap
+    mallopt(M_TRIM_THRESHOLD, 1 << 28);
+    house h(of, on);
+    for (int i = 0; i < 5; ++i) require(of.run(h.lib, h.made) == h.want, "other bits");
+    require(forbid_system_calls(), "no filter for system calls");
+    const long before = page_faults();
+    for (int i = 0; i < 20; ++i) require(of.run(h.lib, h.made) == h.want, "other bits");
+    require(page_faults() == before, "page faults");
+    _exit(0);
+}
+#endif
+
 struct boundary {
     const char *name;
     bool (*crosses)(const subject &, const executor &);
@@ -429,6 +473,9 @@ constexpr boundary boundaries[] = {
     {"fork without memory", OF_HOUSE(forks_without_memory(h))},
 #if OWN_MALLOC  // a child may wait for ever for AddressSanitizer's allocator, which clang 14 does not lock for fork()
     {"fork beside threads that make and run", OF_HOUSE(forks_beside_others(h))},
+#endif
+#if OWN_MALLOC
+    {"system calls and page faults of a run", runs_quietly},
 #endif
     {"vfork and exec", OF_HOUSE(executes(h, on))},
     {"posix_spawn", OF_HOUSE(spawns(h, on))},
