@@ -515,6 +515,16 @@ class Models(Case):
         for command in (["inspect", out], ["run", out, "--input", "-"], ["convert", out, twice / "other"]):
             self.assertIn("--dtype: 'f23' is none of f32, bf16, int8", self.refused(*command, "--dtype", "f23"))
 
+    def test_standard_input_that_another_program_has_begun_to_read(self):
+        rows, _ = dlrm_csv(DATA / "dlrm_dot")
+        path = self.directory / "rows.csv"
+        path.write_bytes(b"read before\n" + to_text(rows))
+        with open(path, "rb", buffering=0) as file:
+            file.seek(len(b"read before\n"))
+            result = subprocess.run([EXE, "run", DATA / "dlrm_dot", "--input", "-"], stdin=file, capture_output=True, timeout=60)
+        self.assertEqual((result.returncode, result.stderr), (0, b""))
+        self.assertEqual(len(result.stdout.splitlines()), len(rows))
+
     def test_convert_tables(self):
         out = self.directory / "out"
         before = json.loads(self.ok("inspect", DATA / "dlrm_dot", "-o", "json"))

@@ -25,17 +25,27 @@ bool is_readable(int descriptor) {
     return poll(&entry, 1, 0) > 0;
 }
 
+// Opens the file again whenever a signal interrupts that, as network file systems allow.
+std::FILE *open_to_read(const std::string &path) {
+    std::FILE *file;
+    do {
+        file = std::fopen(path.c_str(), "rb");
+    } while (!file && errno == EINTR);
+    return file;
+}
+
 }  // namespace
 
 byte_input::byte_input(const std::string &path)
     : name_(path == "-" ? "standard input" : path),
-      file_(path == "-" ? stdin : std::fopen(path.c_str(), "rb")),
+      file_(path == "-" ? stdin : open_to_read(path)),
       buffer_(buffer_bytes) {
     if (!file_)
         throw failure("cannot read " + name_ + ": " + std::strerror(errno), "check the path and its permissions");
     struct stat status;
     if (fstat(fileno(file_.get()), &status) == 0 && S_ISREG(status.st_mode))
-        bytes_in_all_ = static_cast<uint64_t>(status.st_size);
+        bytes_in_all_ = static_cast<uint64_t>(
+            std::max<off_t>(0, status.st_size - lseek(fileno(file_.get()), 0, SEEK_CUR)));  // stdin may start later
     const auto start = [&] { return std::string_view(buffer_.data(), filled_); };
     while (filled_ < byte_order_mark.size() && byte_order_mark.starts_with(start()) && read_more()) {
     }
@@ -50,6 +60,10 @@ bool byte_input::read_more() {
     } while (got < 0 && errno == EINTR);
     if (got < 0) throw failure("cannot read " + name_ + ": " + std::strerror(errno), "check that it is a text file");
     ended_ = got == 0;
+    if (ended_ && bytes_read_ < bytes_in_all_)
+        throw failure(name_ + " ends at byte " + std::to_string(bytes_read_) + ", it had " +
+                          std::to_string(bytes_in_all_) + " bytes when it was opened",
+                      "run again when no other program changes the file");
     filled_ += static_cast<size_t>(got);
     bytes_read_ += static_cast<uint64_t>(got);
     return !ended_;

@@ -8,9 +8,20 @@
 #include "apps/failure.hpp"
 
 namespace ss1::apps {
+namespace {
 
-output::output(std::string path)
-    : path_(std::move(path)), file_(path_ == "-" ? stdout : std::fopen(path_.c_str(), "wb")) {
+// Opens the file again whenever a signal interrupts that, as network file systems allow.
+std::FILE *open_to_write(const std::string &path) {
+    std::FILE *file;
+    do {
+        file = std::fopen(path.c_str(), "wb");
+    } while (!file && errno == EINTR);
+    return file;
+}
+
+}  // namespace
+
+output::output(std::string path) : path_(std::move(path)), file_(path_ == "-" ? stdout : open_to_write(path_)) {
     if (!file_) fail();
 }
 

@@ -23,6 +23,16 @@ ss1_status system_error(const char *what, const std::string &path, int error) {
     return fail(SS1_ERROR_IO, "%s: %s: %s", path.c_str(), what, std::generic_category().message(error).c_str());
 }
 
+// The result of a system call that is made again whenever a signal interrupts it, as network file systems allow even
+// for open().
+template <class F>
+auto uninterrupted(F &&call) {
+    for (;;) {
+        const auto result = call();
+        if (result >= 0 || errno != EINTR) return result;
+    }
+}
+
 std::string folder_of(const std::string &path) {
     const size_t slash = path.rfind('/');
     if (slash == path.npos) return ".";
@@ -37,7 +47,7 @@ descriptor::~descriptor() {
 
 ss1_status file_open(const std::string &path, input_file &out) {
     // With O_NONBLOCK, opening a named pipe does not wait for a writer. It has no effect on regular files.
-    descriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    descriptor fd(uninterrupted([&] { return open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); }));
     if (fd.get() < 0) return system_error("cannot open", path, errno);
     struct stat info;
     if (fstat(fd.get(), &info) != 0) return system_error("cannot examine", path, errno);
@@ -50,9 +60,10 @@ ss1_status file_open(const std::string &path, input_file &out) {
 
 ss1_status file_read(const input_file &file, size_t position, std::span<std::byte> out) {
     while (!out.empty()) {
-        const ssize_t got =
-            pread(file.fd.get(), out.data(), std::min(out.size(), largest_transfer), static_cast<off_t>(position));
-        if (got < 0 && errno == EINTR) continue;
+        const ssize_t got = uninterrupted([&] {
+            return pread(file.fd.get(), out.data(), std::min(out.size(), largest_transfer),
+                         static_cast<off_t>(position));
+        });
         if (got < 0) return system_error("cannot read", file.path, errno);
         SS1_CHECK(got > 0, SS1_ERROR_IO, "%s: ends at byte %zu, it had %zu bytes when it was opened", file.path.c_str(),
                   position, file.bytes);
@@ -103,7 +114,8 @@ ss1_status file_create(const std::string &path, output_file &out) {
         char suffix[48];
         std::snprintf(suffix, sizeof suffix, ".tmp-%ld-%u", static_cast<long>(getpid()), counter.fetch_add(1));
         temporary = path + suffix;
-        out.fd = descriptor(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+        out.fd = descriptor(
+            uninterrupted([&] { return open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666); }));
         if (out.fd.get() >= 0 || errno != EEXIST) break;
     }
     if (out.fd.get() < 0) return system_error("cannot create", temporary, errno);
@@ -113,8 +125,8 @@ ss1_status file_create(const std::string &path, output_file &out) {
 
 ss1_status file_write(output_file &file, std::span<const std::byte> bytes) {
     while (!bytes.empty()) {
-        const ssize_t put = write(file.fd.get(), bytes.data(), std::min(bytes.size(), largest_transfer));
-        if (put < 0 && errno == EINTR) continue;
+        const ssize_t put =
+            uninterrupted([&] { return write(file.fd.get(), bytes.data(), std::min(bytes.size(), largest_transfer)); });
         if (put < 0) return system_error("cannot write", file.temporary, errno);
         file.bytes += static_cast<size_t>(put);
         bytes = bytes.subspan(static_cast<size_t>(put));
@@ -123,7 +135,8 @@ ss1_status file_write(output_file &file, std::span<const std::byte> bytes) {
 }
 
 ss1_status file_commit(output_file &file) {
-    if (fsync(file.fd.get()) != 0) return system_error("cannot write to the disk", file.temporary, errno);
+    if (uninterrupted([&] { return fsync(file.fd.get()); }) != 0)
+        return system_error("cannot write to the disk", file.temporary, errno);
     if (rename(file.temporary.c_str(), file.path.c_str()) != 0)
         return system_error("cannot rename to", file.path, errno);
     file.temporary.clear();
