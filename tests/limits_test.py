@@ -48,6 +48,12 @@ def one_cpu():
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
+def be_nobody():
+    """Becomes a user who can run the program: the folders above it may be closed to others."""
+    os.setuid(NOBODY)
+    subprocess.run([EXE, "--version"], check=True, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
+
+
 def can(act):
     """Whether a child of this process may do that."""
     child = os.fork()
@@ -92,26 +98,13 @@ class Limits(unittest.TestCase):
 
     def test_no_threads(self):
         if os.getuid() == 0:  # the limit does not hold for root
-            self.need(lambda: os.setuid(NOBODY))
+            self.need(be_nobody)
             self.same(before=limit(resource.RLIMIT_NPROC, 1), user=NOBODY)
         else:
             self.same(before=limit(resource.RLIMIT_NPROC, 1))
 
     def test_no_memory_for_stacks(self):
         self.same(before=limit(resource.RLIMIT_AS, 700 << 20), threads=256)
-
-    def test_little_memory(self):
-        refused = 0
-        for mb in range(16, 100, 4):
-            with self.subTest(megabytes=mb):
-                result = self.run_model(before=limit(resource.RLIMIT_AS, mb << 20), threads=1)
-                if result.returncode == 0:
-                    self.assertEqual(result.stdout, self.want)
-                elif result.returncode != 127 and b"error while loading shared libraries" not in result.stderr:
-                    self.assertEqual(result.returncode, 2, result.stderr)
-                    self.assertIn(b"memory", result.stderr)
-                    refused += 1
-        self.assertGreater(refused, 0)
 
     def test_file_size(self):
         whole = self.folder / "scores"
@@ -133,7 +126,7 @@ class Limits(unittest.TestCase):
 
     def test_read_only_folder(self):
         if os.getuid() == 0:
-            self.need(lambda: os.setuid(NOBODY))
+            self.need(be_nobody)
             result = self.run_model(output=self.folder / "none", user=NOBODY)
         else:
             self.folder.chmod(0o555)

@@ -444,8 +444,8 @@ long page_faults() {
 // After the first runs one calls the system only to wait for and wake threads, and touches no new page.
 bool runs_quietly(const subject &of, const executor &on) {
     if (on.parallel_for) return true;    // it starts threads for each region
-    mallopt(M_MMAP_THRESHOLD, 1 << 28);  // the vectors of this program stay in its heap
-    mallopt(M_TRIM_THRESHOLD, 1 << 28);
+    mallopt(M_MMAP_THRESHOLD, 1 << 24);  // the vectors of this program stay in its heap
+    mallopt(M_TRIM_THRESHOLD, 1 << 24);
     house h(of, on);
     for (int i = 0; i < 5; ++i) require(of.run(h.lib, h.made) == h.want, "other bits");
     require(forbid_system_calls(), "no filter for system calls");
