@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "apps/failure.hpp"
+#include "base/uninterrupted.hpp"
 
 namespace ss1::apps {
 namespace {
@@ -25,20 +26,11 @@ bool is_readable(int descriptor) {
     return poll(&entry, 1, 0) > 0;
 }
 
-// Opens the file again whenever a signal interrupts that, as network file systems allow.
-std::FILE *open_to_read(const std::string &path) {
-    std::FILE *file;
-    do {
-        file = std::fopen(path.c_str(), "rb");
-    } while (!file && errno == EINTR);
-    return file;
-}
-
 }  // namespace
 
 byte_input::byte_input(const std::string &path)
     : name_(path == "-" ? "standard input" : path),
-      file_(path == "-" ? stdin : open_to_read(path)),
+      file_(path == "-" ? stdin : uninterrupted([&] { return std::fopen(path.c_str(), "rb"); })),
       buffer_(buffer_bytes) {
     if (!file_)
         throw failure("cannot read " + name_ + ": " + std::strerror(errno), "check the path and its permissions");
@@ -54,10 +46,8 @@ byte_input::byte_input(const std::string &path)
 
 bool byte_input::read_more() {
     if (ended_) return false;
-    ssize_t got;
-    do {
-        got = read(fileno(file_.get()), buffer_.data() + filled_, buffer_.size() - filled_);
-    } while (got < 0 && errno == EINTR);
+    const ssize_t got =
+        uninterrupted([&] { return read(fileno(file_.get()), buffer_.data() + filled_, buffer_.size() - filled_); });
     if (got < 0) throw failure("cannot read " + name_ + ": " + std::strerror(errno), "check that it is a text file");
     ended_ = got == 0;
     if (ended_ && bytes_read_ < bytes_in_all_)

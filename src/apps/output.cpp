@@ -6,22 +6,13 @@
 #include <utility>
 
 #include "apps/failure.hpp"
+#include "base/uninterrupted.hpp"
 
 namespace ss1::apps {
-namespace {
 
-// Opens the file again whenever a signal interrupts that, as network file systems allow.
-std::FILE *open_to_write(const std::string &path) {
-    std::FILE *file;
-    do {
-        file = std::fopen(path.c_str(), "wb");
-    } while (!file && errno == EINTR);
-    return file;
-}
-
-}  // namespace
-
-output::output(std::string path) : path_(std::move(path)), file_(path_ == "-" ? stdout : open_to_write(path_)) {
+output::output(std::string path)
+    : path_(std::move(path)),
+      file_(path_ == "-" ? stdout : uninterrupted([&] { return std::fopen(path_.c_str(), "wb"); })) {
     if (!file_) fail();
 }
 

@@ -13,6 +13,7 @@
 #include <system_error>
 
 #include "base/status.hpp"
+#include "base/uninterrupted.hpp"
 
 namespace ss1 {
 namespace {
@@ -21,16 +22,6 @@ constexpr size_t largest_transfer = size_t{1} << 30;  // Linux moves at most 2 G
 
 ss1_status system_error(const char *what, const std::string &path, int error) {
     return fail(SS1_ERROR_IO, "%s: %s: %s", path.c_str(), what, std::generic_category().message(error).c_str());
-}
-
-// The result of a system call that is made again whenever a signal interrupts it, as network file systems allow even
-// for open().
-template <class F>
-auto uninterrupted(F &&call) {
-    for (;;) {
-        const auto result = call();
-        if (result >= 0 || errno != EINTR) return result;
-    }
 }
 
 std::string folder_of(const std::string &path) {
