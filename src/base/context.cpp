@@ -47,22 +47,30 @@ bool process_has_threads() noexcept {
 [[maybe_unused]] const int fork_handlers = pthread_atfork([] { has_threads = process_has_threads(); }, nullptr,
                                                           [] { threads_are_lost = threads_are_lost || has_threads; });
 
-void warn_threads_lost(const ss1_context &context) noexcept {
-    static std::atomic<bool> warned{false};
-    if (!warned.exchange(true))
-        log(context, SS1_LOG_WARNING, "this process was forked from one with threads: its runs use one thread");
+void warn_once(const ss1_context &context, std::atomic<bool> &warned, const char *message) noexcept {
+    if (!warned.exchange(true)) log(context, SS1_LOG_WARNING, "%s", message);
 }
 
-// GCC's run time ends the process if it cannot start a thread, so that threads are tried before a team grows. Each
-// calling thread has a team of its own. Another library that shrinks it is not noticed.
+// Whether OpenMP can give the context its team. GCC's run time ends the process if it cannot start a thread, so that
+// threads are tried before a team grows. Each calling thread has a team of its own. Another library that shrinks it is
+// not noticed.
 bool has_team(const ss1_context &context) noexcept {
-    thread_local uint32_t team = 1;
-    const uint32_t wanted = context.num_threads;
-    if (wanted > team && !can_start_threads(wanted - team)) {
-        static std::atomic<bool> warned{false};
-        if (!warned.exchange(true))
-            log(context, SS1_LOG_WARNING, "the system refuses to start threads: runs use the calling thread");
+    static std::atomic<bool> warned_lost{false}, warned_refused{false};
+    if (threads_are_lost.load(std::memory_order_relaxed)) {
+        warn_once(context, warned_lost, "this process was forked from one with threads: its runs use one thread");
         return false;
+    }
+    constexpr uint32_t patience = 1000;  // parallel regions until the next trial, whose threads only end again
+    thread_local uint32_t team = 1, untried = patience;
+    const uint32_t wanted = context.num_threads;
+    if (wanted > team) {
+        if (untried++ < patience) return false;
+        if (!can_start_threads(wanted - team)) {
+            untried = 0;
+            warn_once(context, warned_refused, "the system refuses to start threads: runs use the calling thread");
+            return false;
+        }
+        untried = patience;
     }
     team = wanted;
     return true;
@@ -72,10 +80,6 @@ bool has_team(const ss1_context &context) noexcept {
 // makes new ones for the next larger team: 2 ms per layer in a model whose layers had different numbers of tasks.
 void openmp_parallel_for(void *user, size_t n, void (*task)(void *, size_t), void *arg) {
     const auto &context = *static_cast<const ss1_context *>(user);
-    if (threads_are_lost.load(std::memory_order_relaxed)) {
-        warn_threads_lost(context);
-        return serial_parallel_for(user, n, task, arg);
-    }
     if (!has_team(context)) return serial_parallel_for(user, n, task, arg);
     const auto count = static_cast<long>(n);
     [[maybe_unused]] const auto team = static_cast<int>(context.num_threads);
