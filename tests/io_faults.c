@@ -54,7 +54,8 @@ static enum fault count(int counted, const char *name) {
     return error;
 }
 
-#define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+/* The system's function of this name. ISO C has no conversion from an object pointer; POSIX demands it of dlsym. */
+#define NEXT(name) (__extension__(__typeof__(&name)) dlsym(RTLD_NEXT, #name))
 
 /* Both names of a call whose offsets have 64 bits on this system. */
 #define OPEN(name)                                                                    \
