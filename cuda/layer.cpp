@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: Apache-2.0
+// A layer is a sketch of x, a product by cuBLASLt, and what the product's epilogue cannot do: int8 scales, activations
+// other than ReLU, results that are not aligned. Runs go in blocks of rows, so that what lies between the steps stays
+// in the L2 cache and scratch has a bound.
+#include "layer.hpp"
+
+#include <algorithm>
+#include <climits>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "half.hpp"
+#include "kernels.hpp"
+#include "mapping/mapping.hpp"
+#include "mapping/pack_order.hpp"
+#include "plugin.hpp"
+#include "product.hpp"
+
+namespace ss1::cuda {
+namespace {
+
+constexpr size_t dense_block = 16;                   // B_K of the sketch that only converts and pads x
+constexpr size_t scratch_bytes = size_t{512} << 20;  // at most, of a block of rows
+constexpr size_t max_rows = 32768;                   // of a block
+
+size_t round_up(size_t n, size_t to) {
+    return (n + to - 1) / to * to;
+}
+
+// Whether a product can write y itself: cuBLASLt rounds no f32 product to bf16, its GELU by tanh is less exact than
+// ours, and its rows must start at multiples of 16 bytes.
+bool can_be_direct(const ss1_linear_desc &desc) {
+    const bool types =
+        desc.weight_dtype == SS1_DTYPE_BF16 || (desc.weight_dtype == SS1_DTYPE_F32 && desc.y_dtype == SS1_DTYPE_F32);
+    return types && desc.N % 16 == 0 &&
+           (desc.activation == SS1_ACTIVATION_NONE || desc.activation == SS1_ACTIVATION_RELU);
+}
+
+struct layer {
+    layer(const ss1_linear_desc &desc, size_t n_parts) : map(desc), parts(n_parts) {}
+    mapping map;  // of one part
+    size_t parts;
+    int device = 0;
+    bool tied = false;               // the sketch sums; else it converts and pads, where x does not fit the product
+    size_t sketches = 1, block = 0;  // distinct sketches, and the outputs of a part that each serves
+    size_t ka = 0;                   // columns of a sketch: Kz padded to whole 16 values
+    size_t np = 0;                   // outputs of all parts, padded
+    size_t rows = 0;                 // of a block
+    bool direct = false;             // the product gives y; else it gives sums, and finish() gives y
+    device_buffer weights, bias, column_scale, entries;
+    product whole, last;  // the whole output blocks of a part; its last, narrower block
+    size_t weight_bytes = 0;
+    std::string kernels;
+
+    size_t N() const { return map.desc.N; }
+    size_t K() const { return map.desc.K; }
+    bool integer() const { return map.desc.weight_dtype == SS1_DTYPE_I8; }
+    dtype operands() const { return integer() ? dtype::s8 : static_cast<dtype>(map.desc.weight_dtype); }
+    dtype y_type() const { return static_cast<dtype>(map.desc.y_dtype); }
+    dtype x_type() const { return static_cast<dtype>(map.desc.x_dtype); }
+    size_t whole_blocks() const { return sketches == 1 ? 1 : N() / block; }
+    size_t last_outputs() const { return sketches == 1 ? 0 : N() % block; }
+    size_t lds() const { return sketches * ka; }
+};
+
+bool on_device(const void *pointer) {
+    cudaPointerAttributes attributes{};
+    return cudaPointerGetAttributes(&attributes, pointer) == cudaSuccess && attributes.type != cudaMemoryTypeHost &&
+           attributes.type != cudaMemoryTypeUnregistered;
+}
+
+template <class T>
+ss1_status upload(const std::vector<T> &values, device_buffer &to, cudaMemPool_t pool) {
+    SS1_CUDA(to.allocate(values.size() * sizeof(T), pool, cudaStreamPerThread));
+    SS1_CUDA(cudaMemcpyAsync(to.as(), values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice,
+                             cudaStreamPerThread));
+    SS1_CUDA(cudaStreamSynchronize(cudaStreamPerThread));
+    return SS1_OK;
+}
+
+ss1_status upload_weights(layer &l, const ss1_linear_weights &weights, cudaMemPool_t pool) {
+    const size_t outputs = l.parts * l.N();
+    std::vector<char> packed(l.np * l.ka * size_of(l.operands()));
+    std::vector<float> scale(l.integer() ? l.np : 0);
+    // A tile of one column and kr = ka is a row of [N, ka].
+    pack_stored(l.map, weights.z, weights.ldz, {outputs, outputs, 1}, {l.operands(), 1, static_cast<uint32_t>(l.ka)},
+                l.ka, {packed.data(), scale.data(), nullptr});
+    SS1_CHECK_OK(upload(packed, l.weights, pool));
+    SS1_CHECK_OK(upload(scale, l.column_scale, pool));
+    l.weight_bytes += packed.size() + scale.size() * sizeof(float);
+    if (!weights.bias) return SS1_OK;
+    const bool rounded = l.direct && l.y_type() == dtype::bf16;  // cuBLASLt takes a bias of the type of its result
+    l.weight_bytes += l.np * (rounded ? sizeof(uint16_t) : sizeof(float));
+    std::vector<float> bias(l.np);
+    std::copy_n(weights.bias, outputs, bias.begin());
+    if (!rounded) return upload(bias, l.bias, pool);
+    std::vector<uint16_t> halves(l.np);
+    std::transform(bias.begin(), bias.end(), halves.begin(), bf16_from_f32);
+    return upload(halves, l.bias, pool);
+}
+
+ss1_status upload_entries(layer &l, cudaMemPool_t pool) {
+    const size_t c = l.map.desc.c, groups = l.tied ? l.map.groups() : l.ka / dense_block;
+    std::vector<sketch_entry> entries;
+    for (size_t j = 0; j < l.sketches; ++j)
+        for (size_t g = 0; g < groups; ++g)
+            for (size_t q = 0; q < c; ++q)
+                entries.push_back(!l.tied ? sketch_entry{0, 0}
+                                  : l.sketches == 1 && l.map.desc.scheme == SS1_SCHEME_REFERENCE
+                                      ? sketch_entry{static_cast<uint16_t>(l.map.rho(q)), 0}
+                                      : l.map.entry(j, g, q));
+    l.weight_bytes += entries.size() * sizeof(sketch_entry);
+    return upload(entries, l.entries, pool);
+}
+
+ss1_status create_products(layer &l) {
+    product_shape shape{.operands = l.operands(),
+                        .results = l.direct ? l.y_type() : dtype::f32,
+                        .n = l.sketches == 1 ? l.np : l.block,
+                        .k = l.ka,
+                        .lda = l.lds(),
+                        .batch = l.whole_blocks(),
+                        .a_stride = l.ka,
+                        .w_stride = l.block * l.ka,
+                        .d_stride = l.sketches == 1 ? l.np : l.block,
+                        .bias = l.direct && l.bias.as(),
+                        .relu = l.direct && l.map.desc.activation == SS1_ACTIVATION_RELU};
+    if (shape.batch) SS1_CHECK_OK(l.whole.create(l.device, shape, l.rows));
+    if (!l.last_outputs()) return SS1_OK;
+    shape.batch = 1;
+    shape.n = shape.d_stride = round_up(l.last_outputs(), 16);
+    return l.last.create(l.device, shape, l.rows);
+}
+
+void name_kernels(layer &l) {
+    const char *type = l.integer() ? "s8" : l.operands() == dtype::bf16 ? "bf16" : "f32";
+    l.kernels = std::string("cuda ") + (l.tied ? "sketch_" : "") + (l.tied ? type : "") + (l.tied ? " " : "") +
+                "cublaslt_" + type + (l.direct ? "" : " finish");
+}
+
+ss1_status create(const ss1_context *context, const ss1_linear_desc &desc, size_t parts,
+                  const ss1_linear_weights &weights, void **state) {
+    ss1_info info = SS1_INFO_INIT;
+    SS1_CHECK_OK(host->get_info(context, &info));
+    auto l = std::make_unique<layer>(desc, parts);
+    l->device = info.device;
+    const device_scope device(l->device);
+    SS1_CUDA(device.status());
+    const cudaMemPool_t pool = scratch_pool(l->device);
+    if (!pool) return fail(SS1_ERROR_BACKEND, "the device has no memory pools");
+    l->tied = desc.c > 1;
+    if (l->tied && desc.scheme != SS1_SCHEME_REFERENCE) l->sketches = l->map.output_blocks();
+    l->block = l->sketches == 1 ? desc.N : desc.block_n;
+    l->ka = round_up(l->map.stored_columns, dense_block);
+    l->np = round_up(parts * desc.N, 16);
+    l->direct = can_be_direct(desc);
+    const size_t row_bytes = l->lds() * size_of(l->operands()) + (l->direct ? 0 : l->np * sizeof(float));
+    l->rows = std::clamp<size_t>(scratch_bytes / row_bytes, 256, max_rows) / 256 * 256;
+    SS1_CHECK_OK(upload_weights(*l, weights, pool));
+    SS1_CHECK_OK(upload_entries(*l, pool));
+    SS1_CHECK_OK(create_products(*l));
+    name_kernels(*l);
+    *state = l.release();
+    return SS1_OK;
+}
+
+// Rows of host or device memory that a block of a run works on.
+struct rows_of {
+    const void *at;
+    size_t ld;  // elements
+};
+
+bool is_aligned(const void *pointer, size_t ld, size_t value) {
+    return reinterpret_cast<uintptr_t>(pointer) % 16 == 0 && ld * value % 16 == 0;
+}
+
+const void *offset(const void *base, size_t elements, size_t value) {
+    return static_cast<const char *>(base) + elements * value;
+}
+
+// Memory of a run: for one block of rows, in the order of the stream.
+struct scratch {
+    device_buffer x, sketch, row_scale, residual;
+    device_buffer results;   // of the product
+    device_buffer finished;  // y, where y itself is host memory
+};
+
+// Makes `from` readable by the product: on the device, if aligned is set at multiples of 16 bytes. Copies if need be.
+ss1_status bring(rows_of &from, size_t m, size_t columns, size_t value, bool aligned, const device_buffer &room,
+                 cudaStream_t stream) {
+    if (on_device(from.at) && (!aligned || is_aligned(from.at, from.ld, value))) return SS1_OK;
+    const size_t ld = round_up(columns, 16);
+    SS1_CUDA(cudaMemcpy2DAsync(room.as(), ld * value, from.at, from.ld * value, columns * value, m, cudaMemcpyDefault,
+                               stream));
+    from = {room.as(), ld};
+    return SS1_OK;
+}
+
+// Replaces x by what the product multiplies: a sketch of x, or x itself.
+ss1_status make_sketch(const layer &l, rows_of &x, size_t m, const scratch &s, cudaStream_t stream) {
+    const bool as_given = !l.tied && !l.integer() && l.x_type() == l.operands() && x.ld == l.lds() && l.K() == l.ka &&
+                          is_aligned(x.at, x.ld, size_of(l.x_type()));
+    if (as_given) return SS1_OK;
+    const size_t block_k = l.tied ? l.map.desc.block_k : dense_block;
+    const sketch_args args{.x = x.at,
+                           .s = s.sketch.as(),
+                           .entries = l.entries.as<sketch_entry>(),
+                           .m = m,
+                           .k = l.K(),
+                           .ldx = x.ld,
+                           .lds = l.lds(),
+                           .block_k = block_k,
+                           .c = l.map.desc.c,
+                           .groups = l.ka / block_k,
+                           .sketches = l.sketches,
+                           .sketch_stride = l.ka};
+    const size_t step = l.tied ? l.map.desc.step : dense_block;
+    SS1_CUDA(l.integer() ? sketch_quantized(args, step, l.x_type(), s.row_scale.as<float>(), stream)
+                         : sketch(args, step, l.x_type(), l.operands(), stream));
+    x = {s.sketch.as(), l.lds()};
+    return SS1_OK;
+}
+
+// The products of all parts and output blocks: to d [m, ldd] of y's type or f32.
+ss1_status multiply(const layer &l, const void *a, size_t m, const rows_of &residual, void *d, size_t ldd,
+                    cudaStream_t stream) {
+    const size_t operand = size_of(l.operands()), result = l.direct ? size_of(l.y_type()) : sizeof(float);
+    auto run = [&](const product &p, size_t first_output, size_t first_sketch) {
+        const bool add = l.direct && residual.at;
+        return p.run({.m = m,
+                      .a = offset(a, first_sketch * l.ka, operand),
+                      .w = offset(l.weights.as(), first_output * l.ka, operand),
+                      .bias = offset(l.bias.as(), first_output, result),
+                      .residual = add ? offset(residual.at, first_output, result) : nullptr,
+                      .ldr = residual.ld,
+                      .d = const_cast<void *>(offset(d, first_output, result)),
+                      .ldd = ldd},
+                     stream);
+    };
+    if (l.sketches == 1) return run(l.whole, 0, 0);
+    for (size_t part = 0; part < l.parts; ++part) {
+        if (l.whole_blocks()) SS1_CHECK_OK(run(l.whole, part * l.N(), 0));
+        if (l.last_outputs()) SS1_CHECK_OK(run(l.last, part * l.N() + l.whole_blocks() * l.block, l.whole_blocks()));
+    }
+    return SS1_OK;
+}
+
+// One block of rows: y [m, N] of all parts.
+ss1_status run_block(const layer &l, rows_of x, rows_of residual, void *y, size_t ldy, size_t m, const scratch &s,
+                     cudaStream_t stream) {
+    const size_t outputs = l.parts * l.N(), y_value = size_of(l.y_type());
+    SS1_CHECK_OK(bring(x, m, l.K(), size_of(l.x_type()), false, s.x, stream));
+    SS1_CHECK_OK(make_sketch(l, x, m, s, stream));
+    if (residual.at) SS1_CHECK_OK(bring(residual, m, outputs, y_value, l.direct, s.residual, stream));
+    const bool in_y = l.direct && on_device(y) && is_aligned(y, ldy, y_value);
+    void *results = in_y ? y : s.results.as();
+    const size_t ld = in_y ? ldy : l.np;
+    SS1_CHECK_OK(multiply(l, x.at, m, residual, results, ld, stream));
+    if (in_y) return SS1_OK;
+    void *finished = results;
+    size_t finished_ld = ld;
+    if (!l.direct) {
+        const bool y_here = on_device(y);
+        finished = y_here ? y : s.finished.as();
+        finished_ld = y_here ? ldy : l.np;
+        SS1_CUDA(finish({.sums = results,
+                         .lds = ld,
+                         .row_scale = s.row_scale.as<float>(),
+                         .column_scale = l.column_scale.as<float>(),
+                         .scales = l.sketches,
+                         .part = l.N(),
+                         .block = l.block,
+                         .bias = l.bias.as<float>(),
+                         .what = static_cast<activation>(l.map.desc.activation),
+                         .residual = residual.at,
+                         .ldr = residual.ld,
+                         .y = finished,
+                         .y_type = l.y_type(),
+                         .m = m,
+                         .n = outputs,
+                         .ldy = finished_ld},
+                        stream));
+        if (y_here) return SS1_OK;
+    }
+    SS1_CUDA(cudaMemcpy2DAsync(y, ldy * y_value, finished, finished_ld * y_value, outputs * y_value, m,
+                               cudaMemcpyDefault, stream));
+    return SS1_OK;
+}
+
+ss1_status run_checked(const layer &l, const ss1_linear_args &args) {
+    const size_t outputs = l.parts * l.N(), x_value = size_of(l.x_type()), y_value = size_of(l.y_type());
+    if (std::max({l.ka, l.np, args.ldx, args.ldy, args.ldr}) > INT_MAX)
+        return fail(SS1_ERROR_UNSUPPORTED, "ldx=" + std::to_string(args.ldx) + ", ldy=" + std::to_string(args.ldy) +
+                                               ", ldr=" + std::to_string(args.ldr) + " must all be below 2^31");
+    const device_scope device(l.device);
+    SS1_CUDA(device.status());
+    const cudaMemPool_t pool = scratch_pool(l.device);
+    const bool waits = !on_device(args.x) || !on_device(args.y) || (args.residual && !on_device(args.residual));
+    // Threads that work on host memory do not wait for each other, as they would on the default stream.
+    const auto stream = args.stream || !waits ? static_cast<cudaStream_t>(args.stream) : cudaStreamPerThread;
+    const size_t rows = std::min(args.m, l.rows);
+    scratch s;
+    SS1_CUDA(s.x.allocate(rows * round_up(l.K(), 16) * x_value, pool, stream));
+    SS1_CUDA(s.sketch.allocate(rows * l.lds() * size_of(l.operands()), pool, stream));
+    if (l.integer()) SS1_CUDA(s.row_scale.allocate(rows * l.sketches * sizeof(float), pool, stream));
+    SS1_CUDA(s.results.allocate(rows * l.np * sizeof(float), pool, stream));
+    if (!l.direct) SS1_CUDA(s.finished.allocate(rows * l.np * y_value, pool, stream));
+    if (args.residual) SS1_CUDA(s.residual.allocate(rows * round_up(outputs, 16) * y_value, pool, stream));
+    for (size_t i = 0; i < args.m; i += rows) {
+        const rows_of x{offset(args.x, i * args.ldx, x_value), args.ldx};
+        const rows_of residual{args.residual ? offset(args.residual, i * args.ldr, y_value) : nullptr, args.ldr};
+        SS1_CHECK_OK(run_block(l, x, residual, const_cast<void *>(offset(args.y, i * args.ldy, y_value)), args.ldy,
+                               std::min(rows, args.m - i), s, stream));
+    }
+    if (waits) SS1_CUDA(cudaStreamSynchronize(stream));
+    return SS1_OK;
+}
+
+}  // namespace
+
+int layer_supports(const ss1_linear_desc *desc, int residual, size_t parts, const char **reason) noexcept {
+    *reason = "the last output block of a part is not whole";
+    if (parts > 1 && desc->c > 1 && desc->scheme != SS1_SCHEME_REFERENCE && desc->N % desc->block_n) return 0;
+    *reason = "the CUDA backend adds no residual behind ReLU";
+    return !residual || desc->activation != SS1_ACTIVATION_RELU;
+}
+
+ss1_status layer_create(const ss1_context *context, const ss1_linear_desc *desc, size_t parts,
+                        const ss1_linear_weights *weights, void **state) noexcept {
+    try {
+        return create(context, *desc, parts, *weights, state);
+    } catch (const std::bad_alloc &) {
+        return host->fail(SS1_ERROR_OUT_OF_MEMORY, "cuda: no host memory to pack the weights");
+    }
+}
+
+size_t layer_scratch(const void *, size_t) noexcept {
+    return 0;  // the scratch is on the device, in the order of the stream
+}
+
+ss1_status layer_run(const void *state, const ss1_linear_args *args) noexcept {
+    try {
+        return run_checked(*static_cast<const layer *>(state), *args);
+    } catch (const std::bad_alloc &) {
+        return host->fail(SS1_ERROR_OUT_OF_MEMORY, "cuda: no host memory for the run");
+    }
+}
+
+void layer_describe(const void *state, ss1_layer_info *info) noexcept {
+    const layer &l = *static_cast<const layer *>(state);
+    const double outputs = static_cast<double>(l.parts * l.N());
+    info->kernels = l.kernels.c_str();
+    info->weight_bytes = l.weight_bytes;
+    info->flops_per_row = 2.0 * static_cast<double>(l.map.stored_columns) * outputs +
+                          (l.tied ? static_cast<double>(l.sketches) * static_cast<double>(l.K()) : 0.0);
+}
+
+void layer_destroy(void *state) noexcept {
+    const layer *l = static_cast<layer *>(state);
+    const device_scope device(l->device);  // the stream that frees the weights is the current device's
+    delete l;
+}
+
+}  // namespace ss1::cuda

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// Linear layers on the device: the layer slots of ss1_backend.
+#pragma once
+#include "ss1/backend.h"
+
+namespace ss1::cuda {
+
+int layer_supports(const ss1_linear_desc *desc, int residual, size_t parts, const char **reason) noexcept;
+ss1_status layer_create(const ss1_context *context, const ss1_linear_desc *desc, size_t parts,
+                        const ss1_linear_weights *weights, void **state) noexcept;
+size_t layer_scratch(const void *state, size_t m) noexcept;
+ss1_status layer_run(const void *state, const ss1_linear_args *args) noexcept;
+void layer_describe(const void *state, ss1_layer_info *info) noexcept;
+void layer_destroy(void *state) noexcept;
+
+}  // namespace ss1::cuda
