@@ -459,6 +459,13 @@ class Models(Case):
                     self.assertEqual(layers[name][key], entry[key], (name, key))
         self.assertEqual(document["totals"]["layers"], len(layers))
         self.assertEqual(document["totals"]["flops_per_row_dense"], sum(2 * layer["k"] * layer["n"] for layer in layers.values()))
+        self.assertEqual(document["features"], config["dense_features"])
+        self.assertEqual([(table["name"], table["rows"]) for table in document["tables"]],
+                         [(table["name"], table["rows"]) for table in config["tables"]])
+        self.assertLessEqual({"f32"}, {table["dtype"] for table in document["tables"]})
+        for word in [*config["dense_features"], *(table["name"] for table in config["tables"])]:
+            self.assertIn(word, self.ok("inspect", DATA / "dlrm_ss1"))
+        self.assertNotIn("tables", json.loads(self.ok("inspect", DATA / "bert_ss1", "-o", "json")))
         text = self.ok("inspect", DATA / "bert_ss1")
         for word in ("bert", "input_ids", "encoder.layer.0.output.dense", "reference", "total"):
             self.assertIn(word, text)
@@ -847,7 +854,7 @@ class Text(Case):
         small = self.variant(vocab_size=99)
         for message, arguments in {
                 "one of --input and --text": [self.MODEL],
-                "one of --input and --text is": [self.MODEL, "--text", "-", "--input", "-"],
+                "--input and --text exclude each other": [self.MODEL, "--text", "-", "--input", "-"],
                 "--pairs and --max-tokens need --text": [self.MODEL, "--input", "-", "--pairs"],
                 "--label needs --input": [self.MODEL, "--text", "-", "--label", "y"],
                 "--max-tokens 17 is above the model's 16": [self.MODEL, "--text", "-", "--max-tokens", 17],

@@ -483,7 +483,8 @@ typedef struct ss1_tensor {
     { sizeof(ss1_tensor), 0, (ss1_dtype)0, 0, {0, 0, 0, 0}, 0, 0 }
 
 /**
- * Describe the i-th input; data is NULL, bytes 0, shape -1 where it varies. The model owns the name.
+ * Describe the i-th input; data is NULL, bytes 0, shape -1 where it varies. The model owns the name. B: rows or
+ * sequences, D: dense features, T: tokens; features and tables have the order of config.json.
  *   DLRM  dense_x f32 [B, D]; indices i64 [total]; offsets i64 [tables, B]: bag (t, b) is indices[offsets[t,b] .. next
  *         offset in row-major order), the last one ends at total; optional weights f32 [total]: factors of the rows
  *         (default: all 1). A mean divides by the number of indices whatever the weights.

@@ -54,7 +54,7 @@ std::optional<size_t> csv_reader::find(std::string_view name) const {
 size_t csv_reader::column(std::string_view name) const {
     if (const auto found = find(name)) return *found;
     throw failure(in_.name() + ":1: column " + std::string(name) + " is missing from the header",
-                  "the first line must name every column that the model reads; 'ss1 inspect MODEL' shows its config");
+                  "the first line must name every column that the model reads; 'ss1 inspect MODEL' lists them");
 }
 
 void csv_reader::append(std::string &field, int c) {

@@ -55,11 +55,27 @@ json layer_to_json(const ss1_model_layer_info &info) {
     return row;
 }
 
+// The names and kinds of a DLRM's columns, in the order of config.json.
+void add_columns(const std::string &config, json &document) {
+    const json read = json::parse(config);
+    if (!read.contains("tables")) return;
+    document["features"] = read["dense_features"];
+    json tables = json::array();
+    for (const json &table : read["tables"])
+        tables.push_back({{"name", table["name"]},
+                          {"rows", table["rows"]},
+                          {"dtype", table.value("dtype", "f32")},
+                          {"pooling", table.value("pooling", "sum")},
+                          {"side", table.value("side", "item")}});
+    document["tables"] = std::move(tables);
+}
+
 json model_to_json(const model_handle &model) {
     const ss1_model_info info = describe(model);
     json document = {{"family", info.family}, {"parameters", info.parameters}, {"weight_bytes", info.weight_bytes}};
     document["inputs"] = tensors_of(model, info.n_inputs, ss1_model_input);
     document["outputs"] = tensors_of(model, info.n_outputs, ss1_model_output);
+    add_columns(info.config, document);
     json layers = json::array();
     double done = 0, dense = 0;
     size_t bytes = 0;
@@ -93,12 +109,24 @@ std::string number_or_dash(const json &value) {
     return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
+std::string column_lines(const json &document) {
+    if (!document.contains("tables")) return {};
+    std::string text;
+    for (const json &name : document["features"])
+        text += format("%-11s %s\n", text.empty() ? "features" : "", name.get<std::string>().c_str());
+    std::vector<table_row> rows = {{"table", "rows", "dtype", "pooling", "side"}};
+    for (const json &table : document["tables"])
+        rows.push_back({table["name"], table["rows"].dump(), table["dtype"], table["pooling"], table["side"]});
+    return text + '\n' + format_table(rows);
+}
+
 std::string model_to_text(const json &document) {
     const json &totals = document["totals"];
     std::string text =
         format("family      %s\nparameters  %zu\nmemory      %s\n", document["family"].get<std::string>().c_str(),
                document["parameters"].get<size_t>(), human_bytes(document["weight_bytes"]).c_str());
-    text += tensor_lines("inputs", document["inputs"]) + tensor_lines("outputs", document["outputs"]) + '\n';
+    text += tensor_lines("inputs", document["inputs"]) + tensor_lines("outputs", document["outputs"]) +
+            column_lines(document) + '\n';
     std::vector<table_row> rows = {{"layer", "K", "N", "c", "scheme", "seed", "B_K", "B_N", "V", "dtype", "bytes",
                                     "FLOP/row", "dense", "kernels"}};
     for (const json &layer : document["layers"]) {
@@ -130,7 +158,7 @@ void run_inspect(const inspect_options &options) {
 void add_inspect(CLI::App &app) {
     const auto options = std::make_shared<inspect_options>();
     CLI::App &command =
-        *app.add_subcommand("inspect", "Show a model's inputs, outputs and layers, and what the layers cost");
+        *app.add_subcommand("inspect", "Show a model's inputs, outputs, columns and layers, and what the layers cost");
     command.add_option("MODEL", options->model.directory, "Model directory")->required();
     add_random_weights(command, options->model);
     add_dtype(command, options->model);

@@ -240,7 +240,9 @@ void report_totals(const run_options &options, const run_totals &totals) {
 
 void run_model(const run_options &options) {
     if (options.input.empty() == options.text.empty())
-        throw failure("one of --input and --text is needed", "'ss1 run --help' has examples of both");
+        throw failure(
+            options.input.empty() ? "one of --input and --text is needed" : "--input and --text exclude each other",
+            "'ss1 run --help' has examples of both");
     if (options.text.empty() && (options.pairs || options.max_tokens))
         throw failure("--pairs and --max-tokens need --text", "leave them out");
     if (!options.text.empty() && !options.label.empty()) throw failure("--label needs --input", "leave it out");

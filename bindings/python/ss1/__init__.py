@@ -29,7 +29,7 @@ __all__ = ["Bags", "Context", "Error", "Layer", "Model", "Session", "Status", "T
 _SCHEMES = {None: 0, **{name: number for name, number in _capi.SCHEME.items() if name != "default"}}
 _ACTIVATIONS = {None: 0, **_capi.ACTIVATION}
 _LOG_LEVELS = {None: 0, **_capi.LOG_LEVEL}
-_WEIGHT_DTYPES = {None: 0, **{name: _capi.DTYPE[name] for name in ("f32", "bf16", "i8")}}
+_WEIGHT_DTYPES = {None: 0, **{name: _capi.DTYPE[name] for name in ("f32", "bf16", "i8")}, "int8": _capi.DTYPE["i8"]}
 _TABLE_DTYPES = {name: number for name, number in _capi.TABLE_DTYPE.items() if name != "default"}
 _TABLE_ARRAYS = {"f32": numpy.float32, "bf16": numpy.uint16, "f16": numpy.float16, "int8": numpy.uint8, "int4": numpy.uint8}
 _POOLINGS = _capi.POOLING
@@ -252,7 +252,7 @@ class Layer(_Handle):
 
     For c = 1, z is the dense weight [N, K] and K may be left out. 0 and None stand for the library's defaults, which
     layer.info shows resolved, with the kernels that were chosen. block_n may be "all". The weights are copied;
-    weight_dtype "bf16" or "i8" rounds them, x and y stay float32.
+    weight_dtype "bf16" or "int8" (also "i8") rounds them, x and y stay float32.
     """
 
     def __init__(self, context, z, bias=None, *, K=None, c=1, scheme=None, seed=0, block_k=0, block_n=0, step=0,
@@ -408,7 +408,7 @@ class Model(_Handle):
         model.info["family"], model.inputs, [layer["name"] for layer in model.layers]
 
     inputs and outputs are {name: (dtype, shape)} with -1 where a size varies. random_weights=True needs config.json only.
-    weight_dtype "f32", "bf16" or "i8" holds every linear layer's weights so; None: as config.json says.
+    weight_dtype "f32", "bf16" or "int8" holds every linear layer's weights so; None: as config.json says.
     map_tables=True leaves a DLRM's embedding tables in their files, which must then stay unchanged.
     """
     _idle = ()

@@ -457,6 +457,8 @@ class Models(TestCase):
                     got = ss1.Session(model, max_batch=6).run(inputs)
                     output = "probability" if "probability" in want else "logits"
                     numpy.testing.assert_allclose(got[output], want[output], rtol=0, atol=bound * abs(want[output]).max())
+        same = ss1.Model(self.context, DATA / "dlrm_ss1", weight_dtype="int8")
+        self.assertEqual({entry["layer"]["desc"]["weight_dtype"] for entry in same.layers}, {"i8"})
         self.refused("weight_dtype='f16' is none of", ss1.Model, self.context, DATA / "dlrm_dot", weight_dtype="f16")
 
     def test_time_by_stage(self):
