@@ -15,9 +15,11 @@ import os
 import pathlib
 import random
 import select
+import signal
 import struct
 import subprocess
 import tempfile
+import time
 import unittest
 
 EXE = os.environ["SS1_EXE"]
@@ -1097,6 +1099,152 @@ class Run(Case):
         self.assertIn("standard input:3: column clicked (19): '2'", ss1(*arguments, stdin=bad).stderr.decode())
         self.assertIn("column other is missing", self.refused_rows("dlrm_odd", to_text(rows), "--label", "other"))
         self.assertIn("--label", self.refused_rows("bert_classifier", b"input_ids,clicked\n1,1\n", "--label", "clicked"))
+
+
+class Files(Case):
+    """A file appears under its name when it is complete, or not at all."""
+    MODEL = DATA / "dlrm_cat"
+
+    def setUp(self):
+        super().setUp()
+        self.rows, _ = dlrm_csv(self.MODEL)
+        self.out = self.directory / "out"
+        self.out.mkdir()
+        self.scores = self.out / "scores.csv"
+        self.expected = self.ok("run", self.MODEL, "--input", "-", stdin=to_text(self.rows))
+
+    def score(self, path, **options):
+        return self.ok("run", self.MODEL, "--input", "-", "--output", path, stdin=to_text(self.rows), **options)
+
+    def names(self, folder=None):
+        return sorted(path.name for path in (folder or self.out).iterdir())
+
+    def wait_for(self, pattern, process):
+        for _ in range(3000):
+            if list(self.out.glob(pattern)):
+                return
+            self.assertIsNone(process.poll(), "ended too soon")
+            time.sleep(0.01)
+        self.fail(f"no {pattern} in 30 s")
+
+    def ended_by(self, sent, pattern, *arguments, stdin=b""):
+        """stderr of a command that gets a signal when there is a file of this pattern, and ends by it."""
+        # A shell starts what it runs in the background with SIGINT ignored; that would be inherited.
+        with subprocess.Popen([EXE, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              preexec_fn=lambda: sent != signal.SIGKILL and signal.signal(sent, signal.SIG_DFL)) as process:
+            process.stdin.write(stdin)
+            process.stdin.flush()
+            self.wait_for(pattern, process)
+            process.send_signal(sent)
+            message = process.communicate(timeout=60)[1].decode()
+        self.assertEqual(process.returncode, -sent, message)
+        return message
+
+    def test_interrupted_scores(self):
+        arguments = ["run", self.MODEL, "--input", "-", "--output", self.scores]
+        for sent in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self.assertEqual(self.ended_by(sent, "scores.csv.tmp-*", *arguments, stdin=to_text(self.rows)),
+                             "interrupted: nothing written\n")
+            self.assertEqual(self.names(), [])
+        self.scores.write_text("old")
+        self.ended_by(signal.SIGINT, "scores.csv.tmp-*", *arguments, stdin=to_text(self.rows))
+        self.assertEqual((self.names(), self.scores.read_text()), (["scores.csv"], "old"))
+        self.assertEqual(self.ended_by(signal.SIGKILL, "scores.csv.tmp-*", *arguments, stdin=to_text(self.rows)), "")
+        self.assertEqual(len(self.names()), 2)
+        self.score(self.scores)  # what was left is not in the way
+        self.assertEqual(self.scores.read_text(), self.expected)
+
+    def test_signals_that_the_parent_ignores(self):
+        with subprocess.Popen([EXE, "run", self.MODEL, "--input", "-", "--output", self.scores], stdin=subprocess.PIPE,
+                              preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) as process:
+            process.stdin.write(to_text(self.rows[:2]))
+            process.stdin.flush()
+            self.wait_for("scores.csv.tmp-*", process)
+            process.send_signal(signal.SIGINT)
+            process.communicate(to_text(self.rows[2:]), timeout=60)
+        self.assertEqual((process.returncode, self.scores.read_text()), (0, self.expected))
+
+    def test_an_error_leaves_the_older_file(self):
+        bad = to_text(self.rows + [["?"] * len(self.rows[0])])
+        for _ in range(2):
+            self.assertIn("'?'", self.refused("run", self.MODEL, "--input", "-", "--output", self.scores, stdin=bad))
+            self.assertEqual(self.names(), ["old"] if (self.out / "old").exists() else [])
+            (self.out / "old").write_text("old")
+            self.scores = self.out / "old"
+        self.assertEqual(self.scores.read_text(), "old")
+
+    def test_what_is_replaced(self):
+        self.scores.write_text("old")
+        self.scores.chmod(0o640)
+        link = self.directory / "link"
+        link.symlink_to(self.scores)
+        self.score(link)
+        self.assertEqual((self.scores.read_text(), self.names(), link.is_symlink()), (self.expected, ["scores.csv"], True))
+        self.assertEqual(self.scores.stat().st_mode & 0o777, 0o640)
+        self.assertIn("is empty", self.refused("run", self.MODEL, "--input", "-", "--output", "", stdin=to_text(self.rows)))
+        self.assertIn(f"cannot write to {self.out}: ", self.refused("run", self.MODEL, "--input", "-", "--output", self.out,
+                                                                    stdin=to_text(self.rows)))
+
+    def test_pipes_and_devices_get_the_scores_at_once(self):
+        self.score("/dev/null")
+        self.assertTrue(pathlib.Path("/dev/null").is_char_device())
+        self.assertEqual(self.score("/dev/stdout"), self.expected)
+        os.mkfifo(self.scores)
+        with subprocess.Popen(["cat", self.scores], stdout=subprocess.PIPE) as reader:
+            self.score(self.scores)
+            self.assertEqual(reader.communicate(timeout=60)[0].decode(), self.expected)
+        self.assertTrue(self.scores.is_fifo())
+        whole = self.out / "whole"
+        with open(whole, "wb") as file:  # stdout as a file, which the path names
+            file.write(b"before\n")
+            file.flush()
+            subprocess.run([EXE, "run", self.MODEL, "--input", "-", "--output", "/dev/stderr"], input=to_text(self.rows),
+                           stdout=subprocess.PIPE, stderr=file, check=True, timeout=60)
+        self.assertIn(self.expected, whole.read_text())
+
+    def long_conversion(self):
+        """Arguments of a conversion that takes far longer than its test, of random weights."""
+        source = self.directory / "source"
+        source.mkdir()
+        config = json.loads((DATA / "bert_classifier/config.json").read_text())
+        (source / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 100, "hidden_size": 1024,
+                                                        "num_attention_heads": 16, "intermediate_size": 1024}))
+        (source / "vocab.txt").write_bytes((DATA / "bert_classifier/vocab.txt").read_bytes())
+        return ["convert", source, self.out / "model", "--random-weights", 1, "--dtype", "bf16"]
+
+    def test_interrupted_conversion(self):
+        arguments = self.long_conversion()
+        for sent in (signal.SIGINT, signal.SIGTERM):
+            self.assertEqual(self.ended_by(sent, "model/model.safetensors.tmp-*", *arguments), "interrupted: nothing written\n")
+            self.assertEqual(self.names(), [])
+
+    def test_killed_conversion_is_repeated(self):
+        model, small = self.out / "model", ["convert", DATA / "bert_classifier", self.out / "model", "--dtype", "bf16"]
+        self.ended_by(signal.SIGKILL, "model/model.safetensors.tmp-*", *self.long_conversion())
+        self.assertEqual({name.rpartition(".tmp-")[0] for name in self.names(model)}, {"config.json", "model.safetensors", "vocab.txt"})
+        self.ok(*small)
+        whole = {name: (model / name).read_bytes() for name in self.names(model)}
+        self.assertEqual(list(whole), ["config.json", "model.safetensors", "vocab.txt"])
+        # The last moments of a conversion: all but config.json have their names.
+        (model / "config.json").rename(model / "config.json.tmp-1-0")
+        (model / "model.safetensors").write_text("from another model")
+        self.assertIn("config.json: cannot open", self.refused("inspect", model))
+        self.ok(*small)
+        self.assertEqual({name: (model / name).read_bytes() for name in self.names(model)}, whole)
+        # Weights without a sign that ss1 wrote them are not overwritten.
+        (model / "config.json").unlink()
+        self.assertIn("already holds a model: model.safetensors exists", self.refused(*small))
+        (model / "config.json.tmp-mine").write_text("{}")
+        self.assertIn("already holds a model: model.safetensors exists", self.refused(*small))
+
+    @unittest.skipUnless(os.path.exists("/dev/full"), "no /dev/full")
+    def test_a_model_without_its_summary_is_a_success(self):
+        with open("/dev/full", "wb") as full:
+            result = subprocess.run([EXE, "convert", self.MODEL, self.out / "model", "--tables", "int8"], stdout=full,
+                                    stderr=subprocess.PIPE, timeout=60)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn(f"ss1: {self.out / 'model'} is written, but not summarised: ", result.stderr.decode())
+        self.ok("inspect", self.out / "model")
 
 
 EXAMPLE = os.environ.get("SS1_CLASSIFY_MAIL")

@@ -75,7 +75,8 @@ class IoFaults(unittest.TestCase):
         differs from the whole one, and none under another name."""
         if fault in OVERCOME or result.returncode == 0:
             self.assertEqual(result.returncode, 0, result.stderr)
-            self.assertEqual(result.stdout, whole.stdout)
+            if fault in OVERCOME or b"is written, but not summarised: " not in result.stderr:
+                self.assertEqual(result.stdout, whole.stdout)
             self.assertEqual(files(self.outputs), files(reference))
         else:
             self.assertIn(result.returncode, (1, 2), result.stderr)

@@ -32,6 +32,8 @@ typedef enum ss1_convert_from SS1_ENUM_INT {
  *   .layers  Names of linear layers, comma separated; * stands for any run of characters, '!' in front excludes.
  *            NULL: every layer with c * block_k <= K; for c < 2 all. A pattern that matches no layer is an error.
  *   .load    Options for reading the source, see ss1_model_load(); weight_dtype must be 0. NULL for defaults.
+ *   .cancel  A number that another thread or a signal handler may set, or NULL: soon after it is no longer 0, the
+ *            conversion ends with SS1_ERROR_CANCELLED and removes what it wrote. It must outlive the call.
  * @since 0.1
  */
 typedef struct ss1_convert_options {
@@ -41,19 +43,21 @@ typedef struct ss1_convert_options {
     const ss1_linear_desc *desc;
     const char *layers;
     const ss1_model_options *load;
+    const int32_t *cancel; /**< @since 0.2 */
 } ss1_convert_options;
 #define SS1_CONVERT_OPTIONS_INIT \
-    { sizeof(ss1_convert_options), (ss1_convert_from)0, (ss1_table_dtype)0, 0, 0, 0 }
+    { sizeof(ss1_convert_options), (ss1_convert_from)0, (ss1_table_dtype)0, 0, 0, 0, 0 }
 
 /**
  * Read a model directory and write another one with new mappings or weight types of the matched layers, or new table
- * types. Files appear atomically (temporary name, rename); `output` is created and must not hold a model yet.
- * Files of the tokenizer (vocab.txt, tokenizer.json and others, src/io/README.md) are copied if they exist.
+ * types. Files appear atomically (temporary name, rename), config.json last: without it a folder is no model. `output`
+ * is created and must not hold a model yet; what a killed conversion left there is removed. Files of the tokenizer
+ * (vocab.txt, tokenizer.json and others, src/io/README.md) are copied if they exist.
  * @param directory  Source, a path.
  * @param output     Destination, a path.
  * @param options    Not NULL.
  * @return as ss1_model_load(); SS1_ERROR_INVALID_ARGUMENT (pattern without a match, c * B_K > K for a layer named by
- *         `layers`); SS1_ERROR_IO (output exists or cannot be written).
+ *         `layers`); SS1_ERROR_IO (output exists or cannot be written); SS1_ERROR_CANCELLED.
  * @note Thread-safe for different outputs.
  * @since 0.1
  */

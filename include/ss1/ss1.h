@@ -70,7 +70,7 @@ typedef enum ss1_status SS1_ENUM_INT {
     SS1_ERROR_INTERNAL = 5,  /**< a bug in ss1 */
     SS1_ERROR_IO = 6,        /**< a file cannot be opened, read or written; the message has the system's reason */
     SS1_ERROR_FORMAT = 7,    /**< a file was read but breaks a rule of its format */
-    SS1_ERROR_CANCELLED = 8, /**< ss1_session_cancel() ended the run */
+    SS1_ERROR_CANCELLED = 8, /**< ss1_session_cancel() ended the run, or options.cancel a conversion */
     SS1_ERROR_DEADLINE = 9   /**< the run took longer than ss1_session_set_deadline() allows */
 } ss1_status;
 

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writes data to a file, or to stdout for "-". A full disk is an error, a reader that has closed its pipe is not.
+// Writes data to a file, or to stdout for "-". A file appears under its name once it is complete: until then it has a
+// temporary name in the same folder, and an older file of that name stays. Pipes and devices get the data as it comes.
+// A full disk is an error, a reader that has closed its pipe is not.
 #pragma once
-#include <cstdio>
+#include <optional>
 #include <string>
 #include <string_view>
+
+#include "apps/interruption.hpp"
 
 namespace ss1::apps {
 
@@ -13,6 +17,7 @@ struct closed_pipe {};
 class output {
   public:
     explicit output(std::string path = "-");
+    // Removes a file that close() has not made complete.
     ~output();
     output(const output &) = delete;
     output &operator=(const output &) = delete;
@@ -24,9 +29,11 @@ class output {
 
   private:
     [[noreturn]] void fail();
+    void create_temporary();
 
-    std::string path_;
-    std::FILE *file_;
+    std::string path_, target_, temporary_, buffer_;
+    std::optional<interruption> interruption_;  // while there is a temporary file
+    int fd_ = -1;
 };
 
 }  // namespace ss1::apps

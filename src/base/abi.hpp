@@ -65,7 +65,7 @@ inline constexpr struct_rule rule_of<ss1_text> = {SS1_END(ss1_text, bytes), "SS1
 template <>
 inline constexpr struct_rule rule_of<ss1_tokenize_args> = {SS1_END(ss1_tokenize_args, ends), "SS1_TOKENIZE_ARGS_INIT"};
 template <>
-inline constexpr struct_rule rule_of<ss1_convert_options> = {SS1_END(ss1_convert_options, load),
+inline constexpr struct_rule rule_of<ss1_convert_options> = {SS1_END(ss1_convert_options, cancel),
                                                              "SS1_CONVERT_OPTIONS_INIT"};
 #undef SS1_END
 

@@ -7,6 +7,7 @@
 #include "apps/failure.hpp"
 #include "apps/format.hpp"
 #include "apps/handles.hpp"
+#include "apps/interruption.hpp"
 #include "apps/output.hpp"
 #include "cli/commands.hpp"
 #include "cli/options.hpp"
@@ -104,20 +105,35 @@ std::string summary(const model_handle &model, const std::string &directory) {
                   human_bytes(info.weight_bytes).c_str());
 }
 
+void convert(const context_handle &context, const convert_options &options, ss1_convert_options &request) {
+    const interruption signals;
+    request.cancel = signals.flag();
+    const ss1_status status =
+        ss1_model_convert(context.get(), options.model.directory.c_str(), options.output_directory.c_str(), &request);
+    if (status == SS1_OK) signals.obey("interrupted when the model was written\n");
+    if (status == SS1_ERROR_CANCELLED) signals.obey("interrupted: nothing written\n");
+    check(status);
+}
+
 void run_convert(const convert_options &options) {
     ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
     ss1_model_options load = SS1_MODEL_OPTIONS_INIT;
-    const ss1_convert_options request = to_library(options, desc, load);
+    ss1_convert_options request = to_library(options, desc, load);
     const context_handle context = make_context();
-    progress line;
-    line.show("converting " + options.model.directory + " ...");
-    check(
-        ss1_model_convert(context.get(), options.model.directory.c_str(), options.output_directory.c_str(), &request));
-    const model_handle model = load_model(context, options.output_directory, SS1_MODEL_OPTIONS_INIT);
-    line.clear();
-    output out;
-    out.write(summary(model, options.output_directory));
-    out.close();
+    {
+        progress line;
+        line.show("converting " + options.model.directory + " ...");
+        convert(context, options, request);
+    }
+    try {
+        output out;
+        out.write(
+            summary(load_model(context, options.output_directory, SS1_MODEL_OPTIONS_INIT), options.output_directory));
+        out.close();
+    } catch (const std::exception &error) {  // the model is complete: without its summary, the command has succeeded
+        std::fprintf(stderr, "ss1: %s is written, but not summarised: %s\n", options.output_directory.c_str(),
+                     error.what());
+    }
 }
 
 }  // namespace

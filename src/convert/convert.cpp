@@ -198,18 +198,26 @@ ss1_status tie(const ss1_context &context, const model_directory &directory, con
     return SS1_OK;
 }
 
-ss1_status copy_tensor(const model_directory &directory, const model_tensor &tensor, output_file &file) {
+// Writes a part of a tensor unless the conversion is cancelled.
+ss1_status write_part(const ss1_convert_options &options, output_file &file, std::span<const std::byte> bytes) {
+    SS1_CHECK(!options.cancel || !__atomic_load_n(options.cancel, __ATOMIC_RELAXED), SS1_ERROR_CANCELLED,
+              "options.cancel was set");
+    return file_write(file, bytes);
+}
+
+ss1_status copy_tensor(const ss1_convert_options &options, const model_directory &directory, const model_tensor &tensor,
+                       output_file &file) {
     std::vector<std::byte> block(std::min(tensor.stored.bytes, size_t{1} << 20));
     for (size_t first = 0; first < tensor.stored.bytes; first += block.size()) {
         const std::span<std::byte> part(block.data(), std::min(block.size(), tensor.stored.bytes - first));
         SS1_TRY(safetensors_read(directory.files[tensor.file], tensor.stored, first, part));
-        SS1_TRY(file_write(file, part));
+        SS1_TRY(write_part(options, file, part));
     }
     return SS1_OK;
 }
 
-ss1_status write_buffer(const buffer &data, output_file &file) {
-    return file_write(file, {data.as<std::byte>(), data.bytes()});
+ss1_status write_buffer(const ss1_convert_options &options, const buffer &data, output_file &file) {
+    return write_part(options, file, {data.as<std::byte>(), data.bytes()});
 }
 
 using tables_by_tensor = std::map<std::string, table_shape>;
@@ -234,23 +242,24 @@ ss1_status select_tables(const model_directory &directory, ss1_table_dtype wante
     return SS1_OK;
 }
 
-void plan_table(const model_directory &directory, const model_tensor &tensor, const table_shape &shape,
-                tensor_to_write &out) {
+void plan_table(const ss1_convert_options &options, const model_directory &directory, const model_tensor &tensor,
+                const table_shape &shape, tensor_to_write &out) {
     const bool quantised = shape.format == row_format::int8 || shape.format == row_format::int4;
     out.dtype = quantised                          ? file_dtype::u8
                 : shape.format == row_format::bf16 ? file_dtype::bf16
                 : shape.format == row_format::f16  ? file_dtype::f16
                                                    : file_dtype::f32;
     out.shape = {shape.rows, quantised ? shape.row_bytes() : shape.d};
-    out.write = [&directory, &tensor, shape](output_file &file) {
+    out.write = [&options, &directory, &tensor, shape](output_file &file) {
         return read_table(directory, tensor, shape,
-                          [&](std::span<const std::byte> rows) { return file_write(file, rows); });
+                          [&](std::span<const std::byte> rows) { return write_part(options, file, rows); });
     };
 }
 
 // Reads each tensor just before writing it, so that memory holds one at a time. `layers` are the layers to tie.
 std::vector<tensor_to_write> plan(const ss1_context &context, const model_directory &directory,
-                                  const layer_configs &layers, const tables_by_tensor &tables, ss1_convert_from from) {
+                                  const layer_configs &layers, const tables_by_tensor &tables,
+                                  const ss1_convert_options &options) {
     std::vector<tensor_to_write> plan;
     for (const model_tensor &tensor : directory.tensors) {
         const auto layer = layers.find(tensor.name.substr(0, tensor.name.rfind('.')));
@@ -264,21 +273,21 @@ std::vector<tensor_to_write> plan(const ss1_context &context, const model_direct
             out.name.replace(out.name.rfind('.'), out.name.npos, ".ss1_weight");
             out.dtype = file_dtype::f32;
             out.shape = {layer->second.desc.N, mapping(layer->second.desc).stored_columns};
-            out.write = [&, desc = layer->second.desc, from](output_file &file) {
+            out.write = [&, desc = layer->second.desc](output_file &file) {
                 buffer z;
-                SS1_TRY(tie(context, directory, tensor, desc, from, z));
-                return write_buffer(z, file);
+                SS1_TRY(tie(context, directory, tensor, desc, options.from, z));
+                return write_buffer(options, z, file);
             };
         } else if (const auto table = tables.find(tensor.name); table != tables.end()) {
-            plan_table(directory, tensor, table->second, out);
+            plan_table(options, directory, tensor, table->second, out);
         } else if (directory.random) {
             out.write = [&](output_file &file) {
                 buffer values;
                 SS1_TRY(tensor_f32(context, directory, tensor.name, tensor.stored.shape, values));
-                return write_buffer(values, file);
+                return write_buffer(options, values, file);
             };
         } else {
-            out.write = [&](output_file &file) { return copy_tensor(directory, tensor, file); };
+            out.write = [&](output_file &file) { return copy_tensor(options, directory, tensor, file); };
         }
     }
     return plan;
@@ -338,7 +347,7 @@ ss1_status convert_model(ss1_context &context, const char *directory, const char
     std::map<std::string, std::string> companions;
     SS1_TRY(read_companions(source.path, companions));
     const layer_configs to_tie = ties(options) ? layers : layer_configs();
-    return model_write(output, config, plan(context, source, to_tie, tables, options.from), companions);
+    return model_write(output, config, plan(context, source, to_tie, tables, options), companions);
 }
 
 }  // namespace ss1

@@ -9,7 +9,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cstdio>
+#include <filesystem>
+#include <string_view>
 #include <system_error>
 
 #include "base/status.hpp"
@@ -29,6 +30,8 @@ std::string folder_of(const std::string &path) {
     if (slash == path.npos) return ".";
     return slash == 0 ? "/" : path.substr(0, slash);
 }
+
+constexpr std::string_view temporary_suffix = ".tmp-";  // then the number of the process, -, and a number of its own
 
 }  // namespace
 
@@ -102,9 +105,9 @@ ss1_status file_create(const std::string &path, output_file &out) {
     out.bytes = 0;
     // A killed process may have left its file, and in a container the next process may have the same number.
     for (int attempt = 0; attempt < 1000; ++attempt) {
-        char suffix[48];
-        std::snprintf(suffix, sizeof suffix, ".tmp-%ld-%u", static_cast<long>(getpid()), counter.fetch_add(1));
-        temporary = path + suffix;
+        temporary = path;
+        temporary += temporary_suffix;
+        temporary += std::to_string(getpid()) + '-' + std::to_string(counter.fetch_add(1));
         out.fd = descriptor(
             uninterrupted([&] { return open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666); }));
         if (out.fd.get() >= 0 || errno != EEXIST) break;
@@ -135,6 +138,19 @@ ss1_status file_commit(output_file &file) {
     const descriptor folder(open(folder_of(file.path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (folder.get() >= 0) fsync(folder.get());
     return SS1_OK;
+}
+
+std::vector<std::string> file_leftovers(const std::string &path) {
+    namespace fs = std::filesystem;
+    std::vector<std::string> found;
+    std::error_code error;
+    const std::string start = fs::path(path).filename().string() + std::string(temporary_suffix);
+    for (fs::directory_iterator entry(folder_of(path), error), end; !error && entry != end; entry.increment(error)) {
+        const std::string name = entry->path().filename().string();
+        if (name.starts_with(start) && name.find_first_not_of("0123456789-", start.size()) == name.npos)
+            found.push_back(entry->path().string());
+    }
+    return found;
 }
 
 }  // namespace ss1

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "ss1/ss1.h"
 
@@ -80,5 +81,7 @@ struct output_file {
 ss1_status file_create(const std::string &path, output_file &out);
 ss1_status file_write(output_file &file, std::span<const std::byte> bytes);
 ss1_status file_commit(output_file &file);
+// The temporary files beside `path` that killed processes left; also those of processes that still write.
+std::vector<std::string> file_leftovers(const std::string &path);
 
 }  // namespace ss1

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <list>
 #include <system_error>
 
 #include "base/status.hpp"
@@ -12,36 +13,61 @@
 namespace ss1 {
 namespace {
 
+constexpr const char *config_name = "/config.json", *weights_name = "/model.safetensors",
+                     *index_name = "/model.safetensors.index.json";
+
 // Records the created files and removes them again unless the work is kept.
 struct created_files {
-    std::vector<std::string> files;
-    std::string folder;
-    bool keep = false;
-
+    explicit created_files(size_t most) { files.reserve(most); }
+    created_files(const created_files &) = delete;
+    created_files &operator=(const created_files &) = delete;
     ~created_files() {
         if (keep) return;
         for (const std::string &file : files) unlink(file.c_str());
         if (!folder.empty()) rmdir(folder.c_str());
     }
+
+    ss1_status commit(output_file &file) {
+        std::string path = file.path;
+        SS1_TRY(file_commit(file));
+        files.push_back(std::move(path));  // takes no memory, which could fail now
+        return SS1_OK;
+    }
+
+    std::vector<std::string> files;
+    std::string folder;
+    bool keep = false;
 };
 
-ss1_status write_text(const std::string &path, const std::string &text, created_files &created) {
+// Whether a conversion into the folder was killed: from its begin to its end, config.json has its temporary name.
+bool is_half_written(const std::string &folder) {
+    return !file_exists(folder + config_name) && !file_leftovers(folder + config_name).empty();
+}
+
+void remove_half_written(const std::string &folder, const std::map<std::string, std::string> &others) {
+    std::vector<std::string> paths = {folder + weights_name, folder + config_name};
+    for (const auto &[name, text] : others) paths.push_back(folder + "/" + name);
+    for (const std::string &path : paths) {
+        unlink(path.c_str());
+        for (const std::string &temporary : file_leftovers(path)) unlink(temporary.c_str());
+    }
+}
+
+ss1_status write_text(const std::string &path, const std::string &text, output_file &file) {
     SS1_CHECK(!file_exists(path), SS1_ERROR_IO, "%s: already exists", path.c_str());
-    output_file file;
     SS1_TRY(file_create(path, file));
-    SS1_TRY(file_write(file, std::as_bytes(std::span(text))));
-    SS1_TRY(file_commit(file));
-    created.files.push_back(path);
-    return SS1_OK;
+    return file_write(file, std::as_bytes(std::span(text)));
 }
 
 }  // namespace
 
 ss1_status model_write_possible(const std::string &output) {
+    SS1_CHECK(!output.empty(), SS1_ERROR_INVALID_ARGUMENT, "output is an empty path");
     struct stat info;
     if (stat(output.c_str(), &info) != 0) return SS1_OK;
     SS1_CHECK(S_ISDIR(info.st_mode), SS1_ERROR_IO, "%s: exists and is not a folder", output.c_str());
-    for (const char *name : {"/config.json", "/model.safetensors", "/model.safetensors.index.json"}) {
+    if (is_half_written(output)) return SS1_OK;
+    for (const char *name : {config_name, weights_name, index_name}) {
         SS1_CHECK(!file_exists(output + name), SS1_ERROR_IO, "%s: already holds a model: %s exists", output.c_str(),
                   name + 1);
     }
@@ -51,20 +77,25 @@ ss1_status model_write_possible(const std::string &output) {
 ss1_status model_write(const std::string &output, const json &config, std::vector<tensor_to_write> tensors,
                        const std::map<std::string, std::string> &others) {
     SS1_TRY(model_write_possible(output));
-    created_files created;
+    if (is_half_written(output)) remove_half_written(output, others);
+    created_files created(others.size() + 2);
     if (mkdir(output.c_str(), 0777) == 0) {
         created.folder = output;
     } else if (errno != EEXIST) {
         return fail(SS1_ERROR_IO, "%s: cannot create the folder: %s", output.c_str(),
                     std::generic_category().message(errno).c_str());
     }
-    for (const auto &[name, text] : others) SS1_TRY(write_text(output + "/" + name, text, created));
-    const std::string weights = output + "/model.safetensors";
+    // config.json is the first file to be created and the last to get its name. Other handlers of invalid UTF-8 throw.
+    output_file config_file;
+    SS1_TRY(write_text(output + config_name, config.dump(2, ' ', false, json::error_handler_t::replace) + "\n",
+                       config_file));
+    std::list<output_file> texts;
+    for (const auto &[name, text] : others) SS1_TRY(write_text(output + "/" + name, text, texts.emplace_back()));
+    std::string weights = output + weights_name;
     SS1_TRY(safetensors_write(weights, std::move(tensors), {{"format", "pt"}}));
-    created.files.push_back(weights);
-    // All other handlers of invalid UTF-8 throw.
-    SS1_TRY(write_text(output + "/config.json", config.dump(2, ' ', false, json::error_handler_t::replace) + "\n",
-                       created));
+    created.files.push_back(std::move(weights));
+    for (output_file &text : texts) SS1_TRY(created.commit(text));
+    SS1_TRY(created.commit(config_file));
     created.keep = true;
     return SS1_OK;
 }

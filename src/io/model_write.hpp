@@ -11,11 +11,13 @@
 
 namespace ss1 {
 
-// Fails with SS1_ERROR_IO if `output` already holds a model or cannot become a folder.
+// Fails with SS1_ERROR_IO if `output` already holds a model or cannot become a folder. What a killed model_write() left
+// is no model.
 ss1_status model_write_possible(const std::string &output);
 
 // Writes `others` (file name -> content), model.safetensors and, last, config.json: a folder with a config.json is
-// complete. Creates `output` if necessary. On error it removes everything that it wrote.
+// complete. Creates `output` if necessary, and removes what a killed model_write() left there. On error it removes
+// everything that it wrote.
 ss1_status model_write(const std::string &output, const json &config, std::vector<tensor_to_write> tensors,
                        const std::map<std::string, std::string> &others);
 

@@ -146,7 +146,7 @@ class TokenizeArgs(Struct):
 
 class ConvertOptions(Struct):
     _fields_ = [("struct_size", c_uint32), ("from", c_int), ("tables", c_int), ("desc", POINTER(LinearDesc)),
-                ("layers", c_char_p), ("load", POINTER(ModelOptions))]
+                ("layers", c_char_p), ("load", POINTER(ModelOptions)), ("cancel", POINTER(c_int32))]
 
 
 lib = _load()

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/interruption.hpp"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstring>
+
+namespace ss1::apps {
+namespace {
+
+constexpr int signals[] = {SIGINT, SIGTERM, SIGHUP};
+
+std::atomic<const char *> half_made_file;
+static_assert(decltype(half_made_file)::is_always_lock_free);  // the handler reads it
+int32_t signal_that_came;                                      // the library reads it, too
+
+// Everything here may be called in a signal handler.
+void put(const char *text) {
+    [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text, std::strlen(text));
+}
+
+void say(const char *message) {
+    if (isatty(STDERR_FILENO)) put("\r\033[K");  // the line of progress
+    put(message);
+}
+
+void on_signal(int signal) {
+    const char *path = half_made_file;
+    if (!path) return __atomic_store_n(&signal_that_came, signal, __ATOMIC_RELAXED);
+    unlink(path);
+    say("interrupted: nothing written\n");
+    raise(signal);  // SA_RESETHAND has restored the default, which ends the process when the handler returns
+}
+
+void set(void (*handler)(int)) {
+    struct sigaction action = {}, before;
+    action.sa_handler = handler;
+    action.sa_flags = SA_RESETHAND | SA_RESTART;
+    for (const int signal : signals)
+        if (sigaction(signal, nullptr, &before) == 0 && before.sa_handler != SIG_IGN)
+            sigaction(signal, &action, nullptr);
+}
+
+}  // namespace
+
+interruption::interruption(const char *half_made) {
+    half_made_file = half_made;
+    set(on_signal);
+}
+
+interruption::~interruption() {
+    set(SIG_DFL);
+    half_made_file = nullptr;
+}
+
+const int32_t *interruption::flag() const {
+    return &signal_that_came;
+}
+
+void interruption::obey(const char *message) const {
+    const int signal = __atomic_load_n(&signal_that_came, __ATOMIC_RELAXED);
+    if (!signal) return;
+    say(message);
+    raise(signal);
+}
+
+}  // namespace ss1::apps
