@@ -901,7 +901,7 @@ class Run(Case):
         self.assertEqual(len(got), len(vectors["logits"]))
         for value, expected in zip(got, vectors["logits"]):
             self.assertAlmostEqual(value, expected, delta=1e-4)
-        for text, problem in (("input_ids\n1 x\n", "'x'"), ("input_ids\n1 -1\n", "-1"), ("input_ids\n\n", "no tokens"),
+        for text, problem in (("input_ids\n1 x\n", "'x'"), ("input_ids\n1 -1\n", "-1"), ('input_ids\n""\n', "no tokens"),
                               ("input_ids\n" + "1 " * 10000 + "\n", "at most"), ("input_ids,token_type_ids\n1 2,0\n", "1 types")):
             message = self.refused_rows("bert_classifier", text.encode())
             self.assertIn("standard input:2: column ", message)
@@ -970,11 +970,18 @@ class Run(Case):
         rows, _ = dlrm_csv(DATA / "dlrm_cat")
         expected = self.ok("run", DATA / "dlrm_cat", "--input", "-", stdin=to_text(rows))
         quoted = [[f'"{field}"' for field in row] for row in rows]
+        def plus(field):
+            return "|".join(item if not item or item.startswith("-") else f" +{item} " for item in field.split("|"))
+
         extra = [["note"] + rows[0]] + [['"a ""quote"", a comma\r\nand a line"'] + row for row in rows[1:]]
         variants = {
             "CRLF": to_text(rows, "\r\n"), "no last line end": to_text(rows)[:-1], "CRLF, no last": to_text(rows, "\r\n")[:-2],
             "byte order mark": b"\xef\xbb\xbf" + to_text(rows), "quotes": to_text(quoted), "quotes, CRLF": to_text(quoted, "\r\n"),
             "quotes, no last line end": to_text(quoted)[:-1],
+            "a blank last line": to_text(rows) + b"\n", "blank last lines": to_text(rows, "\r\n") + b" \t\r\n\r\n \n ",
+            "blanks round names": to_text([[f" {name}\t" for name in rows[0]]] + rows[1:]),
+            "blanks round quoted names": to_text([[f'" {name} "' for name in rows[0]]] + rows[1:]),
+            "plus signs": to_text([rows[0]] + [[plus(field) for field in row] for row in rows[1:]]),
             "columns in another order": to_text([row[::-1] for row in rows]), "a further column": to_text(extra),
         }
         for name, text in variants.items():
@@ -986,6 +993,8 @@ class Run(Case):
         row = rows[1][:3] + ["", ""]
         lines = self.ok("run", DATA / "dlrm_cat", "--input", "-", stdin=to_text([rows[0], row])).splitlines()
         self.assertTrue(0 < float(lines[1]) < 1)
+        for blank in (" ", "\t ", '""', '" "'):
+            self.assertEqual(self.ok("run", DATA / "dlrm_cat", "--input", "-", stdin=to_text([rows[0], row[:3] + [blank] * 2])).splitlines(), lines)
         self.assertEqual(self.ok("run", DATA / "dlrm_cat", "--input", "-", stdin=to_text(rows[:1])), "probability\n")
 
     def test_bad_lines_are_named(self):
@@ -1008,9 +1017,17 @@ class Run(Case):
             (to_text([header, line(table0="1.5")]), ":2: column table0 (4): '1.5'"),
             (to_text([header, line(table0="99999999999999999999")]), ":2: column table0 (4): "),
             (to_text([header, good, good[:-1]]), ":3: the line has 4 columns, the header has 5"),
-            (to_text([header, good]) + b"\n" + to_text([good]), ":3: the line has 1 columns"),
+            (to_text([header, good]) + b"\n \n" + to_text([good]), ":3: the line is blank: only the last lines may be"),
             (to_text([header[:-1], good[:-1]]), ":1: column table1 is missing"),
             (to_text([header + ["dense0"], good + ["1"]]), ":1: column dense0 stands in the header twice"),
+            (to_text([header, good], "\r"), ":1: column 5: a carriage return without a line feed: lines must end in LF or CRLF"),
+            (to_text([header]) + b'1,2\r3,4,5\n', ":2: column 2: a carriage return without a line feed"),
+            (to_text([header]) + b'1,2,"3"\r4,5\n', ":2: column 3: text follows the closing quote"),
+            (to_text([header, line(dense0="+-1")]), ":2: column dense0 (1): '+-1'"),
+            (to_text([header, line(dense0="+")]), ":2: column dense0 (1): '+'"),
+            (to_text([header, line(dense0="1e400")]), ":2: column dense0 (1): '1e400'"),
+            (to_text([header, line(dense0="-inf")]), ":2: column dense0 (1): '-inf'"),
+            (to_text([header, line(table0="1| |2")]), ":2: column table0 (4): ' '"),
             (to_text([header]) + b'1,2,"3', ":2: column 3: a quote is left open"),
             (to_text([header]) + b'1,2,"3"x,4,5\n', ":2: column 3: text follows"),
             (to_text([header]) + b'1,2,3"x,4,5\n', ":2: column 3: a quote inside"),
@@ -1053,9 +1070,12 @@ class Run(Case):
 
     def test_tiny_numbers_are_finite(self):
         rows, _ = dlrm_csv(DATA / "dlrm_cat")
-        zero, tiny = ([rows[0], [value, "-" + value] + rows[1][2:]] for value in ("0", "1e-60"))
-        self.assertEqual(self.ok("run", DATA / "dlrm_cat", "--input", "-", stdin=to_text(tiny)),
-                         self.ok("run", DATA / "dlrm_cat", "--input", "-", stdin=to_text(zero)))
+        def scored(value):
+            return self.ok("run", DATA / "dlrm_cat", "--input", "-", stdin=to_text([rows[0], [value, "-" + value] + rows[1][2:]]))
+
+        for tiny in ("1e-60", "1e-400", "1e-99999", "0." + "0" * 400 + "1"):  # as Python's float()
+            self.assertEqual(struct.pack("f", float(tiny)), bytes(4))
+            self.assertEqual(scored(tiny), scored("0"))
 
     def test_scores_that_overflow(self):
         rows, _ = dlrm_csv(DATA / "dlrm_cat")

@@ -3,6 +3,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 
 #include "apps/failure.hpp"
 #include "apps/format.hpp"
@@ -19,18 +20,21 @@ std::string_view trim(std::string_view text) {
     return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
 }
 
+// What std::from_chars() makes of the whole field, but for blanks around it and a plus before it, which from_chars()
+// refuses.
 template <class T>
-bool parse_whole(std::string_view field, T &value) {
-    const std::string_view text = trim(field);
+std::errc parse_whole(std::string_view field, T &value) {
+    std::string_view text = trim(field);
+    if (text.starts_with('+') && !text.starts_with("+-")) text.remove_prefix(1);
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    return error == std::errc() && end == text.data() + text.size();
+    return end == text.data() + text.size() ? error : std::errc::invalid_argument;
 }
 
 }  // namespace
 
 csv_reader::csv_reader(const std::string &path) : in_(path) {
     if (!read_record()) fail_at(1, "the file is empty: the first line must name the columns");
-    header_ = fields_;
+    for (const std::string &name : fields_) header_.emplace_back(trim(name));
 }
 
 void csv_reader::fail_at(size_t line, const std::string &problem) const {
@@ -44,7 +48,7 @@ void csv_reader::fail(size_t column, const std::string &problem) const {
 std::optional<size_t> csv_reader::find(std::string_view name) const {
     std::optional<size_t> found;
     for (size_t i = 0; i < header_.size(); ++i) {
-        if (header_[i] != name) continue;
+        if (header_[i] != trim(name)) continue;
         if (found) fail_at(1, "column " + std::string(name) + " stands in the header twice");
         found = i;
     }
@@ -83,14 +87,20 @@ void csv_reader::read_plain(std::string &field) {
     for (int c = in_.peek(); c != ',' && c != '\n' && c != EOF; c = in_.peek()) {
         if (c == '"')
             fail_at(in_.line(), "column " + std::to_string(n_fields_) + ": a quote inside a field without quotes");
-        append(field, in_.get());
+        in_.get();
+        if (c != '\r') {
+            append(field, c);
+        } else if (const int next = in_.peek(); next != '\n' && next != EOF) {
+            fail_at(in_.line(), "column " + std::to_string(n_fields_) +
+                                    ": a carriage return without a line feed: lines must end in LF or CRLF");
+        }
     }
 }
 
 // Takes the comma (returns true) or the end of the line (returns false) after a field.
 bool csv_reader::end_of_field() {
     int c = in_.get();
-    if (c == '\r') {  // only after quotes: a plain field keeps its CR until read_record() drops it
+    if (c == '\r') {  // only after quotes: read_plain() has taken that of a plain field
         c = in_.get();
         if (c != '\n' && c != EOF)
             fail_at(in_.line(), "column " + std::to_string(n_fields_) + ": text follows the closing quote");
@@ -112,14 +122,19 @@ bool csv_reader::read_record() {
         const bool quoted = in_.peek() == '"';
         quoted ? read_quoted(field) : read_plain(field);
         more = end_of_field();
-        if (!quoted && !more && field.ends_with('\r')) field.pop_back();
+        is_blank_ = n_fields_ == 1 && !more && !quoted && trim(field).empty();
     }
     fields_.resize(n_fields_);
     return true;
 }
 
 bool csv_reader::next() {
-    if (!read_record()) return false;
+    size_t blank_line = 0;
+    do {
+        if (!read_record()) return false;
+        if (is_blank_ && !blank_line) blank_line = record_line_;
+    } while (is_blank_);
+    if (blank_line) fail_at(blank_line, "the line is blank: only the last lines may be");
     if (n_fields_ != header_.size())
         fail_at(record_line_, "the line has " + std::to_string(n_fields_) + " columns, the header has " +
                                   std::to_string(header_.size()));
@@ -127,16 +142,13 @@ bool csv_reader::next() {
 }
 
 bool parse_float(std::string_view field, float &value) {
-    if (parse_whole(field, value)) return std::isfinite(value);
-    // from_chars() refuses numbers below the f32 range: such a number becomes 0 or the nearest subnormal.
-    double wide;
-    if (!parse_whole(field, wide) || !(std::abs(wide) < 1)) return false;
-    value = static_cast<float>(wide);
-    return true;
+    const std::errc error = parse_whole(field, value);
+    if (error == std::errc::result_out_of_range) value = std::strtof(std::string(field).c_str(), nullptr);
+    return error != std::errc::invalid_argument && std::isfinite(value);
 }
 
 bool parse_integer(std::string_view field, int64_t &value) {
-    return parse_whole(field, value);
+    return parse_whole(field, value) == std::errc();
 }
 
 std::string csv_quote(const std::string &field) {

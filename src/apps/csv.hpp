@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reads CSV by RFC 4180, record by record: quotes, doubled quotes, line ends in quotes, LF or CRLF, a last line without
-// its end, a byte order mark. The first record is the header; every other record has the same number of fields.
+// its end, a byte order mark. The first record is the header, whose names may have blanks around them; every other
+// record has the same number of fields. Blank lines at the end are no records.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -47,9 +48,11 @@ class csv_reader {
     size_t n_fields_ = 0;     // fields of the record; fields_ keeps the memory of more
     size_t record_line_ = 1;  // line of the record's first byte
     size_t record_bytes_ = 0;
+    bool is_blank_ = false;  // the record is a line of nothing but blanks
 };
 
-// Parse the whole field except blanks around it. Return false for other text, infinities and NaN.
+// Parse the whole field except blanks around it, as Python's float() and int() do: +2 is 2, and a number too small for
+// f32 becomes 0 or the nearest subnormal. Return false for other text, infinities, NaN and numbers that are too large.
 bool parse_float(std::string_view field, float &value);
 bool parse_integer(std::string_view field, int64_t &value);
 

@@ -23,7 +23,7 @@ void dlrm_rows::bind(const csv_reader &reader) {
 void dlrm_rows::add_bag(const csv_reader &reader, table &bag) {
     const std::string &field = reader.field(bag.column);
     bag.begins.push_back(static_cast<int64_t>(bag.indices.size()));
-    if (field.empty()) return;
+    if (field.find_first_not_of(" \t") == field.npos) return;
     for (size_t begin = 0, end; begin <= field.size(); begin = end + 1) {
         end = std::min(field.find('|', begin), field.size());
         const std::string item = field.substr(begin, end - begin);
