@@ -377,6 +377,7 @@ ss1_status ss1_model_load(ss1_context *context, const char *directory, const ss1
     return guarded(__func__, [&] {
         SS1_NOT_NULL(context);
         SS1_NOT_NULL(directory);
+        SS1_CHECK(*directory, SS1_ERROR_INVALID_ARGUMENT, "directory is an empty path");
         SS1_NOT_NULL(model);
         ss1_model_options options;
         SS1_TRY(take_options(given, "options", options));
@@ -516,6 +517,7 @@ ss1_status ss1_tokenizer_load(ss1_context *context, const char *directory, ss1_t
     return guarded(__func__, [&] {
         SS1_NOT_NULL(context);
         SS1_NOT_NULL(directory);
+        SS1_CHECK(*directory, SS1_ERROR_INVALID_ARGUMENT, "directory is an empty path");
         SS1_NOT_NULL(tokenizer);
         auto made = std::make_unique<ss1_tokenizer>();
         const ss1::default_float_mode mode;
@@ -569,6 +571,7 @@ ss1_status ss1_model_convert(ss1_context *context, const char *directory, const 
     return guarded(__func__, [&] {
         SS1_NOT_NULL(context);
         SS1_NOT_NULL(directory);
+        SS1_CHECK(*directory, SS1_ERROR_INVALID_ARGUMENT, "directory is an empty path");
         SS1_NOT_NULL(output);
         SS1_CHECK(given, SS1_ERROR_INVALID_ARGUMENT, "options is NULL");
         ss1_convert_options options;

@@ -15,6 +15,7 @@ import os
 import pathlib
 import random
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -435,6 +436,41 @@ class Models(Case):
             message = self.refused("run", self.directory, "--input", "-")
             self.assertIn(f"{self.directory / name}: weights are read from model.safetensors or its shards, ", message)
             self.assertIn("save_pretrained() of transformers", message)
+
+    def test_files_that_are_something_else(self):
+        """Each reader names a pointer of Git LFS, a page of HTML and an empty file as what it is."""
+        model, rows, words = self.directory / "model", self.directory / "rows.csv", DATA / "bert_classifier"
+        contents = {"is a pointer of Git LFS, not the file itself: 'git lfs pull'":
+                    b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12\n",
+                    "is an HTML page, not the file itself": b'<!DOCTYPE html>\n<html lang="en">\n',
+                    "is an HTML page,": b'<html lang="en"><body></body></html>\n',
+                    "is empty": b""}
+        for name, command in {"config.json": ["inspect", model], "model.safetensors": ["inspect", model],
+                              "model.safetensors.index.json": ["inspect", model], "vocab.txt": ["run", model, "--text", "-"],
+                              "tokenizer_config.json": ["run", model, "--text", "-"],
+                              "tokenizer.json": ["run", model, "--text", "-"], "rows.csv": ["run", words, "--input", rows]}.items():
+            for message, content in contents.items():
+                with self.subTest(name=name, content=content):
+                    shutil.copytree(words, model, dirs_exist_ok=True)
+                    if name.endswith("index.json"):
+                        (model / "model.safetensors").unlink()
+                    path = rows if name == "rows.csv" else model / name
+                    path.write_bytes(content)
+                    told = self.refused(*command, stdin=b"a\n")
+                    self.assertIn(f"{path}:1: the file {message}" if path == rows and not content else f"{path}: {message}", told)
+                    path.unlink()
+
+    def test_empty_paths(self):
+        for command, message in {("inspect", ""): "directory is an empty path",
+                                 ("run", "", "--text", "-"): "directory is an empty path",
+                                 ("convert", "", self.directory / "out"): "directory is an empty path",
+                                 ("convert", DATA / "dlrm_dot", "", "--tables", "int8"): "output is an empty path",
+                                 ("run", DATA / "dlrm_dot", "--input", ""): "--input: the path is empty",
+                                 ("run", DATA / "bert_classifier", "--text", ""): "--text: the path is empty",
+                                 ("run", DATA / "dlrm_dot", "--input", "-", "--output", ""): "--output: the path is empty",
+                                 ("run", DATA / "dlrm_dot", "--input", "-", "--summary", ""): "--summary: the path is empty"}.items():
+            with self.subTest(command=command):
+                self.assertIn(message, self.refused(*command))
 
     def test_what_is_not_supported(self):
         config = json.loads((DATA / "bert_classifier/config.json").read_text())
@@ -1201,7 +1237,6 @@ class Files(Case):
         self.score(link)
         self.assertEqual((self.scores.read_text(), self.names(), link.is_symlink()), (self.expected, ["scores.csv"], True))
         self.assertEqual(self.scores.stat().st_mode & 0o777, 0o640)
-        self.assertIn("is empty", self.refused("run", self.MODEL, "--input", "-", "--output", "", stdin=to_text(self.rows)))
         self.assertIn(f"cannot write to {self.out}: ", self.refused("run", self.MODEL, "--input", "-", "--output", self.out,
                                                                     stdin=to_text(self.rows)))
 

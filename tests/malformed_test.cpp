@@ -887,7 +887,7 @@ void add_folders(table &cases) {
             write_file(f / "config.json", dlrm_json);
             write_file(f / "model.safetensors", "");
         },
-        format, "model.safetensors: has 0 bytes");
+        format, "model.safetensors: is empty");
     add(
         "huge header in a sparse file",
         [](const temporary_folder &f) {

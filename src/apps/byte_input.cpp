@@ -32,6 +32,7 @@ byte_input::byte_input(const std::string &path)
     : name_(path == "-" ? "standard input" : path),
       file_(path == "-" ? stdin : uninterrupted([&] { return std::fopen(path.c_str(), "rb"); })),
       buffer_(buffer_bytes) {
+    if (path.empty()) throw failure("the path of an input is empty", "give the name of a file, or - for stdin");
     if (!file_)
         throw failure("cannot read " + name_ + ": " + std::strerror(errno), "check the path and its permissions");
     struct stat status;

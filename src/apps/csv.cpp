@@ -7,6 +7,7 @@
 
 #include "apps/failure.hpp"
 #include "apps/format.hpp"
+#include "io/foreign.hpp"
 
 namespace ss1::apps {
 namespace {
@@ -37,7 +38,13 @@ csv_reader::csv_reader(const std::string &path) : in_(path) {
     for (const std::string &name : fields_) header_.emplace_back(trim(name));
 }
 
+void csv_reader::refuse_foreign(std::string_view front) const {
+    const char *what = foreign_content(front);
+    if (what && !front.empty()) throw failure(in_.name() + ": " + what, "give a CSV file with a header line");
+}
+
 void csv_reader::fail_at(size_t line, const std::string &problem) const {
+    if (line == 1 && !fields_.empty()) refuse_foreign(fields_[0]);
     throw failure(in_.name() + ":" + std::to_string(line) + ": " + problem, "mend this line of the CSV file");
 }
 
@@ -57,6 +64,7 @@ std::optional<size_t> csv_reader::find(std::string_view name) const {
 
 size_t csv_reader::column(std::string_view name) const {
     if (const auto found = find(name)) return *found;
+    refuse_foreign(header_[0]);
     throw failure(in_.name() + ":1: column " + std::string(name) + " is missing from the header",
                   "the first line must name every column that the model reads; 'ss1 inspect MODEL' lists them");
 }

@@ -36,6 +36,8 @@ class csv_reader {
     const byte_input &input() const { return in_; }
 
   private:
+    // Throws a failure if the first field of the header shows that the file is something else.
+    void refuse_foreign(std::string_view front) const;
     [[noreturn]] void fail_at(size_t line, const std::string &problem) const;
     bool read_record();
     void read_quoted(std::string &field);

@@ -35,6 +35,15 @@ CLI::Option *above_zero(CLI::Option *option) {
     return require(option, "POSITIVE", "above 0", [](double value) { return value > 0; });
 }
 
+CLI::Option *not_empty(CLI::Option *option) {
+    return option->check(
+        [=](const std::string &text) {
+            if (text.empty()) throw failure(option->get_name() + ": the path is empty", "--help describes the option");
+            return std::string();
+        },
+        "PATH");
+}
+
 ss1_dtype model_source::weight_dtype() const {
     if (dtype.empty()) return SS1_DTYPE_DEFAULT;
     if (dtype == "f32") return SS1_DTYPE_F32;

@@ -31,6 +31,8 @@ void add_dtype(CLI::App &command, model_source &source,
 // in full.
 CLI::Option *at_least(int least, CLI::Option *option);
 CLI::Option *above_zero(CLI::Option *option);
+// Refuses an empty path, as an unset variable of a shell gives it.
+CLI::Option *not_empty(CLI::Option *option);
 
 ss1_scheme parse_scheme(const std::string &name);
 

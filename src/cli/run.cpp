@@ -285,9 +285,9 @@ void add_run(CLI::App &app) {
     const auto options = std::make_shared<run_options>();
     CLI::App &command = *app.add_subcommand("run", "Score the rows of a CSV file or the lines of a text");
     command.add_option("MODEL", options->model.directory, "Model directory")->required();
-    command.add_option("--input", options->input, "CSV file with a header line, - for stdin");
-    command.add_option("--text", options->text,
-                       "BERT: text file; each line is a text and gets a line of JSON; - for stdin");
+    not_empty(command.add_option("--input", options->input, "CSV file with a header line, - for stdin"));
+    not_empty(command.add_option("--text", options->text,
+                                 "BERT: text file; each line is a text and gets a line of JSON; - for stdin"));
     command.add_flag(
         "--pairs", options->pairs,
         "With --text: each line is two texts with a tab between them; implied for models that answer questions");
@@ -295,7 +295,7 @@ void add_run(CLI::App &app) {
         .add_option("--max-tokens", options->max_tokens,
                     "With --text: cut longer texts to this number of tokens; default: the model's limit")
         ->check(CLI::Range(3, 1 << 30));
-    command.add_option("--output", options->output, "File to write, - for stdout")->capture_default_str();
+    not_empty(command.add_option("--output", options->output, "File to write, - for stdout")->capture_default_str());
     at_least(1,
              command.add_option("--batch", options->batch,
                                 "Most rows of one run; default: 256 (BERT: 8). Changes the speed, never the result. A "
@@ -303,8 +303,8 @@ void add_run(CLI::App &app) {
     command.add_option("--threads", options->threads, "Threads; default: all this process may use");
     command.add_option("--label", options->label,
                        "Column with 0 or 1: report the area under the ROC curve and the log loss");
-    command.add_option("--summary", options->summary,
-                       "JSON file for n, rows_per_s and, with --label, auc and log_loss");
+    not_empty(command.add_option("--summary", options->summary,
+                                 "JSON file for n, rows_per_s and, with --label, auc and log_loss"));
     add_random_weights(command, options->model);
     add_dtype(command, options->model);
     command.footer(notes);

@@ -15,6 +15,7 @@
 
 #include "base/status.hpp"
 #include "base/uninterrupted.hpp"
+#include "io/foreign.hpp"
 
 namespace ss1 {
 namespace {
@@ -73,7 +74,14 @@ ss1_status file_read_text(const std::string &path, size_t limit, std::string &ou
     SS1_CHECK(file.bytes <= limit, SS1_ERROR_FORMAT, "%s: has %zu bytes, the limit is %zu", path.c_str(), file.bytes,
               limit);
     out.resize(file.bytes);
-    return file_read(file, 0, std::as_writable_bytes(std::span(out)));
+    SS1_TRY(file_read(file, 0, std::as_writable_bytes(std::span(out))));
+    return file_refuse_foreign(path, std::as_bytes(std::span(out)));
+}
+
+ss1_status file_refuse_foreign(const std::string &path, std::span<const std::byte> front) {
+    const char *what = foreign_content({reinterpret_cast<const char *>(front.data()), front.size()});
+    SS1_CHECK(!what, SS1_ERROR_FORMAT, "%s: %s", path.c_str(), what);
+    return SS1_OK;
 }
 
 file_mapping::~file_mapping() {

@@ -39,8 +39,10 @@ struct input_file {
 ss1_status file_open(const std::string &path, input_file &out);
 // Fills `out` with the bytes from `position` on; fails with SS1_ERROR_IO if the file ends before. Thread-safe.
 ss1_status file_read(const input_file &file, size_t position, std::span<std::byte> out);
-// Reads the whole file; fails with SS1_ERROR_FORMAT if it has more than `limit` bytes.
+// Reads the whole file; fails with SS1_ERROR_FORMAT if it has more than `limit` bytes or foreign content.
 ss1_status file_read_text(const std::string &path, size_t limit, std::string &out);
+// Fails with SS1_ERROR_FORMAT if a file that begins with `front` is recognised as foreign (foreign.hpp).
+ss1_status file_refuse_foreign(const std::string &path, std::span<const std::byte> front);
 
 // Maps all bytes of a file; the kernel reads each page when it is first used. The file must not change meanwhile: if it
 // shrinks, SIGBUS ends the process.

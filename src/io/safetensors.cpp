@@ -8,6 +8,7 @@
 
 #include "base/checked.hpp"
 #include "base/status.hpp"
+#include "io/foreign.hpp"
 #include "io/json.hpp"
 
 namespace ss1 {
@@ -203,8 +204,9 @@ ss1_status safetensors_parse(std::span<const std::byte> front, size_t file_bytes
 ss1_status safetensors_open(const std::string &path, safetensors_file &out) {
     safetensors_file opened;
     SS1_TRY(file_open(path, opened.file));
-    std::vector<std::byte> front(std::min(opened.file.bytes, length_bytes));
+    std::vector<std::byte> front(std::min(opened.file.bytes, foreign_bytes));
     SS1_TRY(file_read(opened.file, 0, front));
+    SS1_TRY(file_refuse_foreign(path, front));
     size_t n;
     SS1_TRY(parse_length(front, opened.file.bytes, path.c_str(), n));
     front.resize(length_bytes + n);
