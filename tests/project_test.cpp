@@ -7,7 +7,9 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <cstring>
+#include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "check.hpp"
@@ -101,6 +103,24 @@ TEST_CASE("projection and expansion write nothing when memory runs out") {
     }
 }
 #endif
+
+TEST_CASE("every element of a second moment must be finite, also where no stored weight stands") {
+    ss1_linear_desc desc = desc_of(SS1_SCHEME_REFERENCE);
+    desc.K = K - 28;  // the last block is not full: some inputs have no stored weight
+    const std::vector<float> weight(N * desc.K, 0.25f);
+    std::vector<float> s(desc.K * desc.K), z(N * K / 2, 7.0f);
+    for (size_t k = 0; k < desc.K; ++k) s[k * desc.K + k] = 1;
+    for (size_t i = 0; i < desc.K; ++i) {
+        for (const size_t at : {i * desc.K + i, i * desc.K, i}) {
+            const float kept = std::exchange(s[at], std::numeric_limits<float>::quiet_NaN());
+            CHECK(ss1_project(&desc, weight.data(), 0, s.data(), z.data(), 0) == SS1_ERROR_INVALID_ARGUMENT);
+            CHECK_THAT(std::string(ss1_last_error()), Catch::Contains("is not finite"));
+            s[at] = kept;
+        }
+    }
+    CHECK(z == std::vector<float>(z.size(), 7.0f));
+    CHECK(ss1_project(&desc, weight.data(), 0, s.data(), z.data(), 0) == SS1_OK);
+}
 
 // 96 KB is beside the frames of a sanitizer little, but Eigen's buffers were 128 KB each.
 TEST_CASE("a projection by a second moment starts no thread and needs little stack") {

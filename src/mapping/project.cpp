@@ -2,6 +2,7 @@
 #include "mapping/project.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <Eigen/Cholesky>
 #include <span>
 #include <vector>
@@ -61,7 +62,7 @@ ss1_status fit_block(std::span<const place> places, size_t kz, const float *weig
     gram.diagonal().array() += ridge;
     const Eigen::LLT<matrix> factors(gram);
     SS1_CHECK(gram.allFinite() && factors.info() == Eigen::Success, SS1_ERROR_INVALID_ARGUMENT,
-              "second_moment is not finite and positive semidefinite, as a mean of x^T x must be");
+              "second_moment is not positive semidefinite, as a mean of x^T x must be");
     fit = factors.solve(right);
     return SS1_OK;
 }
@@ -70,6 +71,9 @@ ss1_status fit_block(std::span<const place> places, size_t kz, const float *weig
 ss1_status project_by_moment(const mapping &map, const float *weight, size_t ldw, const float *moment, float *z,
                              size_t ldz) {
     const ss1_linear_desc &desc = map.desc;
+    for (size_t i = 0; i < desc.K * desc.K; ++i)  // also where no stored weight stands
+        SS1_CHECK(std::isfinite(moment[i]), SS1_ERROR_INVALID_ARGUMENT, "second_moment[%zu][%zu]=%g is not finite",
+                  i / desc.K, i % desc.K, static_cast<double>(moment[i]));
     std::vector<matrix> fits(map.output_blocks());
     std::vector<place> places(desc.K);
     for (size_t j = 0; j < fits.size(); ++j) {
