@@ -922,6 +922,34 @@ void add_folders(table &cases) {
     sharded("257 shards", crowd + "}}", unsupported, "257 shards, the limit is 256");
 }
 
+// Random weights have no file that shows what does not fit. Overflow breaks a rule; lack of memory is another error.
+void add_huge_models(table &cases) {
+    const auto add = [&](size_t hidden_size, ss1_status status, const char *message) {
+        const std::string config =
+            patched(bert_json, R"({"num_attention_heads":1,"hidden_size":)" + std::to_string(hidden_size) + "}");
+        cases.push_back({"hidden_size " + std::to_string(hidden_size),
+                         [=]() -> ss1_status {
+                             const temporary_folder folder;
+                             write_file(folder / "config.json", config);
+                             ss1_context_options limits = SS1_CONTEXT_OPTIONS_INIT;
+                             limits.alloc = [](void *, size_t, size_t) -> void * { return nullptr; };
+                             limits.free = [](void *, void *, size_t) {};
+                             ss1_context *context = nullptr;
+                             SS1_TRY(ss1_context_create(&limits, &context));
+                             ss1_model_options options = SS1_MODEL_OPTIONS_INIT;
+                             options.random_weights = 1;
+                             ss1_model *model = nullptr;
+                             const ss1_status result = ss1_model_load(context, folder.path.c_str(), &options, &model);
+                             ss1_context_destroy(&context);
+                             return result;
+                         },
+                         status, message});
+    };
+    add(size_t{1} << 31, format, "the size of shape [2147483648, 2147483648] overflows");
+    add(size_t{1} << 30, format, "config.json: tensor '");
+    add(size_t{1} << 29, SS1_ERROR_OUT_OF_MEMORY, "the allocator has no ");
+}
+
 using edit_options = std::function<void(conversion &)>;
 
 void add_conversion(table &cases, const char *name, const char *config, const edit_tensors &edit,
@@ -1082,6 +1110,7 @@ TEST_CASE("malformed files are refused with the broken rule", "[io]") {
     add_tensors(cases);
     add_tables(cases);
     add_folders(cases);
+    add_huge_models(cases);
     add_conversions(cases);
 
     std::set<std::string> names;

@@ -113,10 +113,14 @@ ss1_status open_shards(model_directory &directory, const std::string &index) {
 }
 
 // Lists the tensors that a file would hold. If config.json names no architecture, BERT gets its pooler but no
-// classifier.
-void list_random_tensors(model_directory &directory) {
+// classifier. Each has less than half of the address space, so that further products with its sizes do not overflow.
+ss1_status list_random_tensors(model_directory &directory) {
     for (tensor_spec &spec : model_tensors(directory.config)) {
         if (spec.optional && spec.layer == "classifier") continue;
+        size_t bytes;
+        SS1_CHECK(checked_bytes(spec.shape, sizeof(float), bytes) && bytes <= PTRDIFF_MAX / 2, SS1_ERROR_FORMAT,
+                  "%s/config.json: tensor '%s': the size of shape %s overflows", directory.path.c_str(),
+                  printable(spec.name).c_str(), shape_text(spec.shape).c_str());
         model_tensor &tensor = directory.tensors.emplace_back();
         tensor.stored.name = stored_name(directory.config, spec.name);
         tensor.name = std::move(spec.name);
@@ -124,6 +128,7 @@ void list_random_tensors(model_directory &directory) {
         if (spec.quantised) tensor.stored.dtype = file_dtype::u8;
     }
     directory.sort();
+    return SS1_OK;
 }
 
 ss1_status check_dtype(const model_directory &directory, const model_tensor &tensor, bool quantised) {
@@ -237,7 +242,7 @@ ss1_status model_directory_open(const std::string &path, const ss1_model_options
     SS1_CHECK(!maps || !directory.random, SS1_ERROR_INVALID_ARGUMENT,
               "options.map_tables: random weights have no file to map");
     if (directory.random) {
-        list_random_tensors(directory);
+        SS1_TRY(list_random_tensors(directory));
     } else {
         if (!file_exists(single) && file_exists(index)) {
             SS1_TRY(open_shards(directory, index));

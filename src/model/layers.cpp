@@ -39,8 +39,9 @@ ss1_status load_as(ss1_context &context, const model_directory &from, std::span<
     const size_t N = first.N, kz = mapping(desc).stored_columns, parts = shapes.size();
     const size_t z_shape[] = {N, kz}, bias_shape[] = {N}, all[] = {parts, N, kz};
     size_t z_bytes = 0;
-    SS1_CHECK(checked_bytes(all, sizeof(float), z_bytes), SS1_ERROR_OUT_OF_MEMORY,
-              "layer %s: %zu x %zu weights do not fit the address space", first.name.c_str(), N, kz);
+    SS1_CHECK(checked_bytes(all, sizeof(float), z_bytes), SS1_ERROR_FORMAT,
+              "%s/config.json: layer %s: %zu x %zu weights do not fit the address space", from.path.c_str(),
+              first.name.c_str(), N, kz);
     buffer z, bias;  // freed once the layer has packed them
     SS1_TRY(z.allocate(context, z_bytes));
     if (first.has_bias) SS1_TRY(bias.allocate(context, parts * N * sizeof(float)));
