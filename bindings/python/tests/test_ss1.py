@@ -94,6 +94,31 @@ class Context(TestCase):
         self.refused("log_level='loud'", ss1.Context, log_level="loud")
         self.refused("nothing", ss1.Context, max_isa="nothing")
         self.refused("nothing", self.context.load_backend, "nothing", status=ss1.Status.BACKEND)
+        for number in (2**31, 2**32, -2**31 - 1, 2**64):
+            self.refused(f"device={number} is not an integer of 32 bits", ss1.Context, device=number)
+        self.refused("num_threads=4294967296 is not", ss1.Context, num_threads=2**32)
+
+    def test_texts_with_a_zero_byte(self):
+        text = "cpu\0more"
+        for call, options in ((ss1.Context, {"max_isa": text}), (ss1.Context, {"backend": text}), (self.context.load_backend, {"name": text}),
+                              (ss1.Model, {"context": self.context, "directory": f"{DATA / 'bert_classifier'}\0"}),
+                              (ss1.Tokenizer, {"context": self.context, "directory": f"{DATA / 'bert_classifier'}\0".encode()}),
+                              (ss1.Bags, {"context": self.context, "d": 8, "tables": {text: uniform(2, 8)}})):
+            self.refused("has a zero byte", call, **options)
+
+    def message_of(self, directory):
+        with self.assertRaises(ss1.Error) as caught:
+            ss1.Model(self.context, directory)
+        return caught.exception.message
+
+    def test_messages_of_any_path(self):
+        self.refused("directory is an empty path", ss1.Model, self.context, "")
+        self.assertIn("/caf\ufffd/config.json: cannot open", self.message_of(b"/nowhere/caf\xe9"))  # Latin-1, not UTF-8
+        for character in ("e", "\u00e9", "\u6f22", "\U0001f600"):  # 1 to 4 bytes: a message is cut between two of them
+            for shift in range(len(character.encode())):
+                message = self.message_of("/" + "x" * shift + character * 1000)
+                self.assertGreater(len(message.encode()), 1000)
+                self.assertEqual(message.strip(character), "ss1_model_load: /" + "x" * shift)
 
     def test_log(self):
         lines = []
@@ -344,6 +369,8 @@ class Tokenizer(TestCase):
         self.refused("as many texts", tokenizer, ["a"], ["b", "c"])
         self.refused("max_tokens=1 is below 2", tokenizer, ["a"], max_tokens=1)
         self.refused("id=100 is not in", tokenizer.tokens, [100])
+        for number in (2**63, 2**64, -2**63 - 1):  # 2^64 must not wrap around to 0
+            self.refused(f"id={number} is not an integer of 64 bits", tokenizer.tokens, [number])
         self.refused("vocab.txt: cannot open", ss1.Tokenizer, self.context, DATA / "bert_ss1", status=ss1.Status.IO)
 
 
