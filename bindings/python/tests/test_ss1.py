@@ -116,7 +116,7 @@ class Context(TestCase):
         self.assertIn("/caf\ufffd/config.json: cannot open", self.message_of(b"/nowhere/caf\xe9"))  # Latin-1, not UTF-8
         for character in ("e", "\u00e9", "\u6f22", "\U0001f600"):  # 1 to 4 bytes: a message is cut between two of them
             for shift in range(len(character.encode())):
-                message = self.message_of("/" + "x" * shift + character * 1000)
+                message = self.message_of("/" + "x" * shift + character * 2000)
                 self.assertGreater(len(message.encode()), 1000)
                 self.assertEqual(message.strip(character), "ss1_model_load: /" + "x" * shift)
 
