@@ -121,37 +121,17 @@ bool lists(const std::string &list, const char *word) {
     return false;
 }
 
-// Returns the CPUs granted by the cgroup of this process (v2 cpu.max, v1 cfs_quota) and all its ancestors; 0 means no
-// quota.
-double cgroup_quota() {
-    double quota = 0;
-    const auto tighten = [&quota](double granted) {
-        if (granted > 0 && (quota == 0 || granted < quota)) quota = granted;
-    };
-    std::ifstream file("/proc/self/cgroup");
-    for (std::string line; std::getline(file, line);) {
-        std::istringstream fields(line);  // "hierarchy:controllers:path"; the path may contain colons
-        std::string hierarchy, controllers, path;
-        if (!std::getline(fields, hierarchy, ':') || !std::getline(fields, controllers, ':') ||
-            !std::getline(fields, path))
-            continue;
-        const bool v2 = hierarchy == "0" && controllers.empty();
-        if (!v2 && !lists(controllers, "cpu")) continue;
-        const std::string root = v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu";
-        for (;; path.resize(path.find_last_of('/'))) {
-            double limit = -1, period = 100000;
-            if (v2) {
-                std::istringstream(first_line(root + path + "/cpu.max")) >> limit >>
-                    period;  // "max 100000": parsing fails, no quota
-            } else {
-                std::istringstream(first_line(root + path + "/cpu.cfs_quota_us")) >> limit;
-                std::istringstream(first_line(root + path + "/cpu.cfs_period_us")) >> period;
-            }
-            if (limit > 0 && period > 0) tighten(limit / period);
-            if (path.find('/') == std::string::npos) break;
-        }
+// Returns the CPUs that the quota of this cgroup grants: v2 cpu.max ("50000 100000" or "max 100000"), v1 cfs_quota (-1:
+// none); 0 means no quota.
+double quota_of(const std::string &cgroup, bool v2) {
+    double limit = 0, period = 100000;
+    if (v2) {
+        std::istringstream(first_line(cgroup + "/cpu.max")) >> limit >> period;
+    } else {
+        std::istringstream(first_line(cgroup + "/cpu.cfs_quota_us")) >> limit;
+        std::istringstream(first_line(cgroup + "/cpu.cfs_period_us")) >> period;
     }
-    return quota;
+    return limit > 0 && period > 0 ? limit / period : 0;
 }
 
 const isa::mask found_isas = detect();
@@ -182,7 +162,28 @@ std::string cpu_model_name() {
     return "unknown CPU";
 }
 
-cpu_budget cpu_usable_threads() {
+double cpu_cgroup_quota(const std::string &root) {
+    double quota = 0;
+    std::ifstream file(root + "/proc/self/cgroup");
+    for (std::string line; std::getline(file, line);) {
+        std::istringstream fields(line);  // "hierarchy:controllers:path"; the path may contain colons
+        std::string hierarchy, controllers, path;
+        if (!std::getline(fields, hierarchy, ':') || !std::getline(fields, controllers, ':') ||
+            !std::getline(fields, path))
+            continue;
+        const bool v2 = hierarchy == "0" && controllers.empty();
+        if (!v2 && !lists(controllers, "cpu")) continue;
+        const std::string mount = root + (v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu");
+        for (;; path.resize(path.find_last_of('/'))) {
+            const double granted = quota_of(mount + path, v2);
+            if (granted > 0 && (quota == 0 || granted < quota)) quota = granted;
+            if (path.find('/') == path.npos) break;
+        }
+    }
+    return quota;
+}
+
+cpu_budget cpu_usable_threads(const std::string &root) {
     cpu_set_t set;
     CPU_ZERO(&set);
     // With more than 1,024 CPUs the call fails with EINVAL; then use the hardware count.
@@ -191,7 +192,7 @@ cpu_budget cpu_usable_threads() {
         have_mask ? static_cast<uint32_t>(CPU_COUNT(&set)) : std::max(1u, std::thread::hardware_concurrency());
     std::ostringstream reason;
     reason << (have_mask ? "affinity mask of " : "hardware count of ") << cpus << (cpus == 1 ? " CPU" : " CPUs");
-    const double quota = cgroup_quota();
+    const double quota = cpu_cgroup_quota(root);
     uint32_t threads = cpus;
     if (quota > 0) {
         reason << ", cgroup quota of " << quota;

@@ -26,11 +26,16 @@ struct cache_sizes {
 cache_sizes cpu_caches() noexcept;
 std::string cpu_model_name();
 
-// The number of CPUs that this process may use, and the reason in words.
+// The CPUs granted by the cgroups (v2, v1) of this process and all their ancestors, the least of them; 0 means no
+// quota. /proc and /sys are read below `root`, which is "" but in tests.
+double cpu_cgroup_quota(const std::string &root);
+
+// The number of CPUs that this process may use: those of its affinity mask, at most the quota, rounded up. The reason
+// in words.
 struct cpu_budget {
     uint32_t threads;
     std::string reason;
 };
-cpu_budget cpu_usable_threads();
+cpu_budget cpu_usable_threads(const std::string &root = "");
 
 }  // namespace ss1
