@@ -12,6 +12,7 @@
 #include "base/span.hpp"
 #include "base/status.hpp"
 #include "convert/convert.hpp"
+#include "encode/encode.hpp"
 #include "mapping/mapping.hpp"
 #include "mapping/project.hpp"
 #include "model/model.hpp"
@@ -436,6 +437,15 @@ ss1_status ss1_model_label(const ss1_model *model, size_t i, const char **label)
     });
 }
 
+ss1_status ss1_model_prompt(const ss1_model *model, size_t i, const char **name, const char **text) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(model);
+        SS1_NOT_NULL(name);
+        SS1_NOT_NULL(text);
+        return ss1::model_prompt(*model, i, *name, *text);
+    });
+}
+
 ss1_status ss1_model_stage(const ss1_model *model, size_t i, const char **name) {
     return guarded(__func__, [&] {
         SS1_NOT_NULL(model);
@@ -588,3 +598,14 @@ ss1_status ss1_model_convert(ss1_context *context, const char *directory, const 
 }
 
 }  // extern "C"
+
+ss1_status ss1_model_encode(ss1_model *model, const ss1_tokenizer *tokenizer, const ss1_encode_args *given) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(model);
+        SS1_NOT_NULL(tokenizer);
+        SS1_NOT_NULL(given);
+        ss1_encode_args args;
+        SS1_TRY(take_struct(given, "args", args));
+        return ss1::model_encode(*model, *tokenizer, args);
+    });
+}

@@ -26,7 +26,7 @@ import unittest
 EXE = os.environ["SS1_EXE"]
 BENCH_EXE = os.environ.get("SS1_BENCH_EXE", "")
 DATA = pathlib.Path(os.environ.get("SS1_TEST_DATA", pathlib.Path(__file__).resolve().parent / "data"))
-COMMANDS = [[], ["info"], ["inspect"], ["convert"], ["run"]]
+COMMANDS = [[], ["info"], ["inspect"], ["convert"], ["run"], ["embed"], ["rerank"]]
 BENCH_COMMANDS = [[], ["linear"], ["tower"], ["model"], ["bag"]]
 LINEAR_FIELDS = ["m", "k", "n", "c", "scheme", "dtype", "threads", "ran_as", "kernel", "ns_median", "ns_p10", "ns_p90", "fastest_peer",
                  "peer_ns_median", "speedup", "composition_ns_median", "composition_ratio", "contenders", "not_measured",
@@ -907,6 +907,101 @@ class Text(Case):
         result = ss1("run", self.MODEL, "--text", "-", "--pairs", stdin=b"a\tb\n\t\na\tb\tc\n")
         self.assertEqual(result.returncode, 2)
         self.assertIn("standard input:3: the line has 2 tabs", result.stderr.decode())
+
+
+class Embed(Case):
+    """ss1 embed and ss1 rerank against ss1 run --input with the ids that belong to the lines."""
+    TEXTS = ["you win money", "", "lunch, please", "win"]
+
+    def make(self, **config):
+        """The classifier with other keys in its config.json."""
+        folder = self.directory / "model"
+        folder.mkdir()
+        for name in ("model.safetensors", "vocab.txt"):
+            (folder / name).write_bytes((Text.MODEL / name).read_bytes())
+        (folder / "config.json").write_text(json.dumps({**json.loads((Text.MODEL / "config.json").read_text()), **config}))
+        return folder
+
+    def sentences(self):
+        folder = self.make()
+        (folder / "1_Pooling").mkdir()
+        (folder / "1_Pooling/config.json").write_text(json.dumps({"pooling_mode": "mean"}))
+        (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": {"query": "win "}}))
+        (folder / "modules.json").write_text(json.dumps([{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in (
+            ("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))]))
+        return folder
+
+    def test_formats(self):
+        model, text = self.sentences(), "\n".join(self.TEXTS) + "\n"
+        lines = [json.loads(line)["embedding"] for line in self.ok("embed", model, "--text", "-", stdin=text.encode()).splitlines()]
+        self.assertEqual([len(line) for line in lines], [64] * 4)
+        for line in lines:
+            self.assertAlmostEqual(sum(value * value for value in line), 1, delta=1e-5)
+        path = self.directory / "vectors"
+        for batch in (1, 9):
+            self.ok("embed", model, "--text", "-", "-o", "f32", "--output", path, "--batch-tokens", batch, stdin=text.encode())
+            self.assertEqual(path.read_bytes(), struct.pack("<256f", *sum(lines, [])))
+        self.ok("embed", model, "--text", "-", "-o", "npy", "--output", path, stdin=text.encode())
+        data = path.read_bytes()
+        size = 10 + struct.unpack_from("<H", data, 8)[0]
+        self.assertEqual((data[:8], size % 64), (b"\x93NUMPY\x01\x00", 0))
+        self.assertEqual(data[10:size].decode().strip(), "{'descr': '<f4', 'fortran_order': False, 'shape': (4, 64), }")
+        self.assertEqual(data[size:], struct.pack("<256f", *sum(lines, [])))
+
+    def test_sparse(self):
+        folder = Text.with_vocabulary(self, "bert_words", {0: "[PAD]", 1: "[UNK]", 2: "[CLS]", 3: "[SEP]", 4: "[MASK]"})
+        (folder / "1_SpladePooling").mkdir()
+        (folder / "1_SpladePooling/config.json").write_text("{}")
+        (folder / "modules.json").write_text(json.dumps([{"path": "", "type": "x.MLMTransformer"}, {"path": "1_SpladePooling", "type": "x.SpladePooling"}]))
+        text = b"q7 q8\nq9\n"
+        dense, sparse = ([json.loads(line) for line in self.ok("embed", folder, "--text", "-", "-o", name, stdin=text).splitlines()]
+                         for name in ("jsonl", "sparse"))
+        for full, short in zip(dense, sparse, strict=True):
+            self.assertEqual({i: value for i, value in enumerate(full["embedding"]) if value}, dict(zip(short["indices"], short["values"], strict=True)))
+            self.assertGreaterEqual(min(full["embedding"]), 0)
+
+    def test_prompts_and_dimensions(self):
+        model = self.sentences()
+        prompted = self.ok("embed", model, "--text", "-", "--prompt", "query", stdin=b"money\n")
+        self.assertEqual(prompted, self.ok("embed", model, "--text", "-", "--prompt", "", stdin=b"win money\n"))
+        cut = json.loads(self.ok("embed", model, "--text", "-", "--dimensions", 8, stdin=b"money\n"))["embedding"]
+        self.assertEqual(len(cut), 8)
+        self.assertAlmostEqual(sum(value * value for value in cut), 1, delta=1e-5)
+
+    def test_rerank(self):
+        model = self.make(id2label={"0": "yes"}, label2id={"yes": 0})
+        weights = (model / "model.safetensors").read_bytes()
+        size = struct.unpack_from("<Q", weights)[0]
+        header = json.loads(weights[8:8 + size])
+        parts, at = {}, 0
+        for name, entry in header.items():
+            if name != "__metadata__":
+                begin, end = entry["data_offsets"]
+                data = weights[8 + size + begin:8 + size + end]
+                if name.startswith("classifier."):  # of the three labels the first
+                    entry["shape"][0], data = 1, data[:len(data) // 3]
+                entry["data_offsets"] = [at, at + len(data)]
+                parts[name], at = data, at + len(data)
+        text = json.dumps(header).encode()
+        (model / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + b"".join(parts.values()))
+        rows = [json.loads(line) for line in self.ok(
+            "rerank", model, "--query", "you win", "--text", "-", stdin="\n".join(self.TEXTS).encode()).splitlines()]
+        self.assertEqual(sorted(row["index"] for row in rows), [0, 1, 2, 3])
+        self.assertEqual([row["text"] for row in rows], [self.TEXTS[row["index"]] for row in rows])
+        self.assertEqual([row["logit"] for row in rows], sorted((row["logit"] for row in rows), reverse=True))
+        pairs = "".join(f"you win\t{text}\n" for text in self.TEXTS)
+        scores = [json.loads(line)["scores"]["yes"] for line in self.ok("run", model, "--text", "-", "--pairs", stdin=pairs.encode()).splitlines()]
+        for row in rows:
+            self.assertAlmostEqual(row["score"], scores[row["index"]], delta=2e-6)
+            self.assertAlmostEqual(row["score"], 1 / (1 + math.exp(-row["logit"])), delta=2e-6)
+        top = self.ok("rerank", model, "--query", "you win", "--text", "-", "--top", 1, stdin="\n".join(self.TEXTS).encode())
+        self.assertEqual(json.loads(top), rows[0])
+
+    def test_mistakes(self):
+        plain = self.make()
+        self.assertIn("no modules.json with a pooling", self.refused("embed", plain, "--text", "-", stdin=b"a\n"))
+        self.assertIn("is no reranker", self.refused("rerank", plain, "--query", "a", "--text", "-", stdin=b"a\n"))
+        self.assertIn("standard input:1: the line has a tab, but --pairs is missing", self.refused("run", plain, "--text", "-", stdin=b"a\tb\n"))
 
 
 class Run(Case):

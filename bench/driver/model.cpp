@@ -64,7 +64,7 @@ std::shared_ptr<const bert_rows> read_texts(const bench_options &options, const 
     if (!family.has_tokens)
         throw failure(std::string("--text is for BERT; these models are ") + family.title, "leave --text out");
     text_rows texts(context, model.handle, model.directory, options.tokens);
-    text_lines lines(options.text, false);
+    text_lines lines(options.text, text_lines::kind::any_text);
     auto rows = std::make_shared<bert_rows>(describe(model.handle));
     while (texts.read(lines, 256, *rows)) {
     }

@@ -452,10 +452,11 @@ typedef struct ss1_model_options {
  * Load a model directory: config.json and model.safetensors (or its sharded index). Families: "dlrm" and "bert", an
  * unchanged Hugging Face directory (model_type bert, distilbert, roberta, xlm-roberta; ...Model, ...ForMaskedLM,
  * ...ForSequenceClassification, ...ForTokenClassification, ...ForQuestionAnswering, BertForPreTraining without the head
- * for pairs). The model copies the files, which may vanish afterwards, unless map_tables is set. It is immutable; many
- * threads may use it.
- * Linear layers read and write f32 whatever the type of their weights; only inside an MLP of a DLRM a layer with bf16
- * or i8 weights passes bf16 to a next layer with such weights.
+ * for pairs). A directory of sentence-transformers loads unchanged, too: modules.json with Transformer, Pooling,
+ * SpladePooling, Dense, LayerNorm, Normalize; other modules are refused by name. The model copies the files, which may
+ * vanish afterwards, unless map_tables is set. It is immutable; many threads may use it. Linear layers read and write
+ * f32 whatever the type of their weights; only inside an MLP of a DLRM a layer with bf16 or i8 weights passes bf16 to a
+ * next layer with such weights.
  * @param directory  Path; @param options NULL for defaults.
  * @param model      Receives the model; the caller owns one reference. Not written on error.
  * @return SS1_OK; SS1_ERROR_IO (missing or unreadable file); SS1_ERROR_FORMAT (a file breaks a rule: file, tensor
@@ -493,7 +494,9 @@ typedef struct ss1_tensor {
  *         One user, many items: dense_x may be [1, D] and user_offsets [user_tables, 1], each independently. The model
  *         then computes them once for all B rows, with the same bits as if they were repeated.
  *   BERT  input_ids i64 [B, T]; optional attention_mask i64 [B, T] (1 = token, 0 = padding; default: all 1),
- *         token_type_ids i64 [B, T] (default: all 0; DistilBERT has none).
+ *         token_type_ids i64 [B, T] (default: all 0; DistilBERT has none); only where the pooling of a directory of
+ *         sentence-transformers has include_prompt false: optional prompt_tokens i64 [B] (default: all 0), the tokens
+ *         at the beginning of each sequence that sentence_embedding leaves out.
  *         Padding after the tokens of a sequence (a mask of ones, then zeros) costs nothing: a batch costs the sum of
  *         its lengths, a sequence has the same bits in any batch and with any padding, and padding gets 0 in hidden
  *         states and in all outputs of heads. With any other mask the model computes all T tokens of the sequence and
@@ -506,7 +509,9 @@ SS1_API ss1_status ss1_model_input(const ss1_model *model, size_t i, ss1_tensor 
 /**
  * Describe the i-th output, like ss1_model_input().
  *   DLRM  probability f32 [B] = 1 / (1 + exp(-logits)), clamped to [t, 1 - t] by loss_threshold t; logits f32 [B].
- *   BERT  last_hidden_state f32 [B, T, H]; pooled f32 [B, H] if the model has a pooler; the head's outputs: logits f32
+ *   BERT  last_hidden_state f32 [B, T, H]; pooled f32 [B, H] if the model has a pooler; sentence_embedding f32
+ *         [B, embedding_size] if the directory is one of sentence-transformers with a pooling: its modules applied to
+ *         the tokens without padding; the head's outputs: logits f32
  *         [B, labels] (sequences), [B, T, labels] (tokens) or [B, T, vocab_size] (masked words), or start_logits and
  *         end_logits f32 [B, T] (answers). A session holds all of them: ss1_session_bytes() includes, for example, the
  *         scores of 30,522 words for each of B T tokens. If T = 0, outputs that are not empty are 0.
@@ -540,16 +545,24 @@ typedef struct ss1_model_info {
     const char *family; /**< "dlrm" or "bert" (also DistilBERT and RoBERTa: one graph) */
     const char *config; /**< text of config.json */
     size_t n_inputs, n_outputs, n_layers;
-    size_t weight_bytes;    /**< memory of the weights */
-    size_t parameters;      /**< number of stored values: tables, matrices, biases */
-    size_t n_labels;        /**< classes of a classifier's logits, see ss1_model_label(); 0: no classifier */
-    size_t max_tokens;      /**< BERT: the longest sequence; 0 for DLRM, like the next two */
-    size_t vocab_size;      /**< BERT: input_ids are below it */
-    size_t type_vocab_size; /**< BERT: token_type_ids are below it; 0: the model takes none */
-    size_t n_stages;        /**< stages of a run, see ss1_model_stage(); 0: a backend runs it whole. @since 0.2 */
+    size_t weight_bytes;        /**< memory of the weights */
+    size_t parameters;          /**< number of stored values: tables, matrices, biases */
+    size_t n_labels;            /**< classes of a classifier's logits, see ss1_model_label(); 0: no classifier */
+    size_t max_tokens;          /**< BERT: the longest sequence; 0 for DLRM, like the next two */
+    size_t vocab_size;          /**< BERT: input_ids are below it */
+    size_t type_vocab_size;     /**< BERT: token_type_ids are below it; 0: the model takes none */
+    size_t n_stages;            /**< stages of a run, see ss1_model_stage(); 0: a backend runs it whole. @since 0.2 */
+    size_t embedding_size;      /**< width of the output sentence_embedding; 0: the model has none. @since 0.2 */
+    size_t n_prompts;           /**< texts to put in front of others, see ss1_model_prompt(). @since 0.2 */
+    const char *default_prompt; /**< name of the prompt for texts without another; NULL: none. @since 0.2 */
+    const char *similarity; /**< how to compare embeddings: "cosine", "dot", "euclidean" or "manhattan"; NULL without
+                                 embeddings. @since 0.2 */
+    const char
+        *score_activation; /**< what makes scores of the logits of sequences, by the rule of sentence-transformers'
+                              CrossEncoder, e.g. "Sigmoid" or "Identity"; NULL without such logits. @since 0.2 */
 } ss1_model_info;
 #define SS1_MODEL_INFO_INIT \
-    { sizeof(ss1_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(ss1_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /** Describe a model. @return SS1_OK or SS1_ERROR_INVALID_ARGUMENT. @since 0.1 */
 SS1_API ss1_status ss1_model_describe(const ss1_model *model, ss1_model_info *info);
@@ -561,6 +574,14 @@ SS1_API ss1_status ss1_model_describe(const ss1_model *model, ss1_model_info *in
  * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT if i is not below ss1_model_info.n_labels. @since 0.1
  */
 SS1_API ss1_status ss1_model_label(const ss1_model *model, size_t i, const char **label);
+
+/**
+ * Prompt i: a text that config_sentence_transformers.json names ("query", "passage", ...). It is put in front of a text
+ * unchanged, before the tokenizer.
+ * @param name, text  Receive name and text, UTF-8, owned by the model. Not written on error.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT if i is not below ss1_model_info.n_prompts. @since 0.2
+ */
+SS1_API ss1_status ss1_model_prompt(const ss1_model *model, size_t i, const char **name, const char **text);
 
 /**
  * Name of stage i of a run, in the order of ss1_session_time_stages().

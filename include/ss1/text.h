@@ -112,6 +112,47 @@ typedef struct ss1_tokenize_args {
  */
 SS1_API ss1_status ss1_tokenizer_encode(const ss1_tokenizer *tokenizer, const ss1_tokenize_args *args);
 
+/**
+ * Arguments of ss1_model_encode().
+ *   .n               Texts, or pairs of texts. 0 does nothing.
+ *   .first, .second  [n]; second NULL: no pairs.
+ *   .output          What to compute: NULL = "sentence_embedding", or another output f32 [B, d] of the model: "logits",
+ *                    "pooled".
+ *   .prompt          Name of the prompt that is put in front of each first text; NULL = the model's default prompt, ""
+ * = none. "query" and "document" are understood by every model: without a prompt of that name, documents get "passage"
+ * or "corpus", else both get the default prompt, else none. .max_tokens      Longer rows are cut, as in
+ * ss1_tokenizer_encode(); 0 = the limit of model and tokenizer. .batch_tokens    Texts of like length run together, as
+ * many as have this many tokens when padded to the longest; a longer text runs alone. 0 = 4096. It changes speed and
+ * memory, never the result. .dimensions      0 = all values of the output; else the first ones alone (Matryoshka),
+ * again of length 1 if the model's last module is Normalize. .y, .ldy         f32 [n, dimensions] out, in the order of
+ * the texts; ldy >= dimensions (0 = dimensions).
+ * @since 0.2
+ */
+typedef struct ss1_encode_args {
+    uint32_t struct_size;
+    size_t n;
+    const ss1_text *first, *second;
+    const char *output, *prompt;
+    size_t max_tokens, batch_tokens, dimensions;
+    float *y;
+    size_t ldy;
+    float *scores;
+} ss1_encode_args;
+#define SS1_ENCODE_ARGS_INIT \
+    { sizeof(ss1_encode_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/**
+ * Texts in, vectors out: tokenise, run and pool, on the context's threads. A row depends on nothing but its texts, bit
+ * for bit.
+ * @param tokenizer  Of the model's directory.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (NULL, a name that the model does not have, sizes, the tokenizer of
+ * another model); SS1_ERROR_UNSUPPORTED (scores with an activation that ss1 lacks); SS1_ERROR_OUT_OF_MEMORY. Rows of y
+ * may have been written before an error.
+ * @note Thread-safe. Each call makes sessions of its own: use ss1_tokenizer_encode() and a session of yours where no
+ *       call may allocate. @since 0.2
+ */
+SS1_API ss1_status ss1_model_encode(ss1_model *model, const ss1_tokenizer *tokenizer, const ss1_encode_args *args);
+
 #ifdef __cplusplus
 }
 #endif

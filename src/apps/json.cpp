@@ -3,12 +3,19 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
+
+#include "apps/format.hpp"
 
 namespace ss1::apps {
 
 double rounded(double value, int decimals) {
     const double scale = std::pow(10.0, decimals);
     return std::round(value * scale) / scale;
+}
+
+double six_digits(double value) {
+    return std::strtod(format("%.6g", value).c_str(), nullptr);
 }
 
 json machine_info(const ss1_info &info) {

@@ -13,6 +13,9 @@ using json = nlohmann::ordered_json;
 // `value` with this number of decimals, so that files do not fill with digits that mean nothing.
 double rounded(double value, int decimals);
 
+// `value` with the digits that an f32 determines.
+double six_digits(double value);
+
 // CPU, compiler and version: every measurement depends on them.
 json machine_info(const ss1_info &info);
 

@@ -28,11 +28,6 @@ double sigmoid(float logit) {
     return 1 / (1 + std::exp(-static_cast<double>(logit)));
 }
 
-// Rounds to the digits that an f32 determines.
-double six_digits(double score) {
-    return std::strtod(format("%.6g", score).c_str(), nullptr);
-}
-
 json scored(const char *what, const std::string &name, double score) {
     return {{what, name}, {"score", six_digits(score)}};
 }

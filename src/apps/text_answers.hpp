@@ -16,7 +16,11 @@ class text_answers {
     // `pairs`: whether the user gives pairs of texts.
     text_answers(const model_handle &model, const ss1_tokenizer *tokenizer, bool pairs);
 
-    bool pairs() const { return pairs_; }  // whether the model takes pairs
+    // What a line must be: a tab without --pairs would silently become a blank inside one text.
+    text_lines::kind line_kind() const {
+        const bool may_pair = kind_ != kind::word_labels;
+        return pairs_ ? text_lines::kind::pairs : may_pair ? text_lines::kind::texts_alone : text_lines::kind::any_text;
+    }
     // The outputs to request from a run of `batch` sequences of `tokens`. This object owns their memory.
     std::vector<ss1_tensor> outputs(size_t batch, size_t tokens);
     // The answer to sequence i, after the run.

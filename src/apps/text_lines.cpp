@@ -28,8 +28,14 @@ bool text_lines::next() {
         first_.push_back(static_cast<char>(c));
     }
     if (first_.ends_with('\r')) first_.pop_back();
-    if (!pairs_) return true;
+    if (kind_ == kind::any_text) return true;
     const auto tabs = std::count(first_.begin(), first_.end(), '\t');
+    if (kind_ == kind::texts_alone) {
+        if (tabs)
+            fail(in_, line, "the line has a tab, but --pairs is missing",
+                 "give --pairs if the line is two texts; else put a blank in place of the tab");
+        return true;
+    }
     if (tabs != 1)
         fail(in_, line, "the line has " + std::to_string(tabs) + " tabs, a pair of texts has one between them",
              "each line is two texts with a tab between them; to find answers, a question and its context");

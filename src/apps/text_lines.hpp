@@ -9,8 +9,9 @@ namespace ss1::apps {
 
 class text_lines {
   public:
-    // `pairs`: each line must have exactly one tab.
-    text_lines(const std::string &path, bool pairs) : in_(path), pairs_(pairs) {}
+    // `pairs`: a line has exactly one tab. `texts_alone`: a line with a tab is refused, as it may be a pair.
+    enum class kind { pairs, texts_alone, any_text };
+    text_lines(const std::string &path, kind of) : in_(path), kind_(of) {}
 
     // Reads the next line; false at the end.
     bool next();
@@ -18,12 +19,12 @@ class text_lines {
     bool ready() { return in_.has_line(false); }
     const std::string &first() const { return first_; }
     const std::string &second() const { return second_; }  // the pair's second text
-    bool pairs() const { return pairs_; }
+    bool pairs() const { return kind_ == kind::pairs; }
     const byte_input &input() const { return in_; }
 
   private:
     byte_input in_;
-    bool pairs_;
+    kind kind_;
     std::string first_, second_;
 };
 

@@ -53,7 +53,8 @@ template <>
 inline constexpr struct_rule rule_of<ss1_model_layer_info> = {
     offsetof(ss1_model_layer_info, layer) + rule_of<ss1_layer_info>.first_size, "SS1_MODEL_LAYER_INFO_INIT"};
 template <>
-inline constexpr struct_rule rule_of<ss1_model_info> = {SS1_END(ss1_model_info, n_stages), "SS1_MODEL_INFO_INIT"};
+inline constexpr struct_rule rule_of<ss1_model_info> = {SS1_END(ss1_model_info, score_activation),
+                                                        "SS1_MODEL_INFO_INIT"};
 template <>
 inline constexpr struct_rule rule_of<ss1_session_options> = {SS1_END(ss1_session_options, max_tokens),
                                                              "SS1_SESSION_OPTIONS_INIT"};
@@ -64,6 +65,8 @@ template <>
 inline constexpr struct_rule rule_of<ss1_text> = {SS1_END(ss1_text, bytes), "SS1_TEXT_INIT"};
 template <>
 inline constexpr struct_rule rule_of<ss1_tokenize_args> = {SS1_END(ss1_tokenize_args, ends), "SS1_TOKENIZE_ARGS_INIT"};
+template <>
+inline constexpr struct_rule rule_of<ss1_encode_args> = {SS1_END(ss1_encode_args, scores), "SS1_ENCODE_ARGS_INIT"};
 template <>
 inline constexpr struct_rule rule_of<ss1_convert_options> = {SS1_END(ss1_convert_options, cancel),
                                                              "SS1_CONVERT_OPTIONS_INIT"};

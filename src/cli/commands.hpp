@@ -12,5 +12,7 @@ void add_info(CLI::App &app);
 void add_inspect(CLI::App &app);
 void add_convert(CLI::App &app);
 void add_run(CLI::App &app);
+void add_embed(CLI::App &app);
+void add_rerank(CLI::App &app);
 
 }  // namespace ss1::cli

@@ -14,11 +14,14 @@ void add_commands(CLI::App &app) {
         "  ss1 info\n"
         "  ss1 convert model model-c4 -c 4\n"
         "  ss1 run model-c4 --input rows.csv --output scores.csv\n"
+        "  ss1 embed minilm --text docs.txt -o npy --output docs.npy\n"
         "Benchmarks are in a program of their own: ss1-bench --help");
     ss1::cli::add_info(app);
     ss1::cli::add_inspect(app);
     ss1::cli::add_convert(app);
     ss1::cli::add_run(app);
+    ss1::cli::add_embed(app);
+    ss1::cli::add_rerank(app);
 }
 
 }  // namespace

@@ -264,7 +264,7 @@ std::vector<tensor_to_write> plan(const ss1_context &context, const model_direct
     for (const model_tensor &tensor : directory.tensors) {
         const auto layer = layers.find(tensor.name.substr(0, tensor.name.rfind('.')));
         const bool to_tie = layer != layers.end() && tensor.name.ends_with(".weight");
-        if (tensor.shared && !to_tie) continue;
+        if ((tensor.shared && !to_tie) || tensor.of_module) continue;
         tensor_to_write &out = plan.emplace_back();
         out.name = tensor.shared ? stored_name(directory.config, tensor.name) : tensor.stored.name;
         out.dtype = tensor.stored.dtype;

@@ -216,7 +216,8 @@ void add_norm(std::vector<tensor_spec> &tensors, const std::string &name, size_t
 
 }  // namespace
 
-ss1_status bert_config_parse(json config, const std::string &model_type, const std::string &label, bert_config &out) {
+ss1_status bert_config_parse(json config, const std::string &model_type, const std::string &label, bert_config &out,
+                             bool body_only) {
     const family &f = *std::ranges::find(families, model_type, &family::model_type);
     // Hugging Face writes null for a default.
     for (auto member = config.begin(); member != config.end();) {
@@ -228,6 +229,7 @@ ss1_status bert_config_parse(json config, const std::string &model_type, const s
     SS1_TRY(parse_sizes(config, f, label, out));
     SS1_TRY(parse_activation(config, label, f.activation_key, out.hidden_act));
     SS1_TRY(json_bool(config, label, "tie_word_embeddings", key::optional, out.tie_word_embeddings));
+    if (body_only) return SS1_OK;
     SS1_TRY(parse_labels(config, label, out));
     SS1_TRY(parse_head(config, f, label, out));
     SS1_CHECK(out.head != bert_head::question_answering || out.num_labels == 2, SS1_ERROR_FORMAT,

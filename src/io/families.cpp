@@ -42,6 +42,7 @@ constinit const family_files dlrm_files = {
     .name = "dlrm",
     .types = dlrm_types,
     .has_tables = true,
+    .has_hidden_states = false,
     .parse = [](const json &root, const std::string &, const std::string &label,
                 model_config &config) { return dlrm_config_parse(root, label, config.dlrm); },
     .add_layers = [](const model_config &config,
@@ -57,8 +58,11 @@ constinit const family_files bert_files = {
     .name = "bert",
     .types = bert_types,
     .has_tables = false,
-    .parse = [](const json &root, const std::string &type, const std::string &label,
-                model_config &config) { return bert_config_parse(root, type, label, config.bert); },
+    .has_hidden_states = true,
+    .parse =
+        [](const json &root, const std::string &type, const std::string &label, model_config &config) {
+            return bert_config_parse(root, type, label, config.bert, !config.sentence.pooling.empty());
+        },
     .add_layers = [](const model_config &config,
                      std::vector<linear_shape> &layers) { add_bert_layers(config.bert, layers); },
     .add_tensors = [](const model_config &config,

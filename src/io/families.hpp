@@ -16,6 +16,7 @@ struct family_files {
     const char *name;                         // ss1_model_info.family
     std::span<const std::string_view> types;  // model_type in config.json
     bool has_tables;                          // embedding tables that can be mapped and quantised
+    bool has_hidden_states;                   // rows that a sentence-transformers directory can pool
     ss1_status (*parse)(const json &root, const std::string &type, const std::string &label, model_config &config);
     void (*add_layers)(const model_config &config, std::vector<linear_shape> &layers);
     void (*add_tensors)(const model_config &config, std::vector<tensor_spec> &tensors);

@@ -86,6 +86,21 @@ ss1_status parse_layers(const json &config, const std::string &label, model_conf
     return SS1_OK;
 }
 
+// Reads the activation of scores by the rule of sentence-transformers' CrossEncoder: the newest place counts.
+ss1_status parse_score_activation(const json &root, const std::string &label, model_config &out) {
+    out.score_activation = out.sentence.score_activation;
+    const auto take = [&](const json &object, const std::string &where, const char *name) {
+        const json *value;
+        SS1_TRY(json_member(object, where, name, key::optional, value));
+        if (!out.score_activation.empty() || !value || value->is_null()) return SS1_OK;
+        return json_string(object, where, name, key::optional, out.score_activation);
+    };
+    const json *settings;
+    SS1_TRY(json_member(root, label, "sentence_transformers", key::optional, settings));
+    if (settings && settings->is_object()) SS1_TRY(take(*settings, label + ": sentence_transformers", "activation_fn"));
+    return take(root, label, "sbert_ce_default_activation_function");
+}
+
 const family_files *find_family(std::string_view type) noexcept {
     for (const family_files *family : known_families())
         if (std::ranges::find(family->types, type) != family->types.end()) return family;
@@ -112,8 +127,9 @@ bool model_config::is_tied(const std::string &layer) const noexcept {
     return found != layers.end() && found->second.tied;
 }
 
-ss1_status model_config_parse(std::string_view text, const char *label, model_config &out) {
+ss1_status model_config_parse(std::string_view text, const char *label, model_config &out, sentence_config sentence) {
     model_config config;
+    config.sentence = std::move(sentence);
     config.text = text;
     SS1_TRY(json_parse(text, label, {}, config.original));
     const json &root = config.original;
@@ -124,6 +140,10 @@ ss1_status model_config_parse(std::string_view text, const char *label, model_co
     SS1_CHECK(config.family, SS1_ERROR_UNSUPPORTED, "%s: model_type '%s' is not supported, %s are", label,
               printable(type).c_str(), known_types().c_str());
     SS1_TRY(config.family->parse(root, type, label, config));
+    SS1_CHECK(!config.sentence.pools() || config.family->has_hidden_states, SS1_ERROR_UNSUPPORTED,
+              "%s: modules.json pools hidden states, which a model_type '%s' does not have", label,
+              printable(type).c_str());
+    SS1_TRY(parse_score_activation(root, label, config));
     SS1_TRY(parse_layers(root, label, config));
     out = std::move(config);
     return SS1_OK;
@@ -138,6 +158,7 @@ std::vector<linear_shape> linear_layers(const model_config &config) {
 std::vector<tensor_spec> model_tensors(const model_config &config) {
     std::vector<tensor_spec> tensors;
     config.family->add_tensors(config, tensors);
+    add_sentence_tensors(config.sentence, tensors);
     for (const linear_shape &layer : linear_layers(config)) {
         const bool tied = config.is_tied(layer.name), optional = layer.optional && !tied;
         if (tied) {

@@ -11,6 +11,7 @@
 #include "io/dlrm_config.hpp"
 #include "io/json.hpp"
 #include "io/model_shapes.hpp"
+#include "io/sentence_config.hpp"
 #include "ss1/ss1.h"
 
 namespace ss1 {
@@ -29,15 +30,19 @@ struct model_config {
     const family_files *family = nullptr;
     dlrm_config dlrm;  // only the struct of the model's family is valid
     bert_config bert;
-    layer_configs layers;  // the layers in config.json; all others are dense and f32
-    std::string text;      // config.json as it was read
+    sentence_config sentence;      // empty without modules.json
+    std::string score_activation;  // of a CrossEncoder's logits, a Python path; "": none is given
+    layer_configs layers;          // the layers in config.json; all others are dense and f32
+    std::string text;              // config.json as it was read
     json original;
 
     bool is_tied(const std::string &layer) const noexcept;
 };
 
 // `label` names the file in messages. @return SS1_OK; SS1_ERROR_FORMAT; SS1_ERROR_UNSUPPORTED.
-ss1_status model_config_parse(std::string_view text, const char *label, model_config &out);
+// `sentence`: what the directory adds to the transformer; with a pooling, the transformer has no head.
+ss1_status model_config_parse(std::string_view text, const char *label, model_config &out,
+                              sentence_config sentence = {});
 
 std::vector<linear_shape> linear_layers(const model_config &config);  // in the order of execution
 std::vector<tensor_spec> model_tensors(const model_config &config);

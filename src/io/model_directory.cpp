@@ -68,9 +68,9 @@ ss1_status collect(model_directory &directory) {
 }
 
 // Pickled weights are programs; ss1 does not run them.
-ss1_status refuse_pickles(const model_directory &directory) {
+ss1_status refuse_pickles(const std::string &folder) {
     for (const char *name : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
-        const std::string path = directory.path + "/" + name;
+        const std::string path = folder + "/" + name;
         SS1_CHECK(!file_exists(path), SS1_ERROR_UNSUPPORTED,
                   "%s: weights are read from %s or its shards, not from pickles: save_pretrained() of transformers "
                   "4.35 or later writes them",
@@ -109,6 +109,27 @@ ss1_status open_shards(model_directory &directory, const std::string &index) {
                       index.c_str(), printable(tensor).c_str(), shard.c_str());
         }
     }
+    return SS1_OK;
+}
+
+// Adds the tensors of the modules behind the transformer.
+ss1_status open_modules(const std::string &path, model_directory &directory) {
+    for (const sentence_module &module : directory.config.sentence.modules) {
+        if (!module.has_tensors()) continue;
+        const std::string folder = path + "/" + module.folder;
+        if (!file_exists(folder + "/" + single_file)) SS1_TRY(refuse_pickles(folder));
+        safetensors_file &file = directory.files.emplace_back();
+        SS1_TRY(safetensors_open(folder + "/" + single_file, file));
+        for (const tensor_info &tensor : file.header.tensors) {
+            model_tensor &added = directory.tensors.emplace_back();
+            added.name = module.folder + "." + tensor.name;
+            added.stored = tensor;
+            added.stored.name = added.name;  // messages tell the folder
+            added.file = directory.files.size() - 1;
+            added.of_module = true;
+        }
+    }
+    directory.sort();
     return SS1_OK;
 }
 
@@ -233,11 +254,14 @@ ss1_status model_directory_open(const std::string &path, const ss1_model_options
     directory.seed = options.seed;
     directory.weight_dtype = options.weight_dtype;
     directory.map_tables = options.map_tables != 0;
-    const std::string config = path + "/config.json", single = path + "/" + single_file,
-                      index = path + "/" + index_file;
+    sentence_config sentence;
+    SS1_TRY(sentence_config_read(path, sentence));
+    if (!sentence.folder.empty()) directory.path += "/" + sentence.folder;
+    const std::string config = directory.path + "/config.json", single = directory.path + "/" + single_file,
+                      index = directory.path + "/" + index_file;
     std::string text;
     SS1_TRY(file_read_text(config, max_text_bytes, text));
-    SS1_TRY(model_config_parse(text, config.c_str(), directory.config));
+    SS1_TRY(model_config_parse(text, config.c_str(), directory.config, std::move(sentence)));
     const bool maps = directory.map_tables && directory.config.family->has_tables;
     SS1_CHECK(!maps || !directory.random, SS1_ERROR_INVALID_ARGUMENT,
               "options.map_tables: random weights have no file to map");
@@ -247,11 +271,12 @@ ss1_status model_directory_open(const std::string &path, const ss1_model_options
         if (!file_exists(single) && file_exists(index)) {
             SS1_TRY(open_shards(directory, index));
         } else {
-            if (!file_exists(single)) SS1_TRY(refuse_pickles(directory));
+            if (!file_exists(single)) SS1_TRY(refuse_pickles(directory.path));
             SS1_TRY(safetensors_open(single, directory.files.emplace_back()));
         }
         SS1_TRY(collect(directory));
         directory.config.family->share_tensors(directory);
+        SS1_TRY(open_modules(path, directory));
     }
     out = std::move(directory);
     return SS1_OK;

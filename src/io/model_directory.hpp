@@ -20,14 +20,15 @@ std::string canonical_name(const model_config &config, std::string_view name);
 std::string stored_name(const model_config &config, std::string_view name);
 
 struct model_tensor {
-    std::string name;     // canonical
-    tensor_info stored;   // as in the file; with random weights only name, dtype and shape are valid
-    size_t file = 0;      // index into model_directory::files
-    bool shared = false;  // `stored` belongs to another tensor; no file has this name
+    std::string name;        // canonical
+    tensor_info stored;      // as in the file; with random weights only name, dtype and shape are valid
+    size_t file = 0;         // index into model_directory::files
+    bool shared = false;     // `stored` belongs to another tensor; no file has this name
+    bool of_module = false;  // in the file of a module of sentence-transformers, not among the transformer's
 };
 
 struct model_directory {
-    std::string path;
+    std::string path;  // of config.json
     model_config config;
     std::vector<safetensors_file> files;  // none with random weights
     std::vector<model_tensor> tensors;    // sorted by name

@@ -60,13 +60,6 @@ ss1_status load_layers(ss1_context &context, const model_directory &from, bert_m
     return SS1_OK;
 }
 
-ss1_status load_norm(const ss1_context &context, const model_directory &from, const std::string &name,
-                     norm_weights &out) {
-    const size_t shape[] = {from.config.bert.hidden_size};
-    SS1_TRY(tensor_f32(context, from, name + ".weight", shape, out.gamma));
-    return tensor_f32(context, from, name + ".bias", shape, out.beta);
-}
-
 ss1_status load_tables(const ss1_context &context, const model_directory &from, bert_model &out) {
     const bert_config &config = out.config;
     const auto table = [&](const char *name, size_t rows, buffer &to) {
@@ -76,14 +69,17 @@ ss1_status load_tables(const ss1_context &context, const model_directory &from, 
     SS1_TRY(table("word", config.vocab_size, out.word));
     SS1_TRY(table("position", config.max_position_embeddings, out.position));
     if (config.type_vocab_size) SS1_TRY(table("token_type", config.type_vocab_size, out.type));
-    SS1_TRY(load_norm(context, from, "embeddings.LayerNorm", out.embedding_norm));
+    const auto norm = [&](const std::string &name, norm_weights &to) {
+        return load_norm(context, from, name, config.hidden_size, to);
+    };
+    SS1_TRY(norm("embeddings.LayerNorm", out.embedding_norm));
     for (size_t i = 0; i < config.num_hidden_layers; ++i) {
         const std::string prefix = "encoder.layer." + std::to_string(i);
-        SS1_TRY(load_norm(context, from, prefix + ".attention.output.LayerNorm", out.norms.emplace_back()));
-        SS1_TRY(load_norm(context, from, prefix + ".output.LayerNorm", out.norms.emplace_back()));
+        SS1_TRY(norm(prefix + ".attention.output.LayerNorm", out.norms.emplace_back()));
+        SS1_TRY(norm(prefix + ".output.LayerNorm", out.norms.emplace_back()));
     }
     if (config.head != bert_head::masked_words) return SS1_OK;
-    return load_norm(context, from, "cls.predictions.transform.LayerNorm", out.head_norm);
+    return norm("cls.predictions.transform.LayerNorm", out.head_norm);
 }
 
 // The names of the classes: id2label's, else those that transformers makes.
@@ -98,14 +94,11 @@ std::vector<std::string> labels_of(const bert_model &model) {
     return labels;
 }
 
-// Checks that every value is in [0, limit).
-ss1_status check_ids(const char *name, const ss1_tensor *given, size_t limit) {
-    const int64_t *ids = ids_of(given);
-    if (!ids) return SS1_OK;
-    const auto tokens = static_cast<size_t>(given->shape[1]), n = static_cast<size_t>(given->shape[0]) * tokens;
-    for (size_t i = 0; i < n; ++i)
+// Checks that every value of [rows, columns] is in [0, limit); NULL is fine.
+ss1_status check_ids(const char *name, const int64_t *ids, size_t rows, size_t columns, size_t limit) {
+    for (size_t i = 0; ids && i < rows * columns; ++i)
         SS1_CHECK(static_cast<uint64_t>(ids[i]) < limit, SS1_ERROR_INVALID_ARGUMENT,
-                  "%s[%zu,%zu]=%lld is not in 0..%zu", name, i / tokens, i % tokens, static_cast<long long>(ids[i]),
+                  "%s[%zu,%zu]=%lld is not in 0..%zu", name, i / columns, i % columns, static_cast<long long>(ids[i]),
                   limit - 1);
     return SS1_OK;
 }
@@ -126,11 +119,13 @@ ss1_status prepare(const model_directory &from, bert_model &out) {
         }
     }
     out.labels = labels_of(out);
-    return SS1_OK;
+    const bool scores_words = out.has_head && out.config.head == bert_head::masked_words;
+    return prepare_sentence(from, out.config.hidden_size, scores_words ? out.config.vocab_size : 0, out.sentence);
 }
 
 ss1_status load(ss1_context &context, const model_directory &from, bert_model &out) {
     SS1_TRY(load_layers(context, from, out));
+    SS1_TRY(load_sentence(context, from, out.layers, out.sentence));
     out.adds_residual = std::ranges::all_of(out.layers, [](const named_layer &l) { return l.layer->adds_residual; });
     out.attention = select_attention(context.usable, out.config.hidden_size / out.config.num_attention_heads);
     out.norm = &norm_kernels().select(context.usable);
@@ -149,11 +144,12 @@ std::vector<tensor_slot> input_slots(const bert_model &model) {
                                       make_slot("attention_mask", SS1_DTYPE_I64, {varies, varies}, false)};
     if (model.config.type_vocab_size)
         slots.push_back(make_slot("token_type_ids", SS1_DTYPE_I64, {varies, varies}, false));
+    if (model.sentence.takes_prompts()) slots.push_back(make_slot("prompt_tokens", SS1_DTYPE_I64, {varies}, false));
     return slots;
 }
 
 void describe(const bert_model &model, ss1_model_info &info) noexcept {
-    size_t bytes = model.word.bytes() + model.position.bytes() + model.type.bytes();
+    size_t bytes = model.word.bytes() + model.position.bytes() + model.type.bytes() + norm_bytes(model.sentence);
     for (const norm_weights *norm : {&model.embedding_norm, &model.head_norm})
         bytes += norm->gamma.bytes() + norm->beta.bytes();
     for (const norm_weights &norm : model.norms) bytes += norm.gamma.bytes() + norm.beta.bytes();
@@ -163,6 +159,7 @@ void describe(const bert_model &model, ss1_model_info &info) noexcept {
     info.max_tokens = model.config.max_tokens();
     info.vocab_size = model.config.vocab_size;
     info.type_vocab_size = model.config.type_vocab_size;
+    info.embedding_size = model.sentence.size;
 }
 
 ss1_status resolve_bounds(const bert_model &model, session_bounds &bounds) noexcept {
@@ -182,9 +179,8 @@ ss1_status check_sizes(const bert_model &, const session_bounds &bounds, const t
               "input 'input_ids': shape[0]=%zu is above the session's max_batch=%zu", size.batch, bounds.max_batch);
     SS1_CHECK(size.tokens <= bounds.max_tokens, SS1_ERROR_INVALID_ARGUMENT,
               "input 'input_ids': shape[1]=%zu is above the session's max_tokens=%zu", size.tokens, bounds.max_tokens);
-    for (const bert_input other : {attention_mask, token_type_ids}) {
-        const ss1_tensor *given = inputs[other];
-        for (uint32_t i = 0; given && i < 2; ++i)
+    for (const ss1_tensor *given : std::span(inputs).subspan(attention_mask)) {
+        for (uint32_t i = 0; given && i < given->rank; ++i)
             SS1_CHECK(given->shape[i] == shape[i], SS1_ERROR_INVALID_ARGUMENT,
                       "input '%s': shape[%u]=%lld is not the %lld of 'input_ids'", given->name, i,
                       static_cast<long long>(given->shape[i]), static_cast<long long>(shape[i]));
@@ -193,9 +189,15 @@ ss1_status check_sizes(const bert_model &, const session_bounds &bounds, const t
 }
 
 ss1_status check_values(const bert_model &model, const tensor_list<const ss1_tensor> &inputs) {
-    SS1_TRY(check_ids("input_ids", inputs[input_ids], model.config.vocab_size));
-    SS1_TRY(check_ids("attention_mask", inputs[attention_mask], 2));
-    return check_ids("token_type_ids", inputs[token_type_ids], model.config.type_vocab_size);
+    const auto batch = static_cast<size_t>(inputs[input_ids]->shape[0]);
+    const auto tokens = static_cast<size_t>(inputs[input_ids]->shape[1]);
+    const auto check = [&](const char *name, const int64_t *ids, size_t limit) {
+        return check_ids(name, ids, batch, tokens, limit);
+    };
+    SS1_TRY(check("input_ids", ids_of(inputs[input_ids]), model.config.vocab_size));
+    SS1_TRY(check("attention_mask", ids_of(inputs[attention_mask]), 2));
+    SS1_TRY(check("token_type_ids", model.types_in(inputs), model.config.type_vocab_size));
+    return check_ids("prompt_tokens", model.prompts_in(inputs), batch, 1, tokens + 1);
 }
 
 }  // namespace ss1

@@ -2,6 +2,7 @@
 // BERT and its relatives, with Hugging Face's graph: embeddings, encoder layers, pooler, head.
 #pragma once
 #include "model/layers.hpp"
+#include "model/sentence.hpp"
 #include "model/session.hpp"
 #include "op/attention.hpp"
 
@@ -30,18 +31,15 @@ inline constexpr size_t n_bert_stages = 8;
 struct bert_activations {
     float *state;  // [rows, H]: outputs of the encoder layers, packed; in the end [B, T, H], zeros as padding
     char *qkv;     // rows of qkv_row_bytes: queries, keys and values; the attention's result replaces the queries
-    sequence *sequences;   // [B]
-    float *mask;           // [B, T], for sequences whose mask is not a length
-    float *pooled;         // [B, H]
-    float *head;           // between the layers of the head: [B, H], [rows, H] or [rows, 2]
-    float *logits;         // [B, labels], [rows, labels] or [rows, vocab_size]; answers: [2, rows], starts and ends
+    sequence *sequences;  // [B]
+    float *mask;          // [B, T], for sequences whose mask is not a length
+    float *pooled;        // [B, H]
+    float *head;          // between the layers of the head: [B, H], [rows, H] or [rows, 2]
+    float *logits;        // [B, labels], [rows, labels] or [rows, vocab_size]; answers: [2, rows], starts and ends
+    sentence_rows pooling;
     void *scratch;         // for the heads' layers
     char *memory;          // for the workers between attentions, and for the attention
     double *task_seconds;  // [threads, stages]
-};
-
-struct norm_weights {
-    buffer gamma, beta;
 };
 
 struct bert_model {
@@ -50,14 +48,16 @@ struct bert_model {
                                              "intermediate", "output", "norm",      "heads"};
 
     bert_config config;
-    std::vector<named_layer> layers;  // six of each encoder layer, then those of pooler and head that are there
+    // Six of each encoder layer, then those of pooler, head and sentence that are there.
+    std::vector<named_layer> layers;
     bool has_pooler = false, has_head = false;  // known before the layers are loaded
     // Point into `layers`; NULL where the model has none. A head without a dense layer reads the pooler or the tokens.
     const ss1_layer *pooler = nullptr, *head_dense = nullptr, *head_out = nullptr;
     bool adds_residual = false;       // every layer does
     norm_weights head_norm;           // between the layers that score masked words
     std::vector<std::string> labels;  // of the classes, if it is a classifier
-    buffer word, position, type;      // type: empty where the model has none
+    sentence_graph sentence;
+    buffer word, position, type;  // type: empty where the model has none
     norm_weights embedding_norm;
     std::vector<norm_weights> norms;  // two of each encoder layer: after the attention, after the output
     attention_kernels attention;
@@ -70,6 +70,14 @@ struct bert_model {
         return size_of(static_cast<dtype>(layers[encoder * per_encoder].layer->desc.y_dtype));
     }
     size_t qkv_ld(size_t encoder) const noexcept { return qkv_row_bytes / qkv_size(encoder); }
+
+    // The values of inputs that not every model takes; NULL if it does not, or none were given.
+    const int64_t *types_in(const tensor_list<const ss1_tensor> &inputs) const noexcept {
+        return config.type_vocab_size ? ids_of(inputs[token_type_ids]) : nullptr;
+    }
+    const int64_t *prompts_in(const tensor_list<const ss1_tensor> &inputs) const noexcept {
+        return sentence.takes_prompts() ? ids_of(inputs[config.type_vocab_size ? 3 : 2]) : nullptr;
+    }
 };
 
 static_assert(std::size(bert_model::stages) == n_bert_stages);

@@ -15,10 +15,12 @@ ss1_status run_all(const model_run &run, const ss1_layer &layer, size_t m, const
     return m ? layer_run(run.context, layer, linear_args(m, x, ldx, y, ldy, memory.scratch)) : SS1_OK;
 }
 
-// Scores words: writes [rows, vocab_size] to memory.logits.
-ss1_status score_words(const bert_model &model, const bert_activations &memory, const model_run &run, size_t rows) {
-    const bert_config &config = model.config;
-    const size_t H = config.hidden_size;
+// Rows whose words are scored at a time for SPLADE: 16 MB of scores for 30,522 words.
+constexpr size_t splade_rows = 128;
+
+// What the layer that scores words reads: [rows, H] in memory.head.
+ss1_status transform(const bert_model &model, const bert_activations &memory, const model_run &run, size_t rows) {
+    const size_t H = model.config.hidden_size;
     SS1_TRY(run_all(run, *model.head_dense, rows, memory.state, H, memory.head, H, memory));
     normalize(run.context, *model.norm,
               {.x = memory.head,
@@ -28,9 +30,41 @@ ss1_status score_words(const bert_model &model, const bert_activations &memory, 
                .y = memory.head,
                .m = rows,
                .n = H,
-               .eps = static_cast<float>(config.layer_norm_eps)});
-    SS1_TRY(run.control.check());
-    return run_all(run, *model.head_out, rows, memory.head, H, memory.logits, config.vocab_size, memory);
+               .eps = static_cast<float>(model.config.layer_norm_eps)});
+    return run.control.check();
+}
+
+// Scores words: writes [rows, vocab_size] to memory.logits.
+ss1_status score_words(const bert_model &model, const bert_activations &memory, const model_run &run, size_t rows) {
+    SS1_TRY(transform(model, memory, run, rows));
+    return run_all(run, *model.head_out, rows, memory.head, model.config.hidden_size, memory.logits,
+                   model.config.vocab_size, memory);
+}
+
+// Pools the scores of words, block by block: `embedding` receives [B, size] in memory.pooling.
+ss1_status run_splade(const bert_model &model, const bert_activations &memory, const model_run &run,
+                      std::span<const sequence> sequences, const float *&embedding) {
+    const size_t rows = sequences.back().first + sequences.back().length;
+    const size_t H = model.config.hidden_size, V = model.config.vocab_size;
+    const sentence_config &config = model.sentence.config;
+    word_args args = {.scores = memory.logits,
+                      .words = V,
+                      .begin = 0,
+                      .rows = 0,
+                      .sequences = sequences,
+                      .mode = config.words,
+                      .twice = config.log1p_twice,
+                      .y = memory.pooling.x};
+    std::fill_n(args.y, sequences.size() * V, 0.0f);
+    SS1_TRY(transform(model, memory, run, rows));
+    for (; args.begin < rows; args.begin += args.rows) {
+        args.rows = std::min(splade_rows, rows - args.begin);
+        SS1_TRY(run.control.check());
+        SS1_TRY(run_all(run, *model.head_out, args.rows, memory.head + args.begin * H, H, memory.logits, V, memory));
+        pool_words(run.context, args);
+    }
+    finish_words(run.context, args);
+    return finish_sentence(model.sentence, sequences.size(), V, memory.pooling.x, embedding);
 }
 
 // Moves the rows of each sequence to the places of [B, T] tokens and writes zeros to the others. Back to front, in
@@ -102,6 +136,14 @@ ss1_status run_sequence_head(const bert_model &model, const bert_activations &me
     return run_all(run, *model.head_out, B, x, H, memory.logits, labels, memory);
 }
 
+// Makes the sentence embeddings of packed hidden states.
+ss1_status embed(const bert_model &model, const bert_activations &memory, const model_run &run,
+                 std::span<const sequence> sequences, const float *&embedding) {
+    if (model.sentence.pools_words()) return run_splade(model, memory, run, sequences, embedding);
+    return run_sentence(model.sentence, run, memory.state, sequences, model.prompts_in(run.inputs), memory.pooling,
+                        memory.scratch, embedding);
+}
+
 }  // namespace
 
 std::vector<tensor_slot> output_slots(const bert_model &model) {
@@ -111,7 +153,8 @@ std::vector<tensor_slot> output_slots(const bert_model &model) {
     };
     std::vector<tensor_slot> slots = {slot("last_hidden_state", {varies, varies, config.hidden_size})};
     if (model.has_pooler) slots.push_back(slot("pooled", {varies, config.hidden_size}));
-    if (!model.has_head) return slots;
+    if (model.sentence.is_there()) slots.push_back(slot("sentence_embedding", {varies, model.sentence.size}));
+    if (!model.has_head || model.sentence.pools_words()) return slots;
     switch (config.head) {
         case bert_head::none:
             break;
@@ -136,6 +179,7 @@ void carve_heads(const bert_model &model, size_t B, size_t rows, carver &memory,
     const bert_config &config = model.config;
     const size_t H = config.hidden_size;
     if (model.has_pooler) a.pooled = memory.take<float>(B, H);
+    a.pooling = carve_sentence(model.sentence, B, memory);
     if (!model.has_head) return;
     switch (config.head) {
         case bert_head::none:
@@ -149,7 +193,8 @@ void carve_heads(const bert_model &model, size_t B, size_t rows, carver &memory,
             break;
         case bert_head::masked_words:
             a.head = memory.take<float>(rows, H);
-            a.logits = memory.take<float>(rows, config.vocab_size);
+            a.logits = memory.take<float>(model.sentence.pools_words() ? std::min(rows, splade_rows) : rows,
+                                          config.vocab_size);
             break;
         case bert_head::question_answering:
             a.head = memory.take<float>(rows, 2);
@@ -171,12 +216,16 @@ ss1_status run_heads(const bert_model &model, const bert_activations &memory, mo
     };
     outputs.results[n++] = memory.state;
     if (model.has_pooler) add(wants_pooled, memory.pooled);
-    if (model.has_head) add(wants_head, memory.logits);
+    if (model.sentence.is_there()) {
+        if (outputs.wanted[n]) SS1_TRY(embed(model, memory, run, sequences, outputs.results[n]));
+        ++n;
+    }
+    if (model.has_head && !model.sentence.pools_words()) add(wants_head, memory.logits);
     if (model.has_head && model.config.head == bert_head::question_answering) add(wants_head, memory.logits + B * T);
     wants_pooled |= wants_head && reads_pooled(model);
     SS1_TRY(run.control.check());
     if (wants_head && !of_sequences) SS1_TRY(run_token_head(model, memory, run, sequences));
-    unpack(memory.state, sequences, T, H);
+    if (outputs.wanted[0] || wants_pooled || (wants_head && of_sequences)) unpack(memory.state, sequences, T, H);
     // The pooler reads the first token of each sequence in place.
     if (wants_pooled) SS1_TRY(run_all(run, *model.pooler, B, memory.state, T * H, memory.pooled, H, memory));
     return wants_head && of_sequences ? run_sequence_head(model, memory, run) : SS1_OK;

@@ -252,7 +252,7 @@ ss1_status run(const bert_model &model, const bert_activations &memory, model_ru
                   .position = model.position.as<float>(),
                   .type = model.type.as<float>(),
                   .ids = ids_of(run.inputs[input_ids]),
-                  .types = ids_of(run.inputs[token_type_ids]),
+                  .types = model.types_in(run.inputs),
                   .tokens = run.size.tokens,
                   .sequences = sequences,
                   .padding = config.variant == bert_variant::roberta ? static_cast<int64_t>(config.pad_token_id) : -1},

@@ -44,6 +44,13 @@ std::span<const char *const> stages_of(const ss1_model &model) noexcept {
     return model.on_backend ? std::span<const char *const>{} : model.family->stages;
 }
 
+// Whether the model has logits of whole sequences.
+bool scores_sequences(const ss1_model &model) noexcept {
+    return std::ranges::any_of(model.outputs, [](const tensor_slot &slot) {
+        return !std::strcmp(slot.tensor.name, "logits") && slot.tensor.rank == 2;
+    });
+}
+
 // Adds the layers to the description of the graph.
 void fill_info(ss1_model &model) {
     ss1_model_info &info = model.info = SS1_MODEL_INFO_INIT;
@@ -62,6 +69,14 @@ void fill_info(ss1_model &model) {
     info.n_outputs = model.outputs.size();
     info.n_layers = layers_of(model).size();
     info.n_stages = stages_of(model).size();
+    info.n_prompts = model.sentence.prompts.size();
+    if (!model.sentence.default_prompt.empty()) info.default_prompt = model.sentence.default_prompt.c_str();
+    if (info.embedding_size) info.similarity = model.sentence.similarity.c_str();
+    if (scores_sequences(model)) {
+        if (model.score_activation.empty()) model.score_activation = info.n_labels == 1 ? "Sigmoid" : "Identity";
+        model.score_activation.erase(0, model.score_activation.rfind('.') + 1);
+        info.score_activation = model.score_activation.c_str();
+    }
 }
 
 }  // namespace
@@ -73,6 +88,8 @@ ss1_status model_load(ss1_context &context, const char *directory, const ss1_mod
     auto model = std::make_unique<ss1_model>();
     model->context = context_ref(&context);
     model->config = from.config.text;
+    model->sentence = from.config.sentence;
+    model->score_activation = from.config.score_activation;
     model->family = &model_family_of(*from.config.family);
     model->graph = model->family->make();
     SS1_TRY(model->family->prepare(from, model->graph.get()));
@@ -117,6 +134,14 @@ ss1_status model_label(const ss1_model &model, size_t i, const char *&label) {
     const std::vector<std::string> &labels = model.family->labels(model.graph.get());
     SS1_CHECK(i < labels.size(), SS1_ERROR_INVALID_ARGUMENT, "i=%zu: the model has %zu labels", i, labels.size());
     label = labels[i].c_str();
+    return SS1_OK;
+}
+
+ss1_status model_prompt(const ss1_model &model, size_t i, const char *&name, const char *&text) {
+    const std::vector<sentence_prompt> &prompts = model.sentence.prompts;
+    SS1_CHECK(i < prompts.size(), SS1_ERROR_INVALID_ARGUMENT, "i=%zu: the model has %zu prompts", i, prompts.size());
+    name = prompts[i].name.c_str();
+    text = prompts[i].text.c_str();
     return SS1_OK;
 }
 

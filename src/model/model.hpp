@@ -12,6 +12,8 @@ struct ss1_model {
     std::atomic<size_t> references{1};
     ss1::context_ref context;
     std::string config;  // config.json as it was read
+    ss1::sentence_config sentence;
+    std::string score_activation;
     const ss1::model_family *family = nullptr;
     std::shared_ptr<void> graph;
     std::vector<ss1::tensor_slot> inputs, outputs;
@@ -55,6 +57,7 @@ ss1_status model_output(const ss1_model &model, size_t i, ss1_tensor &tensor);
 ss1_status model_layer(const ss1_model &model, size_t i, ss1_model_layer_info &info);
 void model_describe(const ss1_model &model, ss1_model_info &info) noexcept;
 ss1_status model_label(const ss1_model &model, size_t i, const char *&label);
+ss1_status model_prompt(const ss1_model &model, size_t i, const char *&name, const char *&text);
 ss1_status model_stage(const ss1_model &model, size_t i, const char *&name);
 
 ss1_status session_bytes(const ss1_model &model, const ss1_session_options &options, size_t &bytes);

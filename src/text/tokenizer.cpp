@@ -10,6 +10,7 @@
 #include "base/status.hpp"
 #include "io/file.hpp"
 #include "io/json.hpp"
+#include "io/sentence_config.hpp"
 #include "text/unicode.hpp"
 
 namespace ss1 {
@@ -318,9 +319,12 @@ ss1_status check_args(const ss1_tokenizer &tokenizer, ss1_tokenize_args &args) n
 
 }  // namespace
 
-ss1_status tokenizer_load(ss1_context &context, const std::string &directory, ss1_tokenizer &out) {
+ss1_status tokenizer_load(ss1_context &context, const std::string &given, ss1_tokenizer &out) {
     SS1_CHECK(unicode_supported(), SS1_ERROR_UNSUPPORTED,
               "this build has no tokenizer: it was made without ICU (build option tokenizer)");
+    sentence_config sentence;
+    SS1_TRY(sentence_config_read(given, sentence));
+    const std::string directory = sentence.folder.empty() ? given : given + "/" + sentence.folder;
     tokenizer_rules rules;
     tokenizer_json file;
     std::string path;
@@ -330,6 +334,9 @@ ss1_status tokenizer_load(ss1_context &context, const std::string &directory, ss
     SS1_TRY(take_special(rules, path, out));
     out.rules = settled(rules.words);
     out.max_tokens = rules.max_tokens;
+    // A module of sentence-transformers only sets limits and lower case; accents stay as the tokenizer wants them.
+    if (sentence.lower_case) out.rules.lower_case = true;
+    if (sentence.max_tokens) out.max_tokens = std::min(out.max_tokens - 1, sentence.max_tokens - 1) + 1;  // 0: no limit
     return SS1_OK;
 }
 

@@ -414,7 +414,7 @@ class Model(_Handle):
     _idle = ()
 
     def __init__(self, context, directory, random_weights=False, seed=0, weight_dtype=None, map_tables=False):
-        self._context = context
+        self._context, self._directory, self._tokenizer = context, directory, None
         options = _capi.ModelOptions(random_weights=bool(random_weights), seed=_unsigned("seed", seed, 64),
                                      weight_dtype=_name_of("weight_dtype", weight_dtype, _WEIGHT_DTYPES),
                                      map_tables=bool(map_tables))
@@ -443,6 +443,55 @@ class Model(_Handle):
         finally:
             if self._handle is not None:
                 self._idle.append(session)
+
+    def encode(self, texts, prompt=None, *, dimensions=0, max_tokens=0, batch_tokens=0):
+        """float32 [n, d]: the sentence embedding of each of a list of texts, for a directory of sentence-transformers.
+
+            documents = model.encode(["The tar command unpacks archives.", ...], prompt="document")
+            query = model.encode(["How do I unpack a tar file?"], prompt="query")
+            best = (documents @ query[0]).argsort()[::-1]
+
+        prompt is the name of a prompt of the model, or "query" or "document", which every model understands; "" is none, None the
+        model's default. dimensions keeps the first numbers alone. Texts of like length run together, batch_tokens
+        tokens at a time (0: 4096). A row does not depend on the other texts.
+        """
+        return self._encode("sentence_embedding", self.info["embedding_size"], texts, None, prompt, dimensions, max_tokens, batch_tokens)[0]
+
+    def predict(self, texts, *, raw=False, max_tokens=0, batch_tokens=0):
+        """The scores of a classifier for a list of texts, or of pairs (text, text): float32 [n], or [n, labels] with more labels.
+
+        A score is the logit under the activation that sentence-transformers' CrossEncoder would use (info["score_activation"]); raw
+        gives the logits themselves.
+        """
+        y, scores = self._judge(texts, max_tokens, batch_tokens)
+        chosen = y if raw else scores
+        return chosen[:, 0] if chosen.shape[1] == 1 else chosen
+
+    def rank(self, query, texts, top=None, *, max_tokens=0, batch_tokens=0):
+        """The texts by their relevance to the query, for a CrossEncoder with one label: [{"index", "score", "logit"}], the best first."""
+        _require(self.info["n_labels"] == 1, f"rank needs a classifier with one label, this model has {self.info['n_labels']}")
+        logits, scores = self._judge([(query, text) for text in texts], max_tokens, batch_tokens)
+        order = numpy.argsort(-logits[:, 0], kind="stable")[:top]
+        return [{"index": int(i), "score": float(scores[i, 0]), "logit": float(logits[i, 0])} for i in order]
+
+    def _judge(self, texts, max_tokens, batch_tokens):
+        _require(self.info["score_activation"], "the model is no classifier of texts")
+        pairs = len(texts) > 0 and isinstance(texts[0], (tuple, list))
+        first, second = ([text[0] for text in texts], [text[1] for text in texts]) if pairs else (texts, None)
+        return self._encode("logits", self.info["n_labels"], first, second, "", 0, max_tokens, batch_tokens, scores=True)
+
+    def _encode(self, output, width, first, second, prompt, dimensions, max_tokens, batch_tokens, scores=False):
+        if self._tokenizer is None:
+            self._tokenizer = Tokenizer(self._context, self._directory)
+        dimensions = _unsigned("dimensions", dimensions, 64)
+        y = numpy.empty((len(first), dimensions or width), numpy.float32)
+        scored = numpy.empty_like(y) if scores else None
+        _check(_lib.ss1_model_encode(self._pointer, self._tokenizer._pointer, _capi.EncodeArgs(
+            n=len(first), first=Tokenizer._texts("texts", first), second=None if second is None else Tokenizer._texts("texts", second),
+            output=output.encode(), prompt=None if prompt is None else _text("prompt", prompt), dimensions=dimensions,
+            max_tokens=_unsigned("max_tokens", max_tokens, 64), batch_tokens=_unsigned("batch_tokens", batch_tokens, 64),
+            y=y.ctypes.data, scores=scored.ctypes.data if scores else None)))
+        return y, scored
 
     def _session_for(self, batch, tokens):
         tokens = min(tokens, self._max_tokens)
@@ -487,6 +536,16 @@ class Model(_Handle):
             label = ctypes.c_char_p()
             _check(_lib.ss1_model_label(self._pointer, i, label))
             result.append(label.value.decode(errors="replace"))
+        return result
+
+    @property
+    def prompts(self):
+        """{name: text} that config_sentence_transformers.json gives to be put in front of texts; {} for other models."""
+        result = {}
+        for i in range(self.info["n_prompts"]):
+            name, text = ctypes.c_char_p(), ctypes.c_char_p()
+            _check(_lib.ss1_model_prompt(self._pointer, i, name, text))
+            result[name.value.decode(errors="replace")] = text.value.decode(errors="replace")
         return result
 
     @property

@@ -121,7 +121,8 @@ class ModelInfo(Struct):
     _fields_ = [("struct_size", c_uint32), ("family", c_char_p), ("config", c_char_p), ("n_inputs", c_size_t),
                 ("n_outputs", c_size_t), ("n_layers", c_size_t), ("weight_bytes", c_size_t), ("parameters", c_size_t),
                 ("n_labels", c_size_t), ("max_tokens", c_size_t), ("vocab_size", c_size_t), ("type_vocab_size", c_size_t),
-                ("n_stages", c_size_t)]
+                ("n_stages", c_size_t), ("embedding_size", c_size_t), ("n_prompts", c_size_t), ("default_prompt", c_char_p),
+                ("similarity", c_char_p), ("score_activation", c_char_p)]
 
 
 class SessionOptions(Struct):
@@ -142,6 +143,12 @@ class TokenizeArgs(Struct):
     _fields_ = [("struct_size", c_uint32), ("n", c_size_t), ("first", POINTER(Text)), ("second", POINTER(Text)),
                 ("max_tokens", c_size_t), ("input_ids", c_void_p), ("attention_mask", c_void_p), ("token_type_ids", c_void_p),
                 ("ld", c_size_t), ("lengths", c_void_p), ("begins", c_void_p), ("ends", c_void_p)]
+
+
+class EncodeArgs(Struct):
+    _fields_ = [("struct_size", c_uint32), ("n", c_size_t), ("first", POINTER(Text)), ("second", POINTER(Text)),
+                ("output", c_char_p), ("prompt", c_char_p), ("max_tokens", c_size_t), ("batch_tokens", c_size_t),
+                ("dimensions", c_size_t), ("y", c_void_p), ("ldy", c_size_t), ("scores", c_void_p)]
 
 
 class ConvertOptions(Struct):
@@ -171,6 +178,7 @@ for _name, _arguments in {
         "ss1_model_layer": [c_void_p, c_size_t, POINTER(ModelLayerInfo)],
         "ss1_model_describe": [c_void_p, POINTER(ModelInfo)],
         "ss1_model_label": [c_void_p, c_size_t, POINTER(c_char_p)],
+        "ss1_model_prompt": [c_void_p, c_size_t, POINTER(c_char_p), POINTER(c_char_p)],
         "ss1_model_stage": [c_void_p, c_size_t, POINTER(c_char_p)],
         "ss1_model_convert": [c_void_p, c_char_p, c_char_p, POINTER(ConvertOptions)],
         "ss1_session_bytes": [c_void_p, POINTER(SessionOptions), POINTER(c_size_t)],
@@ -181,6 +189,7 @@ for _name, _arguments in {
         "ss1_tokenizer_describe": [c_void_p, POINTER(TokenizerInfo)],
         "ss1_tokenizer_token": [c_void_p, c_int64, POINTER(c_char_p)],
         "ss1_tokenizer_encode": [c_void_p, POINTER(TokenizeArgs)],
+        "ss1_model_encode": [c_void_p, c_void_p, POINTER(EncodeArgs)],
         "ss1_session_run": [c_void_p, POINTER(Tensor), c_size_t, POINTER(Tensor), c_size_t]}.items():
     getattr(lib, _name).argtypes = _arguments
     getattr(lib, _name).restype = c_int

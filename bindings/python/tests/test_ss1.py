@@ -374,6 +374,63 @@ class Tokenizer(TestCase):
         self.refused("vocab.txt: cannot open", ss1.Tokenizer, self.context, DATA / "bert_ss1", status=ss1.Status.IO)
 
 
+class Texts(TestCase):
+    """encode(), predict() and rank() against the tokenizer and a session."""
+
+    def make(self, folder, **config):
+        source = DATA / "bert_classifier"
+        for name in ("model.safetensors", "vocab.txt"):
+            (folder / name).write_bytes((source / name).read_bytes())
+        (folder / "config.json").write_text(json.dumps({**json.loads((source / "config.json").read_text()), **config}))
+        return folder
+
+    def test_encode(self):
+        texts = ["You WIN!", "lunch now, please", "", b"win \xff", "a " * 99]
+        with tempfile.TemporaryDirectory() as name:
+            folder = self.make(pathlib.Path(name))
+            (folder / "1_Pooling").mkdir()
+            (folder / "1_Pooling/config.json").write_text(json.dumps({"pooling_mode": ["mean", "cls"]}))
+            (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": {"query": "win "}}))
+            (folder / "modules.json").write_text(json.dumps([{"path": "", "type": "x.Transformer"}, {"path": "1_Pooling", "type": "x.Pooling"}]))
+            with ss1.Model(self.context, folder) as model, ss1.Tokenizer(self.context, folder) as tokenizer:
+                self.assertEqual((model.info["embedding_size"], model.info["similarity"], model.prompts), (128, "cosine", {"query": "win "}))
+                rows = model.encode(texts)
+                self.assertEqual((rows.shape, rows.dtype), ((5, 128), numpy.float32))
+                for row, text in zip(rows, texts):
+                    want = model.run(tokenizer([text]), ["sentence_embedding", "last_hidden_state"])
+                    self.assertTrue((want["sentence_embedding"][0] == row).all())
+                    states = want["last_hidden_state"][0]
+                    numpy.testing.assert_allclose(row, numpy.concatenate([states.mean(0), states[0]]), rtol=0, atol=1e-6)
+                self.assertTrue((model.encode(texts, batch_tokens=1) == rows).all())
+                self.assertTrue((model.encode(["money"], prompt="query") == model.encode(["win money"])).all())
+                self.assertTrue((model.encode(texts, dimensions=7) == rows[:, :7]).all())
+                self.assertEqual(model.encode([]).shape, (0, 128))
+                self.refused("args.prompt 'title' is not a prompt", model.encode, ["a"], prompt="title")
+                self.refused("must be a list of texts", model.encode, "a")
+
+    def test_predict_and_rank(self):
+        pairs = [("you win", "money"), ("lunch", "now please"), ("", "win")]
+        with ss1.Model(self.context, DATA / "bert_classifier") as model, ss1.Tokenizer(self.context, DATA / "bert_classifier") as tokenizer:
+            self.assertEqual(model.info["score_activation"], "Identity")
+            scores = model.predict(pairs)
+            want = [model.run(tokenizer([first], [second]), ["logits"])["logits"][0] for first, second in pairs]
+            self.assertTrue((scores == numpy.array(want)).all())
+            self.refused("rank needs a classifier with one label, this model has 3", model.rank, "a", ["b"])
+        with tempfile.TemporaryDirectory() as name:
+            folder = self.make(pathlib.Path(name), id2label={"0": "yes"}, label2id={"yes": 0})
+            with ss1.Model(self.context, folder, random_weights=True, seed=3) as model:
+                scores, raw = model.predict(pairs), model.predict(pairs, raw=True)
+                self.assertEqual(scores.shape, (3,))
+                numpy.testing.assert_allclose(scores, 1 / (1 + numpy.exp(-raw)), rtol=1e-6)
+                texts = ["money", "now please", "win"]
+                ranked = model.rank("you win", texts)
+                self.assertEqual([row["logit"] for row in ranked], sorted((row["logit"] for row in ranked), reverse=True))
+                alone = model.predict([("you win", text) for text in texts])
+                for row in ranked:
+                    self.assertEqual(row["score"], float(alone[row["index"]]))
+                self.assertEqual(model.rank("you win", texts, top=1), ranked[:1])
+
+
 class Models(TestCase):
     def test_vectors(self):
         self.assertGreater(len(MODELS), 0)

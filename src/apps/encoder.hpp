@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model with its tokenizer: texts in, vectors out.
+#pragma once
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "apps/handles.hpp"
+
+namespace ss1::apps {
+
+// As ss1_encode_args.
+struct encode_settings {
+    std::string output;  // "": sentence_embedding
+    std::optional<std::string> prompt;
+    size_t max_tokens = 0, batch_tokens = 0, dimensions = 0;
+};
+
+class encoder {
+  public:
+    encoder(const context_handle &context, const std::string &directory, const ss1_model_options &options)
+        : model_(load_model(context, directory, options)), tokenizer_(load_tokenizer(context, directory)) {}
+
+    const model_handle &model() const { return model_; }
+    size_t width(const encode_settings &settings) const;  // of a row
+    // Rows [texts, width]. `second` is empty or has as many texts, for pairs.
+    std::vector<float> encode(std::span<const std::string> texts, std::span<const std::string> second,
+                              const encode_settings &settings) const;
+    // Logits of a CrossEncoder, and their scores.
+    struct judgements {
+        std::vector<float> logits, scores;
+    };
+    judgements judge(std::span<const std::string> texts, std::span<const std::string> second,
+                     encode_settings settings) const;
+
+  private:
+    void run(std::span<const std::string> texts, std::span<const std::string> second, const encode_settings &settings,
+             float *y, float *scores) const;
+
+    model_handle model_;
+    tokenizer_handle tokenizer_;
+};
+
+}  // namespace ss1::apps

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "encode/encode.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <numeric>
+#include <span>
+
+#include "base/abi.hpp"
+#include "base/span.hpp"
+#include "base/status.hpp"
+#include "io/json.hpp"
+
+namespace ss1 {
+namespace {
+
+constexpr size_t default_batch_tokens = 4096;    // a BERT-base then takes about 100 MB
+constexpr size_t ids_at_once = size_t{1} << 22;  // tokenised and sorted together: 32 MB of ids, as much of types
+
+constexpr size_t numbers_at_once = size_t{1} << 22;  // of the output: SPLADE has one for each word
+
+// What becomes of each text, with all defaults replaced.
+struct encoding {
+    ss1_model &model;
+    const ss1_tokenizer &tokenizer;
+    ss1_encode_args args;
+    const char *output = nullptr;                     // of the session
+    size_t width = 0;                                 // of the output
+    bool normalizes = false;                          // a cut row is scaled to the length 1 again
+    ss1_activation activation = SS1_ACTIVATION_NONE;  // of the scores
+    std::string prompt = {};
+    size_t prompt_tokens = 0;  // that the pooling leaves out
+};
+
+std::string names_of(std::span<const sentence_prompt> prompts) {
+    std::string names;
+    for (const sentence_prompt &prompt : prompts) names += (names.empty() ? "'" : ", '") + prompt.name + "'";
+    return names.empty() ? "none" : names;
+}
+
+// Finds the text of a prompt: of its name; of a like one for queries and documents; of the default.
+ss1_status find_prompt(const sentence_config &config, const char *name, std::string &out) {
+    const auto take = [&](std::string_view wanted) {
+        const auto found = std::ranges::find(config.prompts, wanted, &sentence_prompt::name);
+        if (found != config.prompts.end()) out = found->text;
+        return found != config.prompts.end();
+    };
+    const std::string_view wanted = name ? name : config.default_prompt.c_str();
+    if (wanted.empty() || take(wanted)) return SS1_OK;
+    SS1_CHECK(wanted == "query" || wanted == "document", SS1_ERROR_INVALID_ARGUMENT,
+              "args.prompt '%s' is not a prompt of the model, which has %s", printable(wanted).c_str(),
+              names_of(config.prompts).c_str());
+    if (wanted == "document" && (take("passage") || take("corpus"))) return SS1_OK;
+    take(config.default_prompt);
+    return SS1_OK;
+}
+
+ss1_status find_output(encoding &e) {
+    e.output = e.args.output ? e.args.output : "sentence_embedding";
+    const auto &outputs = e.model.outputs;
+    const auto found = std::ranges::find_if(
+        outputs, [&](const tensor_slot &slot) { return !std::strcmp(slot.tensor.name, e.output); });
+    SS1_CHECK(found != outputs.end(), SS1_ERROR_INVALID_ARGUMENT, "args.output: the model has no output '%s'%s",
+              printable(e.output).c_str(),
+              e.args.output ? "" : ", because its directory has no modules.json with a pooling");
+    SS1_CHECK(found->tensor.rank == 2 && found->tensor.shape[1] > 0, SS1_ERROR_INVALID_ARGUMENT,
+              "args.output: '%s' is not one vector of fixed size for each text", printable(e.output).c_str());
+    e.width = static_cast<size_t>(found->tensor.shape[1]);
+    e.normalizes = !std::strcmp(e.output, "sentence_embedding") && e.model.sentence.normalizes();
+    if (!e.args.scores) return SS1_OK;
+    SS1_CHECK(!std::strcmp(e.output, "logits"), SS1_ERROR_INVALID_ARGUMENT,
+              "args.scores is not NULL, but args.output is '%s' instead of 'logits'", printable(e.output).c_str());
+    return module_activation(e.model.info.score_activation, "args.scores: the model's activation", e.activation);
+}
+
+// Tokens of the prompt alone, with the token at its beginning, without the one at its end.
+ss1_status count_prompt_tokens(encoding &e) {
+    if (e.model.sentence.include_prompt || e.prompt.empty()) return SS1_OK;
+    const ss1_text text = {sizeof(ss1_text), e.prompt.data(), e.prompt.size()};
+    std::vector<int64_t> ids(e.args.max_tokens);
+    size_t length = 0;
+    ss1_tokenize_args args = SS1_TOKENIZE_ARGS_INIT;
+    args.n = 1;
+    args.first = &text;
+    args.max_tokens = e.args.max_tokens;
+    args.input_ids = ids.data();
+    args.lengths = &length;
+    SS1_TRY(tokenizer_encode(e.tokenizer, args));
+    e.prompt_tokens = length ? length - 1 : 0;
+    return SS1_OK;
+}
+
+// Checks the arguments and replaces all defaults.
+ss1_status settle(encoding &e) {
+    ss1_encode_args &args = e.args;
+    SS1_CHECK(args.first, SS1_ERROR_INVALID_ARGUMENT, "args.first is NULL");
+    SS1_CHECK(args.y, SS1_ERROR_INVALID_ARGUMENT, "args.y is NULL");
+    const ss1_model_info &info = e.model.info;
+    SS1_CHECK(info.max_tokens, SS1_ERROR_INVALID_ARGUMENT, "a model of family '%s' takes no texts", info.family);
+    ss1_tokenizer_info rules = SS1_TOKENIZER_INFO_INIT;
+    tokenizer_describe(e.tokenizer, rules);
+    SS1_CHECK(rules.vocab_size <= info.vocab_size, SS1_ERROR_INVALID_ARGUMENT,
+              "the tokenizer has %zu tokens, the model %zu: it is another model's", rules.vocab_size, info.vocab_size);
+    SS1_TRY(find_output(e));
+    const size_t limit = rules.max_tokens ? std::min(rules.max_tokens, info.max_tokens) : info.max_tokens;
+    if (args.max_tokens == 0) args.max_tokens = limit;
+    SS1_CHECK(args.max_tokens <= limit, SS1_ERROR_INVALID_ARGUMENT, "args.max_tokens=%zu is above the model's %zu",
+              args.max_tokens, limit);
+    if (args.batch_tokens == 0) args.batch_tokens = default_batch_tokens;
+    if (args.dimensions == 0) args.dimensions = e.width;
+    SS1_CHECK(args.dimensions <= e.width, SS1_ERROR_INVALID_ARGUMENT, "args.dimensions=%zu is above the %zu of '%s'",
+              args.dimensions, e.width, e.output);
+    if (args.ldy == 0) args.ldy = args.dimensions;
+    SS1_CHECK(args.ldy >= args.dimensions, SS1_ERROR_INVALID_ARGUMENT, "args.ldy=%zu is below the %zu of a row",
+              args.ldy, args.dimensions);
+    memory_span y{};
+    SS1_TRY(matrix_span("args.y", args.y, args.n, args.dimensions, args.ldy, y, sizeof(float)));
+    if (args.scores) {
+        memory_span scores{};
+        SS1_TRY(matrix_span("args.scores", args.scores, args.n, args.dimensions, args.ldy, scores, sizeof(float)));
+        SS1_TRY(check_apart("args.y", y, "args.scores", scores));
+    }
+    SS1_TRY(check_array(args.first, args.n, "args.first"));
+    if (args.second) SS1_TRY(check_array(args.second, args.n, "args.second"));
+    SS1_TRY(find_prompt(e.model.sentence, args.prompt, e.prompt));
+    return count_prompt_tokens(e);
+}
+
+// The tokens of some texts, [n, max_tokens].
+struct tokens {
+    std::vector<int64_t> ids, types;
+    std::vector<size_t> lengths;
+};
+
+// Tokenises the texts from `begin` on.
+ss1_status tokenize(const encoding &e, size_t begin, size_t n, tokens &out) {
+    std::vector<std::string> prompted;
+    std::vector<ss1_text> first, second;
+    for (size_t i = begin; i < begin + n; ++i) {
+        ss1_text text = element(e.args.first, i);
+        SS1_CHECK(text.data || text.bytes == 0, SS1_ERROR_INVALID_ARGUMENT, "args.first[%zu].data is NULL", i);
+        if (!e.prompt.empty()) prompted.push_back(e.prompt + std::string(text.data ? text.data : "", text.bytes));
+        first.push_back(text);
+        if (e.args.second) second.push_back(element(e.args.second, i));
+    }
+    for (size_t i = 0; i < prompted.size(); ++i) first[i] = {sizeof(ss1_text), prompted[i].data(), prompted[i].size()};
+    out.ids.resize(n * e.args.max_tokens);
+    out.types.resize(out.ids.size());
+    out.lengths.resize(n);
+    ss1_tokenize_args args = SS1_TOKENIZE_ARGS_INIT;
+    args.n = n;
+    args.first = first.data();
+    if (e.args.second) args.second = second.data();
+    args.max_tokens = e.args.max_tokens;
+    args.input_ids = out.ids.data();
+    args.token_type_ids = out.types.data();
+    args.lengths = out.lengths.data();
+    return tokenizer_encode(e.tokenizer, args);
+}
+
+struct session_owner {
+    ss1_session *session = nullptr;
+
+    session_owner() = default;
+    session_owner(const session_owner &) = delete;
+    session_owner &operator=(const session_owner &) = delete;
+    ~session_owner() { session_destroy(session); }
+
+    // Makes room for B sequences of T tokens.
+    ss1_status fit(ss1_model &model, size_t B, size_t T) {
+        if (session && B <= session->bounds.max_batch && T <= session->bounds.max_tokens) return SS1_OK;
+        session_destroy(std::exchange(session, nullptr));
+        ss1_session_options options = SS1_SESSION_OPTIONS_INIT;
+        options.max_batch = B;
+        options.max_tokens = T;
+        return session_create(model, options, &session);
+    }
+};
+
+double activated(ss1_activation activation, double x) noexcept {
+    switch (activation) {
+        case SS1_ACTIVATION_SIGMOID:
+            return 1 / (1 + std::exp(-x));
+        case SS1_ACTIVATION_TANH:
+            return std::tanh(x);
+        case SS1_ACTIVATION_RELU:
+            return std::max(x, 0.0);
+        case SS1_ACTIVATION_SILU:
+            return x / (1 + std::exp(-x));
+        case SS1_ACTIVATION_GELU:
+            return 0.5 * x * std::erfc(-x * std::sqrt(0.5));
+        default:
+            return x;
+    }
+}
+
+// Writes row i from the session's output.
+void write_row(const encoding &e, const float *from, size_t i) noexcept {
+    const size_t d = e.args.dimensions;
+    float *y = e.args.y + i * e.args.ldy;
+    std::copy_n(from, d, y);
+    if (d < e.width && e.normalizes) scale_to_length_one(y, 1, d);
+    for (size_t k = 0; e.args.scores && k < d; ++k)
+        e.args.scores[i * e.args.ldy + k] = static_cast<float>(activated(e.activation, static_cast<double>(y[k])));
+}
+
+ss1_tensor make_tensor(const char *name, ss1_dtype dtype, std::initializer_list<size_t> shape, void *data) {
+    ss1_tensor tensor = make_slot(name, dtype, shape, true).tensor;
+    tensor.data = data;
+    tensor.bytes = dtype == SS1_DTYPE_I64 ? sizeof(int64_t) : sizeof(float);
+    for (const size_t size : shape) tensor.bytes *= size;
+    return tensor;
+}
+
+// One run: the texts `group` of `from`, the longest first. Writes their rows of y; text 0 of `from` is text `begin`.
+ss1_status run_group(const encoding &e, const tokens &from, std::span<const size_t> group, size_t begin,
+                     session_owner &owner) {
+    const size_t B = group.size(), T = std::max<size_t>(from.lengths[group[0]], 1);
+    std::vector<int64_t> ids(B * T), mask(B * T), types(B * T), prompts(B, static_cast<int64_t>(e.prompt_tokens));
+    for (size_t b = 0; b < B; ++b) {
+        const size_t length = from.lengths[group[b]], at = group[b] * e.args.max_tokens;
+        std::copy_n(from.ids.begin() + at, length, ids.begin() + b * T);
+        std::copy_n(from.types.begin() + at, length, types.begin() + b * T);
+        std::fill_n(mask.begin() + b * T, length, 1);
+        prompts[b] = std::min(prompts[b], static_cast<int64_t>(length));
+    }
+    std::vector<ss1_tensor> inputs = {make_tensor("input_ids", SS1_DTYPE_I64, {B, T}, ids.data()),
+                                      make_tensor("attention_mask", SS1_DTYPE_I64, {B, T}, mask.data())};
+    if (e.model.info.type_vocab_size > 1)
+        inputs.push_back(make_tensor("token_type_ids", SS1_DTYPE_I64, {B, T}, types.data()));
+    if (e.prompt_tokens) inputs.push_back(make_tensor("prompt_tokens", SS1_DTYPE_I64, {B}, prompts.data()));
+    std::vector<float> rows(B * e.width);
+    ss1_tensor output = make_tensor(e.output, SS1_DTYPE_F32, {B, e.width}, rows.data());
+    SS1_TRY(owner.fit(e.model, B, T));
+    SS1_TRY(session_run(*owner.session, inputs.data(), inputs.size(), &output, 1));
+    for (size_t b = 0; b < B; ++b) write_row(e, rows.data() + b * e.width, e.args.y + (begin + group[b]) * e.args.ldy);
+    return SS1_OK;
+}
+
+}  // namespace
+
+ss1_status model_encode(ss1_model &model, const ss1_tokenizer &tokenizer, ss1_encode_args args) {
+    if (args.n == 0) return SS1_OK;
+    encoding e = {.model = model, .tokenizer = tokenizer, .args = args};
+    SS1_TRY(settle(e));
+    const size_t at_once = std::max<size_t>(ids_at_once / e.args.max_tokens, 1);
+    tokens all;
+    session_owner owner;
+    for (size_t begin = 0; begin < args.n; begin += at_once) {
+        const size_t n = std::min(at_once, args.n - begin);
+        SS1_TRY(tokenize(e, begin, n, all));
+        std::vector<size_t> order(n);
+        std::iota(order.begin(), order.end(), size_t{0});
+        std::ranges::stable_sort(order, std::greater(), [&](size_t i) { return all.lengths[i]; });
+        for (size_t i = 0, B; i < n; i += B) {
+            B = std::min({n - i, std::max<size_t>(e.args.batch_tokens / std::max<size_t>(all.lengths[order[i]], 1), 1),
+                          std::max<size_t>(numbers_at_once / e.width, 1)});
+            SS1_TRY(run_group(e, all, std::span(order).subspan(i, B), begin, owner));
+        }
+    }
+    return SS1_OK;
+}
+
+}  // namespace ss1

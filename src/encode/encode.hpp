@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+// Texts in, vectors out: a model and its tokenizer, in groups of texts of like length.
+#pragma once
+#include "model/model.hpp"
+#include "text/tokenizer.hpp"
+
+namespace ss1 {
+
+// `args` has the size of this library's struct.
+ss1_status model_encode(ss1_model &model, const ss1_tokenizer &tokenizer, ss1_encode_args args);
+
+}  // namespace ss1

@@ -1,0 +1,458 @@
+// SPDX-License-Identifier: Apache-2.0
+// Directories of sentence-transformers: pooling, the modules behind it, and what is refused.
+#include <catch2/catch.hpp>
+
+#include "base/context.hpp"
+#include "model_support.hpp"
+#include "op/pooling.hpp"
+
+using namespace model_support;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct sentence_case {
+    const char *name, *body, *folder;  // folder of the transformer
+};
+constexpr sentence_case sentence_cases[] = {{"mean", "bert_classifier", ""},
+                                            {"all_modes", "bert_distil", "0_Transformer"},
+                                            {"modules", "bert_all_positions", ""},
+                                            {"words", "bert_words", ""},
+                                            {"splade", "bert_words", ""},
+                                            {"splade_sum", "bert_distil_words", ""}};
+
+// A directory of sentence-transformers: the case's modules around a transformer.
+void make_directory(const sentence_case &of, const std::string &to) {
+    const std::string data = SS1_TEST_DATA;
+    fs::copy(data + "/sentence/" + of.name, to, fs::copy_options::recursive);
+    const fs::path body = fs::path(to) / of.folder;
+    fs::create_directories(body);
+    for (const char *file : {"config.json", "model.safetensors"})
+        fs::copy_file(data + "/" + of.body + "/" + file, body / file);
+}
+
+const sentence_case &case_of(std::string_view name) {
+    return *std::ranges::find(sentence_cases, name, &sentence_case::name);
+}
+
+// The modules of a case, ready to be spoiled.
+struct directory {
+    io_support::temporary_folder folder;
+    explicit directory(std::string_view name) { make_directory(case_of(name), folder.path); }
+
+    void replace(const std::string &file, const std::string &from, const std::string &to) const {
+        std::string text = io_support::read_file(folder / file);
+        const size_t at = text.find(from);
+        REQUIRE(at != text.npos);
+        io_support::write_file(folder / file, text.replace(at, from.size(), to));
+    }
+    ss1_status load(const ss1::context_ptr &context) const {
+        ss1_model *model = nullptr;
+        const ss1_status status = ss1_model_load(context.get(), folder.path.c_str(), nullptr, &model);
+        ss1_model_destroy(&model);
+        return status;
+    }
+};
+
+// Sums in double; `has` says which tokens are pooled.
+double pooled_value(ss1::pooling_mode mode, const std::vector<float> &rows, size_t width, size_t column,
+                    const std::vector<bool> &has) {
+    double sum = 0, weights = 0, n = 0, most = 0, first = 0, last = 0;
+    for (size_t t = 0; t < has.size(); ++t) {
+        if (!has[t]) continue;
+        const double value = rows[t * width + column];
+        const double weight = mode == ss1::pooling_mode::weighted_mean ? static_cast<double>(t + 1) : 1;
+        if (n++ == 0) first = most = value;
+        most = std::max(most, value);
+        last = value;
+        sum += weight * value;
+        weights += weight;
+    }
+    if (n == 0) return 0;
+    switch (mode) {
+        case ss1::pooling_mode::cls:
+            return first;
+        case ss1::pooling_mode::last:
+            return last;
+        case ss1::pooling_mode::max:
+            return most;
+        case ss1::pooling_mode::mean_sqrt_len:
+            return sum / std::sqrt(n);
+        default:
+            return sum / weights;
+    }
+}
+
+}  // namespace
+
+TEST_CASE("pooling gives the reference's values for any lengths, masks and prompts") {
+    using enum ss1::pooling_mode;
+    constexpr ss1::pooling_mode modes[] = {cls, max, mean, mean_sqrt_len, weighted_mean, last};
+    auto random = ss1_test::seeded();
+    const auto context = make_context(nullptr, 3);
+    for (const size_t width : {1, 7, 64, 200}) {
+        std::vector<ss1::sequence> sequences;
+        std::vector<std::vector<float>> masks;
+        std::vector<int64_t> skip;
+        size_t rows = 0;
+        for (const size_t length : {1, 5, 33, 2, 90, 17}) {
+            std::vector<float> &mask = masks.emplace_back(length);
+            for (float &m : mask) m = random() % 3 ? 0.0f : ss1::masked_key;
+            sequences.push_back({rows, length, random() % 2 ? mask.data() : nullptr});
+            skip.push_back(static_cast<int64_t>(random() % (length + 1)));
+            rows += length;
+        }
+        std::vector<float> states(rows * width), y(sequences.size() * 6 * width);
+        for (float &v : states) v = std::normal_distribution<float>()(random);
+        const bool skips = width % 2 != 0;
+        ss1::pool(*context, {states.data(), width, sequences, modes, skips ? skip.data() : nullptr, y.data()});
+        for (size_t s = 0; s < sequences.size(); ++s) {
+            const ss1::sequence &of = sequences[s];
+            const std::vector<float> own(states.begin() + of.first * width,
+                                         states.begin() + (of.first + of.length) * width);
+            std::vector<bool> has(of.length);
+            for (size_t t = 0; t < of.length; ++t)
+                has[t] = (!of.mask || of.mask[t] == 0) && !(skips && t < static_cast<size_t>(skip[s]));
+            for (size_t m = 0; m < 6; ++m)
+                for (size_t i = 0; i < width; ++i) {
+                    const double want = pooled_value(modes[m], own, width, i, has);
+                    CHECK(y[(s * 6 + m) * width + i] == Approx(want).margin(1e-5));
+                }
+        }
+    }
+}
+
+TEST_CASE("directories of sentence-transformers give their sentence embeddings") {
+    const sentence_case &of = sentence_cases[GENERATE(0, 1, 2, 3, 4, 5)];
+    INFO(of.name);
+    const directory made(of.name);
+    arrays inputs, unused;
+    read_vectors(std::string(SS1_TEST_DATA) + "/sentence/" + of.name, inputs, unused);
+    const array want = inputs.at("sentence_embedding");
+    inputs.erase("sentence_embedding");
+    const auto context = make_context(nullptr, 2);
+    const auto model = ss1::load_model(context, made.folder.path);
+    ss1_model_info info = SS1_MODEL_INFO_INIT;
+    ss1::check(ss1_model_describe(model.get(), &info));
+    CHECK(info.embedding_size == static_cast<size_t>(want.shape[1]));
+    CHECK(info.n_labels == 0);  // a transformer that is pooled has no head
+    const auto session = make_session(model, 3);
+    const array got = infer(model, session, inputs).at("sentence_embedding");
+    REQUIRE(got.shape == want.shape);
+    CHECK(worst_difference(got, want, {}) < 2e-6);
+
+    // The same bits whatever else is wanted, and in any batch.
+    arrays alone;
+    alone["sentence_embedding"] = got;
+    alone["sentence_embedding"].data.assign(got.data.size(), std::byte{0});
+    CHECK(run(session, inputs, alone) == SS1_OK);
+    CHECK(alone.at("sentence_embedding").data == got.data);
+    const size_t row = got.data.size() / static_cast<size_t>(got.shape[0]);
+    for (size_t s = 0; s < batch_of(inputs); ++s) {
+        const array one = infer(model, session, part_of(inputs, s, s + 1)).at("sentence_embedding");
+        CHECK(std::equal(one.data.begin(), one.data.end(), got.data.begin() + s * row));
+    }
+}
+
+TEST_CASE("prompts, similarity and limits of a directory are readable") {
+    const directory made("modules");
+    io_support::write_file(made.folder / "sentence_bert_config.json",
+                           R"({"max_seq_length": 7, "do_lower_case": true})");
+    const auto context = make_context(nullptr, 1);
+    const auto model = ss1::load_model(context, made.folder.path);
+    ss1_model_info info = SS1_MODEL_INFO_INIT;
+    ss1::check(ss1_model_describe(model.get(), &info));
+    REQUIRE(info.n_prompts == 2);
+    CHECK(std::string(info.default_prompt) == "query");
+    CHECK(std::string(info.similarity) == "cosine");
+    std::map<std::string, std::string> prompts;
+    const char *name = nullptr, *text = nullptr;
+    for (size_t i = 0; i < 2; ++i) {
+        ss1::check(ss1_model_prompt(model.get(), i, &name, &text));
+        prompts[name] = text;
+    }
+    CHECK(prompts == std::map<std::string, std::string>{{"query", "find: "}, {"document", ""}});
+    CHECK(ss1_model_prompt(model.get(), 2, &name, &text) == SS1_ERROR_INVALID_ARGUMENT);
+}
+
+TEST_CASE("the tokenizer of a directory has the limits of its module") {
+    const directory made("all_modes");
+    io_support::write_file(made.folder / "0_Transformer/vocab.txt",
+                           "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nA\n\xc3\xa0\n");
+    io_support::write_file(made.folder / "0_Transformer/tokenizer_config.json", R"({"do_lower_case": false})");
+    io_support::write_file(made.folder / "0_Transformer/sentence_bert_config.json",
+                           R"({"max_seq_length": 5, "do_lower_case": true})");
+    const auto context = make_context(nullptr, 1);
+    ss1_tokenizer *tokenizer = nullptr;
+    const ss1_status status = ss1_tokenizer_load(context.get(), made.folder.path.c_str(), &tokenizer);
+    if (status == SS1_ERROR_UNSUPPORTED) return;  // a build without ICU
+    REQUIRE(status == SS1_OK);
+    ss1_tokenizer_info info = SS1_TOKENIZER_INFO_INIT;
+    ss1::check(ss1_tokenizer_describe(tokenizer, &info));
+    CHECK(info.max_tokens == 5);
+    std::string letters = "A \xc3\x80";
+    const ss1_text text = {sizeof(ss1_text), letters.data(), letters.size()};
+    int64_t ids[5];
+    ss1_tokenize_args args = SS1_TOKENIZE_ARGS_INIT;
+    args.n = 1;
+    args.first = &text;
+    args.input_ids = ids;
+    ss1::check(ss1_tokenizer_encode(tokenizer, &args));
+    ss1_tokenizer_destroy(&tokenizer);
+    CHECK(std::vector<int64_t>(ids, ids + 5) == std::vector<int64_t>{2, 5, 7, 3, 0});  // lower case with its accent
+}
+
+TEST_CASE("what a directory asks for and ss1 lacks is refused by name") {
+    struct refusal {
+        const char *file, *from, *to;
+        ss1_status status;
+        const char *message;
+    };
+    const refusal refusals[] = {
+        {"modules.json", "models.Dense", "models.LSTM", SS1_ERROR_UNSUPPORTED, "module 'LSTM' is not supported"},
+        {"modules.json", "models.Transformer", "models.CLIPModel", SS1_ERROR_UNSUPPORTED,
+         "the first module 'CLIPModel'"},
+        {"modules.json", "1_Pooling", "../1_Pooling", SS1_ERROR_FORMAT, "must be a folder below the directory"},
+        {"modules.json", "2_Dense", "9_Dense", SS1_ERROR_IO, "9_Dense/config.json"},
+        {"1_Pooling/config.json", "32", "33", SS1_ERROR_FORMAT, "must be the hidden size 32"},
+        {"2_Dense/config.json", "activation.Tanh", "activation.Mish", SS1_ERROR_UNSUPPORTED, "Mish"},
+        {"2_Dense/config.json", "\"out_features\": 40", "\"out_features\": 41", SS1_ERROR_FORMAT,
+         "'2_Dense.linear.weight' has shape [40, 32], must be [41, 32]"},
+        {"2_Dense/config.json", "\"bias\": true", "\"use_residual\": true", SS1_ERROR_UNSUPPORTED, "use_residual"},
+        {"3_LayerNorm/config.json", "40", "24", SS1_ERROR_FORMAT, "3_LayerNorm.norm"},
+        {"config_sentence_transformers.json", "\"default_prompt_name\": \"query\"", "\"default_prompt_name\": \"none\"",
+         SS1_ERROR_FORMAT, "is none of the prompts"},
+    };
+    const auto context = make_context(nullptr, 1);
+    for (const refusal &r : refusals) {
+        INFO(r.message);
+        const directory made("modules");
+        made.replace(r.file, r.from, r.to);
+        CHECK(made.load(context) == r.status);
+        CHECK_THAT(ss1_last_error(), Catch::Contains(r.message));
+    }
+    const directory modes("all_modes");
+    modes.replace("1_Pooling/config.json", "weightedmean", "attention");
+    CHECK(modes.load(context) == SS1_ERROR_UNSUPPORTED);
+    CHECK_THAT(ss1_last_error(), Catch::Contains("pooling_mode 'attention' is not supported"));
+}
+
+TEST_CASE("prompt tokens are checked") {
+    const directory made("all_modes");
+    const auto context = make_context(nullptr, 1);
+    const auto model = ss1::load_model(context, made.folder.path);
+    const auto session = make_session(model, 2);
+    arrays inputs, unused;
+    read_vectors(std::string(SS1_TEST_DATA) + "/sentence/all_modes", inputs, unused);
+    inputs.erase("sentence_embedding");
+    const auto slot = [](std::vector<ss1_tensor> &in) -> ss1_tensor & {
+        return *std::ranges::find_if(in, [](const ss1_tensor &t) { return std::string(t.name) == "prompt_tokens"; });
+    };
+    check_bad_inputs(
+        model, session, inputs,
+        {{"beyond the sequence", "prompt_tokens[1,0]=99 is not in 0..14",
+          [&](auto &in, auto &) { i64(slot(in))[1] = 99; }},
+         {"another batch", "input 'prompt_tokens': shape[0]=1 is not the 2 of 'input_ids'", [&](auto &in, auto &) {
+              slot(in).shape[0] = 1;
+              slot(in).bytes = 8;
+          }}});
+}
+
+namespace {
+
+constexpr const char *letters = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\nc\nd\ne\n##a\n##b\n##c\n##d\n##e\nq\n:\n";
+
+struct tokenizer_deleter {
+    void operator()(ss1_tokenizer *tokenizer) const { ss1_tokenizer_destroy(&tokenizer); }
+};
+using tokenizer_owner = std::unique_ptr<ss1_tokenizer, tokenizer_deleter>;
+
+tokenizer_owner load_tokenizer(const ss1::context_ptr &context, const std::string &directory) {
+    ss1_tokenizer *tokenizer = nullptr;
+    const ss1_status status = ss1_tokenizer_load(context.get(), directory.c_str(), &tokenizer);
+    if (status != SS1_ERROR_UNSUPPORTED) ss1::check(status);
+    return tokenizer_owner(tokenizer);  // NULL in a build without ICU
+}
+
+std::vector<ss1_text> views(const std::vector<std::string> &texts) {
+    std::vector<ss1_text> views;
+    for (const std::string &text : texts) views.push_back({sizeof(ss1_text), text.data(), text.size()});
+    return views;
+}
+
+std::vector<std::string> random_texts(std::mt19937 &random, size_t n) {
+    std::vector<std::string> texts(n);
+    for (std::string &text : texts)
+        for (size_t words = random() % 20; words > 0; --words) {
+            for (size_t i = 1 + random() % 3; i > 0; --i) text += static_cast<char>('a' + random() % 5);
+            text += ' ';
+        }
+    return texts;
+}
+
+struct encoded {
+    ss1_status status;
+    std::vector<float> y;
+};
+
+encoded encode(const ss1::model_ptr &model, const tokenizer_owner &tokenizer, const std::vector<std::string> &texts,
+               size_t width, ss1_encode_args args = SS1_ENCODE_ARGS_INIT) {
+    const std::vector<ss1_text> first = views(texts);
+    encoded result = {SS1_OK, std::vector<float>(texts.size() * width)};
+    args.n = texts.size();
+    args.first = first.data();
+    args.y = result.y.data();
+    result.status = ss1_model_encode(model.get(), tokenizer.get(), &args);
+    return result;
+}
+
+}  // namespace
+
+TEST_CASE("texts become the vectors of their tokens, in their order, whatever runs together") {
+    const directory made("mean");
+    io_support::write_file(made.folder / "vocab.txt", letters);
+    const auto context = make_context(nullptr, 2);
+    const auto model = ss1::load_model(context, made.folder.path);
+    const tokenizer_owner tokenizer = load_tokenizer(context, made.folder.path);
+    if (!tokenizer) return;
+    auto random = ss1_test::seeded();
+    const std::vector<std::string> texts = random_texts(random, 60);
+    const std::vector<float> want = encode(model, tokenizer, texts, 64).y;
+    for (const size_t batch_tokens : {1, 17, 100}) {
+        ss1_encode_args args = SS1_ENCODE_ARGS_INIT;
+        args.batch_tokens = batch_tokens;
+        CHECK(encode(model, tokenizer, texts, 64, args).y == want);
+    }
+    const auto session = make_session(model, 1);
+    for (size_t i = 0; i < texts.size(); ++i) {
+        const ss1_text text = views(texts)[i];
+        std::vector<int64_t> ids(16);
+        size_t length = 0;
+        ss1_tokenize_args args = SS1_TOKENIZE_ARGS_INIT;
+        args.n = 1;
+        args.first = &text;
+        args.max_tokens = 16;
+        args.input_ids = ids.data();
+        args.lengths = &length;
+        ss1::check(ss1_tokenizer_encode(tokenizer.get(), &args));
+        ids.resize(length);
+        const arrays outputs =
+            infer(model, session, {{"input_ids", make_array("input_ids", {1, static_cast<int64_t>(length)}, ids)}});
+        const float *row = outputs.at("sentence_embedding").as<float>();
+        CHECK(std::equal(row, row + 64, want.begin() + static_cast<ptrdiff_t>(i * 64)));
+    }
+}
+
+TEST_CASE("prompts go in front of texts, by name, by like name or by default") {
+    const directory made("modules");
+    io_support::write_file(made.folder / "vocab.txt", letters);
+    io_support::write_file(
+        made.folder / "config_sentence_transformers.json",
+        R"({"prompts": {"query": "q: ", "passage": "b ", "other": "c "}, "default_prompt_name": "other"})");
+    const auto context = make_context(nullptr, 1);
+    const auto model = ss1::load_model(context, made.folder.path);
+    const tokenizer_owner tokenizer = load_tokenizer(context, made.folder.path);
+    if (!tokenizer) return;
+    const auto with = [&](const char *prompt, const char *text) {
+        ss1_encode_args args = SS1_ENCODE_ARGS_INIT;
+        args.prompt = prompt;
+        const encoded result = encode(model, tokenizer, {text}, 24, args);
+        ss1::check(result.status);
+        return result.y;
+    };
+    CHECK(with("query", "ab") == with("", "q: ab"));
+    CHECK(with("document", "ab") == with("", "b ab"));
+    CHECK(with(nullptr, "ab") == with("", "c ab"));
+    CHECK(with("", "ab") != with("", "c ab"));
+    ss1_encode_args args = SS1_ENCODE_ARGS_INIT;
+    args.prompt = "title";
+    CHECK(encode(model, tokenizer, {"ab"}, 24, args).status == SS1_ERROR_INVALID_ARGUMENT);
+    CHECK_THAT(ss1_last_error(), Catch::Contains("args.prompt 'title' is not a prompt of the model, which has"));
+
+    // Fewer dimensions: the first numbers, of length 1 again as the model normalises.
+    args.prompt = "query";
+    const std::vector<float> all = with("query", "ab");
+    args.dimensions = 10;
+    const std::vector<float> cut = encode(model, tokenizer, {"ab"}, 10, args).y;
+    double length = 0;
+    for (size_t i = 0; i < 10; ++i) length += static_cast<double>(all[i]) * all[i];
+    for (size_t i = 0; i < 10; ++i) CHECK(cut[i] == Approx(all[i] / std::sqrt(length)).margin(1e-6));
+    args.dimensions = 25;
+    CHECK(encode(model, tokenizer, {"ab"}, 25, args).status == SS1_ERROR_INVALID_ARGUMENT);
+    CHECK_THAT(ss1_last_error(), Catch::Contains("args.dimensions=25 is above the 24"));
+}
+
+TEST_CASE("a pooling without the prompt leaves its tokens out") {
+    const directory made("all_modes");
+    io_support::write_file(made.folder / "0_Transformer/vocab.txt", letters);
+    io_support::write_file(made.folder / "config_sentence_transformers.json", R"({"prompts": {"task": "q: "}})");
+    const auto context = make_context(nullptr, 1);
+    const auto model = ss1::load_model(context, made.folder.path);
+    const tokenizer_owner tokenizer = load_tokenizer(context, made.folder.path);
+    if (!tokenizer) return;
+    ss1_encode_args args = SS1_ENCODE_ARGS_INIT;
+    args.prompt = "task";
+    const std::vector<float> got = encode(model, tokenizer, {"a b"}, 192, args).y;
+    // [CLS] q : a b [SEP]: the prompt alone is [CLS] q : [SEP], so that three tokens are left out.
+    const arrays inputs = {{"input_ids", make_array("input_ids", {1, 6}, std::vector<int64_t>{2, 15, 16, 5, 6, 3})},
+                           {"prompt_tokens", make_array("prompt_tokens", {1}, std::vector<int64_t>{3})}};
+    const array want = infer(model, make_session(model, 1), inputs).at("sentence_embedding");
+    CHECK(std::equal(got.begin(), got.end(), want.as<float>()));
+}
+
+TEST_CASE("scores of a CrossEncoder are its logits under the activation of its config.json") {
+    struct rule {
+        const char *config, *name;
+    };
+    const rule rules[] = {
+        {R"("num_labels": 1)", "Sigmoid"},
+        {R"("num_labels": 2)", "Identity"},
+        {R"("num_labels": 1, "sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity")", "Identity"},
+        {R"("num_labels": 1, "sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity",
+            "sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Tanh"})",
+         "Tanh"},
+        {R"("num_labels": 3, "sentence_transformers": {"activation_fn": "my.Mish"})", "Mish"},
+    };
+    const auto context = make_context(nullptr, 1);
+    const directory files("mean");
+    io_support::write_file(files.folder / "vocab.txt", letters);
+    const tokenizer_owner tokenizer = load_tokenizer(context, files.folder.path);
+    for (const rule &r : rules) {
+        INFO(r.config);
+        const std::string config =
+            R"({"model_type": "bert", "vocab_size": 90, "hidden_size": 32, "num_hidden_layers": 1,
+                "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 48,
+                "architectures": ["BertForSequenceClassification"], )" +
+            std::string(r.config) + "}";
+        const auto model = random_model(context, config.c_str());
+        ss1_model_info info = SS1_MODEL_INFO_INIT;
+        ss1::check(ss1_model_describe(model.get(), &info));
+        CHECK(std::string(info.score_activation) == r.name);
+        if (!tokenizer) continue;
+        const std::vector<std::string> queries(5, "a b"), documents = {"c", "d e", "a", "abc", ""};
+        const std::vector<ss1_text> second = views(documents);
+        const size_t width = info.n_labels;
+        std::vector<float> scores(5 * width);
+        ss1_encode_args args = SS1_ENCODE_ARGS_INIT;
+        args.second = second.data();
+        args.output = "logits";
+        args.scores = scores.data();
+        const encoded logits = encode(model, tokenizer, queries, width, args);
+        if (std::string(r.name) == "Mish") {
+            CHECK(logits.status == SS1_ERROR_UNSUPPORTED);
+            CHECK_THAT(ss1_last_error(), Catch::Contains("'Mish' is not supported"));
+            continue;
+        }
+        ss1::check(logits.status);
+        for (size_t i = 0; i < scores.size(); ++i) {
+            const double x = static_cast<double>(logits.y[i]);
+            const double want = r.name == std::string("Sigmoid") ? 1 / (1 + std::exp(-x))
+                                : r.name == std::string("Tanh")  ? std::tanh(x)
+                                                                 : x;
+            CHECK(scores[i] == Approx(want).margin(1e-6));
+        }
+        args.output = nullptr;
+        CHECK(encode(model, tokenizer, queries, width, args).status == SS1_ERROR_INVALID_ARGUMENT);
+        CHECK_THAT(ss1_last_error(), Catch::Contains("no output 'sentence_embedding', because its directory has no"));
+    }
+}
