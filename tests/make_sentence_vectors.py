@@ -129,6 +129,20 @@ def make(name):
     safetensors_io.write(folder / "vectors.safetensors", {**inputs, "sentence_embedding": x.astype(numpy.float32)})
 
 
+def make_static(random):
+    """StaticEmbedding has no transformer: the mean of the rows of a table."""
+    folder = HERE / "data/sentence/static"
+    table = random.standard_normal((17, 12)).astype(numpy.float32)
+    ids, mask = random.integers(0, 17, (3, 9)), numpy.arange(9) < numpy.array([[9], [4], [1]])
+    write_json(folder / "modules.json", [{"idx": 0, "name": "0", "path": ".", "type": OLD.format("StaticEmbedding")},
+                                         {"idx": 1, "name": "1", "path": "1_Normalize", "type": OLD.format("Normalize")}])
+    safetensors_io.write(folder / "model.safetensors", {"embedding.weight": table})
+    rows = numpy.array([table[row[seen]].astype(float).mean(0) for row, seen in zip(ids, mask)])
+    safetensors_io.write(folder / "vectors.safetensors", {"input_ids": ids, "attention_mask": mask.astype(numpy.int64),
+                                                          "sentence_embedding": normalize(rows).astype(numpy.float32)})
+
+
 if __name__ == "__main__":
     for case in CASES:
         make(case)
+    make_static(numpy.random.default_rng(21))

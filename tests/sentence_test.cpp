@@ -19,12 +19,14 @@ constexpr sentence_case sentence_cases[] = {{"mean", "bert_classifier", ""},
                                             {"modules", "bert_all_positions", ""},
                                             {"words", "bert_words", ""},
                                             {"splade", "bert_words", ""},
-                                            {"splade_sum", "bert_distil_words", ""}};
+                                            {"splade_sum", "bert_distil_words", ""},
+                                            {"static", nullptr, ""}};
 
 // A directory of sentence-transformers: the case's modules around a transformer.
 void make_directory(const sentence_case &of, const std::string &to) {
     const std::string data = SS1_TEST_DATA;
     fs::copy(data + "/sentence/" + of.name, to, fs::copy_options::recursive);
+    if (!of.body) return;  // the case has all files
     const fs::path body = fs::path(to) / of.folder;
     fs::create_directories(body);
     for (const char *file : {"config.json", "model.safetensors"})
@@ -123,7 +125,7 @@ TEST_CASE("pooling gives the reference's values for any lengths, masks and promp
 }
 
 TEST_CASE("directories of sentence-transformers give their sentence embeddings") {
-    const sentence_case &of = sentence_cases[GENERATE(0, 1, 2, 3, 4, 5)];
+    const sentence_case &of = sentence_cases[GENERATE(0, 1, 2, 3, 4, 5, 6)];
     INFO(of.name);
     const directory made(of.name);
     arrays inputs, unused;
@@ -455,4 +457,43 @@ TEST_CASE("scores of a CrossEncoder are its logits under the activation of its c
         CHECK(encode(model, tokenizer, queries, width, args).status == SS1_ERROR_INVALID_ARGUMENT);
         CHECK_THAT(ss1_last_error(), Catch::Contains("no output 'sentence_embedding', because its directory has no"));
     }
+}
+
+TEST_CASE("static embeddings are the means of the rows of a text's own tokens") {
+    const directory made("static");
+    io_support::write_file(made.folder / "vocab.txt", letters);
+    const auto context = make_context(nullptr, 2);
+    const tokenizer_owner tokenizer = load_tokenizer(context, made.folder.path);
+    if (!tokenizer) return;
+    ss1::safetensors_file file;
+    REQUIRE(ss1::safetensors_open(made.folder / "model.safetensors", file) == SS1_OK);
+    std::vector<float> table(17 * 12);
+    REQUIRE(ss1::safetensors_read(file, *file.header.find("embedding.weight"), 0,
+                                  std::as_writable_bytes(std::span(table))) == SS1_OK);
+    const auto mean = [&](const std::vector<size_t> &ids) {
+        std::vector<double> sum(12);
+        double squares = 0;
+        for (const size_t id : ids)
+            for (size_t i = 0; i < 12; ++i) sum[i] += static_cast<double>(table[id * 12 + i]);
+        for (const double v : sum) squares += v * v;
+        for (double &v : sum) v /= std::max(std::sqrt(squares), 1e-12);
+        return sum;
+    };
+    const auto check = [&](const ss1::model_ptr &model, const std::vector<std::vector<size_t>> &want) {
+        const encoded got = encode(model, tokenizer, {"a ab", "", "b unknown e"}, 12);
+        ss1::check(got.status);
+        for (size_t t = 0; t < want.size(); ++t)
+            for (size_t i = 0; i < 12; ++i) CHECK(got.y[t * 12 + i] == Approx(mean(want[t])[i]).margin(1e-6));
+    };
+    check(ss1::load_model(context, made.folder.path), {{5, 5, 11}, {}, {6, 1, 9}});
+
+    // model2vec's own files: other names, and unknown tokens are left out.
+    const io_support::temporary_folder own;
+    fs::copy_file(made.folder / "vocab.txt", own / "vocab.txt");
+    io_support::write_file(own / "config.json", R"({"model_type": "model2vec", "normalize": true})");
+    std::string bytes = io_support::read_file(made.folder / "model.safetensors");
+    const std::string name = "\"embedding.weight\"";
+    bytes.replace(bytes.find(name), name.size(), "\"embeddings\"      ");
+    io_support::write_file(own / "model.safetensors", bytes);
+    check(ss1::load_model(context, own.path), {{5, 5, 11}, {}, {6, 9}});
 }

@@ -542,7 +542,7 @@ SS1_API ss1_status ss1_model_layer(const ss1_model *model, size_t i, ss1_model_l
 /** Family, size and limits of a model. The model owns the strings. @since 0.1 */
 typedef struct ss1_model_info {
     uint32_t struct_size;
-    const char *family; /**< "dlrm" or "bert" (also DistilBERT and RoBERTa: one graph) */
+    const char *family; /**< "dlrm", "bert" (also DistilBERT and RoBERTa: one graph) or "static" (embeddings) */
     const char *config; /**< text of config.json */
     size_t n_inputs, n_outputs, n_layers;
     size_t weight_bytes;        /**< memory of the weights */

@@ -11,14 +11,14 @@
 #include "base/abi.hpp"
 #include "base/span.hpp"
 #include "base/status.hpp"
+#include "io/families.hpp"
 #include "io/json.hpp"
 
 namespace ss1 {
 namespace {
 
-constexpr size_t default_batch_tokens = 4096;    // a BERT-base then takes about 100 MB
-constexpr size_t ids_at_once = size_t{1} << 22;  // tokenised and sorted together: 32 MB of ids, as much of types
-
+constexpr size_t default_batch_tokens = 4096;        // a BERT-base then takes about 100 MB
+constexpr size_t ids_at_once = size_t{1} << 22;      // tokenised and sorted together: 32 MB of ids, as much of types
 constexpr size_t numbers_at_once = size_t{1} << 22;  // of the output: SPLADE has one for each word
 
 // What becomes of each text, with all defaults replaced.
@@ -31,7 +31,9 @@ struct encoding {
     bool normalizes = false;                          // a cut row is scaled to the length 1 again
     ss1_activation activation = SS1_ACTIVATION_NONE;  // of the scores
     std::string prompt = {};
-    size_t prompt_tokens = 0;  // that the pooling leaves out
+    size_t prompt_tokens = 0;    // that the pooling leaves out
+    bool bare = false;           // without the tokens that the tokenizer puts around a text
+    bool drops_unknown = false;  // tokens, as model2vec does; sentence-transformers' StaticEmbedding keeps them
 };
 
 std::string names_of(std::span<const sentence_prompt> prompts) {
@@ -104,6 +106,8 @@ ss1_status settle(encoding &e) {
     SS1_CHECK(rules.vocab_size <= info.vocab_size, SS1_ERROR_INVALID_ARGUMENT,
               "the tokenizer has %zu tokens, the model %zu: it is another model's", rules.vocab_size, info.vocab_size);
     SS1_TRY(find_output(e));
+    e.bare = e.model.family->files == &static_files;
+    e.drops_unknown = e.bare && !e.model.sentence.is_static;
     const size_t limit = rules.max_tokens ? std::min(rules.max_tokens, info.max_tokens) : info.max_tokens;
     if (args.max_tokens == 0) args.max_tokens = limit;
     SS1_CHECK(args.max_tokens <= limit, SS1_ERROR_INVALID_ARGUMENT, "args.max_tokens=%zu is above the model's %zu",
@@ -128,36 +132,57 @@ ss1_status settle(encoding &e) {
     return count_prompt_tokens(e);
 }
 
-// The tokens of some texts, [n, max_tokens].
+// The tokens of some texts, [n, ld].
 struct tokens {
     std::vector<int64_t> ids, types;
     std::vector<size_t> lengths;
+    size_t ld = 0;
 };
 
-// Tokenises the texts from `begin` on.
-ss1_status tokenize(const encoding &e, size_t begin, size_t n, tokens &out) {
+// A bound of the tokens of text i. No normaliser makes more than 8 tokens of a byte.
+size_t most_tokens(const encoding &e, size_t i) noexcept {
+    const size_t bytes =
+        e.prompt.size() + element(e.args.first, i).bytes + (e.args.second ? element(e.args.second, i).bytes : 0);
+    return std::min(e.args.max_tokens, 8 * std::min(bytes, e.args.max_tokens) + 8);
+}
+
+// Removes what a model of bare texts does not read: [CLS] and [SEP] around the text, and unknown tokens.
+size_t strip(const encoding &e, int64_t *ids, size_t length) noexcept {
+    if (length >= 2 && ids[0] == e.tokenizer.cls && ids[length - 1] == e.tokenizer.sep) {
+        length -= 2;
+        std::copy_n(ids + 1, length, ids);
+    }
+    if (e.drops_unknown) length = static_cast<size_t>(std::remove(ids, ids + length, e.tokenizer.unk) - ids);
+    return length;
+}
+
+// Tokenises n texts from `begin` on, of at most T tokens.
+ss1_status tokenize(const encoding &e, size_t begin, size_t n, size_t T, tokens &out) {
     std::vector<std::string> prompted;
     std::vector<ss1_text> first, second;
     for (size_t i = begin; i < begin + n; ++i) {
-        ss1_text text = element(e.args.first, i);
+        const ss1_text text = element(e.args.first, i);
         SS1_CHECK(text.data || text.bytes == 0, SS1_ERROR_INVALID_ARGUMENT, "args.first[%zu].data is NULL", i);
         if (!e.prompt.empty()) prompted.push_back(e.prompt + std::string(text.data ? text.data : "", text.bytes));
         first.push_back(text);
         if (e.args.second) second.push_back(element(e.args.second, i));
     }
     for (size_t i = 0; i < prompted.size(); ++i) first[i] = {sizeof(ss1_text), prompted[i].data(), prompted[i].size()};
-    out.ids.resize(n * e.args.max_tokens);
-    out.types.resize(out.ids.size());
+    out.ld = T;
+    out.ids.resize(n * T);
+    out.types.resize(n * T);
     out.lengths.resize(n);
     ss1_tokenize_args args = SS1_TOKENIZE_ARGS_INIT;
     args.n = n;
     args.first = first.data();
     if (e.args.second) args.second = second.data();
-    args.max_tokens = e.args.max_tokens;
+    args.max_tokens = T;
     args.input_ids = out.ids.data();
     args.token_type_ids = out.types.data();
     args.lengths = out.lengths.data();
-    return tokenizer_encode(e.tokenizer, args);
+    SS1_TRY(tokenizer_encode(e.tokenizer, args));
+    for (size_t i = 0; e.bare && i < n; ++i) out.lengths[i] = strip(e, out.ids.data() + i * T, out.lengths[i]);
+    return SS1_OK;
 }
 
 struct session_owner {
@@ -220,7 +245,7 @@ ss1_status run_group(const encoding &e, const tokens &from, std::span<const size
     const size_t B = group.size(), T = std::max<size_t>(from.lengths[group[0]], 1);
     std::vector<int64_t> ids(B * T), mask(B * T), types(B * T), prompts(B, static_cast<int64_t>(e.prompt_tokens));
     for (size_t b = 0; b < B; ++b) {
-        const size_t length = from.lengths[group[b]], at = group[b] * e.args.max_tokens;
+        const size_t length = from.lengths[group[b]], at = group[b] * from.ld;
         std::copy_n(from.ids.begin() + at, length, ids.begin() + b * T);
         std::copy_n(from.types.begin() + at, length, types.begin() + b * T);
         std::fill_n(mask.begin() + b * T, length, 1);
@@ -245,12 +270,16 @@ ss1_status model_encode(ss1_model &model, const ss1_tokenizer &tokenizer, ss1_en
     if (args.n == 0) return SS1_OK;
     encoding e = {.model = model, .tokenizer = tokenizer, .args = args};
     SS1_TRY(settle(e));
-    const size_t at_once = std::max<size_t>(ids_at_once / e.args.max_tokens, 1);
     tokens all;
     session_owner owner;
-    for (size_t begin = 0; begin < args.n; begin += at_once) {
-        const size_t n = std::min(at_once, args.n - begin);
-        SS1_TRY(tokenize(e, begin, n, all));
+    for (size_t begin = 0, n; begin < args.n; begin += n) {
+        size_t T = 0;
+        for (n = 0; begin + n < args.n; ++n) {
+            const size_t longest = std::max(T, most_tokens(e, begin + n));
+            if (n > 0 && (n + 1) * longest > ids_at_once) break;
+            T = longest;
+        }
+        SS1_TRY(tokenize(e, begin, n, T, all));
         std::vector<size_t> order(n);
         std::iota(order.begin(), order.end(), size_t{0});
         std::ranges::stable_sort(order, std::greater(), [&](size_t i) { return all.lengths[i]; });

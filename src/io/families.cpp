@@ -33,6 +33,7 @@ std::string canonical_dlrm_name(const model_config &, std::string_view name) {
     return canonical;
 }
 
+constexpr std::string_view static_types[] = {"model2vec"};
 constexpr std::string_view dlrm_types[] = {"dlrm"};
 constexpr std::string_view bert_types[] = {"bert", "distilbert", "roberta", "xlm-roberta"};
 
@@ -74,8 +75,26 @@ constinit const family_files bert_files = {
     .share_tensors = share_bert_tensors,
 };
 
+constinit const family_files static_files = {
+    .name = "static",
+    .types = static_types,
+    .has_tables = false,
+    .has_hidden_states = false,
+    .parse = [](const json &root, const std::string &, const std::string &label,
+                model_config &config) { return static_config_parse(root, label, config); },
+    .add_layers = [](const model_config &, std::vector<linear_shape> &) {},
+    .add_tensors = [](const model_config &config,
+                      std::vector<tensor_spec> &tensors) { add_static_tensors(config.fixed, tensors); },
+    .canonical_name =
+        [](const model_config &, std::string_view name) {
+            return std::string(name == "embedding.weight" ? "embeddings" : name);
+        },
+    .stored_name = [](const model_config &, std::string_view name) { return std::string(name); },
+    .share_tensors = measure_static_table,
+};
+
 std::span<const family_files *const> known_families() noexcept {
-    static constexpr const family_files *families[] = {&dlrm_files, &bert_files};
+    static constexpr const family_files *families[] = {&dlrm_files, &bert_files, &static_files};
     return families;
 }
 

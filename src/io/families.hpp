@@ -27,7 +27,7 @@ struct family_files {
     void (*share_tensors)(model_directory &directory);
 };
 
-extern const family_files dlrm_files, bert_files;
+extern const family_files dlrm_files, bert_files, static_files;
 std::span<const family_files *const> known_families() noexcept;
 
 }  // namespace ss1

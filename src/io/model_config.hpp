@@ -12,6 +12,7 @@
 #include "io/json.hpp"
 #include "io/model_shapes.hpp"
 #include "io/sentence_config.hpp"
+#include "io/static_config.hpp"
 #include "ss1/ss1.h"
 
 namespace ss1 {
@@ -30,6 +31,7 @@ struct model_config {
     const family_files *family = nullptr;
     dlrm_config dlrm;  // only the struct of the model's family is valid
     bert_config bert;
+    static_config fixed;
     sentence_config sentence;      // empty without modules.json
     std::string score_activation;  // of a CrossEncoder's logits, a Python path; "": none is given
     layer_configs layers;          // the layers in config.json; all others are dense and f32

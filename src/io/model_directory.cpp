@@ -260,7 +260,10 @@ ss1_status model_directory_open(const std::string &path, const ss1_model_options
     const std::string config = directory.path + "/config.json", single = directory.path + "/" + single_file,
                       index = directory.path + "/" + index_file;
     std::string text;
-    SS1_TRY(file_read_text(config, max_text_bytes, text));
+    if (sentence.is_static && !file_exists(config))
+        text = R"({"model_type": "model2vec"})";
+    else
+        SS1_TRY(file_read_text(config, max_text_bytes, text));
     SS1_TRY(model_config_parse(text, config.c_str(), directory.config, std::move(sentence)));
     const bool maps = directory.map_tables && directory.config.family->has_tables;
     SS1_CHECK(!maps || !directory.random, SS1_ERROR_INVALID_ARGUMENT,

@@ -233,11 +233,12 @@ ss1_status read_module(const std::string &directory, const std::string &folder, 
                        const std::string &where, size_t i, sentence_config &out) {
     const std::string path = folder.empty() ? directory : directory + "/" + folder;
     if (i == 0) {
-        SS1_CHECK(type == "Transformer" || type == "MLMTransformer", SS1_ERROR_UNSUPPORTED,
-                  "%s: the first module '%s' is not supported, Transformer and MLMTransformer are", where.c_str(),
-                  printable(type).c_str());
+        out.is_static = type == "StaticEmbedding";
+        SS1_CHECK(type == "Transformer" || type == "MLMTransformer" || out.is_static, SS1_ERROR_UNSUPPORTED,
+                  "%s: the first module '%s' is not supported, Transformer, MLMTransformer and StaticEmbedding are",
+                  where.c_str(), printable(type).c_str());
         out.folder = folder;
-        return read_transformer(path, out);
+        return out.is_static ? SS1_OK : read_transformer(path, out);
     }
     if (type == "SpladePooling") {
         SS1_CHECK(i == 1, SS1_ERROR_UNSUPPORTED, "%s: SpladePooling must follow the transformer at once",
@@ -248,8 +249,8 @@ ss1_status read_module(const std::string &directory, const std::string &folder, 
         SS1_CHECK(i == 1, SS1_ERROR_UNSUPPORTED, "%s: Pooling must follow the Transformer at once", where.c_str());
         return read_pooling(path, out);
     }
-    SS1_CHECK(!out.pooling.empty(), SS1_ERROR_UNSUPPORTED, "%s: module '%s' in front of the pooling is not supported",
-              where.c_str(), printable(type).c_str());
+    SS1_CHECK(!out.pooling.empty() || out.is_static, SS1_ERROR_UNSUPPORTED,
+              "%s: module '%s' in front of the pooling is not supported", where.c_str(), printable(type).c_str());
     if (type == "Dropout") return SS1_OK;  // it does nothing but in training
     sentence_module module{.what = sentence_module::kind::normalize, .folder = folder};
     if (type == "Dense") {
@@ -288,6 +289,7 @@ ss1_status sentence_config_read(const std::string &directory, sentence_config &o
         SS1_TRY(json_is_object(module, where));
         SS1_TRY(json_string(module, where, "type", key::required, type));
         SS1_TRY(json_string(module, where, "path", key::required, folder));
+        if (folder == ".") folder.clear();
         SS1_TRY(check_folder(folder, where));
         SS1_TRY(read_module(directory, folder, last_part(type), where, i++, config));
     }

@@ -94,15 +94,6 @@ std::vector<std::string> labels_of(const bert_model &model) {
     return labels;
 }
 
-// Checks that every value of [rows, columns] is in [0, limit); NULL is fine.
-ss1_status check_ids(const char *name, const int64_t *ids, size_t rows, size_t columns, size_t limit) {
-    for (size_t i = 0; ids && i < rows * columns; ++i)
-        SS1_CHECK(static_cast<uint64_t>(ids[i]) < limit, SS1_ERROR_INVALID_ARGUMENT,
-                  "%s[%zu,%zu]=%lld is not in 0..%zu", name, i / columns, i % columns, static_cast<long long>(ids[i]),
-                  limit - 1);
-    return SS1_OK;
-}
-
 }  // namespace
 
 ss1_status prepare(const model_directory &from, bert_model &out) {
@@ -173,19 +164,7 @@ ss1_status resolve_bounds(const bert_model &model, session_bounds &bounds) noexc
 
 ss1_status check_sizes(const bert_model &, const session_bounds &bounds, const tensor_list<const ss1_tensor> &inputs,
                        run_size &size) {
-    const int64_t *shape = inputs[input_ids]->shape;
-    size = {static_cast<size_t>(shape[0]), static_cast<size_t>(shape[1])};
-    SS1_CHECK(size.batch <= bounds.max_batch, SS1_ERROR_INVALID_ARGUMENT,
-              "input 'input_ids': shape[0]=%zu is above the session's max_batch=%zu", size.batch, bounds.max_batch);
-    SS1_CHECK(size.tokens <= bounds.max_tokens, SS1_ERROR_INVALID_ARGUMENT,
-              "input 'input_ids': shape[1]=%zu is above the session's max_tokens=%zu", size.tokens, bounds.max_tokens);
-    for (const ss1_tensor *given : std::span(inputs).subspan(attention_mask)) {
-        for (uint32_t i = 0; given && i < given->rank; ++i)
-            SS1_CHECK(given->shape[i] == shape[i], SS1_ERROR_INVALID_ARGUMENT,
-                      "input '%s': shape[%u]=%lld is not the %lld of 'input_ids'", given->name, i,
-                      static_cast<long long>(given->shape[i]), static_cast<long long>(shape[i]));
-    }
-    return SS1_OK;
+    return check_token_sizes(bounds, inputs, size);
 }
 
 ss1_status check_values(const bert_model &model, const tensor_list<const ss1_tensor> &inputs) {

@@ -6,6 +6,7 @@
 
 #include "model/bert.hpp"
 #include "model/dlrm.hpp"
+#include "model/static.hpp"
 
 namespace ss1 {
 namespace {
@@ -45,7 +46,8 @@ constexpr model_family row_of(const family_files &files) {
     };
 }
 
-constexpr model_family rows[] = {row_of<dlrm_model>(dlrm_files), row_of<bert_model>(bert_files)};
+constexpr model_family rows[] = {row_of<dlrm_model>(dlrm_files), row_of<bert_model>(bert_files),
+                                 row_of<static_model>(static_files)};
 
 }  // namespace
 

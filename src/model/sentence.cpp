@@ -39,7 +39,12 @@ ss1_status prepare_sentence(const model_directory &from, size_t hidden_size, siz
     }
     if (out.config.pooling.empty()) return SS1_OK;
     SS1_TRY(sentence_check_widths(out.config, from.path, hidden_size, out.size));
-    out.widest = out.config.pooling.size() * hidden_size;
+    return prepare_modules(from, out.config.pooling.size() * hidden_size, out);
+}
+
+ss1_status prepare_modules(const model_directory &from, size_t pooled, sentence_graph &out) {
+    out.config = from.config.sentence;
+    out.pooled = out.widest = pooled;
     for (const sentence_module &module : out.config.modules) out.widest = std::max(out.widest, module.out);
     return SS1_OK;
 }
@@ -47,7 +52,7 @@ ss1_status prepare_sentence(const model_directory &from, size_t hidden_size, siz
 ss1_status load_sentence(ss1_context &context, const model_directory &from, std::vector<named_layer> &layers,
                          sentence_graph &out) {
     out.norm = &norm_kernels().select(context.usable);
-    size_t width = out.config.pooling.size() * out.hidden_size;
+    size_t width = out.pooled;
     for (const sentence_module &module : out.config.modules) {
         if (module.out) width = module.out;
         sentence_graph::step &step = out.steps.emplace_back();
@@ -82,14 +87,18 @@ sentence_rows carve_sentence(const sentence_graph &graph, size_t max_batch, carv
 ss1_status run_sentence(const sentence_graph &graph, const model_run &run, const float *states,
                         std::span<const sequence> sequences, const int64_t *skip, sentence_rows rows, void *scratch,
                         const float *&embedding) {
-    const size_t B = sequences.size();
-    size_t width = graph.config.pooling.size() * graph.hidden_size;
     pool(run.context, {.rows = states,
                        .width = graph.hidden_size,
                        .sequences = sequences,
                        .modes = graph.config.pooling,
                        .skip = skip,
                        .y = rows.x});
+    return run_modules(graph, run, sequences.size(), rows, scratch, embedding);
+}
+
+ss1_status run_modules(const sentence_graph &graph, const model_run &run, size_t B, sentence_rows rows, void *scratch,
+                       const float *&embedding) {
+    size_t width = graph.pooled;
     for (const sentence_graph::step &step : graph.steps) {
         SS1_TRY(run.control.check());
         if (step.what == kind::dense) {

@@ -26,6 +26,7 @@ struct sentence_graph {
 
     sentence_config config;
     size_t hidden_size = 0;
+    size_t pooled = 0;  // width of the rows that the modules take
     size_t size = 0;    // of the sentence embedding; 0: the model has none
     size_t widest = 0;  // of all rows between the modules
     std::vector<step> steps;
@@ -56,6 +57,11 @@ ss1_status run_sentence(const sentence_graph &graph, const model_run &run, const
                         std::span<const sequence> sequences, const int64_t *skip, sentence_rows rows, void *scratch,
                         const float *&embedding);
 
+// Sets what follows rows of `pooled` values.
+ss1_status prepare_modules(const model_directory &from, size_t pooled, sentence_graph &out);
+// Runs the modules on m rows of graph.pooled values in rows.x.
+ss1_status run_modules(const sentence_graph &graph, const model_run &run, size_t m, sentence_rows rows, void *scratch,
+                       const float *&embedding);
 // Cuts m rows of `width` to the size of the embedding.
 ss1_status finish_sentence(const sentence_graph &graph, size_t m, size_t width, float *rows, const float *&embedding);
 

@@ -96,6 +96,31 @@ tensor_slot make_slot(const char *name, ss1_dtype dtype, std::initializer_list<s
     return slot;
 }
 
+ss1_status check_ids(const char *name, const int64_t *ids, size_t rows, size_t columns, size_t limit) {
+    for (size_t i = 0; ids && i < rows * columns; ++i)
+        SS1_CHECK(static_cast<uint64_t>(ids[i]) < limit, SS1_ERROR_INVALID_ARGUMENT,
+                  "%s[%zu,%zu]=%lld is not in 0..%zu", name, i / columns, i % columns, static_cast<long long>(ids[i]),
+                  limit - 1);
+    return SS1_OK;
+}
+
+ss1_status check_token_sizes(const session_bounds &bounds, const tensor_list<const ss1_tensor> &inputs,
+                             run_size &size) {
+    const int64_t *shape = inputs[0]->shape;
+    size = {static_cast<size_t>(shape[0]), static_cast<size_t>(shape[1])};
+    SS1_CHECK(size.batch <= bounds.max_batch, SS1_ERROR_INVALID_ARGUMENT,
+              "input 'input_ids': shape[0]=%zu is above the session's max_batch=%zu", size.batch, bounds.max_batch);
+    SS1_CHECK(size.tokens <= bounds.max_tokens, SS1_ERROR_INVALID_ARGUMENT,
+              "input 'input_ids': shape[1]=%zu is above the session's max_tokens=%zu", size.tokens, bounds.max_tokens);
+    for (const ss1_tensor *given : std::span(inputs).subspan(1)) {
+        for (uint32_t i = 0; given && i < given->rank; ++i)
+            SS1_CHECK(given->shape[i] == shape[i], SS1_ERROR_INVALID_ARGUMENT,
+                      "input '%s': shape[%u]=%lld is not the %lld of 'input_ids'", given->name, i,
+                      static_cast<long long>(given->shape[i]), static_cast<long long>(shape[i]));
+    }
+    return SS1_OK;
+}
+
 ss1_status match_inputs(std::span<const tensor_slot> slots, std::span<const ss1_tensor> given,
                         tensor_list<const ss1_tensor> &out) {
     SS1_TRY(match_names("inputs", slots, given, out));

@@ -54,6 +54,9 @@ inline constexpr size_t max_slots = 7;
 template <class T>
 using tensor_list = std::array<T *, max_slots>;
 
+// Checks that every value of [rows, columns] is in [0, limit); NULL is fine.
+ss1_status check_ids(const char *name, const int64_t *ids, size_t rows, size_t columns, size_t limit);
+
 // Checks names, dtypes, ranks, fixed sizes, bytes, data and its alignment.
 ss1_status match_inputs(std::span<const tensor_slot> slots, std::span<const ss1_tensor> given,
                         tensor_list<const ss1_tensor> &out);
@@ -86,5 +89,8 @@ ss1_status check_room(std::span<const tensor_slot> slots, const tensor_list<ss1_
                       std::span<const tensor_slot> input_slots, const tensor_list<const ss1_tensor> &inputs);
 // Writes shapes and data of those wanted. An empty run gives zeros where an output is not empty (T = 0).
 void write_outputs(std::span<const tensor_slot> slots, const run_outputs &outputs, const run_size &size) noexcept;
+
+// Checks and sets the sizes of input_ids [B, T], which all other inputs of a model of tokens share.
+ss1_status check_token_sizes(const session_bounds &bounds, const tensor_list<const ss1_tensor> &inputs, run_size &size);
 
 }  // namespace ss1
