@@ -6,6 +6,7 @@
  *   IO_FAULT_KIND       a number (the value of errno), "short" (one byte is transferred) or "end" (read gives 0)
  */
 #undef _FILE_OFFSET_BITS /* it would rename the calls of 32 bits to those of 64 */
+#undef _FORTIFY_SOURCE   /* it would define some of these calls in line */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
