@@ -17,13 +17,14 @@ inline constexpr mask avxvnni = 1u << 2;
 inline constexpr mask avx512 = 1u << 3;  // F, BW, DQ, VL, CD
 inline constexpr mask avx512vnni = 1u << 4;
 inline constexpr mask avx512bf16 = 1u << 5;
-inline constexpr mask avx512fp16 = 1u << 6;
-inline constexpr mask amx_bf16 = 1u << 7;  // with AMX-TILE
-inline constexpr mask amx_int8 = 1u << 8;
-inline constexpr mask neon = 1u << 9;
-inline constexpr mask neondot = 1u << 10;
-inline constexpr mask neoni8mm = 1u << 11;
-inline constexpr mask neonbf16 = 1u << 12;
+inline constexpr mask avx512bf16_fast = 1u << 6;  // its dot product issues as often as an FMA: a matter of speed only
+inline constexpr mask avx512fp16 = 1u << 7;
+inline constexpr mask amx_bf16 = 1u << 8;  // with AMX-TILE
+inline constexpr mask amx_int8 = 1u << 9;
+inline constexpr mask neon = 1u << 10;
+inline constexpr mask neondot = 1u << 11;
+inline constexpr mask neoni8mm = 1u << 12;
+inline constexpr mask neonbf16 = 1u << 13;
 }  // namespace isa
 
 // Element types of operands; the values are those of ss1_dtype. bf16 and f16 are passed as their 16 bits.
@@ -131,6 +132,7 @@ struct gemm_kernel {
     uint32_t row_multiple = 1;            // rows of a that are read together
     uint32_t tiles_at_once = 1;           // packed tiles that a panel is multiplied with together
     const kernel_scope *scope = nullptr;  // NULL: nothing to call
+    bool cuts_k = false;                  // fused: uses `partial` and `ahead`; others ignore both
 };
 
 // sketch:  s_j[i, g*B_K + u] = sum_{q<c} sign(j,g,q) * x[i, (g*c+q)*B_K + (u + rotation(j,g,q)) mod B_K]   0 <= u < B_K

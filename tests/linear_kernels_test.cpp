@@ -226,9 +226,9 @@ size_t tested_rows(const gemm_kernel &kernel) {
 
 // The numbers of rows to test: all that a panel can have; for fused kernels some around the heights of tiles.
 std::vector<size_t> heights(const gemm_kernel &kernel) {
-    if (kernel.fused) return {1, 2, 7, 15, 16, 17, 31, 32, 33, 47, 48, 49, 64, 70, 97};
     std::vector<size_t> m;
-    for (size_t i = 1; i <= tested_rows(kernel); i++) m.push_back(i);
+    for (size_t i = 1; i <= std::min<size_t>(tested_rows(kernel), kernel.mr); i++) m.push_back(i);
+    if (kernel.fused) m.insert(m.end(), {33, 47, 48, 49, 64, 70, 97});
     if (m.back() < kernel.mr) m.push_back(kernel.mr);
     return m;
 }

@@ -61,7 +61,9 @@ layout make_layout(const linear &l, size_t rows) noexcept {
         (l.quantize ? round_up(at_most(row_f32, std::max(sketch_f32_bytes, l.n_sketches * row_f32)), line) : 0);
     const size_t mr = l.gemm->mr;
     const auto sums_of = [&l](size_t m) { return m * round_up(tile_block_of(l, m) * l.gemm->nt, 32); };
-    const size_t sums = l.gemm->fused ? sums_of(mr) : std::max(sums_of(rows), sums_of(std::min(rows, mr)));
+    const size_t sums = l.gemm->cuts_k  ? sums_of(mr)
+                        : l.gemm->fused ? 0
+                                        : std::max(sums_of(rows), sums_of(std::min(rows, mr)));
     p.total = p.products + round_up(sums * sizeof(float), line);
     return p;
 }
@@ -210,7 +212,7 @@ void multiply_fused(const task_state &t, rows_of_a rows, size_t m0, size_t m1, c
     g.ldy = t.args.ldy;
     if (t.args.residual) g.residual = static_cast<const char *>(t.args.residual) + (m0 * t.args.ldr + n0) * y_size;
     g.ldr = t.args.ldr;
-    g.partial = reinterpret_cast<float *>(t.scratch + t.at.products);
+    if (l.gemm->cuts_k) g.partial = reinterpret_cast<float *>(t.scratch + t.at.products);
     g.m = m1 - m0;
     l.gemm->fused(g);
 }
@@ -304,6 +306,7 @@ bool run_block(const task_state &t, size_t m0, size_t m1, range tiles, bool cold
     const size_t most = tile_block_of(l, m1 - m0);
     const range wanted = sketches_of(l, tiles), first = first_block(l, tiles, most);
     const size_t stride = round_up(m1 - m0, l.gemm->row_multiple), at_once = sketches_at_once(l, stride);
+    const bool takes_hint = (l.gemm->panel || l.gemm->cuts_k) && m1 - m0 >= least_prefetching_rows;
     range made = {};
     for (range now = first; now.begin < tiles.end;) {
         const size_t of_tiles = sketches_of(l, now).begin;
@@ -319,7 +322,7 @@ bool run_block(const task_state &t, size_t m0, size_t m1, range tiles, bool cold
         const bool more = left.begin < left.end;
         const range next = more ? first_block(l, left, most) : first;
         // A single block stays in L2.
-        const bool fetches = (more || !last) && next.begin != now.begin && m1 - m0 >= least_prefetching_rows;
+        const bool fetches = takes_hint && (more || !last) && next.begin != now.begin;
         const weight_block block = {now, fetches ? next : range{}, cold && !fetched};
         if (l.gemm->fused) {
             multiply_fused(t, rows, m0, m1, block);
@@ -335,7 +338,7 @@ bool run_block(const task_state &t, size_t m0, size_t m1, range tiles, bool cold
 void run_task(const linear &l, const ss1_linear_args &args, void *scratch, size_t m0, size_t m1, size_t t0, size_t t1,
               bool in_groups) noexcept {
     const scope_guard scope(l.gemm->scope);
-    const bool direct = in_groups && l.x_is_a;
+    const bool direct = l.x_is_a && (in_groups || !l.sketch);
     const task_state t = {.l = l,
                           .args = args,
                           .scratch = static_cast<char *>(scratch),
