@@ -9,7 +9,7 @@
 namespace ss1::bench {
 
 struct ceiling {
-    std::string name;           // "FMA avx512", "AMX bf16", "AMX int8"
+    std::string name;           // "FMA avx512", "vdpbf16ps", "AMX bf16", "AMX int8"
     double flops = 0;           // FLOP of one call on all threads
     std::function<void()> run;  // empty: this machine has no such loop
     // AMX only: the same number of products with tiles streamed from 1 MB in L2. On shared machines tile loads run
