@@ -9,6 +9,7 @@
 
 #include "kernels.hpp"
 #include "x86/amx_tiles.hpp"
+#include "x86/attend_avx512.hpp"
 
 namespace ss1 {
 namespace {
@@ -45,37 +46,6 @@ parts make_parts(const attend_args &g) noexcept {
     p.total = p.max + queries;
     p.factor = p.total + queries;
     return p;
-}
-
-// Transposes 16 x 16 pairs: pair i of row j becomes pair j of row i.
-inline void transpose(__m512i (&r)[16]) noexcept {
-    __m512i t[16];
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) {
-        t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
-        t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
-        r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
-        r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
-        r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
-        t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
-        t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
-        t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
-        r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
-        r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
-        r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
-    }
 }
 
 // Row p of tile (s, j) holds pair p of the columns from 32 s on, for the keys 16 j to 16 j + 15. Keys from n on are
@@ -134,30 +104,6 @@ void multiply_keys(const attend_args &g, const parts &p, size_t i0, size_t j0, s
         if (both) store<2>(to + 16 * lds, lds * sizeof(float));
         if (both) store<3>(to + 16 * lds + 16, lds * sizeof(float));
     }
-}
-
-// 2^x for x <= 0: relative error 3e-6 at most, far below that of a weight rounded to bf16. NaN stays NaN; from -150
-// on it is 0.
-inline __m512 exp2(__m512 x) noexcept {
-    x = _mm512_max_ps(_mm512_set1_ps(-200.0f), x);  // maxps gives its second operand if either is NaN
-    const __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    const __m512 f = _mm512_sub_ps(x, n);
-    __m512 p = _mm512_set1_ps(9.60039552e-3f);
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(5.59168938e-2f));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.40237185e-1f));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.93121995e-1f));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0f));
-    return _mm512_scalef_ps(p, n);
-}
-
-// Loads 16 scores of a row; keys that do not exist get -inf.
-template <bool masked>
-inline __m512 score(const float *s, const float *mask, size_t left) noexcept {
-    const __m512 lowest = _mm512_set1_ps(-__builtin_inff());
-    if (left >= 16) return masked ? _mm512_add_ps(_mm512_loadu_ps(s), _mm512_loadu_ps(mask)) : _mm512_loadu_ps(s);
-    const auto lanes = static_cast<__mmask16>((1u << left) - 1);
-    const __m512 v = _mm512_mask_loadu_ps(lowest, lanes, s);
-    return masked ? _mm512_mask_add_ps(lowest, lanes, v, _mm512_maskz_loadu_ps(lanes, mask)) : v;
 }
 
 // Turns the scores of one query with the keys from j0 on into weights, and updates their running maximum and sum.

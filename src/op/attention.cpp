@@ -2,8 +2,8 @@
 // A task takes whole heads. If the heads cannot be shared out evenly, it takes rows of heads, and packs the keys and
 // values of such a head itself. f32: K^T and V are packed once (96 KB at 128 tokens of 64 elements, in L2); then mr
 // rows of Q at a time are multiplied, whose scores (14 x 128 floats, 7 KB) stay in L1 from the first product to the
-// second. bf16 has its own kernel for AMX; without AMX a head is widened to f32, which costs less than its
-// exponentials.
+// second. bf16 has kernels of its own for AMX and for fast dot products; elsewhere a head is widened to f32, which
+// costs less than its exponentials.
 #include "op/attention.hpp"
 
 #include <cmath>

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the attention kernels for AVX-512 share: the transposition of keys, exponentials, and masked scores.
+#pragma once
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace ss1 {
+namespace {
+
+// Transposes 16 x 16 pairs: pair i of row j becomes pair j of row i.
+inline void transpose(__m512i (&r)[16]) noexcept {
+    __m512i t[16];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+        t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
+        r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
+        r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
+        r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
+        t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
+        t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+        t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
+        r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
+        r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
+        r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
+    }
+}
+
+// 2^x for x <= 0: relative error 3e-6 at most, far below that of a weight rounded to bf16. NaN stays NaN; from -150
+// on it is 0.
+inline __m512 exp2(__m512 x) noexcept {
+    x = _mm512_max_ps(_mm512_set1_ps(-200.0f), x);  // maxps gives its second operand if either is NaN
+    const __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __m512 f = _mm512_sub_ps(x, n);
+    __m512 p = _mm512_set1_ps(9.60039552e-3f);
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(5.59168938e-2f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.40237185e-1f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.93121995e-1f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0f));
+    return _mm512_scalef_ps(p, n);
+}
+
+// Loads 16 scores of a row; keys that do not exist get -inf.
+template <bool masked>
+inline __m512 score(const float *s, const float *mask, size_t left) noexcept {
+    const __m512 lowest = _mm512_set1_ps(-__builtin_inff());
+    if (left >= 16) return masked ? _mm512_add_ps(_mm512_loadu_ps(s), _mm512_loadu_ps(mask)) : _mm512_loadu_ps(s);
+    const auto lanes = static_cast<__mmask16>((1u << left) - 1);
+    const __m512 v = _mm512_mask_loadu_ps(lowest, lanes, s);
+    return masked ? _mm512_mask_add_ps(lowest, lanes, v, _mm512_maskz_loadu_ps(lanes, mask)) : v;
+}
+
+}  // namespace
+}  // namespace ss1
