@@ -2,6 +2,7 @@
 // Each file breaks a rule and must give the exact status and a part of the message.
 #include <catch2/catch.hpp>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "convert/convert.hpp"
@@ -9,7 +10,7 @@
 
 using namespace io_support;
 using ss1::file_dtype;
-using ss1::json;
+using json = nlohmann::json;
 
 namespace {
 

@@ -5,9 +5,9 @@
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <thread>
 
-#include "io/json.hpp"
 #include "io_support.hpp"
 #include "ss1/ss1.hpp"
 #include "text/unicode.hpp"
@@ -17,7 +17,7 @@ namespace {
 
 using io_support::temporary_folder;
 using io_support::write_file;
-using ss1::json;
+using json = nlohmann::json;
 
 const std::string data_folder = SS1_TEST_DATA "/tokenizer";
 

@@ -340,10 +340,9 @@ ss1_status convert_model(ss1_context &context, const char *directory, const char
         SS1_TRY(model_directory_check(source));
     }
 
-    json config = source.config.original;
-    for (const auto &[name, layer] : layers) config["ss1"]["layers"][name] = layer_entry(layer);
-    if (options.tables)
-        for (json &table : config["tables"]) table["dtype"] = table_dtype_name(static_cast<row_format>(options.tables));
+    std::string config;
+    const char *const dtype = options.tables ? table_dtype_name(static_cast<row_format>(options.tables)) : nullptr;
+    SS1_TRY(model_config_write(source.config, layers, dtype, config));
     std::map<std::string, std::string> companions;
     SS1_TRY(read_companions(source.path, companions));
     const layer_configs to_tie = ties(options) ? layers : layer_configs();

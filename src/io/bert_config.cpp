@@ -86,7 +86,7 @@ ss1_status refuse_variants(const json &config, const std::string &label) {
     }
     const json *pruned;
     SS1_TRY(json_member(config, label, "pruned_heads", key::optional, pruned));
-    SS1_CHECK(!pruned || pruned->empty(), SS1_ERROR_UNSUPPORTED,
+    SS1_CHECK(!pruned || (pruned->size() == 0 && (pruned->is_array() || pruned->is_object())), SS1_ERROR_UNSUPPORTED,
               "%s: pruned_heads is not empty: layers with different numbers of heads are not supported", label.c_str());
     return SS1_OK;
 }
@@ -97,14 +97,14 @@ ss1_status parse_head(const json &config, const family &f, const std::string &la
     SS1_TRY(json_member(config, label, "architectures", key::optional, list));
     SS1_CHECK(!list || (list->is_array() && list->size() <= 1), SS1_ERROR_FORMAT,
               "%s: architectures: must be an array of at most one name", label.c_str());
-    if (!list || list->empty()) {
+    if (!list || list->size() == 0) {
         out.head_optional = f.variant == bert_variant::bert;
         out.head = out.head_optional ? bert_head::sequence_classification : bert_head::none;
         return SS1_OK;
     }
-    const json &value = list->front();
+    const json &value = (*list)[0];
     SS1_CHECK(value.is_string(), SS1_ERROR_FORMAT, "%s: architectures[0]: must be a string", label.c_str());
-    const auto &name = value.get_ref<const std::string &>();
+    const std::string_view name = value.string();
     std::string supported;
     for (const architecture &known : architectures) {
         if (known.name == "ForPreTraining" && f.variant != bert_variant::bert) continue;
@@ -126,9 +126,9 @@ ss1_status parse_labels(const json &config, const std::string &label, bert_confi
     SS1_TRY(json_size(config, label, "num_labels", key::optional, 1, max_width, out));
     SS1_TRY(json_member(config, label, "id2label", key::optional, names));
     if (!names) return SS1_OK;
-    SS1_CHECK(names->is_object() && !names->empty(), SS1_ERROR_FORMAT,
+    SS1_CHECK(names->is_object() && names->size() > 0, SS1_ERROR_FORMAT,
               "%s: id2label: must be an object with at least one label", label.c_str());
-    SS1_CHECK(!config.contains("num_labels") || out == names->size(), SS1_ERROR_FORMAT,
+    SS1_CHECK(!config.find("num_labels") || out == names->size(), SS1_ERROR_FORMAT,
               "%s: num_labels is %zu, id2label has %zu", label.c_str(), out, names->size());
     out = names->size();
     for (size_t i = 0; i < out; ++i) {
@@ -136,7 +136,7 @@ ss1_status parse_labels(const json &config, const std::string &label, bert_confi
         SS1_TRY(json_member(*names, label + ": id2label", std::to_string(i).c_str(), key::required, name));
         SS1_CHECK(name->is_string() || name->is_number(), SS1_ERROR_FORMAT,
                   "%s: id2label '%zu' is of type %s, must be a string", label.c_str(), i, name->type_name());
-        bert.labels.push_back(name->is_string() ? name->get_ref<const std::string &>() : name->dump());
+        bert.labels.push_back(name->is_string() ? std::string(name->string()) : name->text());
     }
     return SS1_OK;
 }
@@ -216,13 +216,10 @@ void add_norm(std::vector<tensor_spec> &tensors, const std::string &name, size_t
 
 }  // namespace
 
-ss1_status bert_config_parse(json config, const std::string &model_type, const std::string &label, bert_config &out,
-                             bool body_only) {
+ss1_status bert_config_parse(const json &root, const std::string &model_type, const std::string &label,
+                             bert_config &out, bool body_only) {
     const family &f = *std::ranges::find(families, model_type, &family::model_type);
-    // Hugging Face writes null for a default.
-    for (auto member = config.begin(); member != config.end();) {
-        member = member->is_null() ? config.erase(member) : std::next(member);
-    }
+    const json config = root.without_nulls();
     out = {};
     out.variant = f.variant;
     SS1_TRY(refuse_variants(config, label));

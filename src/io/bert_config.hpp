@@ -48,8 +48,8 @@ struct bert_config {
 
 // `label` names the file in messages. `body_only`: the model has no head, whatever the architecture.
 // @return SS1_OK; SS1_ERROR_FORMAT; SS1_ERROR_UNSUPPORTED.
-ss1_status bert_config_parse(json config, const std::string &model_type, const std::string &label, bert_config &out,
-                             bool body_only = false);
+ss1_status bert_config_parse(const json &root, const std::string &model_type, const std::string &label,
+                             bert_config &out, bool body_only = false);
 
 // Append the linear layers in the order of execution, and the tensors that belong to no linear layer.
 void add_bert_layers(const bert_config &bert, std::vector<linear_shape> &layers);

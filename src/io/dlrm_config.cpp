@@ -21,10 +21,10 @@ ss1_status parse_names(const json &config, const std::string &label, const char 
               "%s: %s: must be an array of at most %zu names", label.c_str(), name, max);
     std::set<std::string> seen;
     for (const json &value : *list) {
-        SS1_CHECK(value.is_string() && is_name(value.get_ref<const std::string &>()), SS1_ERROR_FORMAT,
+        SS1_CHECK(value.is_string() && is_name(value.string()), SS1_ERROR_FORMAT,
                   "%s: %s[%zu]: must be a string of 1 to 512 bytes without control characters", label.c_str(), name,
                   out.size());
-        out.push_back(value.get_ref<const std::string &>());
+        out.emplace_back(value.string());
         SS1_CHECK(seen.insert(out.back()).second, SS1_ERROR_FORMAT, "%s: %s: '%s' is listed twice", label.c_str(), name,
                   printable(out.back()).c_str());
     }
@@ -68,7 +68,7 @@ ss1_status parse_storage(const json &value, const std::string &where, dlrm_table
 ss1_status parse_tables(const json &config, const std::string &label, std::vector<dlrm_table> &out) {
     const json *list;
     SS1_TRY(json_member(config, label, "tables", key::required, list));
-    SS1_CHECK(list->is_array() && !list->empty() && list->size() <= max_tables, SS1_ERROR_FORMAT,
+    SS1_CHECK(list->is_array() && list->size() > 0 && list->size() <= max_tables, SS1_ERROR_FORMAT,
               "%s: tables: must be an array of 1 to %zu objects", label.c_str(), max_tables);
     std::set<std::string> seen;
     for (const json &value : *list) {
@@ -163,7 +163,7 @@ ss1_status parse_interaction(const json &config, const std::string &label, dlrm_
         return json_size(config, label, "cross_rank", key::required, 1, max_width, out.cross_rank);
     }
     for (const char *key : {"cross_layers", "cross_rank"})
-        SS1_CHECK(!config.contains(key), SS1_ERROR_FORMAT, "%s: %s: only interaction 'dcn' has it, this one is '%s'",
+        SS1_CHECK(!config.find(key), SS1_ERROR_FORMAT, "%s: %s: only interaction 'dcn' has it, this one is '%s'",
                   label.c_str(), key, name.c_str());
     return SS1_OK;
 }

@@ -73,7 +73,8 @@ ss1_status parse_layers(const json &config, const std::string &label, model_conf
     SS1_TRY(json_is_object(*layers, label + ": ss1.layers"));
     std::map<std::string, linear_shape> known;
     for (linear_shape &shape : linear_layers(out)) known.emplace(shape.name, shape);
-    for (const auto &[name, entry] : layers->items()) {
+    for (const json &entry : *layers) {
+        const std::string name(entry.key());
         const std::string where = label + ": ss1.layers '" + printable(name) + "'";
         const auto shape = known.find(name);
         SS1_CHECK(shape != known.end(), SS1_ERROR_FORMAT, "%s: is not a linear layer of this model", where.c_str());
@@ -99,6 +100,26 @@ ss1_status parse_score_activation(const json &root, const std::string &label, mo
     SS1_TRY(json_member(root, label, "sentence_transformers", key::optional, settings));
     if (settings && settings->is_object()) SS1_TRY(take(*settings, label + ": sentence_transformers", "activation_fn"));
     return take(root, label, "sbert_ce_default_activation_function");
+}
+
+void write_layers(json_writer &out, const layer_configs &layers) {
+    out.key("ss1").begin('{');
+    out.key("layers").begin('{');
+    for (const auto &[name, layer] : layers) write_layer_entry(out.key(name), layer);
+    out.end('}');
+    out.end('}');
+}
+
+void write_tables(json_writer &out, const json &tables, const char *dtype) {
+    out.begin('[');
+    for (const json &table : tables) {
+        out.begin('{');
+        out.key("dtype").string(dtype);
+        for (const json &member : table)
+            if (member.key() != "dtype") out.key(member.key()).copy(member);
+        out.end('}');
+    }
+    out.end(']');
 }
 
 const family_files *find_family(std::string_view type) noexcept {
@@ -131,8 +152,9 @@ ss1_status model_config_parse(std::string_view text, const char *label, model_co
     model_config config;
     config.sentence = std::move(sentence);
     config.text = text;
-    SS1_TRY(json_parse(text, label, {}, config.original));
-    const json &root = config.original;
+    json_document document;
+    SS1_TRY(json_parse(text, label, {}, document));
+    const json &root = document.root();
     std::string type;
     SS1_TRY(json_is_object(root, label));
     SS1_TRY(json_string(root, label, "model_type", key::required, type));
@@ -183,21 +205,45 @@ ss1_status resolve_for(const std::string &where, ss1_status broken, ss1_linear_d
     return SS1_OK;
 }
 
-json layer_entry(const layer_config &layer) {
+void write_layer_entry(json_writer &out, const layer_config &layer) {
     const ss1_linear_desc &desc = layer.desc;
-    json entry = {{"kind", layer.tied ? "ss1" : "dense"}};
+    out.begin('{');
     if (layer.tied) {
-        entry.update({{"c", desc.c},
-                      {"scheme", desc.scheme == SS1_SCHEME_REFERENCE ? "reference" : "mixed"},
-                      {"seed", desc.seed},
-                      {"block_k", desc.block_k},
-                      {"block_n", desc.block_n},
-                      {"step", desc.step}});
+        out.key("block_k").number(desc.block_k);
+        out.key("block_n").number(desc.block_n);
+        out.key("c").number(desc.c);
     }
-    for (const auto &[name, dtype] : weight_dtypes) {
-        if (dtype == desc.weight_dtype && dtype != SS1_DTYPE_F32) entry["dtype"] = name;
+    for (const auto &[name, dtype] : weight_dtypes)
+        if (dtype == desc.weight_dtype && dtype != SS1_DTYPE_F32) out.key("dtype").string(name);
+    out.key("kind").string(layer.tied ? "ss1" : "dense");
+    if (layer.tied) {
+        out.key("scheme").string(desc.scheme == SS1_SCHEME_REFERENCE ? "reference" : "mixed");
+        out.key("seed").number(desc.seed);
+        out.key("step").number(desc.step);
     }
-    return entry;
+    out.end('}');
+}
+
+ss1_status model_config_write(const model_config &config, const layer_configs &layers, const char *table_dtype,
+                              std::string &out) {
+    json_document document;
+    SS1_TRY(json_parse(config.text, "config.json", {}, document));
+    layer_configs all = layers;
+    all.insert(config.layers.begin(), config.layers.end());
+    json_writer writer(2);
+    writer.begin('{');
+    for (const json &member : document.root()) {
+        if (member.key() == "ss1") continue;
+        writer.key(member.key());
+        if (member.key() == "tables" && table_dtype)
+            write_tables(writer, member, table_dtype);
+        else
+            writer.copy(member);
+    }
+    if (!all.empty()) write_layers(writer, all);
+    writer.end('}');
+    out = writer.take() + "\n";
+    return SS1_OK;
 }
 
 }  // namespace ss1

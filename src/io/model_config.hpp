@@ -9,7 +9,7 @@
 
 #include "io/bert_config.hpp"
 #include "io/dlrm_config.hpp"
-#include "io/json.hpp"
+#include "io/json_writer.hpp"
 #include "io/model_shapes.hpp"
 #include "io/sentence_config.hpp"
 #include "io/static_config.hpp"
@@ -36,7 +36,6 @@ struct model_config {
     std::string score_activation;  // of a CrossEncoder's logits, a Python path; "": none is given
     layer_configs layers;          // the layers in config.json; all others are dense and f32
     std::string text;              // config.json as it was read
-    json original;
 
     bool is_tied(const std::string &layer) const noexcept;
 };
@@ -52,7 +51,11 @@ std::vector<tensor_spec> model_tensors(const model_config &config);
 // Calls linear_resolve() and puts `where` before its message and `broken` in place of SS1_ERROR_INVALID_ARGUMENT.
 ss1_status resolve_for(const std::string &where, ss1_status broken, ss1_linear_desc &desc);
 
-// Makes the entry of a layer in "ss1".layers.
-json layer_entry(const layer_config &layer);
+// Writes the entry of a layer in "ss1".layers.
+void write_layer_entry(json_writer &out, const layer_config &layer);
+
+// Writes config.json again with `layers` added or changed and, unless it is NULL, the type of all tables.
+ss1_status model_config_write(const model_config &config, const layer_configs &layers, const char *table_dtype,
+                              std::string &out);
 
 }  // namespace ss1

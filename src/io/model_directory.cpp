@@ -40,7 +40,7 @@ double uniform(uint64_t bits) noexcept {
     return (static_cast<double>(bits >> 11) + 1) * 0x1p-53;
 }
 
-ss1_status check_shard_name(const std::string &name, const std::string &where) {
+ss1_status check_shard_name(std::string_view name, const std::string &where) {
     SS1_CHECK(is_name(name) && name.size() <= 255 && name.find('/') == name.npos && name.find('\\') == name.npos &&
                   name.find("..") == name.npos && name.ends_with(".safetensors"),
               SS1_ERROR_FORMAT, "%s: shard '%s' must be the plain name of a .safetensors file in the same folder",
@@ -227,22 +227,24 @@ void model_directory::sort() {
 }
 
 ss1_status model_index_parse(std::string_view text, const char *label, std::map<std::string, std::string> &out) {
-    json root;
-    SS1_TRY(json_parse(text, label, {}, root));
+    json_document document;
+    SS1_TRY(json_parse(text, label, {}, document));
+    const json &root = document.root();
     SS1_TRY(json_is_object(root, label));
     const json *weight_map;
     SS1_TRY(json_member(root, label, "weight_map", key::required, weight_map));
     const std::string where = std::string(label) + ": weight_map";
     SS1_TRY(json_is_object(*weight_map, where));
-    SS1_CHECK(!weight_map->empty(), SS1_ERROR_FORMAT, "%s: lists no tensor", where.c_str());
-    for (const auto &[tensor, shard] : weight_map->items()) {
+    SS1_CHECK(weight_map->size() > 0, SS1_ERROR_FORMAT, "%s: lists no tensor", where.c_str());
+    for (const json &shard : *weight_map) {
+        const std::string_view tensor = shard.key();
         SS1_CHECK(is_name(tensor), SS1_ERROR_FORMAT,
                   "%s: tensor '%s': a name has 1 to 512 bytes and no control characters", where.c_str(),
                   printable(tensor).c_str());
         SS1_CHECK(shard.is_string(), SS1_ERROR_FORMAT, "%s: '%s' is of type %s, must be a string", where.c_str(),
                   printable(tensor).c_str(), shard.type_name());
-        SS1_TRY(check_shard_name(shard.get_ref<const std::string &>(), where));
-        out[tensor] = shard.get_ref<const std::string &>();
+        SS1_TRY(check_shard_name(shard.string(), where));
+        out.emplace(tensor, shard.string());
     }
     return SS1_OK;
 }

@@ -74,7 +74,7 @@ ss1_status model_write_possible(const std::string &output) {
     return SS1_OK;
 }
 
-ss1_status model_write(const std::string &output, const json &config, std::vector<tensor_to_write> tensors,
+ss1_status model_write(const std::string &output, const std::string &config, std::vector<tensor_to_write> tensors,
                        const std::map<std::string, std::string> &others) {
     SS1_TRY(model_write_possible(output));
     if (is_half_written(output)) remove_half_written(output, others);
@@ -85,10 +85,9 @@ ss1_status model_write(const std::string &output, const json &config, std::vecto
         return fail(SS1_ERROR_IO, "%s: cannot create the folder: %s", output.c_str(),
                     std::generic_category().message(errno).c_str());
     }
-    // config.json is the first file to be created and the last to get its name. Other handlers of invalid UTF-8 throw.
+    // config.json is the first file to be created and the last to get its name.
     output_file config_file;
-    SS1_TRY(write_text(output + config_name, config.dump(2, ' ', false, json::error_handler_t::replace) + "\n",
-                       config_file));
+    SS1_TRY(write_text(output + config_name, config, config_file));
     std::list<output_file> texts;
     for (const auto &[name, text] : others) SS1_TRY(write_text(output + "/" + name, text, texts.emplace_back()));
     std::string weights = output + weights_name;

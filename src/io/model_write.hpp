@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "io/json.hpp"
 #include "io/safetensors.hpp"
 #include "ss1/ss1.h"
 
@@ -18,7 +17,7 @@ ss1_status model_write_possible(const std::string &output);
 // Writes `others` (file name -> content), model.safetensors and, last, config.json: a folder with a config.json is
 // complete. Creates `output` if necessary, and removes what a killed model_write() left there. On error it removes
 // everything that it wrote.
-ss1_status model_write(const std::string &output, const json &config, std::vector<tensor_to_write> tensors,
+ss1_status model_write(const std::string &output, const std::string &config, std::vector<tensor_to_write> tensors,
                        const std::map<std::string, std::string> &others);
 
 }  // namespace ss1

@@ -10,6 +10,7 @@
 #include "base/status.hpp"
 #include "io/foreign.hpp"
 #include "io/json.hpp"
+#include "io/json_writer.hpp"
 
 namespace ss1 {
 namespace {
@@ -44,7 +45,7 @@ constexpr std::array<std::string_view, 9> foreign_dtypes{"F4",      "F6_E2M3",  
 // The tensor or file named in a message.
 struct place {
     const char *label;
-    const std::string &name;
+    std::string_view name;
     std::string text() const { return std::string(label) + ": tensor '" + printable(name) + "'"; }
 };
 
@@ -89,7 +90,8 @@ ss1_status parse_sizes(const json &entry, const std::string &where, const char *
 }
 
 // The bytes of the tensors start at `data` in the file. check_tiling() checks that they end inside the file.
-ss1_status parse_tensor(const std::string &name, const json &entry, const char *label, size_t data, tensor_info &out) {
+ss1_status parse_tensor(const json &entry, const char *label, size_t data, tensor_info &out) {
+    const std::string_view name = entry.key();
     const std::string where = place{label, name}.text();
     SS1_CHECK(is_name(name), SS1_ERROR_FORMAT, "%s: a name has 1 to 512 bytes and no control characters",
               where.c_str());
@@ -120,10 +122,10 @@ ss1_status parse_tensor(const std::string &name, const json &entry, const char *
 ss1_status parse_metadata(const json &object, const char *label, std::map<std::string, std::string> &out) {
     const std::string where = std::string(label) + ": __metadata__";
     SS1_TRY(json_is_object(object, where));
-    for (const auto &[name, value] : object.items()) {
+    for (const json &value : object) {
         SS1_CHECK(value.is_string(), SS1_ERROR_FORMAT, "%s: '%s' is of type %s, must be a string", where.c_str(),
-                  printable(name).c_str(), value.type_name());
-        out[name] = value.get_ref<const std::string &>();
+                  printable(value.key()).c_str(), value.type_name());
+        out.emplace(value.key(), value.string());
     }
     return SS1_OK;
 }
@@ -148,6 +150,19 @@ ss1_status check_tiling(std::vector<tensor_info> &tensors, const char *label, si
     std::sort(tensors.begin(), tensors.end(),
               [](const tensor_info &a, const tensor_info &b) { return a.name < b.name; });
     return SS1_OK;
+}
+
+void write_entry(json_writer &out, const tensor_to_write &tensor, size_t begin, size_t end) {
+    out.key(tensor.name).begin('{');
+    out.key("dtype").string(file_dtype_name(tensor.dtype));
+    out.key("shape").begin('[');
+    for (const size_t n : tensor.shape) out.number(n);
+    out.end(']');
+    out.key("data_offsets").begin('[');
+    out.number(begin);
+    out.number(end);
+    out.end(']');
+    out.end('}');
 }
 
 }  // namespace
@@ -184,16 +199,16 @@ ss1_status safetensors_parse(std::span<const std::byte> front, size_t file_bytes
     const size_t last = text.find_last_not_of(' ');
     SS1_CHECK(last != text.npos && text.front() == '{' && text[last] == '}', SS1_ERROR_FORMAT,
               "%s: the header must start with '{' and end with '}' and spaces", label);
-    json root;
-    SS1_TRY(json_parse(text, label, {.bytes = max_header_bytes}, root));
+    json_document document;
+    SS1_TRY(json_parse(text, label, {.bytes = max_header_bytes}, document));
 
     safetensors_header header;
     const size_t data = length_bytes + n;
-    for (const auto &[name, entry] : root.items()) {
-        if (name == "__metadata__") {
+    for (const json &entry : document.root()) {
+        if (entry.key() == "__metadata__") {
             SS1_TRY(parse_metadata(entry, label, header.metadata));
         } else {
-            SS1_TRY(parse_tensor(name, entry, label, data, header.tensors.emplace_back()));
+            SS1_TRY(parse_tensor(entry, label, data, header.tensors.emplace_back()));
         }
     }
     SS1_TRY(check_tiling(header.tensors, label, data, file_bytes));
@@ -229,8 +244,13 @@ ss1_status safetensors_write(const std::string &path, std::vector<tensor_to_writ
         const size_t wide_a = file_dtype_bytes(a.dtype), wide_b = file_dtype_bytes(b.dtype);
         return wide_a != wide_b ? wide_a > wide_b : a.name < b.name;
     });
-    json root = json::object();
-    if (!metadata.empty()) root["__metadata__"] = metadata;
+    json_writer header_text;
+    header_text.begin('{');
+    if (!metadata.empty()) {
+        header_text.key("__metadata__").begin('{');
+        for (const auto &[name, value] : metadata) header_text.key(name).string(value);
+        header_text.end('}');
+    }
     std::vector<size_t> ends;
     size_t end = 0;
     for (const tensor_to_write &tensor : tensors) {
@@ -238,11 +258,11 @@ ss1_status safetensors_write(const std::string &path, std::vector<tensor_to_writ
         SS1_CHECK(checked_bytes(tensor.shape, file_dtype_bytes(tensor.dtype), bytes) && checked_add(begin, bytes, end),
                   SS1_ERROR_FORMAT, "%s: the size of tensor '%s' overflows", path.c_str(),
                   printable(tensor.name).c_str());
-        root[tensor.name] = {
-            {"dtype", file_dtype_name(tensor.dtype)}, {"shape", tensor.shape}, {"data_offsets", {begin, end}}};
+        write_entry(header_text, tensor, begin, end);
         ends.push_back(end);
     }
-    std::string text = root.dump(-1, ' ', false, json::error_handler_t::replace);  // other handlers throw
+    header_text.end('}');
+    std::string text = header_text.take();
     text.append((length_bytes - text.size() % length_bytes) % length_bytes, ' ');
     std::string front(length_bytes, '\0');
     for (size_t i = 0; i < length_bytes; ++i) front[i] = static_cast<char>(uint64_t{text.size()} >> (8 * i) & 0xff);

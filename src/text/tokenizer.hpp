@@ -45,7 +45,7 @@ struct tokenizer_rules {
 
 struct tokenizer_json {
     std::string path;
-    json root;
+    json_document document;
     const json *vocab = nullptr;  // {token: id}; NULL: the directory has no such file
 };
 

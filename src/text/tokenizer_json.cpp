@@ -25,8 +25,8 @@ ss1_status read_normalizer(const json &root, const std::string &path, stated_rul
     SS1_TRY(json_bool(*normalizer, where, "handle_chinese_chars", key::required, split_ideographs));
     out.lower_case = lower_case;
     out.split_ideographs = split_ideographs;
-    const auto strip = normalizer->find("strip_accents");
-    if (strip == normalizer->end() || strip->is_null()) return SS1_OK;
+    const json *const strip = normalizer->find("strip_accents");
+    if (!strip || strip->is_null()) return SS1_OK;
     SS1_TRY(json_bool(*normalizer, where, "strip_accents", key::required, strip_accents));
     out.strip_accents = strip_accents;
     return SS1_OK;
@@ -76,8 +76,8 @@ ss1_status read_added_tokens(const json &root, const std::string &path, tokenize
 
 ss1_status check_truncation(const json &root, const std::string &path) {
     const std::string where = path + ": truncation";
-    const auto truncation = root.find("truncation");
-    if (truncation == root.end() || truncation->is_null()) return SS1_OK;
+    const json *const truncation = root.find("truncation");
+    if (!truncation || truncation->is_null()) return SS1_OK;
     SS1_TRY(json_is_object(*truncation, where));
     return check_value(*truncation, where, "direction", key::optional, "Right");
 }
@@ -90,10 +90,11 @@ ss1_status read_tokenizer_json(const std::string &directory, tokenizer_rules &ru
     const json_limits limits;
     std::string text;
     SS1_TRY(file_read_text(path, limits.bytes, text));
-    SS1_TRY(json_parse(text, path.c_str(), limits, out.root));
-    SS1_TRY(json_is_object(out.root, path));
+    SS1_TRY(json_parse(text, path.c_str(), limits, out.document));
+    const json &root = out.document.root();
+    SS1_TRY(json_is_object(root, path));
     const json *model, *pre_tokenizer;
-    SS1_TRY(object_member(out.root, path, "model", model));
+    SS1_TRY(object_member(root, path, "model", model));
     SS1_TRY(check_value(*model, path + ": model", "type", key::optional, "WordPiece"));  // tokenizers 0.9 wrote no type
     SS1_TRY(check_value(*model, path + ": model", "continuing_subword_prefix", key::required, "##"));
     size_t longest = max_word_chars;
@@ -101,30 +102,31 @@ ss1_status read_tokenizer_json(const std::string &directory, tokenizer_rules &ru
     SS1_CHECK(longest == max_word_chars, SS1_ERROR_UNSUPPORTED,
               "%s: model: max_input_chars_per_word %zu is not supported, %zu is", path.c_str(), longest,
               max_word_chars);
-    SS1_TRY(object_member(out.root, path, "pre_tokenizer", pre_tokenizer));
+    SS1_TRY(object_member(root, path, "pre_tokenizer", pre_tokenizer));
     SS1_TRY(check_value(*pre_tokenizer, path + ": pre_tokenizer", "type", key::required, "BertPreTokenizer"));
     stated_rules words;
-    SS1_TRY(read_normalizer(out.root, path, words));
+    SS1_TRY(read_normalizer(root, path, words));
     SS1_TRY(add_normalizer(directory, words, rules));
-    SS1_TRY(check_truncation(out.root, path));
-    SS1_TRY(read_added_tokens(out.root, path, rules));
+    SS1_TRY(check_truncation(root, path));
+    SS1_TRY(read_added_tokens(root, path, rules));
     return object_member(*model, path + ": model", "vocab", out.vocab);
 }
 
 ss1_status vocabulary_lines(const tokenizer_json &file, std::string &text) {
     const std::string where = file.path + ": model: vocab";
-    std::vector<const std::string *> tokens(file.vocab->size());
-    for (const auto &[token, id] : file.vocab->items()) {
+    std::vector<const json *> tokens(file.vocab->size());
+    for (const json &id : *file.vocab) {
+        const std::string_view token = id.key();
         size_t number = 0;
         const std::string entry = where + "['" + printable(token) + "']";
         SS1_TRY(json_size_value(id, entry, 0, tokens.size() - 1, number));
         SS1_CHECK(!tokens[number], SS1_ERROR_FORMAT, "%s: '%s' has the same id %zu", entry.c_str(),
-                  printable(*tokens[number]).c_str(), number);
+                  printable(tokens[number]->key()).c_str(), number);
         SS1_CHECK(token.find_first_of("\r\n") == token.npos, SS1_ERROR_UNSUPPORTED, "%s: has a line end",
                   entry.c_str());
-        tokens[number] = &token;
+        tokens[number] = &id;
     }
-    for (const std::string *token : tokens) (text += *token) += '\n';
+    for (const json *id : tokens) (text += id->key()) += '\n';
     return SS1_OK;
 }
 
@@ -132,16 +134,15 @@ ss1_status check_same_vocabulary(const tokenizer_json &file, const vocabulary &l
     for (size_t id = 0; id < lines.lines(); ++id) {
         const char *const token = lines.token(id);
         if (lines.find(token) != static_cast<int32_t>(id)) continue;  // the last of several equal tokens counts
-        const auto other = file.vocab->find(token);
-        const bool missing = other == file.vocab->end();
-        SS1_CHECK(!missing && *other == id, SS1_ERROR_FORMAT, "%s: line %zu: '%s' has the id %zu, but in %s: %s",
-                  path.c_str(), id + 1, printable(token).c_str(), id, file.path.c_str(),
-                  missing ? "model: vocab lacks it" : printable(other->dump()).c_str());
+        const json *const other = file.vocab->find(token);
+        SS1_CHECK(other && other->is_natural() && other->natural() == id, SS1_ERROR_FORMAT,
+                  "%s: line %zu: '%s' has the id %zu, but in %s: %s", path.c_str(), id + 1, printable(token).c_str(),
+                  id, file.path.c_str(), other ? printable(other->text()).c_str() : "model: vocab lacks it");
     }
     if (file.vocab->size() == lines.different_lines()) return SS1_OK;
-    for (const auto &[token, id] : file.vocab->items())
-        SS1_CHECK(lines.find(token) != vocabulary::none, SS1_ERROR_FORMAT, "%s: model: vocab: '%s' is not in %s",
-                  file.path.c_str(), printable(token).c_str(), path.c_str());
+    for (const json &id : *file.vocab)
+        SS1_CHECK(lines.find(id.key()) != vocabulary::none, SS1_ERROR_FORMAT, "%s: model: vocab: '%s' is not in %s",
+                  file.path.c_str(), printable(id.key()).c_str(), path.c_str());
     return SS1_OK;
 }
 

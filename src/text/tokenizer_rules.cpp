@@ -16,18 +16,15 @@ namespace {
 
 constexpr size_t no_limit = size_t{1} << 31;  // Hugging Face writes 1e30 for no limit
 
-// Reads an object and drops members that are null: they mean the default. `found` is false if the file does not exist.
-ss1_status read_object(const std::string &path, json &out, bool &found) {
+// Reads a file that holds an object. `found` is false if the file does not exist.
+ss1_status read_object(const std::string &path, json_document &out, bool &found) {
     found = file_exists(path);
     if (!found) return SS1_OK;
     const json_limits limits;
     std::string text;
     SS1_TRY(file_read_text(path, limits.bytes, text));
     SS1_TRY(json_parse(text, path.c_str(), limits, out));
-    SS1_TRY(json_is_object(out, path));
-    for (auto member = out.begin(); member != out.end();)
-        member = member->is_null() ? out.erase(member) : std::next(member);
-    return SS1_OK;
+    return json_is_object(out.root(), path);
 }
 
 // Flags for matching a token that only tokenizers other than BERT's use.
@@ -52,7 +49,7 @@ ss1_status read_token(const json &token, const std::string &where, std::span<con
     } else {
         SS1_CHECK(token.is_string(), SS1_ERROR_FORMAT, "%s: is of type %s, must be a string or an object",
                   where.c_str(), token.type_name());
-        out = token.get_ref<const std::string &>();
+        out = token.string();
     }
     SS1_CHECK(is_name(out), SS1_ERROR_FORMAT, "%s: '%s' must have 1 to 512 bytes, no control characters", where.c_str(),
               printable(out).c_str());
@@ -81,14 +78,15 @@ ss1_status read_unnumbered(const json &token, const std::string &where, bool in_
 
 // Reads a list of tokens, or {name: token}.
 ss1_status read_tokens(const json &config, const std::string &path, const char *key, unnumbered_tokens &out) {
-    const auto tokens = config.find(key);
-    if (tokens == config.end()) return SS1_OK;
+    const json *const tokens = config.find(key);
+    if (!tokens) return SS1_OK;
     const std::string where = path + ": " + key;
     SS1_CHECK(tokens->is_array() || tokens->is_object(), SS1_ERROR_FORMAT,
               "%s: is of type %s, must be an array or an object", where.c_str(), tokens->type_name());
     if (tokens->is_object()) {
-        for (const auto &[name, token] : tokens->items())
-            SS1_TRY(read_unnumbered(token, where + "['" + printable(name) + "']", false, out.named[name]));
+        for (const json &token : *tokens)
+            SS1_TRY(read_unnumbered(token, where + "['" + printable(token.key()) + "']", false,
+                                    out.named[std::string(token.key())]));
         return SS1_OK;
     }
     for (size_t i = 0; i < tokens->size(); ++i) {
@@ -106,9 +104,9 @@ ss1_status read_special_tokens(const json &config, const std::string &path, toke
                                                             {"pad_token", out.pad},
                                                             {"cls_token", out.cls},
                                                             {"mask_token", out.mask}};
-    for (const auto &item : config.items()) {
-        const std::string &name = item.key();
-        const json &token = item.value();
+    for (const json &token : config) {
+        if (token.is_null()) continue;
+        const std::string_view name = token.key();
         const std::string where = path + ": " + printable(name);
         const auto role =
             std::find_if(std::begin(roles), std::end(roles), [&](const auto &r) { return name == r.first; });
@@ -116,7 +114,7 @@ ss1_status read_special_tokens(const json &config, const std::string &path, toke
         if (role != std::end(roles))
             SS1_TRY(read_token(token, where, role_flags, role->second));
         else if (known || (name.ends_with("_token") && token.is_string()))
-            SS1_TRY(read_unnumbered(token, where, known, others.named[name]));
+            SS1_TRY(read_unnumbered(token, where, known, others.named[std::string(name)]));
     }
     SS1_TRY(read_tokens(config, path, "additional_special_tokens", others));
     return read_tokens(config, path, "extra_special_tokens", others);
@@ -129,7 +127,8 @@ ss1_status read_added_tokens(const json &config, const std::string &path, tokeni
     if (!added) return SS1_OK;
     out.lists_added = true;
     SS1_TRY(json_is_object(*added, path + ": added_tokens_decoder"));
-    for (const auto &[number, token] : added->items()) {
+    for (const json &token : *added) {
+        const std::string_view number = token.key();
         const std::string where = path + ": added_tokens_decoder['" + printable(number) + "']";
         int32_t id = -1;
         const char *const end = number.data() + number.size();
@@ -145,13 +144,15 @@ ss1_status read_added_tokens(const json &config, const std::string &path, tokeni
 // tokens are special; Hugging Face looks for the others in the normalised text.
 ss1_status read_added_tokens_file(const std::string &directory, tokenizer_rules &out) {
     const std::string path = directory + "/added_tokens.json";
-    json object;
+    json_document document;
     bool found;
-    SS1_TRY(read_object(path, object, found));
+    SS1_TRY(read_object(path, document, found));
     if (!found) return SS1_OK;
     std::set<std::string> special = {out.unk, out.sep, out.pad, out.cls, out.mask};
     for (const added_token &token : out.added) special.insert(token.text);
-    for (const auto &[text, id] : object.items()) {
+    for (const json &id : document.root()) {
+        if (id.is_null()) continue;
+        const std::string text(id.key());
         const std::string where = path + ": '" + printable(text) + "'";
         size_t number = 0;
         SS1_TRY(json_size_value(id, where, 0, INT32_MAX, number));
@@ -166,7 +167,7 @@ ss1_status read_class(const json &config, const std::string &path, tokenizer_rul
     constexpr std::array known = {"BertTokenizer",           "BertTokenizerFast",      "DistilBertTokenizer",
                                   "DistilBertTokenizerFast", "ElectraTokenizer",       "ElectraTokenizerFast",
                                   "TokenizersBackend",       "PreTrainedTokenizerFast"};
-    if (!out.tokenizer_class.empty() || !config.contains("tokenizer_class")) return SS1_OK;
+    if (!out.tokenizer_class.empty() || !config.find("tokenizer_class")) return SS1_OK;
     SS1_TRY(json_string(config, path, "tokenizer_class", key::required, out.tokenizer_class));
     SS1_CHECK(std::find(known.begin(), known.end(), out.tokenizer_class) != known.end(), SS1_ERROR_UNSUPPORTED,
               "%s: tokenizer_class '%s' is not supported, BertTokenizer is", path.c_str(),
@@ -175,7 +176,7 @@ ss1_status read_class(const json &config, const std::string &path, tokenizer_rul
 }
 
 ss1_status read_stated(const json &config, const std::string &path, const char *name, std::optional<bool> &out) {
-    if (!config.contains(name)) return SS1_OK;
+    if (!config.find(name)) return SS1_OK;
     bool value = false;
     SS1_TRY(json_bool(config, path, name, key::required, value));
     out = value;
@@ -235,19 +236,19 @@ ss1_status read_added_token(const json &token, const std::string &where, int64_t
 }
 
 ss1_status read_tokenizer_rules(const std::string &directory, tokenizer_rules &out, tokenizer_json &file) {
-    json object;
+    json_document document;
     bool found;
     unnumbered_tokens others;
     std::string path = directory + "/tokenizer_config.json";
-    SS1_TRY(read_object(path, object, found));
-    if (found) SS1_TRY(read_tokenizer_config(path, object, out, others));
+    SS1_TRY(read_object(path, document, found));
+    if (found) SS1_TRY(read_tokenizer_config(path, document.root().without_nulls(), out, others));
     path = directory + "/special_tokens_map.json";
     found = false;
-    if (!out.lists_added) SS1_TRY(read_object(path, object, found));
-    if (found) SS1_TRY(read_special_tokens(object, path, out, others));
+    if (!out.lists_added) SS1_TRY(read_object(path, document, found));
+    if (found) SS1_TRY(read_special_tokens(document.root().without_nulls(), path, out, others));
     path = directory + "/config.json";
-    SS1_TRY(read_object(path, object, found));
-    if (found) SS1_TRY(read_model_config(path, object, out));
+    SS1_TRY(read_object(path, document, found));
+    if (found) SS1_TRY(read_model_config(path, document.root().without_nulls(), out));
     others.move_to(out.added);
     SS1_TRY(read_tokenizer_json(directory, out, file));
     return out.lists_added ? SS1_OK : read_added_tokens_file(directory, out);
