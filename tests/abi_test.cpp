@@ -161,6 +161,7 @@ TEST_CASE("the table of first sizes is that of abi.json") {
     SS1_RULE(ss1_tokenizer_info);
     SS1_RULE(ss1_text);
     SS1_RULE(ss1_tokenize_args);
+    SS1_RULE(ss1_encode_args);
     SS1_RULE(ss1_convert_options);
 #undef SS1_RULE
     CHECK(sized == 0);  // none is missing here

@@ -27,6 +27,7 @@ int main(void) {
     CHECK_INIT(ss1_tokenizer_info, SS1_TOKENIZER_INFO_INIT);
     CHECK_INIT(ss1_text, SS1_TEXT_INIT);
     CHECK_INIT(ss1_tokenize_args, SS1_TOKENIZE_ARGS_INIT);
+    CHECK_INIT(ss1_encode_args, SS1_ENCODE_ARGS_INIT);
     CHECK_INIT(ss1_convert_options, SS1_CONVERT_OPTIONS_INIT);
     CHECK_INIT(ss1_layer_info, SS1_LAYER_INFO_INIT);
     CHECK_INIT(ss1_model_layer_info, SS1_MODEL_LAYER_INFO_INIT);

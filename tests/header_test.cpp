@@ -19,7 +19,7 @@ bool all_sized() {
            is_sized<ss1_model_layer_info>(SS1_MODEL_LAYER_INFO_INIT) && is_sized<ss1_model_info>(SS1_MODEL_INFO_INIT) &&
            is_sized<ss1_session_options>(SS1_SESSION_OPTIONS_INIT) &&
            is_sized<ss1_tokenizer_info>(SS1_TOKENIZER_INFO_INIT) && is_sized<ss1_text>(SS1_TEXT_INIT) &&
-           is_sized<ss1_tokenize_args>(SS1_TOKENIZE_ARGS_INIT) &&
+           is_sized<ss1_tokenize_args>(SS1_TOKENIZE_ARGS_INIT) && is_sized<ss1_encode_args>(SS1_ENCODE_ARGS_INIT) &&
            is_sized<ss1_convert_options>(SS1_CONVERT_OPTIONS_INIT);
 }
 

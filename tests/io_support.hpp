@@ -150,7 +150,9 @@ struct conversion {
     ss1_model_options load = SS1_MODEL_OPTIONS_INIT;
     ss1_table_dtype tables = SS1_TABLE_DEFAULT;
 
-    operator ss1_convert_options() const { return {sizeof(ss1_convert_options), from, tables, &desc, layers, &load}; }
+    operator ss1_convert_options() const {
+        return {sizeof(ss1_convert_options), from, tables, &desc, layers, &load, nullptr};
+    }
 };
 
 }  // namespace io_support

@@ -263,7 +263,7 @@ TEST_CASE("sharded checkpoints", "[io]") {
     ss1::model_directory whole;
     REQUIRE(open_model(folder.path, whole) == SS1_OK);
     std::vector<ss1::tensor_to_write> parts[2];
-    ss1::json index{{"metadata", {{"total_size", 1}}}, {"weight_map", ss1::json::object()}};
+    json index{{"metadata", {{"total_size", 1}}}, {"weight_map", json::object()}};
     for (size_t i = 0; i < whole.tensors.size(); ++i) {
         const ss1::model_tensor &t = whole.tensors[i];
         parts[i % 2].push_back(tensor(t.name, file_dtype::f32, t.stored.shape, bytes_of(values_of(whole, t.name))));

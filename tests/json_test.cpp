@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Compares the flat tree of JSON with nlohmann's, and counts its memory.
+#include <malloc.h>
+
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdlib>
@@ -9,43 +11,54 @@
 #include "check.hpp"
 #include "io/json_writer.hpp"
 
+// GCC warns that std::free() frees memory of the operator new below, though the pair matches.
+#pragma GCC diagnostic push
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+#endif
+
 namespace {
 
 using nlohmann_json = nlohmann::json;
 
 size_t news = 0, live_bytes = 0, most_bytes = 0;
 
-constexpr size_t front = 16;  // keeps the alignment
+void *counted(size_t bytes) {
+    void *const p = std::malloc(bytes);
+    if (!p) throw std::bad_alloc();
+    ++news;
+    live_bytes += malloc_usable_size(p);
+    most_bytes = std::max(most_bytes, live_bytes);
+    return p;
+}
+
+void forget(void *p) noexcept {
+    live_bytes -= malloc_usable_size(p);
+    std::free(p);
+}
 
 }  // namespace
 
 void *operator new(size_t bytes) {
-    auto *const block = static_cast<char *>(std::malloc(bytes + front));
-    if (!block) throw std::bad_alloc();
-    *reinterpret_cast<size_t *>(block) = bytes;
-    ++news;
-    live_bytes += bytes;
-    most_bytes = std::max(most_bytes, live_bytes);
-    return block + front;
+    return counted(bytes);
 }
 void *operator new[](size_t bytes) {
-    return operator new(bytes);
+    return counted(bytes);
 }
 void operator delete(void *p) noexcept {
-    if (!p) return;
-    char *const block = static_cast<char *>(p) - front;
-    live_bytes -= *reinterpret_cast<size_t *>(block);
-    std::free(block);
+    forget(p);
 }
 void operator delete(void *p, size_t) noexcept {
-    operator delete(p);
+    forget(p);
 }
 void operator delete[](void *p) noexcept {
-    operator delete(p);
+    forget(p);
 }
 void operator delete[](void *p, size_t) noexcept {
-    operator delete(p);
+    forget(p);
 }
+
+#pragma GCC diagnostic pop
 
 namespace {
 

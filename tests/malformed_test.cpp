@@ -589,7 +589,9 @@ void add_relatives(table &cases) {
         {R"({"architectures":["RobertaForCausalLM"]})", unsupported, "'RobertaForCausalLM' is not supported"},
         {R"({"architectures":["XLMRobertaModel"]})", unsupported, "of model_type 'roberta' are 'RobertaModel'"},
         {R"({"model_type":"camembert"})", unsupported,
-         "model_type 'camembert' is not supported, 'dlrm', 'bert', 'distilbert', 'roberta' and 'xlm-roberta' are"}};
+         "model_type 'camembert' is not supported, 'dlrm', 'bert', 'distilbert', 'roberta', 'xlm-roberta' and "
+         "'model2vec' "
+         "are"}};
     add_patches(cases, "roberta: ", roberta_json, roberta);
 }
 

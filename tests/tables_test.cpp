@@ -334,10 +334,11 @@ constexpr size_t d = 32, batch = 19;
 const std::vector<size_t> table_rows = {40, 7, 300};
 
 // Makes a DLRM with three tables; the second has pooling "mean".
-json dlrm_config_of(const std::string &dtype) {
-    json config = {{"model_type", "dlrm"},     {"dense_features", {"a", "b"}}, {"embedding_dim", d},
-                   {"bottom_mlp", {2, 64, d}}, {"top_mlp", {64, 1}},           {"interaction_itself", true},
-                   {"interaction", "dot"},     {"tables", json::array()}};
+nlohmann::json dlrm_config_of(const std::string &dtype) {
+    nlohmann::json config = {{"model_type", "dlrm"}, {"dense_features", {"a", "b"}},
+                             {"embedding_dim", d},   {"bottom_mlp", {2, 64, d}},
+                             {"top_mlp", {64, 1}},   {"interaction_itself", true},
+                             {"interaction", "dot"}, {"tables", nlohmann::json::array()}};
     for (size_t t = 0; t < table_rows.size(); ++t)
         config["tables"].push_back({{"name", "t" + std::to_string(t)},
                                     {"rows", table_rows[t]},
@@ -463,7 +464,7 @@ TEST_CASE("a ROBE model equals the model with its tables written out") {
             return row;
         };
         const temporary_folder folder;
-        json config = dlrm_config_of("f32");
+        nlohmann::json config = dlrm_config_of("f32");
         ss1::check(write_model(folder / "plain", config.dump(), with_tables(row_format::f32, expanded)));
         config["robe"] = {{"size", m}, {"block", block}, {"seed", seed}};
         ss1::check(write_model(folder / "robe", config.dump()));

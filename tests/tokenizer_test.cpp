@@ -324,7 +324,7 @@ TEST_CASE("an empty vocabulary is refused") {
     const temporary_folder folder;
     write_file(folder / "vocab.txt", "");
     CHECK(load_status(folder) == SS1_ERROR_FORMAT);
-    CHECK_THAT(ss1_last_error(), Catch::Contains("vocab.txt: has no tokens"));
+    CHECK_THAT(ss1_last_error(), Catch::Contains("vocab.txt: is empty"));
 }
 
 TEST_CASE("broken and unsupported tokenizer configs are refused with key, value and rule") {

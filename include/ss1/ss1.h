@@ -11,9 +11,9 @@
  * Rules that hold for every function:
  *  - Errors: functions return an ss1_status; ss1_last_error() gives this thread's message (function, argument,
  *    value, rule). On error the library writes no output, takes no ownership and frees everything that it had begun to
- *    create. It never prints, aborts, exits or lets an exception out. Two gaps are known: the process ends if
- *    memory runs out while ss1_model_load() or ss1_model_convert() parses JSON, and GCC's OpenMP ends it if the
- *    system grants no more threads (a limit on processes or memory); a parallel_for of your own avoids the latter.
+ *    create. It never prints, aborts, exits or lets an exception out, also where memory runs out. One gap is known:
+ *    GCC's OpenMP ends the process if the system grants it no more threads or no memory for them; a parallel_for of
+ *    your own avoids that.
  *  - Structs: set each struct with its SS1_..._INIT macro; a field that is 0 means its default. Structs grow only at
  *    their end. A program built with an older header works: the fields that it lacks are 0. A program built with
  *    a newer header works as long as the fields that this library does not know are 0; otherwise the call returns

@@ -260,7 +260,7 @@ ss1_status run_group(const encoding &e, const tokens &from, std::span<const size
     ss1_tensor output = make_tensor(e.output, SS1_DTYPE_F32, {B, e.width}, rows.data());
     SS1_TRY(owner.fit(e.model, B, T));
     SS1_TRY(session_run(*owner.session, inputs.data(), inputs.size(), &output, 1));
-    for (size_t b = 0; b < B; ++b) write_row(e, rows.data() + b * e.width, e.args.y + (begin + group[b]) * e.args.ldy);
+    for (size_t b = 0; b < B; ++b) write_row(e, rows.data() + b * e.width, begin + group[b]);
     return SS1_OK;
 }
 

@@ -18,7 +18,7 @@ constexpr const char *config_name = "/config.json", *weights_name = "/model.safe
 
 // Records the created files and removes them again unless the work is kept.
 struct created_files {
-    explicit created_files(size_t most) { files.reserve(most); }
+    created_files() = default;
     created_files(const created_files &) = delete;
     created_files &operator=(const created_files &) = delete;
     ~created_files() {
@@ -28,10 +28,8 @@ struct created_files {
     }
 
     ss1_status commit(output_file &file) {
-        std::string path = file.path;
-        SS1_TRY(file_commit(file));
-        files.push_back(std::move(path));  // takes no memory, which could fail now
-        return SS1_OK;
+        files.push_back(file.path);  // before the file has its name, because memory and the commit may fail
+        return file_commit(file);
     }
 
     std::vector<std::string> files;
@@ -78,21 +76,21 @@ ss1_status model_write(const std::string &output, const std::string &config, std
                        const std::map<std::string, std::string> &others) {
     SS1_TRY(model_write_possible(output));
     if (is_half_written(output)) remove_half_written(output, others);
-    created_files created(others.size() + 2);
-    if (mkdir(output.c_str(), 0777) == 0) {
-        created.folder = output;
-    } else if (errno != EEXIST) {
-        return fail(SS1_ERROR_IO, "%s: cannot create the folder: %s", output.c_str(),
-                    std::generic_category().message(errno).c_str());
+    created_files created;
+    created.folder = output;  // before the folder exists, because this may fail
+    if (const int error = mkdir(output.c_str(), 0777) == 0 ? 0 : errno; error) {
+        created.folder.clear();
+        SS1_CHECK(error == EEXIST, SS1_ERROR_IO, "%s: cannot create the folder: %s", output.c_str(),
+                  std::generic_category().message(error).c_str());
     }
     // config.json is the first file to be created and the last to get its name.
     output_file config_file;
     SS1_TRY(write_text(output + config_name, config, config_file));
     std::list<output_file> texts;
     for (const auto &[name, text] : others) SS1_TRY(write_text(output + "/" + name, text, texts.emplace_back()));
-    std::string weights = output + weights_name;
+    const std::string weights = output + weights_name;
+    created.files.push_back(weights);
     SS1_TRY(safetensors_write(weights, std::move(tensors), {{"format", "pt"}}));
-    created.files.push_back(std::move(weights));
     for (output_file &text : texts) SS1_TRY(created.commit(text));
     SS1_TRY(created.commit(config_file));
     created.keep = true;

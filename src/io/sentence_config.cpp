@@ -19,30 +19,24 @@ constexpr size_t max_modules = 100;
 // A parsed file that is one object.
 struct object_file {
     std::string path;
-    json root;
+    json_document document;
+    json root = document.root();  // null stands for the default, as in all files of Hugging Face
 
     ss1_status read(const std::string &from) {
         path = from;
         std::string text;
         SS1_TRY(file_read_text(path, max_text_bytes, text));
-        SS1_TRY(json_parse(text, path.c_str(), {}, root));
+        SS1_TRY(json_parse(text, path.c_str(), {}, document));
+        root = document.root().without_nulls();
         return json_is_object(root, path);
     }
 
-    // null stands for the default, as in all files of Hugging Face.
-    const json *given(const char *name) const {
-        const json *value = nullptr;
-        (void)json_member(root, path, name, key::optional, value);
-        return value && !value->is_null() ? value : nullptr;
-    }
     ss1_status size(const char *name, size_t &out) const {
-        return given(name) ? json_size(root, path, name, key::optional, 1, max_width, out) : SS1_OK;
+        return json_size(root, path, name, key::optional, 1, max_width, out);
     }
-    ss1_status flag(const char *name, bool &out) const {
-        return given(name) ? json_bool(root, path, name, key::optional, out) : SS1_OK;
-    }
+    ss1_status flag(const char *name, bool &out) const { return json_bool(root, path, name, key::optional, out); }
     ss1_status text(const char *name, std::string &out) const {
-        return given(name) ? json_string(root, path, name, key::optional, out) : SS1_OK;
+        return json_string(root, path, name, key::optional, out);
     }
 };
 
@@ -66,7 +60,7 @@ constexpr std::array<mode_names, 6> modes{
 
 ss1_status add_mode(const json &value, const std::string &where, std::vector<pooling_mode> &out) {
     SS1_CHECK(value.is_string(), SS1_ERROR_FORMAT, "%s: must be a name or an array of names", where.c_str());
-    const auto name = value.get<std::string>();
+    const std::string_view name = value.string();
     const auto known = std::ranges::find_if(modes, [&](const mode_names &mode) { return name == mode.name; });
     SS1_CHECK(known != modes.end(), SS1_ERROR_UNSUPPORTED,
               "%s '%s' is not supported, 'cls', 'max', 'mean', 'mean_sqrt_len_tokens', 'weightedmean' and 'lasttoken' "
@@ -82,7 +76,7 @@ ss1_status read_pooling(const std::string &folder, sentence_config &out) {
     SS1_TRY(file.size("word_embedding_dimension", out.pooled_width));
     SS1_TRY(file.size("embedding_dimension", out.pooled_width));
     SS1_TRY(file.flag("include_prompt", out.include_prompt));
-    if (const json *value = file.given("pooling_mode")) {
+    if (const json *value = file.root.find("pooling_mode")) {
         const std::string where = file.path + ": pooling_mode";
         if (!value->is_array()) return add_mode(*value, where, out.pooling);
         for (const json &mode : *value) SS1_TRY(add_mode(mode, where, out.pooling));
@@ -181,18 +175,19 @@ ss1_status read_transformer(const std::string &folder, sentence_config &out) {
     SS1_TRY(file.size("max_seq_length", out.max_tokens));
     SS1_TRY(file.flag("do_lower_case", out.lower_case));
     for (const char *unknown : {"query_length", "document_length", "query_expansion"})
-        SS1_CHECK(!file.given(unknown), SS1_ERROR_UNSUPPORTED, "%s: %s is not supported", file.path.c_str(), unknown);
+        SS1_CHECK(!file.root.find(unknown), SS1_ERROR_UNSUPPORTED, "%s: %s is not supported", file.path.c_str(),
+                  unknown);
     return SS1_OK;
 }
 
 ss1_status read_prompts(const object_file &file, sentence_config &out) {
-    if (const json *prompts = file.given("prompts")) {
+    if (const json *prompts = file.root.find("prompts")) {
         const std::string where = file.path + ": prompts";
         SS1_TRY(json_is_object(*prompts, where));
-        for (const auto &[name, text] : prompts->items()) {
+        for (const json &text : *prompts) {
             SS1_CHECK(text.is_string(), SS1_ERROR_FORMAT, "%s: '%s' must be a string", where.c_str(),
-                      printable(name).c_str());
-            out.prompts.push_back({name, text.template get<std::string>()});
+                      printable(text.key()).c_str());
+            out.prompts.push_back({std::string(text.key()), std::string(text.string())});
         }
     }
     SS1_TRY(file.text("default_prompt_name", out.default_prompt));
@@ -277,10 +272,11 @@ ss1_status sentence_config_read(const std::string &directory, sentence_config &o
     const std::string path = directory + "/modules.json";
     if (!file_exists(path)) return SS1_OK;
     std::string text;
-    json root;
+    json_document document;
     SS1_TRY(file_read_text(path, max_text_bytes, text));
-    SS1_TRY(json_parse(text, path.c_str(), {}, root));
-    SS1_CHECK(root.is_array() && !root.empty() && root.size() <= max_modules, SS1_ERROR_FORMAT,
+    SS1_TRY(json_parse(text, path.c_str(), {}, document));
+    const json &root = document.root();
+    SS1_CHECK(root.is_array() && root.size() > 0 && root.size() <= max_modules, SS1_ERROR_FORMAT,
               "%s: must be an array of 1 to %zu modules", path.c_str(), max_modules);
     sentence_config config;
     for (size_t i = 0; const json &module : root) {

@@ -1,0 +1,598 @@
+// SPDX-License-Identifier: Apache-2.0
+// Memory that runs out: repeats every use of the library with each allocation failing in turn, once or from then on,
+// until all is destroyed again. A failing call returns SS1_ERROR_OUT_OF_MEMORY with a message, writes no output and
+// leaves nothing behind. Allocations fail in malloc, which this program replaces, or in the context's own allocator.
+// SS1_TEST_EXHAUSTIVE=1 fails each allocation; otherwise about 40 of each use, which takes seconds.
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <utility>
+
+#include "model_support.hpp"
+#include "ss1/convert.h"
+#include "ss1/text.h"
+
+using namespace model_support;
+using io_support::temporary_folder;
+using io_support::write_file;
+
+namespace {
+
+enum class source { by_malloc, by_hook };
+enum class failing { once, from_then_on };
+
+// The allocations of one thread, counted while `on`. Those of one source fail.
+struct {
+    source where = source::by_malloc;
+    failing how = failing::once;
+    size_t fail_at = SIZE_MAX;
+    size_t count = 0;
+    char what[200] = "";
+} plan;
+thread_local bool on = false;
+std::atomic<long> live{0};  // blocks of malloc
+
+bool fails(source where) noexcept {
+    if (!on || plan.where != where) return false;
+    const size_t n = plan.count++;
+    return plan.how == failing::once ? n == plan.fail_at : n >= plan.fail_at;
+}
+
+void *counted(void *block) noexcept {
+    live += block != nullptr;
+    return block;
+}
+
+}  // namespace
+
+extern "C" {
+void *__libc_malloc(size_t bytes);
+void *__libc_calloc(size_t n, size_t bytes);
+void *__libc_realloc(void *block, size_t bytes);
+void *__libc_memalign(size_t alignment, size_t bytes);
+void __libc_free(void *block);
+
+void *malloc(size_t bytes) noexcept {
+    return fails(source::by_malloc) ? (errno = ENOMEM, nullptr) : counted(__libc_malloc(bytes));
+}
+void *calloc(size_t n, size_t bytes) noexcept {
+    return fails(source::by_malloc) ? (errno = ENOMEM, nullptr) : counted(__libc_calloc(n, bytes));
+}
+void *realloc(void *block, size_t bytes) noexcept {
+    if (fails(source::by_malloc)) return errno = ENOMEM, nullptr;
+    return block ? __libc_realloc(block, bytes) : counted(__libc_malloc(bytes));
+}
+void *memalign(size_t alignment, size_t bytes) noexcept {
+    return fails(source::by_malloc) ? (errno = ENOMEM, nullptr) : counted(__libc_memalign(alignment, bytes));
+}
+void *aligned_alloc(size_t alignment, size_t bytes) noexcept {
+    return memalign(alignment, bytes);
+}
+int posix_memalign(void **block, size_t alignment, size_t bytes) noexcept {
+    void *const made = memalign(alignment, bytes);
+    if (!made) return ENOMEM;
+    *block = made;
+    return 0;
+}
+void free(void *block) noexcept {
+    live -= block != nullptr;
+    __libc_free(block);
+}
+}
+
+namespace {
+
+void *hook_alloc(void *, size_t bytes, size_t alignment) {
+    if (fails(source::by_hook)) return nullptr;
+    return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+}
+void hook_free(void *, void *block, size_t) {
+    std::free(block);
+}
+
+ss1::context_ptr make_context(source where) {
+    ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
+    options.num_threads = 2;
+    options.parallel_for = [](void *, size_t n, void (*task)(void *, size_t), void *arg) {
+        for (size_t i = 0; i < n; ++i) task(arg, i);
+    };
+    if (where == source::by_hook) {
+        options.alloc = hook_alloc;
+        options.free = hook_free;
+    }
+    return ss1::make_context(options);
+}
+
+// One use of the library. While memory fails, act() and then release() run, which must not need memory of their own.
+struct use {
+    std::string name;
+    std::function<ss1_status(ss1_context *)> act;
+    std::function<void()> release = [] {};
+    // Afterwards, with memory: whether the outputs are as they should be after this status.
+    std::function<bool(ss1_status)> check = [](ss1_status) { return true; };
+    ss1_status expected = SS1_OK;
+};
+
+struct outcome {
+    ss1_status status;
+    size_t count;
+    long left;  // blocks
+};
+
+outcome perform(const use &u, ss1_context *context, source where, failing how, size_t fail_at) {
+    std::snprintf(plan.what, sizeof plan.what, "%s: allocation %zu fails in %s%s\n", u.name.c_str(), fail_at,
+                  where == source::by_malloc ? "malloc" : "the hook",
+                  how == failing::once ? "" : " and all later ones");
+    plan.where = where;
+    plan.how = how;
+    plan.fail_at = fail_at;
+    plan.count = 0;
+    const long before = live;
+    on = true;
+    const ss1_status status = u.act(context);
+    u.release();
+    on = false;
+    return {status, plan.count, live - before};
+}
+
+bool exhaustive() {
+    static const bool wanted = std::getenv("SS1_TEST_EXHAUSTIVE") != nullptr;
+    return wanted;
+}
+
+size_t repetitions = 0;
+
+void fail_each_allocation(const use &u, source where) {
+    const auto context = make_context(where);
+    // The first uses fill caches of the program that later ones keep.
+    for (int i = 0; i < 2; ++i) {
+        perform(u, context.get(), where, failing::once, SIZE_MAX);
+        u.check(u.expected);
+    }
+    const outcome whole = perform(u, context.get(), where, failing::once, SIZE_MAX);
+    INFO(u.name);
+    REQUIRE(whole.status == u.expected);
+    REQUIRE(u.check(whole.status));
+    REQUIRE(whole.left == 0);
+    REQUIRE((whole.count > 0 || where == source::by_hook));
+    const size_t step = exhaustive() ? 1 : std::max<size_t>(1, whole.count / 40);
+    for (const failing how : {failing::once, failing::from_then_on})
+        for (size_t n = 0; n < whole.count; n += step) {
+            const outcome o = perform(u, context.get(), where, how, n);
+            const bool good = u.check(o.status);
+            ++repetitions;
+            if (o.status == u.expected && good && o.left == 0) continue;
+            INFO(plan.what);
+            CHECK(o.status == SS1_ERROR_OUT_OF_MEMORY);
+            CHECK_THAT(ss1_last_error(), Catch::StartsWith("ss1_"));
+            CHECK(good);
+            CHECK(o.left == 0);
+        }
+    const outcome after = perform(u, context.get(), where, failing::once, SIZE_MAX);
+    CHECK(after.status == u.expected);
+    CHECK(u.check(after.status));
+    std::printf("%-44s %6zu allocations by %-8s %9zu repetitions so far\n", u.name.c_str(), whole.count,
+                where == source::by_malloc ? "malloc" : "the hook", repetitions);
+}
+
+void fail_each_allocation(const use &u) {
+    fail_each_allocation(u, source::by_malloc);
+    fail_each_allocation(u, source::by_hook);
+}
+
+// Outputs that keep their bits if the call fails, and get the same ones whenever it succeeds.
+struct output {
+    explicit output(size_t bytes) : data(bytes, std::byte{0xa5}) {}
+
+    bool is_right(ss1_status status) {
+        const byte_list untouched(data.size(), std::byte{0xa5});
+        const byte_list got = std::exchange(data, untouched);
+        if (status != SS1_OK) return got == untouched;
+        if (expected.empty()) expected = got;
+        return got == expected && got != untouched;
+    }
+    template <class T>
+    T *as() {
+        return reinterpret_cast<T *>(data.data());
+    }
+
+    byte_list data, expected;
+};
+
+std::vector<float> numbers(size_t n) {
+    std::vector<float> values(n);
+    for (size_t i = 0; i < n; ++i) values[i] = static_cast<float>((i * 7919 + 13) % 101) / 101.0f - 0.5f;
+    return values;
+}
+
+[[noreturn]] void report_and_abort() {
+    on = false;
+    std::fputs(plan.what, stderr);
+    std::abort();
+}
+[[maybe_unused]] const auto old_handler = std::set_terminate(report_and_abort);
+
+}  // namespace
+
+TEST_CASE("contexts") {
+    static ss1_context *made;
+    made = nullptr;
+    ss1_info info = SS1_INFO_INIT;
+    fail_each_allocation({.name = "context",
+                          .act =
+                              [&](ss1_context *) {
+                                  const ss1_status status = ss1_context_create(nullptr, &made);
+                                  return status == SS1_OK ? ss1_get_info(made, &info) : status;
+                              },
+                          .release = [] { ss1_context_destroy(&made); }},
+                         source::by_malloc);
+    fail_each_allocation(
+        {.name = "switch of the backend", .act = [](ss1_context *c) { return ss1_context_load_backend(c, "cpu"); }},
+        source::by_malloc);
+    fail_each_allocation({.name = "backend that is missing",
+                          .act = [](ss1_context *c) { return ss1_context_load_backend(c, "none"); },
+                          .expected = SS1_ERROR_BACKEND},
+                         source::by_malloc);
+}
+
+TEST_CASE("layers, towers and bags") {
+    constexpr size_t K = 256, N = 256, m = 5, most = K * N;
+    const std::vector<float> z = numbers(most), bias = numbers(N), x = numbers(m * K);
+    output y(m * N * sizeof(float));
+    ss1_linear_args args = SS1_LINEAR_ARGS_INIT;
+    args.m = m;
+    args.x = x.data();
+    args.y = y.as<float>();
+    ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
+    weights.z = z.data();
+    weights.bias = bias.data();
+    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+    desc.K = K;
+    desc.N = N;
+    ss1_layer *layer = nullptr;
+    ss1_tower *tower = nullptr;
+    const auto release = [&] {
+        ss1_tower_destroy(&tower);
+        ss1_layer_destroy(&layer);
+    };
+    const auto check = [&](ss1_status status) { return y.is_right(status); };
+    for (const uint32_t c : {1u, 4u})
+        for (const ss1_dtype dtype : {SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_I8}) {
+            desc.c = c;
+            desc.weight_dtype = dtype;
+            y.expected.clear();
+            fail_each_allocation({.name = "layer, c " + std::to_string(c) + ", weights " + std::to_string(dtype),
+                                  .act =
+                                      [&](ss1_context *context) {
+                                          args.y = y.as<float>();
+                                          const ss1_status status = ss1_layer_create(context, &desc, &weights, &layer);
+                                          return status == SS1_OK ? ss1_layer_run(layer, &args) : status;
+                                      },
+                                  .release = release,
+                                  .check = check});
+        }
+    y.expected.clear();
+    fail_each_allocation({.name = "tower of two layers",
+                          .act =
+                              [&](ss1_context *context) {
+                                  args.y = y.as<float>();
+                                  ss1_status status = ss1_layer_create(context, &desc, &weights, &layer);
+                                  const ss1_layer *layers[] = {layer, layer};
+                                  if (status == SS1_OK) status = ss1_tower_create(layers, 2, &tower);
+                                  return status == SS1_OK ? ss1_tower_run(tower, &args) : status;
+                              },
+                          .release = release,
+                          .check = check});
+
+    std::vector<ss1_table> tables(3, SS1_TABLE_INIT);
+    for (ss1_table &table : tables) {
+        table.name = "a table with a long name";
+        table.dtype = SS1_TABLE_F32;
+        table.rows = 16;
+        table.data = z.data();
+    }
+    const std::vector<int64_t> indices(3 * m, 7), offsets = [] {
+        std::vector<int64_t> list(3 * m);
+        for (size_t i = 0; i < list.size(); ++i) list[i] = static_cast<int64_t>(i);
+        return list;
+    }();
+    output sums(m * 3 * 32 * sizeof(float));
+    ss1_bags_args lookup = SS1_BAGS_ARGS_INIT;
+    lookup.batch = m;
+    lookup.total = indices.size();
+    lookup.indices = indices.data();
+    lookup.offsets = offsets.data();
+    ss1_bags *bags = nullptr;
+    fail_each_allocation({.name = "embedding bags",
+                          .act =
+                              [&](ss1_context *context) {
+                                  lookup.y = sums.as<float>();
+                                  const ss1_status status = ss1_bags_create(context, 32, tables.data(), 3, &bags);
+                                  return status == SS1_OK ? ss1_bags_run(bags, &lookup) : status;
+                              },
+                          .release = [&] { ss1_bags_destroy(&bags); },
+                          .check = [&](ss1_status status) { return sums.is_right(status); }});
+}
+
+TEST_CASE("projection and expansion write nothing before they can fail") {
+    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+    desc.K = 256;
+    desc.N = 48;
+    desc.c = 4;
+    const std::vector<float> weight = numbers(desc.K * desc.N), stored = numbers(desc.K / 4 * desc.N);
+    std::vector<float> moment(desc.K * desc.K);
+    for (size_t k = 0; k < desc.K; ++k) moment[k * desc.K + k] = 1 + static_cast<float>(k % 7);
+    output z(stored.size() * sizeof(float)), dense(weight.size() * sizeof(float));
+    for (const float *s : {static_cast<const float *>(nullptr), const_cast<const float *>(moment.data())}) {
+        z.expected.clear();
+        fail_each_allocation(
+            {.name = s ? "projection by a second moment" : "projection",
+             .act = [&](ss1_context *) { return ss1_project(&desc, weight.data(), 0, s, z.as<float>(), 0); },
+             .check = [&](ss1_status status) { return z.is_right(status); }},
+            source::by_malloc);
+    }
+    fail_each_allocation(
+        {.name = "expansion",
+         .act = [&](ss1_context *) { return ss1_expand(&desc, stored.data(), 0, dense.as<float>(), 0); },
+         .check = [&](ss1_status status) { return dense.is_right(status); }},
+        source::by_malloc);
+}
+
+namespace {
+
+// Loads, describes and runs a model.
+struct model_use {
+    explicit model_use(const std::string &path, ss1_model_options given = SS1_MODEL_OPTIONS_INIT)
+        : directory(path), options(given) {
+        arrays ignored;
+        read_vectors(std::filesystem::exists(path + "/vectors.safetensors") ? path : SS1_TEST_DATA "/dlrm_ss1", inputs,
+                     ignored);
+        const auto context = make_context(source::by_malloc);
+        ss1_model *handle = nullptr;
+        ss1::check(ss1_model_load(context.get(), directory.c_str(), &options, &handle));
+        const ss1::model_ptr first(handle);
+        const arrays shapes = make_outputs(first, inputs);
+        for (auto &[name, a] : inputs) in.push_back(a.tensor());
+        for (const auto &[name, a] : shapes) {
+            names.push_back(name);
+            outputs.emplace_back(a.data.size());
+            out.push_back(const_cast<array &>(a).tensor());
+        }
+        for (size_t i = 0; i < out.size(); ++i) out[i].name = names[i].c_str();
+        given_out = out;
+        const auto ids = inputs.find("input_ids");
+        sizes.max_batch =
+            static_cast<size_t>(ids == inputs.end() ? inputs.at("offsets").shape[1] : ids->second.shape[0]);
+    }
+    model_use(const model_use &) = delete;
+    model_use &operator=(const model_use &) = delete;
+
+    ss1_status act(ss1_context *context) {
+        std::copy(given_out.begin(), given_out.end(), out.begin());
+        for (size_t i = 0; i < out.size(); ++i) out[i].data = outputs[i].data.data();
+        ss1_model_info info = SS1_MODEL_INFO_INIT;
+        size_t bytes = 0;
+        ss1_status status = ss1_model_load(context, directory.c_str(), &options, &model);
+        if (status == SS1_OK) status = ss1_model_describe(model, &info);
+        if (status == SS1_OK) status = ss1_session_bytes(model, &sizes, &bytes);
+        if (status == SS1_OK) status = ss1_session_create(model, &sizes, &session);
+        if (status == SS1_OK) status = ss1_session_run(session, in.data(), in.size(), out.data(), out.size());
+        return status;
+    }
+    void release() {
+        ss1_session_destroy(&session);
+        ss1_model_destroy(&model);
+    }
+    bool check(ss1_status status) {
+        return std::all_of(outputs.begin(), outputs.end(), [&](output &o) { return o.is_right(status); });
+    }
+    use as_use(const std::string &name) {
+        return {.name = name,
+                .act = [this](ss1_context *context) { return act(context); },
+                .release = [this] { release(); },
+                .check = [this](ss1_status status) { return check(status); }};
+    }
+
+    std::string directory;
+    ss1_model_options options;
+    arrays inputs;
+    std::vector<std::string> names;
+    std::vector<output> outputs;
+    std::vector<ss1_tensor> in, out, given_out;
+    ss1_session_options sizes = SS1_SESSION_OPTIONS_INIT;
+    ss1_model *model = nullptr;
+    ss1_session *session = nullptr;
+};
+
+std::string file_name(const std::string &path) {
+    return std::filesystem::path(path).filename();
+}
+
+}  // namespace
+
+TEST_CASE("models: load, describe, session, run") {
+    for (const std::string &directory : cases()) {
+        if (!exhaustive() && file_name(directory).find("ss1") == std::string::npos) continue;
+        model_use model(directory);
+        fail_each_allocation(model.as_use(file_name(directory)));
+    }
+    ss1_model_options options = SS1_MODEL_OPTIONS_INIT;
+    options.map_tables = 1;
+    model_use mapped(SS1_TEST_DATA "/dlrm_ss1", options);
+    fail_each_allocation(mapped.as_use("dlrm_ss1 with mapped tables"));
+    options = SS1_MODEL_OPTIONS_INIT;
+    options.random_weights = 1;
+    options.weight_dtype = SS1_DTYPE_I8;
+    model_use random(SS1_TEST_DATA "/bert_ss1", options);
+    fail_each_allocation(random.as_use("bert_ss1 with random int8 weights"));
+}
+
+TEST_CASE("a model in shards") {
+    const temporary_folder folder;
+    const std::string from = SS1_TEST_DATA "/dlrm_ss1/", tensors = "model-1.safetensors";
+    std::filesystem::copy_file(from + "config.json", folder / "config.json");
+    std::filesystem::copy_file(from + "model.safetensors", folder / tensors);
+    std::filesystem::copy_file(from + "vectors.safetensors", folder / "vectors.safetensors");
+    ss1::safetensors_file file;
+    REQUIRE(ss1::safetensors_open(folder / tensors, file) == SS1_OK);
+    nlohmann::json index;
+    for (const ss1::tensor_info &tensor : file.header.tensors) index["weight_map"][tensor.name] = tensors;
+    write_file(folder / "model.safetensors.index.json", index.dump());
+    model_use model(folder.path);
+    fail_each_allocation(model.as_use("dlrm_ss1 in shards"));
+}
+
+TEST_CASE("models that are refused") {
+    const temporary_folder folder;
+    const std::string config = io_support::read_file(SS1_TEST_DATA "/dlrm_ss1/config.json");
+    const struct {
+        const char *name, *from, *to;
+        ss1_status status;
+    } cases[] = {{"no JSON", "\"bottom_mlp\"", "bottom_mlp", SS1_ERROR_FORMAT},
+                 {"a key twice", "\"top_mlp\"", "\"bottom_mlp\"", SS1_ERROR_FORMAT},
+                 {"an unknown key", "\"top_mlp\"", "\"top_mlps\"", SS1_ERROR_FORMAT},
+                 {"an unknown type", "\"dlrm\"", "\"gpt\"", SS1_ERROR_UNSUPPORTED},
+                 {"a wrong shape", "\"rows\": 9", "\"rows\": 10", SS1_ERROR_FORMAT},
+                 {"no weights", "", "", SS1_ERROR_IO}};
+    for (const auto &c : cases) {
+        const std::string directory = folder / std::string(c.name);
+        std::string text = config;
+        text.replace(text.find(c.from), std::strlen(c.from), c.to);
+        write_file(directory + "/config.json", text);
+        if (c.status != SS1_ERROR_IO)
+            std::filesystem::copy_file(SS1_TEST_DATA "/dlrm_ss1/model.safetensors", directory + "/model.safetensors");
+        ss1_model *model = nullptr;
+        fail_each_allocation(
+            {.name = std::string("model refused: ") + c.name,
+             .act = [&](ss1_context *context) { return ss1_model_load(context, directory.c_str(), nullptr, &model); },
+             .release = [&] { ss1_model_destroy(&model); },
+             .check = [&](ss1_status) { return model == nullptr; },
+             .expected = c.status});
+    }
+}
+
+TEST_CASE("conversions leave a whole model or nothing") {
+    const temporary_folder folder;
+    const std::string out = folder / "out";
+    ss1_linear_desc tie = SS1_LINEAR_DESC_INIT;
+    tie.c = 2;
+    tie.block_k = 16;
+    ss1_linear_desc int8 = SS1_LINEAR_DESC_INIT;
+    int8.weight_dtype = SS1_DTYPE_I8;
+    const struct {
+        const char *name, *directory;
+        const ss1_linear_desc *desc;
+        ss1_table_dtype tables;
+    } cases[] = {{"tie a DLRM's layers", "dlrm_dot", &tie, SS1_TABLE_DEFAULT},
+                 {"quantise a DLRM's tables", "dlrm_ss1", nullptr, SS1_TABLE_INT8},
+                 {"tie a BERT's layers", "bert_classifier", &tie, SS1_TABLE_DEFAULT},
+                 {"int8 weights for a BERT", "bert_ss1", &int8, SS1_TABLE_DEFAULT}};
+    for (const auto &c : cases) {
+        ss1_convert_options options = SS1_CONVERT_OPTIONS_INIT;
+        options.desc = c.desc;
+        options.tables = c.tables;
+        const std::string directory = SS1_TEST_DATA "/" + std::string(c.directory);
+        std::string expected;
+        const auto check = [&](ss1_status status) {
+            const bool complete = std::filesystem::exists(out + "/config.json");
+            std::string files;
+            for (const auto &entry : std::filesystem::directory_iterator(folder.path))
+                if (entry.path() != out) return false;
+            if (!complete) return status != SS1_OK && !std::filesystem::exists(out);
+            for (const char *name : {"/config.json", "/model.safetensors"}) files += io_support::read_file(out + name);
+            if (expected.empty()) expected = files;
+            std::filesystem::remove_all(out);
+            return status == SS1_OK && files == expected;
+        };
+        fail_each_allocation({.name = c.name,
+                              .act =
+                                  [&](ss1_context *context) {
+                                      return ss1_model_convert(context, directory.c_str(), out.c_str(), &options);
+                                  },
+                              .check = check});
+    }
+}
+
+#ifdef SS1_TEST_TOKENIZER
+namespace {
+
+// Files that state everything that the tokenizer reads.
+void write_tokenizer_files(const std::string &directory, bool with_vocab_txt) {
+    std::istringstream tokens(io_support::read_file(SS1_TEST_DATA "/tokenizer/vocab.txt"));
+    std::string lines;
+    nlohmann::json vocab;
+    for (std::string token; vocab.size() < 500 && std::getline(tokens, token); lines += token + "\n")
+        vocab[token] = vocab.size();
+    const nlohmann::json file = {
+        {"added_tokens", nlohmann::json::array({{{"id", vocab.at("[UNK]")}, {"content", "[UNK]"}}})},
+        {"normalizer",
+         {{"type", "BertNormalizer"},
+          {"clean_text", true},
+          {"handle_chinese_chars", true},
+          {"strip_accents", nullptr},
+          {"lowercase", true}}},
+        {"pre_tokenizer", {{"type", "BertPreTokenizer"}}},
+        {"model", {{"type", "WordPiece"}, {"continuing_subword_prefix", "##"}, {"vocab", vocab}}}};
+    write_file(directory + "/tokenizer.json", file.dump());
+    if (with_vocab_txt) write_file(directory + "/vocab.txt", lines);
+    write_file(directory + "/tokenizer_config.json",
+               R"({"do_lower_case": true, "model_max_length": 512, "bos_token": null,
+        "tokenizer_class": "BertTokenizer", "additional_special_tokens": ["[A]"]})");
+    write_file(directory + "/special_tokens_map.json", R"({"unk_token": "[UNK]", "eos_token": "[B]"})");
+    write_file(directory + "/added_tokens.json",
+               nlohmann::json{{"[B]", vocab.size()}, {"[A]", vocab.size() + 1}}.dump());
+}
+
+}  // namespace
+
+TEST_CASE("tokenizers: load, describe, encode") {
+    const temporary_folder folder;
+    write_tokenizer_files(folder / "all", true);
+    write_tokenizer_files(folder / "json", false);
+    constexpr size_t tokens = 24;
+    const char words[] = "\xc3\x89t\xc3\xa9 at the caf\xc3\xa9, \xe6\xbc\xa2\xe5\xad\x97 and more [SEP]";
+    ss1_text text = SS1_TEXT_INIT;
+    text.data = words;
+    text.bytes = sizeof words - 1;
+    const std::vector<ss1_text> texts(4, text);
+    output ids(texts.size() * tokens * sizeof(int64_t));
+    ss1_tokenize_args args = SS1_TOKENIZE_ARGS_INIT;
+    args.n = texts.size();
+    args.first = texts.data();
+    args.max_tokens = tokens;
+    ss1_tokenizer *tokenizer = nullptr;
+    ss1_tokenizer_info info = SS1_TOKENIZER_INFO_INIT;
+    for (const std::string &directory : {std::string(SS1_TEST_DATA "/tokenizer"), folder / "all", folder / "json"}) {
+        ids.expected.clear();
+        fail_each_allocation({.name = "tokenizer: " + file_name(directory),
+                              .act =
+                                  [&](ss1_context *context) {
+                                      args.input_ids = ids.as<int64_t>();
+                                      ss1_status status = ss1_tokenizer_load(context, directory.c_str(), &tokenizer);
+                                      if (status == SS1_OK) status = ss1_tokenizer_describe(tokenizer, &info);
+                                      if (status == SS1_OK) status = ss1_tokenizer_encode(tokenizer, &args);
+                                      return status;
+                                  },
+                              .release = [&] { ss1_tokenizer_destroy(&tokenizer); },
+                              .check = [&](ss1_status status) { return ids.is_right(status); }});
+    }
+    const std::string broken = folder / "all";
+    write_file(broken + "/tokenizer_config.json", R"({"do_lower_case": "yes"})");
+    fail_each_allocation(
+        {.name = "tokenizer refused",
+         .act = [&](ss1_context *context) { return ss1_tokenizer_load(context, broken.c_str(), &tokenizer); },
+         .release = [&] { ss1_tokenizer_destroy(&tokenizer); },
+         .expected = SS1_ERROR_FORMAT});
+}
+#endif
