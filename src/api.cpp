@@ -561,7 +561,10 @@ ss1_status ss1_tokenizer_token(const ss1_tokenizer *tokenizer, int64_t id, const
         const size_t size = tokenizer->vocabulary.size();
         SS1_CHECK(id >= 0 && static_cast<uint64_t>(id) < size, SS1_ERROR_INVALID_ARGUMENT,
                   "id=%lld is not in [0, vocab_size=%zu)", static_cast<long long>(id), size);
-        *token = tokenizer->vocabulary.token(static_cast<size_t>(id));
+        const char *const found = tokenizer->vocabulary.token(static_cast<size_t>(id));
+        SS1_CHECK(found, SS1_ERROR_INVALID_ARGUMENT, "id=%lld has no token: the vocabulary leaves it out",
+                  static_cast<long long>(id));
+        *token = found;
         return SS1_OK;
     });
 }

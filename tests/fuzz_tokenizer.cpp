@@ -37,13 +37,14 @@ bool check_word(void *user, std::string_view word, const ss1::word_places *place
     if (places && word.empty()) check_place(seen, places->word);
     promise(!places || seen.last.end == places->word.end);
     promise(word.size() <= 4 * ss1::max_word_chars && ss1::is_utf8(word) && word.find(' ') == word.npos);
-    int32_t ids[ss1::max_word_chars];
+    ss1::vocabulary::piece pieces[ss1::max_word_chars];
     std::string together;
-    const size_t n = vocabulary.split(word, ids);
+    const size_t n = vocabulary.split(word, pieces);
     for (size_t i = 0; i < n; ++i) {
-        const std::string_view token = vocabulary.token(static_cast<size_t>(ids[i]));
+        const std::string_view token = vocabulary.token(static_cast<size_t>(pieces[i].id));
         promise(i == 0 || token.starts_with("##"));
         together += i == 0 ? token : token.substr(2);
+        promise(together.size() == pieces[i].end);
     }
     promise(n == 0 || together == word);
     return true;

@@ -5,159 +5,19 @@
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "io_support.hpp"
 #include "ss1/ss1.hpp"
 #include "text/unicode.hpp"
 #include "text/words.hpp"
+#include "tokenizer_support.hpp"
 
 namespace {
 
 using io_support::temporary_folder;
 using io_support::write_file;
-using json = nlohmann::json;
-
-const std::string data_folder = SS1_TEST_DATA "/tokenizer";
-
-const std::string &vocabulary_text() {
-    static const std::string text = io_support::read_file(data_folder + "/vocab.txt");
-    return text;
-}
-
-// SS1_TOKENIZER_VECTORS may name another vectors.json, e.g. a new one.
-const json &vectors() {
-    static const json document = [] {
-        const char *other = std::getenv("SS1_TOKENIZER_VECTORS");
-        return json::parse(io_support::read_file(other ? other : data_folder + "/vectors.json"));
-    }();
-    return document;
-}
-
-const ss1::context_ptr &context() {
-    static const ss1::context_ptr made = ss1::make_context();
-    return made;
-}
-
-ss1::tokenizer_ptr load(const json &config, const std::string &vocabulary = vocabulary_text()) {
-    const temporary_folder folder;
-    write_file(folder / "vocab.txt", vocabulary);
-    write_file(folder / "tokenizer_config.json", config.dump());
-    return ss1::load_tokenizer(context(), folder.path);
-}
-
-struct encoded {
-    std::vector<int64_t> ids, types, offsets;  // offsets: begin, end, begin, end, ...
-};
-
-ss1_text text_of(const std::string &text) {
-    return {sizeof(ss1_text), text.data(), text.size()};
-}
-
-// The ids must be the same without offsets.
-void check_ids_alone(const ss1::tokenizer_ptr &tokenizer, ss1_tokenize_args args, const std::vector<int64_t> &ids) {
-    std::vector<int64_t> alone(args.max_tokens);
-    args.input_ids = alone.data();
-    args.begins = args.ends = nullptr;
-    ss1::check(ss1_tokenizer_encode(tokenizer.get(), &args));
-    if (!std::equal(ids.begin(), ids.end(), alone.begin())) throw std::logic_error("offsets change ids");
-}
-
-// `max_tokens` = 0 means no limit.
-encoded encode(const ss1::tokenizer_ptr &tokenizer, const std::string &first, const std::string *second = nullptr,
-               size_t max_tokens = 0) {
-    if (max_tokens == 0) max_tokens = 3 + 4 * (first.size() + (second ? second->size() : 0));
-    encoded row{std::vector<int64_t>(max_tokens), std::vector<int64_t>(max_tokens), {}};
-    std::vector<int64_t> begins(max_tokens, -7), ends(max_tokens, -7);
-    const ss1_text a = text_of(first), b = second ? text_of(*second) : ss1_text{};
-    size_t length = 0;
-    ss1_tokenize_args args = SS1_TOKENIZE_ARGS_INIT;
-    args.n = 1;
-    args.first = &a;
-    if (second) args.second = &b;
-    args.max_tokens = max_tokens;
-    args.input_ids = row.ids.data();
-    args.token_type_ids = row.types.data();
-    args.lengths = &length;
-    args.begins = begins.data();
-    args.ends = ends.data();
-    ss1::check(ss1_tokenizer_encode(tokenizer.get(), &args));
-    row.ids.resize(length);
-    row.types.resize(length);
-    for (size_t t = 0; t < max_tokens; ++t) {
-        if (t < length) row.offsets.insert(row.offsets.end(), {begins[t], ends[t]});
-        if (t >= length && (begins[t] || ends[t])) throw std::logic_error("padding has a place");
-    }
-    check_ids_alone(tokenizer, args, row.ids);
-    return row;
-}
-
-uint64_t fnv(std::string_view bytes, uint64_t state = 0xCBF29CE484222325) {
-    for (const char byte : bytes) state = (state ^ static_cast<unsigned char>(byte)) * 0x100000001B3;
-    return state;
-}
-
-// Appends each number as 4 bytes, little endian.
-uint64_t add_numbers(const std::vector<int64_t> &numbers, uint64_t state) {
-    for (const int64_t number : numbers) {
-        const auto value = static_cast<uint32_t>(number);
-        const char bytes[] = {static_cast<char>(value), static_cast<char>(value >> 8), static_cast<char>(value >> 16),
-                              static_cast<char>(value >> 24)};
-        state = fnv({bytes, 4}, state);
-    }
-    return state;
-}
-
-std::string hex(uint64_t value) {
-    char digits[17];
-    std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(value));
-    return digits;
-}
-
-std::string utf8(char32_t c) {
-    char bytes[4];
-    return {bytes, ss1::put_char(c, bytes)};
-}
-
-// The same generator as in the script.
-struct generator {
-    uint64_t state;
-    size_t below(size_t n) {
-        state = state * 6364136223846793005 + 1442695040888963407;
-        return (state >> 33) % n;
-    }
-};
-
-std::string random_text(generator &random, const std::vector<std::string> &vocabulary, const json &alphabets) {
-    const char *const special[] = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
-    std::string text;
-    for (size_t pieces = 1 + random.below(40); pieces; --pieces) {
-        const size_t kind = random.below(12);
-        if (kind < 2) {
-            const std::string &token = vocabulary[random.below(vocabulary.size())];
-            text += token.starts_with("##") ? token.substr(2) : token;
-        } else if (kind < 3) {
-            text += ' ';
-        } else if (kind < 4 && random.below(4) == 0) {
-            text += special[random.below(5)];
-        } else {
-            const json &range = alphabets[random.below(alphabets.size())];
-            const auto begin = range[0].get<size_t>(), end = range[1].get<size_t>();
-            const std::string character = utf8(static_cast<char32_t>(begin + random.below(end - begin + 1)));
-            const size_t times = kind == 4 && random.below(8) == 0 ? 1 + random.below(110) : 1;
-            for (size_t i = 0; i < times; ++i) text += character;
-        }
-    }
-    return text;
-}
-
-std::vector<std::string> lines_of(const std::string &text) {
-    std::vector<std::string> lines;
-    for (size_t begin = 0, end; (end = text.find('\n', begin)) != text.npos; begin = end + 1)
-        lines.push_back(text.substr(begin, end - begin));
-    return lines;
-}
+using namespace tokenizer_support;
 
 ss1::word_rules rules_of(const json &config) {
     ss1::word_rules rules;
@@ -339,10 +199,8 @@ TEST_CASE("broken and unsupported tokenizer configs are refused with key, value 
     check_refused(SS1_ERROR_FORMAT, "lacks the unknown token '<unk>'", good, R"({"unk_token": "<unk>"})");
     check_refused(SS1_ERROR_UNSUPPORTED, "tokenizer_class 'RobertaTokenizer' is not supported", good,
                   R"({"tokenizer_class": "RobertaTokenizer"})");
-    check_refused(SS1_ERROR_UNSUPPORTED, "mask_token: lstrip is true", good,
-                  R"({"mask_token": {"content": "[MASK]", "lstrip": true}})");
-    check_refused(SS1_ERROR_UNSUPPORTED, "normalized is true", good,
-                  R"({"added_tokens_decoder": {"9": {"content": "new", "normalized": true}}})");
+    check_refused(SS1_ERROR_FORMAT, "mask_token: lstrip: is of type number", good,
+                  R"({"mask_token": {"content": "[MASK]", "lstrip": 1}})");
     check_refused(SS1_ERROR_FORMAT, "added_tokens_decoder['x']: is not the id", good,
                   R"({"added_tokens_decoder": {"x": {"content": "new"}}})");
     check_refused(SS1_ERROR_FORMAT, "tokenizer_config.json: added_tokens_decoder['9']: 'a' has the id 9, but 5 in",
@@ -358,8 +216,8 @@ TEST_CASE("broken and unsupported tokenizer configs are refused with key, value 
                   R"({"word_tokenizer_type": "mecab"})");
     check_refused(SS1_ERROR_UNSUPPORTED, "subword_tokenizer_type 'character' is not supported, 'wordpiece' is", good,
                   R"({"subword_tokenizer_type": "character"})");
-    check_refused(SS1_ERROR_UNSUPPORTED, "truncation_side 'left' is not supported, 'right' is", good,
-                  R"({"truncation_side": "left"})");
+    check_refused(SS1_ERROR_FORMAT, "truncation_side is 'top', must be 'left' or 'right'", good,
+                  R"({"truncation_side": "top"})");
     check_refused(SS1_ERROR_UNSUPPORTED, "split_special_tokens is true, which is not supported", good,
                   R"({"split_special_tokens": true})");
 }
@@ -384,8 +242,19 @@ TEST_CASE("a vocabulary with a byte order mark is refused") {
 namespace {
 
 json tokenizer_json(json vocabulary, bool lower_case, json added = json::array()) {
+    const auto special = [](const char *id) { return json{{"SpecialToken", {{"id", id}, {"type_id", 0}}}}; };
+    const auto text = [](const char *id) { return json{{"Sequence", {{"id", id}, {"type_id", 0}}}}; };
+    const auto ids = [&](const char *token) {
+        return json{{"id", token}, {"ids", json::array({vocabulary[token]})}, {"tokens", json::array({token})}};
+    };
+    const json processor = {
+        {"type", "TemplateProcessing"},
+        {"single", json::array({special("[CLS]"), text("A"), special("[SEP]")})},
+        {"pair", json::array({special("[CLS]"), text("A"), special("[SEP]"), text("B"), special("[SEP]")})},
+        {"special_tokens", {{"[CLS]", ids("[CLS]")}, {"[SEP]", ids("[SEP]")}}}};
     return {{"added_tokens", std::move(added)},
             {"truncation", nullptr},
+            {"post_processor", processor},
             {"normalizer",
              {{"type", "BertNormalizer"},
               {"clean_text", true},
@@ -458,26 +327,180 @@ TEST_CASE("the tokenizer.json of a WordPiece replaces vocab.txt") {
         CHECK(load_status(folder) == status);
         CHECK_THAT(ss1_last_error(), Catch::Contains(message));
     };
-    refused(SS1_ERROR_UNSUPPORTED, "model: type 'BPE' is not supported", "/model/type", "BPE");
-    refused(SS1_ERROR_UNSUPPORTED, "prefix '_' is not supported", "/model/continuing_subword_prefix", "_");
-    refused(SS1_ERROR_UNSUPPORTED, "per_word 200 is not supported", "/model/max_input_chars_per_word", 200);
-    refused(SS1_ERROR_UNSUPPORTED, "pre_tokenizer: type 'Split'", "/pre_tokenizer/type", "Split");
-    refused(SS1_ERROR_UNSUPPORTED, "normalizer: type 'NFC'", "/normalizer/type", "NFC");
-    refused(SS1_ERROR_UNSUPPORTED, "clean_text is false", "/normalizer/clean_text", false);
-    refused(SS1_ERROR_FORMAT, "normalizer: is of type null", "/normalizer", nullptr);
-    refused(SS1_ERROR_UNSUPPORTED, "added_tokens[1]: rstrip is true", "/added_tokens/1/rstrip", true);
+    refused(SS1_ERROR_FORMAT, "model: key 'merges' is missing", "/model/type", "BPE");
+    refused(SS1_ERROR_UNSUPPORTED, "pre_tokenizer: type 'Other'", "/pre_tokenizer/type", "Other");
+    refused(SS1_ERROR_UNSUPPORTED, "normalizer: type 'Other'", "/normalizer/type", "Other");
+    refused(SS1_ERROR_FORMAT, "added_tokens[1]: rstrip: is of type null", "/added_tokens/1/rstrip", nullptr);
     refused(SS1_ERROR_FORMAT, "added_tokens[0]: id: is 2147483648", "/added_tokens/0/id", 2147483648);
-    refused(SS1_ERROR_FORMAT, "has the same id 5", "/model/vocab/a", 5);
-    refused(SS1_ERROR_FORMAT, "vocab['a']: is 6, must be in [0, 5]", "/model/vocab/a", 6);
+    refused(SS1_ERROR_FORMAT, "vocab['a']: is 16777216, must be in [0, 16777215]", "/model/vocab/a", 1 << 24);
     refused(SS1_ERROR_FORMAT, "vocab: is of type array", "/model/vocab", json::array());
-    refused(SS1_ERROR_UNSUPPORTED, "has a line end", "/model/vocab/c\nd", 6);
-    refused(SS1_ERROR_UNSUPPORTED, "tokenizer.json: truncation: direction 'Left' is not supported, 'Right' is",
-            "/truncation", {{"direction", "Left"}, {"max_length", 8}});
+    refused(SS1_ERROR_FORMAT, "tokenizer.json: truncation: direction is 'Up', must be 'Left' or 'Right'", "/truncation",
+            {{"direction", "Up"}, {"max_length", 8}});
     json old = good;
     old["model"].erase("type");
     old["truncation"] = {{"max_length", 8}, {"strategy", "LongestFirst"}};
     write_file(folder / "tokenizer.json", old.dump());
     CHECK(load_status(folder) == SS1_OK);
+}
+
+TEST_CASE("white space at the end of a line of vocab.txt is no part of the token") {
+    const ss1::tokenizer_ptr tokenizer =
+        load(json::object(), "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello \nworld\t\n##s\u3000\nplain\n");
+    CHECK(encode(tokenizer, "hello world worlds plain").ids == numbers{2, 5, 6, 6, 7, 8, 3});
+    // White space only at the end is cut, and a line of white space is the empty token.
+    CHECK(encode(load(json::object(), small_vocabulary + " c\n \u00a0\n\u2028\nd\u0085\n"), "d").ids ==
+          numbers{2, 12, 3});
+    CHECK(encode(load(json::object(), small_vocabulary + "b \n"), "b").ids == numbers{2, 9, 3});  // the last counts
+}
+
+namespace {
+
+// A directory of the class PreTrainedTokenizerFast with this vocabulary; `change` edits tokenizer.json.
+template <class Change>
+ss1::tokenizer_ptr load_fast(Change change, json config = json::object()) {
+    json vocab;
+    for (const char *token : {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "<unk>", "a", "b"})
+        vocab[token] = vocab.size();
+    json file = tokenizer_json(vocab, true);
+    change(file);
+    const temporary_folder folder;
+    config["tokenizer_class"] = "PreTrainedTokenizerFast";
+    write_file(folder / "tokenizer.json", file.dump());
+    write_file(folder / "tokenizer_config.json", config.dump());
+    return ss1::load_tokenizer(context(), folder.path);
+}
+
+}  // namespace
+
+TEST_CASE("the post-processor of tokenizer.json decides about special tokens and type ids") {
+    const std::string a = "a", b = "b";
+    const auto rows = [&](const json &processor) {
+        const ss1::tokenizer_ptr tokenizer = load_fast([&](json &file) { file["post_processor"] = processor; });
+        const encoded pair = encode(tokenizer, a, &b);
+        return std::vector{encode(tokenizer, "a b").ids, pair.ids, pair.types};
+    };
+    using lists = std::vector<numbers>;
+    CHECK(rows(nullptr) == lists{{6, 7}, {6, 7}, {0, 1}});
+    CHECK(rows({{"type", "BertProcessing"}, {"sep", {"[SEP]", 3}}, {"cls", {"[CLS]", 2}}}) ==
+          lists{{2, 6, 7, 3}, {2, 6, 3, 7, 3}, {0, 0, 0, 1, 1}});
+    CHECK(rows({{"type", "RobertaProcessing"},
+                {"sep", {"[SEP]", 3}},
+                {"cls", {"[CLS]", 2}},
+                {"trim_offsets", true},
+                {"add_prefix_space", false}}) == lists{{2, 6, 7, 3}, {2, 6, 3, 3, 7, 3}, {0, 0, 0, 0, 0, 0}});
+    const json special = {{"id", "x"}, {"ids", {2, 4}}, {"tokens", {"[CLS]", "[MASK]"}}};
+    const auto text = [](const char *id, int type) { return json{{"Sequence", {{"id", id}, {"type_id", type}}}}; };
+    const auto mark = [](int type) { return json{{"SpecialToken", {{"id", "x"}, {"type_id", type}}}}; };
+    json processor = {{"type", "TemplateProcessing"},
+                      {"single", {mark(5), text("A", 4)}},
+                      {"pair", {text("A", 3), mark(2), text("B", 7)}},
+                      {"special_tokens", {{"x", special}}}};
+    CHECK(rows(processor) == lists{{2, 4, 6, 7}, {6, 2, 4, 7}, {3, 2, 2, 7}});
+    CHECK(rows({{"type", "Sequence"},
+                {"processors",
+                 {{{"type", "ByteLevel"}, {"trim_offsets", true}, {"add_prefix_space", true}}, processor}}}) ==
+          lists{{2, 4, 6, 7}, {6, 2, 4, 7}, {3, 2, 2, 7}});
+
+    const auto refused = [&](ss1_status status, const std::string &message, const json &changed) {
+        CAPTURE(message);
+        try {
+            rows(changed);
+            FAIL("accepted");
+        } catch (const ss1::error &error) {
+            CHECK(error.status() == status);
+            CHECK_THAT(error.what(), Catch::Contains(message));
+        }
+    };
+    refused(SS1_ERROR_UNSUPPORTED, "post_processor: type 'Other' is not supported", {{"type", "Other"}});
+    json changed = processor;
+    changed["pair"] = {text("B", 0), text("A", 0)};
+    refused(SS1_ERROR_UNSUPPORTED, "pair[0]: 'B' is out of place", changed);
+    changed["pair"] = {text("A", 0), text("A", 0)};
+    refused(SS1_ERROR_UNSUPPORTED, "pair[1]: 'A' is out of place", changed);
+    changed["pair"] = json::array({text("A", 0)});
+    refused(SS1_ERROR_UNSUPPORTED, "pair lacks a text", changed);
+    changed = processor;
+    changed["single"] = json::array({text("C", 0)});
+    refused(SS1_ERROR_FORMAT, "single[0]: id is 'C', must be 'A' or 'B'", changed);
+    changed = processor;
+    changed["special_tokens"] = json::object();
+    refused(SS1_ERROR_FORMAT, "special_tokens: key 'x' is missing", changed);
+    changed = processor;
+    changed["special_tokens"]["x"]["ids"] = json::array({8});
+    refused(SS1_ERROR_FORMAT, "post_processor: adds the id 8, which is no token's", changed);
+}
+
+TEST_CASE("a general class takes the unknown token from the model, and only stated tokens are special") {
+    const ss1::tokenizer_ptr tokenizer = load_fast([](json &file) { file["model"]["unk_token"] = "<unk>"; });
+    CHECK(encode(tokenizer, "a z").ids == numbers{2, 6, 5, 3});
+    CHECK(describe(tokenizer).unk == 5);
+    CHECK(encode(tokenizer, "[MASK]").ids == numbers{2, 5, 5, 5, 3});
+    const ss1::tokenizer_ptr stated = load_fast([](json &) {}, {{"mask_token", "[MASK]"}});
+    CHECK(encode(stated, "[MASK]").ids == numbers{2, 4, 3});
+    const ss1::tokenizer_ptr few = load_fast([](json &file) {
+        file["model"]["vocab"] = {{"[UNK]", 1}, {"a", 0}};
+        file["post_processor"] = nullptr;
+    });
+    const ss1_tokenizer_info info = describe(few);
+    CHECK(numbers{info.unk, info.sep, info.pad, info.cls, info.mask} == numbers{1, -1, -1, -1, -1});
+    CHECK(encode(few, "a [SEP]").ids == numbers{0, 1, 1, 1});
+    CHECK_THROWS_WITH(load_fast([](json &file) { file["model"]["unk_token"] = "?"; }),
+                      Catch::Contains("model: vocab lacks the unk_token '?'"));
+    CHECK_THROWS_WITH(load_fast([](json &) {}, {{"mask_token", "[M]"}}), Catch::Contains("lacks the mask token '[M]'"));
+}
+
+TEST_CASE("ids of tokenizer.json may be left out or given twice") {
+    const ss1::tokenizer_ptr gap = load_fast([](json &file) {
+        file["model"]["vocab"].erase("<unk>");
+        file["model"]["vocab"]["a"] = 7, file["model"]["vocab"]["b"] = 6;
+    });
+    CHECK(encode(gap, "a b").ids == numbers{2, 7, 6, 3});
+    CHECK(describe(gap).vocab_size == 8);
+    const char *token = nullptr;
+    CHECK(ss1_tokenizer_token(gap.get(), 5, &token) == SS1_ERROR_INVALID_ARGUMENT);
+    CHECK_THAT(ss1_last_error(), Catch::Contains("id=5 has no token"));
+    const ss1::tokenizer_ptr twice =
+        load_fast([](json &file) { file["model"]["vocab"]["bbb"] = file["model"]["vocab"]["b"] = 6; });
+    CHECK(encode(twice, "bbb a b").ids == numbers{2, 6, 6, 6, 3});
+    CHECK(encode(twice, "bbb a b").offsets == numbers{0, 0, 0, 3, 4, 5, 6, 7, 0, 0});
+    CHECK_THROWS_WITH(load_fast([](json &file) {
+                          file["model"]["vocab"].erase("<unk>");
+                          file["added_tokens"] = json::array({{{"id", 8}, {"content", "[NEW]"}}});
+                      }),
+                      Catch::Contains("'[NEW]' is new, and") && Catch::Contains("only 7 different tokens for 8 ids"));
+}
+
+TEST_CASE("added tokens take the white space beside them or stand alone if they are to") {
+    const auto with = [](const char *flag) {
+        return load_fast([&](json &file) {
+            file["added_tokens"] =
+                json::array({{{"id", 4}, {"content", "[MASK]"}, {flag, true}}, {{"id", 6}, {"content", "a"}}});
+        });
+    };
+    const std::string text = "b \u3000[MASK]\u00a0 b[MASK] a[MASK]";
+    const encoded left = encode(with("lstrip"), text), right = encode(with("rstrip"), text),
+                  alone = encode(with("single_word"), text);
+    CHECK(left.ids == numbers{2, 7, 4, 7, 4, 6, 4, 3});
+    CHECK(left.offsets == numbers{0, 0, 0, 1, 1, 11, 14, 15, 15, 21, 22, 23, 23, 29, 0, 0});
+    CHECK(right.ids == numbers{2, 7, 4, 7, 4, 6, 4, 3});
+    CHECK(right.offsets == numbers{0, 0, 0, 1, 5, 14, 14, 15, 15, 22, 22, 23, 23, 29, 0, 0});
+    CHECK(alone.ids == numbers{2, 7, 4, 7, 1, 1, 1, 6, 1, 1, 1, 3});
+}
+
+TEST_CASE("a token that no file names as special is looked for in the normalised text") {
+    const ss1::tokenizer_ptr tokenizer = load_files({{"added_tokens.json", R"({"C\u00e9": 9})"}});
+    CHECK(encode(tokenizer, "ab CE\u0301b ce").ids == numbers{2, 8, 9, 6, 9, 3});
+    CHECK(encode(tokenizer, "ab CE\u0301b ce").offsets == numbers{0, 0, 0, 2, 3, 5, 7, 8, 9, 11, 0, 0});
+    CHECK_THROWS_WITH(load_files({{"added_tokens.json", R"({"\u0301": 9})"}}), Catch::Contains("leaves nothing of it"));
+}
+
+TEST_CASE("rows lose tokens at their beginning if truncation_side is left") {
+    const ss1::tokenizer_ptr tokenizer = load_files({{"tokenizer_config.json", R"({"truncation_side": "left"})"}});
+    CHECK(encode(tokenizer, "a b ab abb", nullptr, 5).ids == numbers{2, 8, 8, 7, 3});
+    CHECK(encode(tokenizer, "a b ab abb", nullptr, 5).offsets == numbers{0, 0, 4, 6, 7, 9, 9, 10, 0, 0});
+    const std::string second = "b b b";
+    CHECK(encode(tokenizer, "a b ab abb", &second, 7).ids == numbers{2, 8, 7, 3, 6, 6, 3});
+    CHECK(encode(tokenizer, "ab", &second, 7).ids == numbers{2, 8, 3, 6, 6, 6, 3});
 }
 
 TEST_CASE("without added_tokens_decoder, added tokens come from the lists of all files") {
@@ -549,8 +572,6 @@ TEST_CASE("added tokens that cannot get Hugging Face's ids are refused with file
     const auto refused = [](ss1_status status, const std::string &message, const char *name, const char *text) {
         check_files_refused(status, message, {{name, text}});
     };
-    refused(SS1_ERROR_UNSUPPORTED, "added_tokens.json: 'covid': is not named as a special token", "added_tokens.json",
-            R"({"covid": 9})");
     refused(SS1_ERROR_FORMAT, "added_tokens.json: '[SEP]': is -1", "added_tokens.json", R"({"[SEP]": -1})");
     refused(SS1_ERROR_FORMAT, "added_tokens.json: '[SEP]': '[SEP]' has the id 5, but 3 in", "added_tokens.json",
             R"({"[SEP]": 5})");
@@ -562,8 +583,6 @@ TEST_CASE("added tokens that cannot get Hugging Face's ids are refused with file
             R"({"additional_special_tokens": ["[X]", 1]})");
     refused(SS1_ERROR_FORMAT, "extra_special_tokens[0]: key 'content' is missing", config,
             R"({"extra_special_tokens": [{}]})");
-    refused(SS1_ERROR_UNSUPPORTED, "additional_special_tokens[0]: normalized is true", map,
-            R"({"additional_special_tokens": [{"content": "[X]", "normalized": true}]})");
     refused(SS1_ERROR_FORMAT, "bos_token: is of type number", config, R"({"bos_token": 1})");
     refused(SS1_ERROR_UNSUPPORTED,
             "extra_special_tokens['y']: '[Y]' has no id, nor has '[X]': members of an object have no order", config,
@@ -572,7 +591,7 @@ TEST_CASE("added tokens that cannot get Hugging Face's ids are refused with file
             R"({"mask_token": "[M]", "additional_special_tokens": ["[X]"]})");
     check_refused(SS1_ERROR_UNSUPPORTED, "'[X]' is new, and", small_vocabulary + "a\n",
                   R"({"additional_special_tokens": ["[X]"]})");
-    check_refused(SS1_ERROR_UNSUPPORTED, "has only 9 different tokens in 10 lines", small_vocabulary + "a\n",
+    check_refused(SS1_ERROR_UNSUPPORTED, "has only 9 different tokens for 10 ids", small_vocabulary + "a\n",
                   R"({"additional_special_tokens": ["[X]"]})");
 }
 

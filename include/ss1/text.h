@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * @file text.h  Tokenizer: from text to the inputs of a BERT. Part of ss1.h, whose rules hold here.
+ * @file text.h  Tokenizer: from text to the inputs of an encoder. Part of ss1.h, whose rules hold here.
  */
 #ifndef SS1_TEXT_H
 #define SS1_TEXT_H
@@ -11,22 +11,22 @@
 extern "C" {
 #endif
 
-/** A WordPiece tokenizer. @since 0.1 */
+/** A tokenizer. @since 0.1 */
 typedef struct ss1_tokenizer ss1_tokenizer;
 
 /**
- * Load the WordPiece tokenizer of a BERT model directory: vocab.txt, tokenizer.json, or both if they agree; also
- * tokenizer_config.json, special_tokens_map.json, added_tokens.json and config.json where they exist. Ids equal those
- * of BertTokenizer in Hugging Face's transformers 5.17 (tokenizers 0.23). The tokenizer is immutable; many threads may
- * use it. tokenizer_config.json sets do_lower_case (default: true), strip_accents (default: same as do_lower_case),
- * tokenize_chinese_chars (default: true), model_max_length, the unk, sep, pad, cls and mask tokens (text or object with
- * "content"; default: [UNK] and so on), and added tokens, which the other files can name too (src/io/README.md).
+ * Load the tokenizer of a model directory: tokenizer.json (WordPiece, WordLevel, byte-level and other BPE,
+ * with the steps that src/io/README.md lists), vocab.txt (BERT's WordPiece), both if they agree, or vocab.json with
+ * merges.txt (RoBERTa, GPT-2); also tokenizer_config.json, special_tokens_map.json, added_tokens.json and config.json
+ * where they exist. Ids equal those of Hugging Face's transformers 5.17 (tokenizers 0.23). The tokenizer is immutable;
+ * many threads may use it. tokenizer_config.json sets model_max_length, truncation_side, the unk, sep, pad, cls and
+ * mask tokens (text or object with "content"), added tokens, and for BertTokenizer do_lower_case (default: true),
+ * strip_accents (default: same as do_lower_case) and tokenize_chinese_chars (default: true).
  * @param tokenizer  Receives the tokenizer; the caller owns it. Not written on error.
  * @return SS1_OK; SS1_ERROR_IO (no vocabulary, or unreadable); SS1_ERROR_FORMAT (the message has file, line or key,
  *         value and rule; also a vocabulary without its unk, sep, pad or cls token, files that contradict each other);
- *         SS1_ERROR_UNSUPPORTED (another family's tokenizer, truncation at the beginning of rows, a token that is
- *         matched in any but the literal way or whose id in Hugging Face depends on an order that the files do not
- *         keep, a build without ICU); SS1_ERROR_INVALID_ARGUMENT; SS1_ERROR_OUT_OF_MEMORY.
+ *         SS1_ERROR_UNSUPPORTED (a step, model or class that ss1 lacks, a token whose id in Hugging Face depends on an
+ *         order that the files do not keep, a build without ICU); SS1_ERROR_INVALID_ARGUMENT; SS1_ERROR_OUT_OF_MEMORY.
  * @since 0.1
  */
 SS1_API ss1_status ss1_tokenizer_load(ss1_context *context, const char *directory, ss1_tokenizer **tokenizer);
@@ -38,11 +38,11 @@ SS1_API void ss1_tokenizer_destroy(ss1_tokenizer **tokenizer);
 /** Rules, limits and special tokens of a tokenizer. @since 0.1 */
 typedef struct ss1_tokenizer_info {
     uint32_t struct_size;
-    int32_t lower_case, strip_accents, split_ideographs; /**< 1: it does, 0: it does not */
-    size_t vocab_size;          /**< ids are below it: lines of vocab.txt, then the added tokens */
-    size_t max_tokens;          /**< the smaller of model_max_length and max_position_embeddings; 0: no limit */
-    int64_t unk, sep, pad, cls; /**< ids */
-    int64_t mask;               /**< id; -1: the vocabulary has none */
+    int32_t lower_case, strip_accents, split_ideographs; /**< of BERT's rules. 1: it does, 0: it does not */
+    size_t vocab_size;          /**< ids are below it: those of the vocabulary, then the added tokens */
+    size_t max_tokens;          /**< the smaller of model_max_length and the model's positions; 0: no limit */
+    int64_t unk, sep, pad, cls; /**< ids; -1: there is none */
+    int64_t mask;               /**< id; -1: there is none */
 } ss1_tokenizer_info;
 #define SS1_TOKENIZER_INFO_INIT \
     { sizeof(ss1_tokenizer_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
@@ -51,9 +51,9 @@ typedef struct ss1_tokenizer_info {
 SS1_API ss1_status ss1_tokenizer_describe(const ss1_tokenizer *tokenizer, ss1_tokenizer_info *info);
 
 /**
- * Text of a token, e.g. "##ing".
+ * Text of a token as in the vocabulary, e.g. "##ing".
  * @param token  Receives the text, UTF-8, owned by the tokenizer. Not written on error.
- * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (id is not in [0, vocab_size)).
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (id is not in [0, vocab_size), or the vocabulary leaves it out).
  * @since 0.1
  */
 SS1_API ss1_status ss1_tokenizer_token(const ss1_tokenizer *tokenizer, int64_t id, const char **token);
@@ -72,22 +72,21 @@ typedef struct ss1_text {
  * Arguments of ss1_tokenizer_encode().
  *   .n               Rows: texts, or pairs of texts. 0 does nothing.
  *   .first, .second  [n]; second NULL: no pairs.
- *   .max_tokens      T, special tokens included: at least 2 (pairs: 3); 0 = the tokenizer's max_tokens. Longer rows
- *                    lose tokens at their end; in a pair the longer text first, until both have equal length
- *                    ("longest_first").
- *   .input_ids       i64 [n, T] out: [CLS] first [SEP], or [CLS] first [SEP] second [SEP], then [PAD].
- *   .attention_mask  i64 [n, T] out: 1 for tokens, 0 for padding; or NULL.
- *   .token_type_ids  i64 [n, T] out: 1 for the second text and its [SEP], else 0; or NULL.
- *   .ld              Leading dimension of these and of begins and ends, >= T (0 = T). Columns T..ld-1 are kept.
- *   .lengths         [n] out: tokens of each row, without padding; or NULL.
- *   .begins, .ends   i64 [n, T] out: the bytes [begin, end) of its text (the second one where token_type_ids is 1)
- *                    that each token comes from; either or both may be NULL. 0 and 0 for [CLS], [SEP] and [PAD] that
- *                    the tokenizer adds; every other token has begin < end <= the text's bytes, and neither begins nor
- *                    ends of a text's tokens decrease. They are the offsets of Hugging Face's tokenizers 0.23, in
- *                    bytes: from the first byte of the character that became the token's first character after
- *                    normalisation to the last byte of the character that became its last. So a dropped accent after
- *                    the last letter is outside, one between two letters inside; pieces of one character (decomposed
- *                    Hangul) have the same place; the unknown token has the place of its whole word.
+ *   .max_tokens      T, special tokens included, which must fit (BERT: 2, pairs: 3); 0 = the tokenizer's max_tokens.
+ *                    Longer rows lose tokens at their end, or at their beginning if truncation_side is "left"; in a
+ *                    pair the longer text first, until both have equal length ("longest_first").
+ *   .input_ids       i64 [n, T] out: the row, then the pad token (0 if there is none). BERT's rows are [CLS] first
+ * [SEP], or [CLS] first [SEP] second [SEP]; the post_processor of tokenizer.json decides for others. .attention_mask
+ * i64 [n, T] out: 1 for tokens, 0 for padding; or NULL. .token_type_ids  i64 [n, T] out: for BERT 1 for the second text
+ * and its [SEP], else 0; or NULL. .ld              Leading dimension of these and of begins and ends, >= T (0 = T).
+ * Columns T..ld-1 are kept. .lengths         [n] out: tokens of each row, without padding; or NULL. .begins, .ends i64
+ * [n, T] out: the bytes [begin, end) of its text that each token comes from; either or both may be NULL. 0 and 0 for
+ * special tokens and padding that the tokenizer adds. They are the offsets of Hugging Face's tokenizers 0.23, in bytes:
+ * from the first byte of the character that became the token's first character after normalisation to the last byte of
+ * the character that became its last. So with BERT's rules a dropped accent after the last letter is outside, one
+ * between two letters inside; pieces of one character (decomposed Hangul, bytes of BPE) have the same place; the
+ *                    unknown token has the place of all that is unknown. With BERT's rules all tokens of a text have
+ *                    begin < end, and neither begins nor ends decrease.
  * @since 0.1
  */
 typedef struct ss1_tokenize_args {
@@ -106,8 +105,9 @@ typedef struct ss1_tokenize_args {
 /**
  * Convert texts to ids and places, on the context's threads; a row depends on nothing but its texts.
  * A special token written in the text counts as that token: "[SEP]" gives the id of [SEP], also inside a word.
- * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (NULL, max_tokens or ld too small, outputs that overlap).
- * @note Thread-safe. Allocates nothing.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (NULL, max_tokens or ld too small, outputs that overlap);
+ *         SS1_ERROR_OUT_OF_MEMORY (outputs are not valid).
+ * @note Thread-safe. With BERT's rules it allocates nothing; otherwise memory in proportion to the longest text.
  * @since 0.1
  */
 SS1_API ss1_status ss1_tokenizer_encode(const ss1_tokenizer *tokenizer, const ss1_tokenize_args *args);

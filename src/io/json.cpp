@@ -303,6 +303,13 @@ ss1_status json_string(const json &object, const std::string &where, const char 
     return SS1_OK;
 }
 
+ss1_status json_array(const json &object, const std::string &where, const char *name, const json *&out) {
+    SS1_TRY(json_member(object, where, name, key::required, out));
+    SS1_CHECK(out->is_array(), SS1_ERROR_FORMAT, "%s: %s: is of type %s, must be an array", where.c_str(), name,
+              out->type_name());
+    return SS1_OK;
+}
+
 ss1_status json_only_keys(const json &object, const std::string &where, std::initializer_list<std::string_view> known) {
     for (const json &member : object) {
         SS1_CHECK(std::find(known.begin(), known.end(), member.key()) != known.end(), SS1_ERROR_FORMAT,

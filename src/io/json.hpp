@@ -105,6 +105,7 @@ ss1_status json_size(const json &object, const std::string &where, const char *n
 ss1_status json_bool(const json &object, const std::string &where, const char *name, key need, bool &out);
 ss1_status json_number(const json &object, const std::string &where, const char *name, key need, double &out);
 ss1_status json_string(const json &object, const std::string &where, const char *name, key need, std::string &out);
+ss1_status json_array(const json &object, const std::string &where, const char *name, const json *&out);
 ss1_status json_only_keys(const json &object, const std::string &where, std::initializer_list<std::string_view> known);
 
 // Reads a value that is not a member of an object, e.g. an element of the array `where`.

@@ -4,7 +4,6 @@
 #include <charconv>
 #include <map>
 #include <set>
-#include <span>
 
 #include "base/status.hpp"
 #include "io/file.hpp"
@@ -27,25 +26,22 @@ ss1_status read_object(const std::string &path, json_document &out, bool &found)
     return json_is_object(out.root(), path);
 }
 
-// Flags for matching a token that only tokenizers other than BERT's use.
-constexpr std::array role_flags = {"lstrip", "rstrip", "single_word"};
-constexpr std::array added_flags = {"lstrip", "rstrip", "single_word", "normalized"};
-
-ss1_status refuse_flags(const json &token, const std::string &where, std::span<const char *const> flags) {
-    for (const char *flag : flags) {
-        bool set = false;
-        SS1_TRY(json_bool(token, where, flag, key::optional, set));
-        SS1_CHECK(!set, SS1_ERROR_UNSUPPORTED, "%s: %s is true, which is not supported", where.c_str(), flag);
-    }
+ss1_status refuse_true(const json &config, const std::string &where, const char *name) {
+    bool set = false;
+    SS1_TRY(json_bool(config, where, name, key::optional, set));
+    SS1_CHECK(!set, SS1_ERROR_UNSUPPORTED, "%s: %s is true, which is not supported", where.c_str(), name);
     return SS1_OK;
 }
 
-// Reads a token: its text, or an object with the text as `content`.
-ss1_status read_token(const json &token, const std::string &where, std::span<const char *const> flags,
-                      std::string &out) {
+// Reads a token: its text, or an object with the text as `content` and how to find it.
+ss1_status read_token(const json &token, const std::string &where, std::string &out, token_flags &flags) {
+    flags = {};
     if (token.is_object()) {
         SS1_TRY(json_string(token, where, "content", key::required, out));
-        SS1_TRY(refuse_flags(token, where, flags));
+        SS1_TRY(json_bool(token, where, "lstrip", key::optional, flags.lstrip));
+        SS1_TRY(json_bool(token, where, "rstrip", key::optional, flags.rstrip));
+        SS1_TRY(json_bool(token, where, "single_word", key::optional, flags.single_word));
+        SS1_TRY(json_bool(token, where, "normalized", key::optional, flags.normalized));
     } else {
         SS1_CHECK(token.is_string(), SS1_ERROR_FORMAT, "%s: is of type %s, must be a string or an object",
                   where.c_str(), token.type_name());
@@ -53,6 +49,18 @@ ss1_status read_token(const json &token, const std::string &where, std::span<con
     }
     SS1_CHECK(is_name(out), SS1_ERROR_FORMAT, "%s: '%s' must have 1 to 512 bytes, no control characters", where.c_str(),
               printable(out).c_str());
+    return SS1_OK;
+}
+
+ss1_status read_added(const json &token, const std::string &where, added_token &out) {
+    out.where = where;
+    return read_token(token, where, out.text, out.flags);
+}
+
+ss1_status read_role(const json &token, const std::string &where, token_role &out) {
+    SS1_TRY(read_token(token, where, out.text, out.flags));
+    out.flags.normalized = false;  // transformers looks for all special tokens in the text itself
+    out.stated = true;
     return SS1_OK;
 }
 
@@ -71,9 +79,8 @@ struct unnumbered_tokens {
 };
 
 ss1_status read_unnumbered(const json &token, const std::string &where, bool in_order, added_token &out) {
-    out.where = where;
     out.in_order = in_order;
-    return read_token(token, where, added_flags, out.text);
+    return read_added(token, where, out);
 }
 
 // Reads a list of tokens, or {name: token}.
@@ -99,11 +106,11 @@ ss1_status read_tokens(const json &config, const std::string &path, const char *
 
 ss1_status read_special_tokens(const json &config, const std::string &path, tokenizer_rules &out,
                                unnumbered_tokens &others) {
-    const std::pair<const char *, std::string &> roles[] = {{"unk_token", out.unk},
-                                                            {"sep_token", out.sep},
-                                                            {"pad_token", out.pad},
-                                                            {"cls_token", out.cls},
-                                                            {"mask_token", out.mask}};
+    const std::pair<const char *, token_role &> roles[] = {{"unk_token", out.unk},
+                                                           {"sep_token", out.sep},
+                                                           {"pad_token", out.pad},
+                                                           {"cls_token", out.cls},
+                                                           {"mask_token", out.mask}};
     for (const json &token : config) {
         if (token.is_null()) continue;
         const std::string_view name = token.key();
@@ -112,7 +119,7 @@ ss1_status read_special_tokens(const json &config, const std::string &path, toke
             std::find_if(std::begin(roles), std::end(roles), [&](const auto &r) { return name == r.first; });
         const bool known = name == "bos_token" || name == "eos_token";
         if (role != std::end(roles))
-            SS1_TRY(read_token(token, where, role_flags, role->second));
+            SS1_TRY(read_role(token, where, role->second));
         else if (known || (name.ends_with("_token") && token.is_string()))
             SS1_TRY(read_unnumbered(token, where, known, others.named[std::string(name)]));
     }
@@ -148,7 +155,7 @@ ss1_status read_added_tokens_file(const std::string &directory, tokenizer_rules 
     bool found;
     SS1_TRY(read_object(path, document, found));
     if (!found) return SS1_OK;
-    std::set<std::string> special = {out.unk, out.sep, out.pad, out.cls, out.mask};
+    std::set<std::string> special = {out.unk.text, out.sep.text, out.pad.text, out.cls.text, out.mask.text};
     for (const added_token &token : out.added) special.insert(token.text);
     for (const json &id : document.root()) {
         if (id.is_null()) continue;
@@ -156,23 +163,16 @@ ss1_status read_added_tokens_file(const std::string &directory, tokenizer_rules 
         const std::string where = path + ": '" + printable(text) + "'";
         size_t number = 0;
         SS1_TRY(json_size_value(id, where, 0, INT32_MAX, number));
-        SS1_CHECK(special.contains(text), SS1_ERROR_UNSUPPORTED,
-                  "%s: is not named as a special token, and others (normalized) are not supported", where.c_str());
-        out.added.push_back({text, where, static_cast<int64_t>(number)});
+        out.added.push_back({text, where, static_cast<int64_t>(number), true, {}});
+        out.added.back().flags.normalized = !special.contains(text);
     }
     return SS1_OK;
 }
 
 ss1_status read_class(const json &config, const std::string &path, tokenizer_rules &out) {
-    constexpr std::array known = {"BertTokenizer",           "BertTokenizerFast",      "DistilBertTokenizer",
-                                  "DistilBertTokenizerFast", "ElectraTokenizer",       "ElectraTokenizerFast",
-                                  "TokenizersBackend",       "PreTrainedTokenizerFast"};
     if (!out.tokenizer_class.empty() || !config.find("tokenizer_class")) return SS1_OK;
-    SS1_TRY(json_string(config, path, "tokenizer_class", key::required, out.tokenizer_class));
-    SS1_CHECK(std::find(known.begin(), known.end(), out.tokenizer_class) != known.end(), SS1_ERROR_UNSUPPORTED,
-              "%s: tokenizer_class '%s' is not supported, BertTokenizer is", path.c_str(),
-              printable(out.tokenizer_class).c_str());
-    return SS1_OK;
+    out.class_path = path;
+    return json_string(config, path, "tokenizer_class", key::required, out.tokenizer_class);
 }
 
 ss1_status read_stated(const json &config, const std::string &path, const char *name, std::optional<bool> &out) {
@@ -188,8 +188,13 @@ ss1_status read_tokenizer_config(const std::string &path, const json &config, to
     SS1_TRY(read_class(config, path, out));
     SS1_TRY(check_value(config, path, "word_tokenizer_type", key::optional, "basic"));  // BertJapaneseTokenizer's
     SS1_TRY(check_value(config, path, "subword_tokenizer_type", key::optional, "wordpiece"));
-    SS1_TRY(check_value(config, path, "truncation_side", key::optional, "right"));
-    SS1_TRY(refuse_flags(config, path, std::array{"split_special_tokens"}));
+    std::string side;
+    SS1_TRY(json_string(config, path, "truncation_side", key::optional, side));
+    SS1_CHECK(side.empty() || side == "left" || side == "right", SS1_ERROR_FORMAT,
+              "%s: truncation_side is '%s', must be 'left' or 'right'", path.c_str(), printable(side).c_str());
+    if (!side.empty()) out.cuts_beginning = side == "left";
+    SS1_TRY(json_bool(config, path, "add_prefix_space", key::optional, out.add_prefix_space));
+    SS1_TRY(refuse_true(config, path, "split_special_tokens"));
     SS1_TRY(read_stated(config, path, "do_lower_case", out.words.lower_case));
     SS1_TRY(read_stated(config, path, "strip_accents", out.words.strip_accents));
     SS1_TRY(read_stated(config, path, "tokenize_chinese_chars", out.words.split_ideographs));
@@ -201,17 +206,45 @@ ss1_status read_tokenizer_config(const std::string &path, const json &config, to
     return read_added_tokens(config, path, out);
 }
 
-// Reads the family of the model and its limit of tokens.
+// Reads the family of the model and its limit of tokens. RoBERTa's positions begin behind that of the padding token.
 ss1_status read_model_config(const std::string &path, const json &config, tokenizer_rules &out) {
+    constexpr std::array begin_later = {"roberta", "xlm-roberta", "camembert", "mpnet"};
     SS1_TRY(read_class(config, path, out));
-    std::string type = "bert";
-    SS1_TRY(json_string(config, path, "model_type", key::optional, type));
-    SS1_CHECK(type == "bert" || type == "distilbert", SS1_ERROR_UNSUPPORTED,
-              "%s: the tokenizer of model_type '%s' is not supported, WordPiece of 'bert' and 'distilbert' is",
-              path.c_str(), printable(type).c_str());
-    size_t limit = no_limit;
+    out.config_path = path;
+    SS1_TRY(json_string(config, path, "model_type", key::optional, out.model_type));
+    size_t limit = no_limit, first = 0;
     SS1_TRY(json_size(config, path, "max_position_embeddings", key::optional, 1, no_limit, limit));
-    if (limit < no_limit && (out.max_tokens == 0 || limit < out.max_tokens)) out.max_tokens = limit;
+    if (std::find(begin_later.begin(), begin_later.end(), out.model_type) != begin_later.end()) {
+        size_t pad = 1;
+        SS1_TRY(json_size(config, path, "pad_token_id", key::optional, 0, no_limit, pad));
+        first = pad + 1;
+    }
+    if (limit == no_limit || limit <= first) return SS1_OK;
+    if (out.max_tokens == 0 || limit - first < out.max_tokens) out.max_tokens = limit - first;
+    return SS1_OK;
+}
+
+bool is_bert_class(const std::string &name) noexcept {
+    constexpr std::array known = {"BertTokenizer",           "BertTokenizerFast", "DistilBertTokenizer",
+                                  "DistilBertTokenizerFast", "ElectraTokenizer",  "ElectraTokenizerFast"};
+    return std::find(known.begin(), known.end(), name) != known.end();
+}
+
+bool is_general_class(const std::string &name) noexcept {
+    return name == "TokenizersBackend" || name == "PreTrainedTokenizerFast";
+}
+
+// Without a tokenizer.json the class says what the other files mean.
+ss1_status check_class(const tokenizer_rules &rules, const tokenizer_json &file) {
+    if (file.form == tokenizer_form::pipeline || file.form == tokenizer_form::merges) return SS1_OK;
+    const std::string &name = rules.tokenizer_class, &type = rules.model_type;
+    SS1_CHECK(name.empty() || is_bert_class(name) || is_general_class(name) || rules.follows_file,
+              SS1_ERROR_UNSUPPORTED, "%s: tokenizer_class '%s' is not supported without a tokenizer.json",
+              rules.class_path.c_str(), printable(name).c_str());
+    SS1_CHECK(type.empty() || type == "bert" || type == "distilbert" || type == "electra" || rules.follows_file ||
+                  is_bert_class(name),
+              SS1_ERROR_UNSUPPORTED, "%s: the tokenizer of model_type '%s' is not supported without a tokenizer.json",
+              rules.config_path.c_str(), printable(type).c_str());
     return SS1_OK;
 }
 
@@ -228,10 +261,11 @@ ss1_status check_value(const json &object, const std::string &where, const char 
 
 // Reads an added token: {"content": "[NEW]", ...}.
 ss1_status read_added_token(const json &token, const std::string &where, int64_t id, tokenizer_rules &out) {
-    std::string text;
+    added_token added;
+    added.id = id;
     SS1_TRY(json_is_object(token, where));
-    SS1_TRY(read_token(token, where, added_flags, text));
-    out.added.push_back({std::move(text), where, id});
+    SS1_TRY(read_added(token, where, added));
+    out.added.push_back(std::move(added));
     return SS1_OK;
 }
 
@@ -250,7 +284,14 @@ ss1_status read_tokenizer_rules(const std::string &directory, tokenizer_rules &o
     SS1_TRY(read_object(path, document, found));
     if (found) SS1_TRY(read_model_config(path, document.root().without_nulls(), out));
     others.move_to(out.added);
+    const bool lines = file_exists(directory + "/vocab.txt");
+    out.follows_file = file_exists(directory + "/tokenizer.json") &&
+                       (is_general_class(out.tokenizer_class) ||
+                        (out.tokenizer_class.empty() ? !lines : !is_bert_class(out.tokenizer_class)));
     SS1_TRY(read_tokenizer_json(directory, out, file));
+    if (file.form == tokenizer_form::lines && !lines && file_exists(directory + "/vocab.json"))
+        SS1_TRY(read_vocab_json(directory, out, file));
+    SS1_TRY(check_class(out, file));
     return out.lists_added ? SS1_OK : read_added_tokens_file(directory, out);
 }
 

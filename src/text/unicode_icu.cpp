@@ -16,11 +16,13 @@ namespace {
 
 // ICU makes it under a lock that fork() does not take, so it is made when the library is loaded, before any thread can
 // need it. Combining classes use the same instance.
-const UNormalizer2 *const nfd = [] {
+const UNormalizer2 *normalizer(const UNormalizer2 *(*get)(UErrorCode *)) {
     UErrorCode error = U_ZERO_ERROR;
-    const UNormalizer2 *found = unorm2_getNFDInstance(&error);
+    const UNormalizer2 *const found = get(&error);
     return U_SUCCESS(error) ? found : nullptr;
-}();
+}
+const UNormalizer2 *const nfd = normalizer(unorm2_getNFDInstance), *const nfkd = normalizer(unorm2_getNFKDInstance),
+                          *const nfc = normalizer(unorm2_getNFCInstance);
 
 // Returns the character at `position`, or a negative number for invalid bytes.
 UChar32 decode(std::string_view text, size_t &position) noexcept {
@@ -40,9 +42,8 @@ bool in_unicode(char32_t c, uint8_t version) noexcept {
     return age[0] >= 1 && age[0] <= version;
 }
 
-constexpr uint8_t category_version = 8;        // of the crate unicode_categories
-constexpr uint8_t normalization_version = 12;  // of the crate unicode-normalization-alignments' decompositions
-constexpr uint8_t combining_version = 9;       // of its combining classes
+constexpr uint8_t category_version = 8;       // of the crate unicode_categories
+constexpr uint8_t normalization_version = 9;  // of the crate unicode-normalization-alignments
 
 // Letters of Unicode 16 and 17, which Rust knows and ICU 72 does not.
 struct lower_range {
@@ -57,7 +58,7 @@ constexpr lower_range young_letters[] = {
 }  // namespace
 
 bool unicode_supported() noexcept {
-    return nfd != nullptr;
+    return nfd && nfkd && nfc;
 }
 
 char32_t next_char(std::string_view text, size_t &position) noexcept {
@@ -75,6 +76,10 @@ bool is_utf8(std::string_view text) noexcept {
     for (size_t i = 0; i < text.size();)
         if (decode(text, i) < 0) return false;
     return true;
+}
+
+bool is_white_space(char32_t c) noexcept {
+    return u_isUWhiteSpace(static_cast<UChar32>(c));
 }
 
 char_class classify(char32_t c) noexcept {
@@ -100,25 +105,130 @@ char_class classify(char32_t c) noexcept {
 
 uint8_t combining_class(char32_t c) noexcept {
     const uint8_t combining = u_getCombiningClass(static_cast<UChar32>(c));
-    return combining && in_unicode(c, combining_version) ? combining : 0;
+    return combining && in_unicode(c, normalization_version) ? combining : 0;
 }
 
-size_t decompose(char32_t c, char32_t out[max_decomposition]) noexcept {
-    UChar units[2 * max_decomposition];
+namespace {
+
+template <size_t most>
+size_t decompose_by(const UNormalizer2 *form, char32_t c, char32_t *out) noexcept {
+    UChar units[2 * most];
     UErrorCode error = U_ZERO_ERROR;
     const int32_t size =
-        unorm2_getDecomposition(nfd, static_cast<UChar32>(c), units, static_cast<int32_t>(std::size(units)), &error);
+        unorm2_getDecomposition(form, static_cast<UChar32>(c), units, static_cast<int32_t>(2 * most), &error);
     if (size < 0 || U_FAILURE(error) || !in_unicode(c, normalization_version)) {
         out[0] = c;
         return 1;
     }
     size_t n = 0;
-    for (int32_t i = 0; i < size && n < max_decomposition;) {
+    for (int32_t i = 0; i < size && n < most;) {
         UChar32 part;
         U16_NEXT(units, i, size, part);
         out[n++] = static_cast<char32_t>(part);
     }
     return n;
+}
+
+}  // namespace
+
+size_t decompose(char32_t c, char32_t out[max_decomposition]) noexcept {
+    return decompose_by<max_decomposition>(nfd, c, out);
+}
+
+size_t decompose_compatible(char32_t c, char32_t out[max_compatible_decomposition]) noexcept {
+    return decompose_by<max_compatible_decomposition>(nfkd, c, out);
+}
+
+bool compose(char32_t a, char32_t b, char32_t &out) noexcept {
+    const UChar32 joined = unorm2_composePair(nfc, static_cast<UChar32>(a), static_cast<UChar32>(b));
+    if (joined < 0 || !in_unicode(static_cast<char32_t>(joined), normalization_version)) return false;
+    out = static_cast<char32_t>(joined);
+    return true;
+}
+
+bool is_mark(char32_t c) noexcept {
+    switch (c) {  // characters whose category has changed since
+        case 0x111C9:
+            return false;
+        case 0x1CF2:
+        case 0x1CF3:
+            return true;
+    }
+    return (U_GET_GC_MASK(static_cast<UChar32>(c)) & U_GC_M_MASK) && in_unicode(c, normalization_version);
+}
+
+namespace {
+
+// Characters of Unicode 15.1 and 16, which the regular expressions of tokenizers know and ICU 72 does not.
+enum class young_kind : uint8_t { none, letter, number, mark };
+struct young_range {
+    char32_t begin, end;
+    young_kind kind;
+};
+constexpr young_range young_chars[] = {
+    {0x897, 0x897, young_kind::mark},       {0x1C89, 0x1C8A, young_kind::letter},
+    {0xA7CB, 0xA7CD, young_kind::letter},   {0xA7DA, 0xA7DC, young_kind::letter},
+    {0x105C0, 0x105F3, young_kind::letter}, {0x10D40, 0x10D49, young_kind::number},
+    {0x10D4A, 0x10D65, young_kind::letter}, {0x10D69, 0x10D6D, young_kind::mark},
+    {0x10D6F, 0x10D85, young_kind::letter}, {0x10EC2, 0x10EC4, young_kind::letter},
+    {0x10EFC, 0x10EFC, young_kind::mark},   {0x11380, 0x11389, young_kind::letter},
+    {0x1138B, 0x1138B, young_kind::letter}, {0x1138E, 0x1138E, young_kind::letter},
+    {0x11390, 0x113B5, young_kind::letter}, {0x113B7, 0x113B7, young_kind::letter},
+    {0x113B8, 0x113C0, young_kind::mark},   {0x113C2, 0x113C2, young_kind::mark},
+    {0x113C5, 0x113C5, young_kind::mark},   {0x113C7, 0x113CA, young_kind::mark},
+    {0x113CC, 0x113D0, young_kind::mark},   {0x113D1, 0x113D1, young_kind::letter},
+    {0x113D2, 0x113D2, young_kind::mark},   {0x113D3, 0x113D3, young_kind::letter},
+    {0x113E1, 0x113E2, young_kind::mark},   {0x116D0, 0x116E3, young_kind::number},
+    {0x11BC0, 0x11BE0, young_kind::letter}, {0x11BF0, 0x11BF9, young_kind::number},
+    {0x11F5A, 0x11F5A, young_kind::mark},   {0x13460, 0x143FA, young_kind::letter},
+    {0x16100, 0x1611D, young_kind::letter}, {0x1611E, 0x1612F, young_kind::mark},
+    {0x16130, 0x16139, young_kind::number}, {0x16D40, 0x16D6C, young_kind::letter},
+    {0x16D70, 0x16D79, young_kind::number}, {0x18CFF, 0x18CFF, young_kind::letter},
+    {0x1CCF0, 0x1CCF9, young_kind::number}, {0x1E5D0, 0x1E5ED, young_kind::letter},
+    {0x1E5EE, 0x1E5EF, young_kind::mark},   {0x1E5F0, 0x1E5F0, young_kind::letter},
+    {0x1E5F1, 0x1E5FA, young_kind::number}, {0x2EBF0, 0x2EE5D, young_kind::letter},
+};
+
+// ICU answers for characters of Unicode 15, the table for later ones.
+constexpr uint8_t table_version = 15;
+const bool icu_is_later = [] {
+    UVersionInfo version;
+    u_getUnicodeVersion(version);
+    return version[0] > table_version;
+}();
+
+bool is_young(char32_t c, uint32_t category) noexcept {
+    return (category & U_GC_CN_MASK) || (icu_is_later && !in_unicode(c, table_version));
+}
+
+young_kind young_kind_of(char32_t c) noexcept {
+    for (const young_range &range : young_chars)
+        if (c >= range.begin && c <= range.end) return range.kind;
+    return young_kind::none;
+}
+
+}  // namespace
+
+broad_class broadly_classify(char32_t c) noexcept {
+    const uint32_t category = U_GET_GC_MASK(static_cast<UChar32>(c));
+    if (is_young(c, category)) {
+        const young_kind kind = young_kind_of(c);
+        return kind == young_kind::letter   ? broad_class::letter
+               : kind == young_kind::number ? broad_class::number
+                                            : broad_class::other;
+    }
+    return category & U_GC_L_MASK   ? broad_class::letter
+           : category & U_GC_N_MASK ? broad_class::number
+           : is_white_space(c)      ? broad_class::space
+                                    : broad_class::other;
+}
+
+bool is_word(char32_t c) noexcept {
+    const auto code = static_cast<UChar32>(c);
+    const uint32_t category = U_GET_GC_MASK(code);
+    if (is_young(c, category)) return young_kind_of(c) != young_kind::none;
+    return (category & (U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK)) || u_isUAlphabetic(code) ||
+           u_hasBinaryProperty(code, UCHAR_JOIN_CONTROL);
 }
 
 size_t lower_case(char32_t c, char32_t out[2]) noexcept {

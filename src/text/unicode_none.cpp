@@ -21,6 +21,14 @@ bool is_utf8(std::string_view) noexcept {
     return false;
 }
 
+bool is_white_space(char32_t) noexcept {
+    return false;
+}
+
+bool is_word(char32_t) noexcept {
+    return false;
+}
+
 char_class classify(char32_t) noexcept {
     return char_class::other;
 }
@@ -32,6 +40,23 @@ uint8_t combining_class(char32_t) noexcept {
 size_t decompose(char32_t c, char32_t out[max_decomposition]) noexcept {
     out[0] = c;
     return 1;
+}
+
+size_t decompose_compatible(char32_t c, char32_t out[max_compatible_decomposition]) noexcept {
+    out[0] = c;
+    return 1;
+}
+
+bool compose(char32_t, char32_t, char32_t &) noexcept {
+    return false;
+}
+
+bool is_mark(char32_t) noexcept {
+    return false;
+}
+
+broad_class broadly_classify(char32_t) noexcept {
+    return broad_class::other;
 }
 
 size_t lower_case(char32_t c, char32_t out[2]) noexcept {

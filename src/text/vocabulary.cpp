@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdio>
 #include <vector>
 
 #include "base/status.hpp"
@@ -12,7 +13,18 @@
 namespace ss1 {
 namespace {
 
-ss1_status check_token(std::string_view token, const char *label, size_t line) {
+// tokenizers reads a line with Rust's trim_end().
+std::string_view without_space_at_end(std::string_view line) noexcept {
+    for (size_t end = line.size(); end;) {
+        const size_t begin = previous_char(line, end);
+        size_t next = begin;
+        if (!is_white_space(next_char(line, next)) || next != end) break;
+        line = line.substr(0, end = begin);
+    }
+    return line;
+}
+
+ss1_status check_line(std::string_view token, const char *label, size_t line) {
     SS1_CHECK(token.find('\0') == token.npos, SS1_ERROR_FORMAT, "%s: line %zu: '%s' has a zero byte", label, line,
               printable(token).c_str());
     // Python would end the line there and number all later tokens differently.
@@ -28,7 +40,9 @@ size_t common_prefix(std::string_view a, std::string_view b) noexcept {
 }
 
 // Counts the nodes of the trie: the root, and one per prefix.
-size_t count_nodes(std::vector<std::string_view> tokens) {
+size_t count_nodes(std::span<const vocabulary_entry> entries) {
+    std::vector<std::string_view> tokens;
+    for (const vocabulary_entry &entry : entries) tokens.push_back(entry.text);
     std::sort(tokens.begin(), tokens.end());
     size_t nodes = 1;
     std::string_view before;
@@ -42,62 +56,52 @@ size_t count_nodes(std::vector<std::string_view> tokens) {
 }  // namespace
 
 ss1_status vocabulary::read(const allocator &memory, std::string_view text, const char *label) {
-    SS1_CHECK(text.size() <= max_bytes, SS1_ERROR_FORMAT, "%s: the tokens have %zu bytes, the limit is %zu", label,
-              text.size(), max_bytes);
-    std::vector<std::string_view> tokens;
+    std::vector<vocabulary_entry> entries;
     for (size_t begin = 0; begin < text.size();) {
         const size_t end = std::min(text.find('\n', begin), text.size());
-        std::string_view token = text.substr(begin, end - begin);
-        if (token.ends_with('\r')) token.remove_suffix(1);
-        SS1_TRY(check_token(token, label, tokens.size() + 1));
-        tokens.push_back(token);
+        const std::string_view token = without_space_at_end(text.substr(begin, end - begin));
+        SS1_TRY(check_line(token, label, entries.size() + 1));
+        entries.push_back({token, static_cast<int32_t>(entries.size())});
         begin = end + 1;
     }
-    SS1_CHECK(!tokens.empty(), SS1_ERROR_FORMAT, "%s: has no tokens", label);
-    SS1_TRY(allocate(memory, tokens));
-    size_t position = 0;
-    for (size_t id = 0; id < lines_; ++id) {
+    return take(memory, entries, label);
+}
+
+ss1_status vocabulary::take(const allocator &memory, std::span<const vocabulary_entry> entries, const char *label) {
+    SS1_CHECK(!entries.empty(), SS1_ERROR_FORMAT, "%s: has no tokens", label);
+    size_t bytes = entries.size();
+    for (const vocabulary_entry &entry : entries) bytes += entry.text.size();
+    SS1_CHECK(bytes <= max_bytes, SS1_ERROR_FORMAT, "%s: the tokens have %zu bytes, the limit is %zu", label, bytes,
+              max_bytes);
+    SS1_TRY(text_.allocate(memory, bytes));
+    SS1_TRY(allocate(memory, entries));
+    uint32_t position = 0;
+    for (const auto &[token, id] : entries) {
         char *const copy = text_.as<char>() + position;
-        *std::copy(tokens[id].begin(), tokens[id].end(), copy) = '\0';
-        starts_.as<uint32_t>()[id] = static_cast<uint32_t>(position);
-        position += tokens[id].size() + 1;
-        int32_t &last = ids_.as<int32_t>()[insert(tokens[id])];
+        *std::copy(token.begin(), token.end(), copy) = '\0';
+        starts_.as<uint32_t>()[id] = position;
+        position += static_cast<uint32_t>(token.size() + 1);
+        int32_t &last = ids_.as<int32_t>()[insert(token)];
         different_ += last == none;
-        last = static_cast<int32_t>(id);
+        last = id;
     }
     continuation_ = walk("##");
     return SS1_OK;
 }
 
-ss1_status vocabulary::allocate(const allocator &memory, std::span<const std::string_view> tokens) {
-    size_t bytes = tokens.size();
-    for (const std::string_view token : tokens) bytes += token.size();
-    const size_t nodes = count_nodes({tokens.begin(), tokens.end()});
+ss1_status vocabulary::allocate(const allocator &memory, std::span<const vocabulary_entry> entries) {
+    for (const vocabulary_entry &entry : entries) end_ = std::max(end_, static_cast<size_t>(entry.id) + 1);
+    const size_t nodes = count_nodes(entries);
     const size_t slots = std::bit_ceil(nodes + nodes / 2 + 1);  // at least one slot stays free
-    SS1_TRY(text_.allocate(memory, bytes));
-    SS1_TRY(starts_.allocate(memory, tokens.size() * sizeof(uint32_t)));
+    SS1_TRY(starts_.allocate(memory, end_ * sizeof(uint32_t)));
     SS1_TRY(edges_.allocate(memory, slots * sizeof(edge)));
     SS1_TRY(ids_.allocate(memory, nodes * sizeof(int32_t)));
+    std::fill_n(starts_.as<uint32_t>(), end_, no_text);
     std::fill_n(edges_.as<edge>(), slots, edge{});
     std::fill_n(ids_.as<int32_t>(), nodes, none);
     mask_ = static_cast<uint32_t>(slots - 1);
     shift_ = static_cast<uint32_t>(std::countl_zero(mask_));
-    lines_ = tokens.size();
     return SS1_OK;
-}
-
-// Returns the slot of an edge, or the free slot to put it in. Fibonacci hashing; the table is at most 2/3 full.
-vocabulary::edge &vocabulary::slot(uint32_t key) const noexcept {
-    edge *const edges = edges_.as<edge>();
-    for (uint32_t i = (key * 0x9E3779B1u) >> shift_;; ++i) {
-        edge &found = edges[i & mask_];
-        if (found.key == key || found.key == 0) return found;
-    }
-}
-
-uint32_t vocabulary::child(uint32_t node, char byte) const noexcept {
-    const edge &found = slot(edge_key(node, byte));
-    return found.key ? found.node : no_node;
 }
 
 uint32_t vocabulary::insert(std::string_view token) noexcept {
@@ -117,11 +121,21 @@ uint32_t vocabulary::walk(std::string_view token) const noexcept {
     return node;
 }
 
-int32_t vocabulary::find(std::string_view token) const noexcept {
+int32_t vocabulary::find_own(std::string_view token) const noexcept {
     const uint32_t node = walk(token);
-    if (node != no_node && ids_.as<int32_t>()[node] != none) return ids_.as<int32_t>()[node];
+    return node == no_node ? none : ids_.as<int32_t>()[node];
+}
+
+int32_t vocabulary::find(std::string_view token) const noexcept {
+    if (const int32_t id = find_own(token); id != none) return id;
     const auto added = added_ids_.find(token);
     return added == added_ids_.end() ? none : added->second;
+}
+
+int32_t vocabulary::longest_prefix(std::string_view text) const noexcept {
+    int32_t longest = none;
+    each_prefix(text, [&](int32_t id, size_t) { longest = id; });
+    return longest;
 }
 
 int32_t vocabulary::add(const std::string &token) {
@@ -130,7 +144,7 @@ int32_t vocabulary::add(const std::string &token) {
     return added->second;
 }
 
-size_t vocabulary::split(std::string_view word, int32_t *ids) const noexcept {
+size_t vocabulary::split(std::string_view word, piece *pieces) const noexcept {
     const int32_t *const node_ids = ids_.as<int32_t>();
     size_t n = 0;
     for (size_t begin = 0; begin < word.size(); ++n) {
@@ -140,12 +154,22 @@ size_t vocabulary::split(std::string_view word, int32_t *ids) const noexcept {
             node = child(node, word[i++]);
             if (node == no_node || node_ids[node] == none) continue;
             end = i;
-            ids[n] = node_ids[node];
+            pieces[n] = {node_ids[node], static_cast<uint32_t>(i)};
         }
         if (end == begin) return 0;
         begin = end;
     }
     return n;
+}
+
+std::array<int32_t, 256> byte_tokens(const vocabulary &all) {
+    std::array<int32_t, 256> ids;
+    for (size_t byte = 0; byte < ids.size(); ++byte) {
+        char name[7];
+        std::snprintf(name, sizeof name, "<0x%02zX>", byte);
+        ids[byte] = all.find_own(name);
+    }
+    return ids;
 }
 
 }  // namespace ss1

@@ -31,19 +31,6 @@ char_class class_of(char32_t c) noexcept {
     return c < 128 ? ascii_classes[c] : classify(c);
 }
 
-// The Unicode blocks in BERT's first implementation; Hangul and kana are not among them.
-bool is_ideograph(char32_t c) noexcept {
-    constexpr char32_t blocks[][2] = {{0x3400, 0x4DBF},   {0x4E00, 0x9FFF},   {0xF900, 0xFAFF},   {0x20000, 0x2A6DF},
-                                      {0x2A700, 0x2B73F}, {0x2B740, 0x2B81F}, {0x2B920, 0x2CEAF}, {0x2F800, 0x2FA1F}};
-    return c >= 0x3400 && std::any_of(std::begin(blocks), std::end(blocks),
-                                      [c](const char32_t(&block)[2]) { return c >= block[0] && c <= block[1]; });
-}
-
-// Whether BERT's cleaning drops c.
-bool is_dropped(char32_t c) noexcept {
-    return c == 0xFFFD || class_of(c) == char_class::control;
-}
-
 struct waiting_char {
     char32_t c;
     uint8_t combining;
@@ -243,6 +230,21 @@ class splitter {
 };
 
 }  // namespace
+
+bool is_ideograph(char32_t c) noexcept {
+    constexpr char32_t blocks[][2] = {{0x3400, 0x4DBF},   {0x4E00, 0x9FFF},   {0xF900, 0xFAFF},   {0x20000, 0x2A6DF},
+                                      {0x2A700, 0x2B73F}, {0x2B740, 0x2B81F}, {0x2B920, 0x2CEAF}, {0x2F800, 0x2FA1F}};
+    return c >= 0x3400 && std::any_of(std::begin(blocks), std::end(blocks),
+                                      [c](const char32_t(&block)[2]) { return c >= block[0] && c <= block[1]; });
+}
+
+bool is_dropped(char32_t c) noexcept {
+    return c == 0xFFFD || class_of(c) == char_class::control;
+}
+
+bool is_punctuation(char32_t c) noexcept {
+    return class_of(c) == char_class::punctuation;
+}
 
 void split_words(const word_rules &rules, std::string_view text, bool with_places, word_sink sink,
                  void *user) noexcept {

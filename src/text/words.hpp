@@ -16,6 +16,13 @@ struct word_rules {
 
 constexpr size_t max_word_chars = 100;  // BERT's WordPiece maps longer words to the unknown token
 
+// The Unicode blocks in BERT's first implementation; Hangul and kana are not among them.
+bool is_ideograph(char32_t c) noexcept;
+// Whether BERT's cleaning drops c.
+bool is_dropped(char32_t c) noexcept;
+bool is_punctuation(
+    char32_t c) noexcept;  // for BERT: all of ASCII that is no letter, digit, blank or control character
+
 // The half-open range [begin, end).
 struct byte_range {
     size_t begin = 0, end = 0;

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// The normalizer of a tokenizer.json: steps that change a text before it is split.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "io/json.hpp"
+#include "text/traced_text.hpp"
+
+namespace ss1 {
+
+struct normalizer_step {
+    void (*run)(const normalizer_step &step, traced_text &text, traced_text &spare);
+    std::string pattern, content;      // Replace, Prepend
+    size_t least = 0;                  // Replace: this many white spaces or more instead of the pattern; 0: pattern
+    bool only_blanks = false;          // of these, only U+0020
+    bool left = false, right = false;  // Strip
+    word_rules words;                  // BertNormalizer
+    bool clean = true;                 // BertNormalizer
+};
+
+struct normalizer {
+    std::vector<normalizer_step> steps;
+
+    void run(traced_text &text, traced_text &spare) const {
+        for (const normalizer_step &step : steps) step.run(step, text, spare);
+    }
+};
+
+// Reads the member `normalizer` of `root`, the content of the tokenizer.json `path`.
+ss1_status read_normalizer(const json &root, const std::string &path, normalizer &out);
+
+// A BertNormalizer that cleans.
+normalizer bert_normalizer(const word_rules &rules);
+
+}  // namespace ss1

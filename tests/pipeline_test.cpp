@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+// Compares tokenizers that a tokenizer.json describes with Hugging Face's (tests/make_pipeline_vectors.js).
+#include <catch2/catch.hpp>
+#include <cstdlib>
+#include <map>
+
+#include "io_support.hpp"
+#include "ss1/ss1.hpp"
+#include "tokenizer_support.hpp"
+
+namespace {
+
+using namespace tokenizer_support;
+using io_support::temporary_folder;
+using io_support::write_file;
+
+const json &content() {
+    static const json document = json::parse(io_support::read_file(data_folder + "/pipelines.json"));
+    return document;
+}
+
+// The tokenizer.json of a tokenizer of pipelines.json.
+json document_of(const std::string &name) {
+    json document = content()["tokenizers"][name];
+    document["model"] = content()["models"][document["model"].get<std::string>()];
+    return document;
+}
+
+ss1::tokenizer_ptr load_document(const json &document) {
+    const temporary_folder folder;
+    write_file(folder / "tokenizer.json", document.dump());
+    return ss1::load_tokenizer(context(), folder.path);
+}
+
+// SS1_PIPELINE_DETAILS names the folder of the script; then a failure shows the text.
+const json &details(const std::string &name) {
+    static std::map<std::string, json> known;
+    const char *const folder = std::getenv("SS1_PIPELINE_DETAILS");
+    if (folder && !known.contains(name))
+        known[name] = json::parse(io_support::read_file(folder + ("/" + name + ".json")));
+    return known[name];
+}
+
+struct checker {
+    const std::string &name;
+    ss1::tokenizer_ptr tokenizer;
+    std::map<std::string, size_t> number{};
+
+    void check_details(const std::string &key, size_t i, const std::string &first, const encoded &row) {
+        const json &known = details(name);
+        if (known.is_null()) return;
+        const json &wanted = known[key][i];
+        INFO(json(first).dump());
+        REQUIRE(wanted[0] == first);
+        CHECK(row.ids == wanted[3].get<std::vector<int64_t>>());
+        CHECK(row.types == wanted[4].get<std::vector<int64_t>>());
+        CHECK(row.offsets == wanted[5].get<std::vector<int64_t>>());
+    }
+
+    uint64_t add(const std::string &key, const std::string &first, const std::string *second, size_t limit,
+                 uint64_t state) {
+        const encoded row = encode(tokenizer, first, second, limit);
+        check_details(key, number[key]++, first, row);
+        for (const auto *list : {&row.ids, &row.types, &row.offsets}) state = add_numbers(*list, state);
+        return state;
+    }
+};
+
+}  // namespace
+
+TEST_CASE("tokenizers of every kind give the ids, types and offsets of Hugging Face's tokenizers") {
+    const json &old = vectors();
+    const std::pair<std::string, uint64_t> cases[] = {{"gpt2", 101},  {"roberta", 102}, {"modernbert", 103},
+                                                      {"qwen", 104},  {"gpt4", 105},    {"gemma", 106},
+                                                      {"mpnet", 111}, {"nmt", 112}};
+    // Planes from here on have ideographs or hardly any characters: blocks stand for them, unless SS1_PIPELINE_ALL is
+    // set.
+    constexpr char32_t ideographs = 0x20000, compatibility_ideographs = 0x2F000;
+    const auto is_skipped = [&](char32_t block) {
+        return block >= ideographs && block % 0x10000 && block != compatibility_ideographs &&
+               !std::getenv("SS1_PIPELINE_ALL");
+    };
+    for (const auto &[name, seed] : cases) {
+        CAPTURE(name);
+        const json &expected = content()["vectors"][name];
+        checker checked{name, load_document(document_of(name))};
+        const auto one = [&](const std::string &key, size_t i, const std::string &first,
+                             const std::string *second = nullptr, size_t limit = 0) {
+            CAPTURE(key, i);
+            checked.number[key] = i;
+            CHECK(hex(checked.add(key, first, second, limit, fnv(""))) == expected[key][i]);
+        };
+        for (size_t i = 0; i < old["texts"].size(); ++i) one("texts", i, old["texts"][i]);
+        size_t n = 0;
+        for (const json &pair : old["vectors"][0]["pairs"]) {
+            const std::string second = pair[1];
+            if (pair[2] == 0 || pair[2] >= 6) one("pairs", n++, pair[0], &second, pair[2]);
+        }
+        for (char32_t begin = 0; begin < 0x110000; begin += 4096) {
+            if (is_skipped(begin)) continue;
+            std::string text;
+            for (char32_t c = begin; c < begin + 4096; ++c)
+                if (c < 0xD800 || c > 0xDFFF) text += 'a' + utf8(c) + "b|";
+            one("blocks", begin / 4096, text, nullptr, 3 * text.size());
+        }
+        generator random{seed};
+        const std::vector<std::string> lines = lines_of(vocabulary_text());
+        const auto text = [&] { return random_text(random, lines, old["alphabets"]); };
+        for (const char *key : {"random", "random_pairs"}) {
+            for (const json &group : expected[key]) {
+                uint64_t state = fnv("");
+                for (size_t i = 0; i < 1000; ++i) {
+                    const std::string first = text();
+                    if (key == std::string("random")) {
+                        state = checked.add(key, first, nullptr, 0, state);
+                    } else {
+                        const std::string second = text();
+                        state = checked.add(key, first, &second, 6 + random.below(40), state);
+                    }
+                }
+                CHECK(hex(state) == group);
+            }
+        }
+    }
+}
+
+TEST_CASE("what a tokenizer.json asks for and is not supported is refused by name") {
+    const auto refused = [](ss1_status status, const std::string &message, const char *name, const char *pointer,
+                            json value) {
+        json document = document_of(name);
+        document[json::json_pointer(pointer)] = std::move(value);
+        CAPTURE(message);
+        try {
+            load_document(document);
+            FAIL("accepted");
+        } catch (const ss1::error &error) {
+            CHECK(error.status() == status);
+            CHECK_THAT(error.what(), Catch::Contains(message));
+        }
+    };
+    const auto unsupported = [&](const std::string &message, const char *name, const char *pointer, json value) {
+        refused(SS1_ERROR_UNSUPPORTED, message, name, pointer, std::move(value));
+    };
+    const auto broken = [&](const std::string &message, const char *name, const char *pointer, json value) {
+        refused(SS1_ERROR_FORMAT, message, name, pointer, std::move(value));
+    };
+    unsupported("model: dropout 0.1 is not supported", "gpt2", "/model/dropout", 0.1);
+    unsupported("model: type 'Other' is not supported", "gemma", "/model/type", "Other");
+    unsupported("model: type 'WordLevel' with the pre_tokenizer ByteLevel", "gpt2", "/model/type", "WordLevel");
+    unsupported("not supported with ByteLevel", "gpt2", "/model/end_of_word_suffix", "</w>");
+    unsupported("normalizer: type 'Other' is not supported", "qwen", "/normalizer/type", "Other");
+    unsupported("normalizers[1]: type 'Other' is not supported", "gemma", "/normalizer/normalizers/1/type", "Other");
+    unsupported("the regular expression 'a|b' is not supported", "nmt", "/normalizer/normalizers/2/pattern/Regex",
+                "a|b");
+    unsupported("pre_tokenizer: type 'UnicodeScripts' is not supported", "gpt2", "/pre_tokenizer/type",
+                "UnicodeScripts");
+    unsupported("the regular expression 'x' is not supported", "qwen", "/pre_tokenizer/pretokenizers/0/pattern/Regex",
+                "x");
+    unsupported("post_processor: type 'Other' is not supported", "roberta", "/post_processor/type", "Other");
+    broken("merges[0]: 'abc' must be two tokens", "gpt2", "/model/merges/0", "abc");
+    broken("merges[1]: must be two strings", "gpt2", "/model/merges/1", json::array({"a"}));
+    broken("merges[0]: 'a' and '?!?' need the token '?!?'", "gpt2", "/model/merges/0", "a ?!?");
+    broken("vocab lacks the unk_token 'none'", "gemma", "/model/unk_token", "none");
+    broken("key 'merges' is missing", "gpt2", "/model", {{"type", "BPE"}, {"vocab", {{"a", 0}}}});
+    json bare = document_of("gpt2");
+    bare["model"]["vocab"].erase("\u0120");
+    CHECK_THROWS_WITH(load_document(bare), Catch::Contains("lacks the byte 0x20 of ByteLevel"));
+}
+
+TEST_CASE("a vocab.json with a merges.txt is RoBERTa's or GPT-2's tokenizer") {
+    const json document = document_of("roberta");
+    std::string merges = "#version: 0.2\n";
+    for (const json &merge : document["model"]["merges"]) merges += merge.get<std::string>() + "\n";
+    json vocab = document["model"]["vocab"];
+    const std::pair<const char *, const char *> names[] = {
+        {"[CLS]", "<s>"}, {"[SEP]", "</s>"}, {"[PAD]", "<pad>"}, {"[UNK]", "<unk>"}, {"[MASK]", "<mask>"}};
+    for (const auto &[old, usual] : names) {
+        vocab[usual] = vocab[old];
+        vocab.erase(old);
+    }
+    const temporary_folder folder;
+    write_file(folder / "vocab.json", vocab.dump());
+    write_file(folder / "merges.txt", merges);
+    CHECK_THROWS_WITH(ss1::load_tokenizer(context(), folder.path),
+                      Catch::Contains("RobertaTokenizer and GPT2Tokenizer are"));
+    write_file(folder / "config.json", R"({"model_type": "roberta", "max_position_embeddings": 514})");
+    const ss1::tokenizer_ptr tokenizer = ss1::load_tokenizer(context(), folder.path),
+                             same = load_document([&] {
+                                 json changed = document;
+                                 changed["pre_tokenizer"]["add_prefix_space"] = false;
+                                 changed["post_processor"]["add_prefix_space"] = false;
+                                 return changed;
+                             }());
+    ss1_tokenizer_info info = SS1_TOKENIZER_INFO_INIT;
+    ss1::check(ss1_tokenizer_describe(tokenizer.get(), &info));
+    CHECK(info.max_tokens == 512);
+    CHECK(std::vector{info.pad, info.unk, info.cls, info.sep, info.mask} == std::vector<int64_t>{0, 1, 2, 3, 4});
+    for (const json &text : vectors()["texts"]) {
+        const std::string first = text, second = "a  " + first;
+        if (first.find('[') != first.npos) continue;  // other special tokens
+        CHECK(encode(tokenizer, first, &second).ids == encode(same, first, &second).ids);
+        CHECK(encode(tokenizer, first).offsets == encode(same, first).offsets);
+    }
+    CHECK(encode(tokenizer, "a  <mask>").ids == encode(same, "a  [MASK]").ids);
+}
+
+TEST_CASE("the steps of BERT's tokenizer give what its single pass gives") {
+    for (const json &expected : vectors()["vectors"]) {
+        json config = expected["config"];
+        const ss1::tokenizer_ptr plain = load(config);
+        config["added_tokens_decoder"] = {{"4", {{"content", "[MASK]"}, {"normalized", true}}}};
+        const ss1::tokenizer_ptr steps = load(config);
+        for (const json &text : vectors()["texts"]) {
+            if (text.get<std::string>().find('[') != std::string::npos) continue;
+            CAPTURE(text);
+            CHECK(encode(steps, text).ids == encode(plain, text).ids);
+            CHECK(encode(steps, text).offsets == encode(plain, text).offsets);
+        }
+    }
+}
+
+TEST_CASE("broken UTF-8 is read as replacement characters in every kind of tokenizer") {
+    const std::string broken = "na\xffive wo\xc3rds\xe4\xb8 end\xf0\x9f",
+                      clean = "na\ufffdive wo\ufffdrds\ufffd end\ufffd";
+    for (const char *name : {"gpt2", "gemma", "nmt"}) {
+        CAPTURE(name);
+        const ss1::tokenizer_ptr tokenizer = load_document(document_of(name));
+        CHECK(encode(tokenizer, broken).ids == encode(tokenizer, clean).ids);
+        for (const int64_t end : encode(tokenizer, broken).offsets) CHECK(end <= static_cast<int64_t>(broken.size()));
+    }
+}
