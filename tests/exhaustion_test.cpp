@@ -554,12 +554,26 @@ void write_tokenizer_files(const std::string &directory, bool with_vocab_txt) {
                nlohmann::json{{"[B]", vocab.size()}, {"[A]", vocab.size() + 1}}.dump());
 }
 
+// Tokenizers with steps of their own: BPE, and Unigram with an added token in the normalised text.
+void write_steps(const std::string &bpe, const std::string &unigram) {
+    write_file(bpe + "/tokenizer.json",
+               R"({"normalizer": {"type": "NFC"}, "pre_tokenizer": {"type": "BertPreTokenizer"}, "post_processor": null,
+        "model": {"type": "BPE", "unk_token": "?", "vocab": {"?": 0, "a": 1, "t": 2, "at": 3}, "merges": ["a t"]},
+        "added_tokens": []})");
+    write_file(unigram + "/tokenizer.json",
+               R"({"normalizer": {"type": "Lowercase"}, "post_processor": null,
+        "pre_tokenizer": {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": true},
+        "model": {"type": "Unigram", "unk_id": 0, "vocab": [["?", 0], ["\u2581", -1], ["a", -1.5], ["t", -2]]},
+        "added_tokens": [{"id": 4, "content": "Caf", "normalized": true}]})");
+}
+
 }  // namespace
 
 TEST_CASE("tokenizers: load, describe, encode") {
     const temporary_folder folder;
     write_tokenizer_files(folder / "all", true);
     write_tokenizer_files(folder / "json", false);
+    write_steps(folder / "bpe", folder / "unigram");
     constexpr size_t tokens = 24;
     const char words[] = "\xc3\x89t\xc3\xa9 at the caf\xc3\xa9, \xe6\xbc\xa2\xe5\xad\x97 and more [SEP]";
     ss1_text text = SS1_TEXT_INIT;
@@ -573,8 +587,10 @@ TEST_CASE("tokenizers: load, describe, encode") {
     args.max_tokens = tokens;
     ss1_tokenizer *tokenizer = nullptr;
     ss1_tokenizer_info info = SS1_TOKENIZER_INFO_INIT;
-    for (const std::string &directory : {std::string(SS1_TEST_DATA "/tokenizer"), folder / "all", folder / "json"}) {
+    for (const std::string &directory : {std::string(SS1_TEST_DATA "/tokenizer"), folder / "all", folder / "json",
+                                         folder / "bpe", folder / "unigram"}) {
         ids.expected.clear();
+        const bool has_steps = directory == folder / "bpe" || directory == folder / "unigram";  // may write some rows
         fail_each_allocation({.name = "tokenizer: " + file_name(directory),
                               .act =
                                   [&](ss1_context *context) {
@@ -585,7 +601,11 @@ TEST_CASE("tokenizers: load, describe, encode") {
                                       return status;
                                   },
                               .release = [&] { ss1_tokenizer_destroy(&tokenizer); },
-                              .check = [&](ss1_status status) { return ids.is_right(status); }});
+                              .check =
+                                  [&](ss1_status status) {
+                                      const bool right = ids.is_right(status);
+                                      return right || (has_steps && status == SS1_ERROR_OUT_OF_MEMORY);
+                                  }});
     }
     const std::string broken = folder / "all";
     write_file(broken + "/tokenizer_config.json", R"({"do_lower_case": "yes"})");

@@ -23,6 +23,13 @@ const json &content() {
 json document_of(const std::string &name) {
     json document = content()["tokenizers"][name];
     document["model"] = content()["models"][document["model"].get<std::string>()];
+    const auto fill = [](const auto &self, json &value) -> void {
+        if (value.is_object() && value.contains("precompiled_charsmap"))
+            value["precompiled_charsmap"] = content()["charsmap"];
+        if (value.is_structured())
+            for (json &member : value) self(self, member);
+    };
+    fill(fill, document["normalizer"]);
     return document;
 }
 
@@ -70,9 +77,9 @@ struct checker {
 
 TEST_CASE("tokenizers of every kind give the ids, types and offsets of Hugging Face's tokenizers") {
     const json &old = vectors();
-    const std::pair<std::string, uint64_t> cases[] = {{"gpt2", 101},  {"roberta", 102}, {"modernbert", 103},
-                                                      {"qwen", 104},  {"gpt4", 105},    {"gemma", 106},
-                                                      {"mpnet", 111}, {"nmt", 112}};
+    const std::pair<std::string, uint64_t> cases[] = {
+        {"gpt2", 101}, {"roberta", 102},  {"modernbert", 103}, {"qwen", 104},    {"gpt4", 105},  {"gemma", 106},
+        {"xlmr", 107}, {"xlmr_old", 108}, {"albert", 109},     {"deberta", 110}, {"mpnet", 111}, {"nmt", 112}};
     // Planes from here on have ideographs or hardly any characters: blocks stand for them, unless SS1_PIPELINE_ALL is
     // set.
     constexpr char32_t ideographs = 0x20000, compatibility_ideographs = 0x2F000;
@@ -149,22 +156,40 @@ TEST_CASE("what a tokenizer.json asks for and is not supported is refused by nam
     unsupported("model: type 'WordLevel' with the pre_tokenizer ByteLevel", "gpt2", "/model/type", "WordLevel");
     unsupported("not supported with ByteLevel", "gpt2", "/model/end_of_word_suffix", "</w>");
     unsupported("normalizer: type 'Other' is not supported", "qwen", "/normalizer/type", "Other");
-    unsupported("normalizers[1]: type 'Other' is not supported", "gemma", "/normalizer/normalizers/1/type", "Other");
-    unsupported("the regular expression 'a|b' is not supported", "nmt", "/normalizer/normalizers/2/pattern/Regex",
+    unsupported("normalizers[1]: type 'Other' is not supported", "xlmr", "/normalizer/normalizers/1/type", "Other");
+    unsupported("the regular expression 'a|b' is not supported", "xlmr", "/normalizer/normalizers/2/pattern/Regex",
                 "a|b");
     unsupported("pre_tokenizer: type 'UnicodeScripts' is not supported", "gpt2", "/pre_tokenizer/type",
                 "UnicodeScripts");
     unsupported("the regular expression 'x' is not supported", "qwen", "/pre_tokenizer/pretokenizers/0/pattern/Regex",
                 "x");
     unsupported("post_processor: type 'Other' is not supported", "roberta", "/post_processor/type", "Other");
+    broken("precompiled_charsmap is not base64", "xlmr_old", "/normalizer/precompiled_charsmap", "a?==");
+    broken("precompiled_charsmap has 3 bytes", "xlmr_old", "/normalizer/precompiled_charsmap", "AAAA");
+    broken("says that its trie has 16 bytes, of 4", "xlmr_old", "/normalizer/precompiled_charsmap", "EAAAAAAAAAA=");
     broken("merges[0]: 'abc' must be two tokens", "gpt2", "/model/merges/0", "abc");
     broken("merges[1]: must be two strings", "gpt2", "/model/merges/1", json::array({"a"}));
     broken("merges[0]: 'a' and '?!?' need the token '?!?'", "gpt2", "/model/merges/0", "a ?!?");
+    broken("vocab[7]: must be a text and a score", "xlmr", "/model/vocab/7", "a");
+    broken("model: unk_id: is 99999", "xlmr", "/model/unk_id", 99999);
     broken("vocab lacks the unk_token 'none'", "gemma", "/model/unk_token", "none");
     broken("key 'merges' is missing", "gpt2", "/model", {{"type", "BPE"}, {"vocab", {{"a", 0}}}});
     json bare = document_of("gpt2");
     bare["model"]["vocab"].erase("\u0120");
     CHECK_THROWS_WITH(load_document(bare), Catch::Contains("lacks the byte 0x20 of ByteLevel"));
+}
+
+TEST_CASE("lower case that a module of sentence-transformers wants is refused for tokenizers with steps of their own") {
+    const temporary_folder folder;
+    write_file(folder / "tokenizer.json", document_of("gpt2").dump());
+    write_file(folder / "modules.json",
+               R"([{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}])");
+    write_file(folder / "sentence_bert_config.json", R"({"max_seq_length": 7, "do_lower_case": true})");
+    CHECK_THROWS_WITH(ss1::load_tokenizer(context(), folder.path), Catch::Contains("wants lower case"));
+    write_file(folder / "sentence_bert_config.json", R"({"max_seq_length": 7, "do_lower_case": false})");
+    ss1_tokenizer_info info = SS1_TOKENIZER_INFO_INIT;
+    ss1::check(ss1_tokenizer_describe(ss1::load_tokenizer(context(), folder.path).get(), &info));
+    CHECK(info.max_tokens == 7);
 }
 
 TEST_CASE("a vocab.json with a merges.txt is RoBERTa's or GPT-2's tokenizer") {
@@ -222,7 +247,7 @@ TEST_CASE("the steps of BERT's tokenizer give what its single pass gives") {
 TEST_CASE("broken UTF-8 is read as replacement characters in every kind of tokenizer") {
     const std::string broken = "na\xffive wo\xc3rds\xe4\xb8 end\xf0\x9f",
                       clean = "na\ufffdive wo\ufffdrds\ufffd end\ufffd";
-    for (const char *name : {"gpt2", "gemma", "nmt"}) {
+    for (const char *name : {"gpt2", "gemma", "xlmr", "albert", "nmt"}) {
         CAPTURE(name);
         const ss1::tokenizer_ptr tokenizer = load_document(document_of(name));
         CHECK(encode(tokenizer, broken).ids == encode(tokenizer, clean).ids);

@@ -15,7 +15,7 @@ extern "C" {
 typedef struct ss1_tokenizer ss1_tokenizer;
 
 /**
- * Load the tokenizer of a model directory: tokenizer.json (WordPiece, WordLevel, byte-level and other BPE,
+ * Load the tokenizer of a model directory: tokenizer.json (WordPiece, byte-level and other BPE, Unigram or WordLevel,
  * with the steps that src/io/README.md lists), vocab.txt (BERT's WordPiece), both if they agree, or vocab.json with
  * merges.txt (RoBERTa, GPT-2); also tokenizer_config.json, special_tokens_map.json, added_tokens.json and config.json
  * where they exist. Ids equal those of Hugging Face's transformers 5.17 (tokenizers 0.23). The tokenizer is immutable;

@@ -217,6 +217,10 @@ void nmt(const normalizer_step &, traced_text &text, traced_text &spare) {
     });
 }
 
+void precompiled(const normalizer_step &step, traced_text &text, traced_text &spare) {
+    step.mapping->run(text, spare);
+}
+
 void bert(const normalizer_step &step, traced_text &text, traced_text &spare) {
     if (step.clean) {
         filter(text, spare, [](char32_t c) { return c != 0 && !is_dropped(c); });
@@ -274,6 +278,15 @@ ss1_status read_prepend(const json &entry, const std::string &where, normalizer_
     return SS1_OK;
 }
 
+ss1_status read_precompiled(const json &entry, const std::string &where, normalizer_step &out) {
+    std::string base64;
+    SS1_TRY(json_string(entry, where, "precompiled_charsmap", key::required, base64));
+    auto mapping = std::make_shared<charsmap>();
+    SS1_TRY(mapping->read(base64, where));
+    out.mapping = std::move(mapping);
+    return SS1_OK;
+}
+
 ss1_status read_bert(const json &entry, const std::string &where, normalizer_step &out) {
     SS1_TRY(json_bool(entry, where, "clean_text", key::required, out.clean));
     SS1_TRY(json_bool(entry, where, "handle_chinese_chars", key::required, out.words.split_ideographs));
@@ -300,6 +313,7 @@ ss1_status read_step(const json &entry, const std::string &where, const std::str
                  {"Strip", strip, read_strip},
                  {"Replace", replace, read_replace},
                  {"Prepend", prepend, read_prepend},
+                 {"Precompiled", precompiled, read_precompiled},
                  {"BertNormalizer", bert, read_bert}};
     for (const auto &[name, run, read] : known) {
         if (type != name) continue;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The normalizer of a tokenizer.json: steps that change a text before it is split.
 #pragma once
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "io/json.hpp"
+#include "text/charsmap.hpp"
 #include "text/traced_text.hpp"
 
 namespace ss1 {
@@ -17,6 +19,7 @@ struct normalizer_step {
     bool left = false, right = false;  // Strip
     word_rules words;                  // BertNormalizer
     bool clean = true;                 // BertNormalizer
+    std::shared_ptr<const charsmap> mapping;  // Precompiled
 };
 
 struct normalizer {

@@ -34,6 +34,8 @@ void pipeline::encode_piece(std::string_view piece, text_scratch &scratch) const
     switch (kind) {
         case model_kind::bpe:
             return merging.encode(piece, scratch.merging, tokens);
+        case model_kind::unigram:
+            return scoring.encode(piece, scratch.ways, tokens);
         case model_kind::word_level: {
             const int32_t id = all->find_own(piece);
             tokens.push_back({id == vocabulary::none ? unknown : id, 0, end});

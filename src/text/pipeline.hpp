@@ -10,6 +10,7 @@
 #include "text/bpe.hpp"
 #include "text/normalizer.hpp"
 #include "text/pre_tokenizer.hpp"
+#include "text/unigram.hpp"
 #include "text/vocabulary.hpp"
 
 namespace ss1 {
@@ -28,9 +29,10 @@ struct text_scratch {
     std::vector<model_token> tokens;
     std::vector<vocabulary::piece> word;
     bpe_scratch merging;
+    unigram_scratch ways;
 };
 
-enum class model_kind : uint8_t { word_piece, word_level, bpe };
+enum class model_kind : uint8_t { word_piece, word_level, bpe, unigram };
 
 struct pipeline {
     const vocabulary *all = nullptr;  // outlives this object
@@ -41,6 +43,7 @@ struct pipeline {
     int32_t unknown = vocabulary::none;  // of word_piece and word_level
     size_t max_word_chars = std::numeric_limits<size_t>::max();
     bpe merging;
+    unigram scoring;
 
     // Appends the tokens of a text. Stops after the piece, not the added token, with which `out` has `enough` tokens.
     void run(std::string_view source, bool with_places, size_t enough, text_scratch &scratch,

@@ -97,19 +97,44 @@ ss1_status read_word_level(const json &model, const std::string &where, pipeline
     return SS1_OK;
 }
 
+ss1_status read_unigram(const json &model, const std::string &where, const allocator &memory, vocabulary &all,
+                        pipeline &out) {
+    const json *pieces;
+    std::vector<vocabulary_entry> entries;
+    std::vector<double> scores;
+    SS1_TRY(json_array(model, where, "vocab", pieces));
+    for (size_t i = 0; i < pieces->size(); ++i) {
+        const json &piece = (*pieces)[i];
+        SS1_CHECK(piece.is_array() && piece.size() == 2 && piece[0].is_string() && piece[1].is_number(),
+                  SS1_ERROR_FORMAT, "%s: vocab[%zu]: must be a text and a score", where.c_str(), i);
+        entries.push_back({piece[0].string(), static_cast<int32_t>(i)});
+        scores.push_back(piece[1].number());
+    }
+    SS1_TRY(all.take(memory, entries, (where + ": vocab").c_str()));
+    size_t unknown = 0;
+    bool byte_fallback = false;
+    SS1_TRY(json_size(model, where, "unk_id", key::required, 0, entries.size() - 1, unknown));
+    SS1_TRY(json_bool(model, where, "byte_fallback", key::optional, byte_fallback));
+    out.kind = model_kind::unigram;
+    out.unknown = static_cast<int32_t>(unknown);
+    return out.scoring.load(memory, all, scores, out.unknown, byte_fallback);
+}
+
 ss1_status read_model(const tokenizer_json &file, const allocator &memory, vocabulary &all, pipeline &out) {
     const std::string where = file.path + ": model";
-    const json *model, *merges;
+    const json *model, *merges, *unk_id;
     SS1_TRY(json_member(file.root(), file.path, "model", key::required, model));
     SS1_TRY(json_is_object(*model, where));
     SS1_TRY(json_member(*model, where, "merges", key::optional, merges));
-    std::string type = merges ? "BPE" : "WordPiece";  // tokenizers 0.9 wrote no type
+    SS1_TRY(json_member(*model, where, "unk_id", key::optional, unk_id));
+    std::string type = merges ? "BPE" : unk_id ? "Unigram" : "WordPiece";  // tokenizers 0.9 wrote no type
     SS1_TRY(json_string(*model, where, "type", key::optional, type));
     SS1_CHECK(type == "BPE" || !out.splitting.to_bytes, SS1_ERROR_UNSUPPORTED,
               "%s: type '%s' with the pre_tokenizer ByteLevel is not supported, 'BPE' is", where.c_str(),
               printable(type).c_str());
+    if (type == "Unigram") return read_unigram(*model, where, memory, all, out);
     SS1_CHECK(type == "BPE" || type == "WordPiece" || type == "WordLevel", SS1_ERROR_UNSUPPORTED,
-              "%s: type '%s' is not supported; BPE, WordLevel and WordPiece are", where.c_str(),
+              "%s: type '%s' is not supported; BPE, Unigram, WordLevel and WordPiece are", where.c_str(),
               printable(type).c_str());
     std::vector<vocabulary_entry> entries;
     SS1_TRY(read_vocab(file, entries));

@@ -37,6 +37,8 @@ bool is_white_space(char32_t c) noexcept;  // the property White_Space
 bool is_word(char32_t c) noexcept;         // \w in Unicode 16: letters, marks, digits, connectors, joiners
 
 broad_class broadly_classify(char32_t c) noexcept;  // in Unicode 16
+// Returns the end of the extended grapheme cluster that begins at `begin` < text.size().
+size_t grapheme_end(std::string_view text, size_t begin) noexcept;
 
 // These take characters beyond ASCII and give the results of the Rust crates in Hugging Face's tokenizers 0.23:
 // categories of Unicode 8.0, decompositions of 12, letter case of 17.

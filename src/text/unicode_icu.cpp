@@ -231,6 +231,38 @@ bool is_word(char32_t c) noexcept {
            u_hasBinaryProperty(code, UCHAR_JOIN_CONTROL);
 }
 
+size_t grapheme_end(std::string_view text, size_t begin) noexcept {
+    const auto kind_of = [](char32_t c) {
+        return u_getIntPropertyValue(static_cast<UChar32>(c), UCHAR_GRAPHEME_CLUSTER_BREAK);
+    };
+    const auto is_picture = [](char32_t c) {
+        return u_hasBinaryProperty(static_cast<UChar32>(c), UCHAR_EXTENDED_PICTOGRAPHIC);
+    };
+    size_t end = begin;
+    const char32_t first = next_char(text, end);
+    int32_t last = kind_of(first);
+    bool picture = is_picture(first), joined = false, flag = last == U_GCB_REGIONAL_INDICATOR;
+    for (size_t next = end; next < text.size(); end = next) {
+        const char32_t c = next_char(text, next);
+        const int32_t kind = kind_of(c);
+        const auto is_control = [](int32_t k) { return k == U_GCB_CONTROL || k == U_GCB_CR || k == U_GCB_LF; };
+        const bool with_l = kind == U_GCB_L || kind == U_GCB_V || kind == U_GCB_LV || kind == U_GCB_LVT;
+        const bool together = (last == U_GCB_CR && kind == U_GCB_LF) ||
+                              (!is_control(last) && !is_control(kind) &&
+                               ((last == U_GCB_L && with_l) ||
+                                ((last == U_GCB_LV || last == U_GCB_V) && (kind == U_GCB_V || kind == U_GCB_T)) ||
+                                ((last == U_GCB_LVT || last == U_GCB_T) && kind == U_GCB_T) || kind == U_GCB_EXTEND ||
+                                kind == U_GCB_ZWJ || kind == U_GCB_SPACING_MARK || last == U_GCB_PREPEND ||
+                                (joined && is_picture(c)) || (flag && kind == U_GCB_REGIONAL_INDICATOR)));
+        if (!together) break;
+        joined = picture && kind == U_GCB_ZWJ;
+        picture = is_picture(c) || (picture && kind == U_GCB_EXTEND);
+        flag = kind == U_GCB_REGIONAL_INDICATOR && !flag;
+        last = kind;
+    }
+    return end;
+}
+
 size_t lower_case(char32_t c, char32_t out[2]) noexcept {
     if (c == 0x130) {  // the only character whose lower case is two characters
         out[0] = 'i';

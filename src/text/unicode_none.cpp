@@ -59,6 +59,10 @@ broad_class broadly_classify(char32_t) noexcept {
     return broad_class::other;
 }
 
+size_t grapheme_end(std::string_view, size_t begin) noexcept {
+    return begin + 1;
+}
+
 size_t lower_case(char32_t c, char32_t out[2]) noexcept {
     out[0] = c;
     return 1;
