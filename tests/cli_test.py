@@ -27,7 +27,7 @@ EXE = os.environ["SS1_EXE"]
 BENCH_EXE = os.environ.get("SS1_BENCH_EXE", "")
 DATA = pathlib.Path(os.environ.get("SS1_TEST_DATA", pathlib.Path(__file__).resolve().parent / "data"))
 COMMANDS = [[], ["info"], ["inspect"], ["convert"], ["run"], ["embed"], ["rerank"]]
-BENCH_COMMANDS = [[], ["linear"], ["tower"], ["model"], ["bag"]]
+BENCH_COMMANDS = [[], ["linear"], ["tower"], ["model"], ["bag"], ["text"]]
 LINEAR_FIELDS = ["m", "k", "n", "c", "scheme", "dtype", "threads", "ran_as", "kernel", "ns_median", "ns_p10", "ns_p90", "fastest_peer",
                  "peer_ns_median", "speedup", "composition_ns_median", "composition_ratio", "contenders", "not_measured",
                  "gflops_done", "gflops_dense_equiv", "ceiling", "ceiling_gflops", "percent_of_ceiling", "bytes",

@@ -12,5 +12,6 @@ void add_linear(CLI::App &app);
 void add_tower(CLI::App &app);
 void add_bag(CLI::App &app);
 void add_model(CLI::App &app);
+void add_text(CLI::App &app);
 
 }  // namespace ss1::bench
