@@ -508,6 +508,14 @@ class Models(Case):
         for word in ("bert", "input_ids", "encoder.layer.0.output.dense", "reference", "total"):
             self.assertIn(word, text)
 
+    def test_inspect_a_bert_whose_config_has_tables(self):
+        model = self.directory / "model"
+        shutil.copytree(DATA / "bert_ss1", model)
+        config = json.loads((model / "config.json").read_text())
+        for tables in (3, {}, [{}], [1]):
+            (model / "config.json").write_text(json.dumps({**config, "tables": tables}))
+            self.assertEqual(self.ok("inspect", model, "-o", "json"), self.ok("inspect", DATA / "bert_ss1", "-o", "json"))
+
     def test_relatives_of_bert(self):
         for name, layer in (("bert_distil_words", "cls.predictions.decoder"), ("bert_roberta_classifier", "pre_classifier"),
                             ("bert_answers", "qa_outputs")):

@@ -58,7 +58,6 @@ json layer_to_json(const ss1_model_layer_info &info) {
 // The names and kinds of a DLRM's columns, in the order of config.json.
 void add_columns(const std::string &config, json &document) {
     const json read = json::parse(config);
-    if (!read.contains("tables")) return;
     document["features"] = read["dense_features"];
     json tables = json::array();
     for (const json &table : read["tables"])
@@ -75,7 +74,7 @@ json model_to_json(const model_handle &model) {
     json document = {{"family", info.family}, {"parameters", info.parameters}, {"weight_bytes", info.weight_bytes}};
     document["inputs"] = tensors_of(model, info.n_inputs, ss1_model_input);
     document["outputs"] = tensors_of(model, info.n_outputs, ss1_model_output);
-    add_columns(info.config, document);
+    if (document["family"] == "dlrm") add_columns(info.config, document);
     json layers = json::array();
     double done = 0, dense = 0;
     size_t bytes = 0;
