@@ -96,13 +96,15 @@ std::string summary(const model_handle &model, const std::string &directory) {
                         dtype_name(desc.weight_dtype), std::to_string(dense), std::to_string(held),
                         ratio(dense, held)});
     }
-    if (rows.size() > 1)
+    std::string table;
+    if (rows.size() > 1) {
         rows.push_back({"total", "", "", "", "", "", "", "", "", std::to_string(before), std::to_string(after),
                         ratio(before, after)});
-    return format_table(rows) +
-           format("\n%s: %zu of %zu layers are SS1, %zu in bf16 or int8, %zu parameters, %s in memory\n",
-                  directory.c_str(), tied, info.n_layers, below_f32, info.parameters,
-                  human_bytes(info.weight_bytes).c_str());
+        table = format_table(rows) + '\n';
+    }
+    return table + format("%s: %zu of %zu layers are SS1, %zu in bf16 or int8, %zu parameters, %s in memory\n",
+                          directory.c_str(), tied, info.n_layers, below_f32, info.parameters,
+                          human_bytes(info.weight_bytes).c_str());
 }
 
 void convert(const context_handle &context, const convert_options &options, ss1_convert_options &request) {
