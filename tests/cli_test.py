@@ -1080,6 +1080,19 @@ class Run(Case):
             self.assertEqual((b"".join(answers), code), (b"".join(expected), 0))
             self.assertEqual(answers[0].count(b"\n"), lines)
 
+    def test_blank_lines_in_a_pipe(self):
+        """A blank line, after which no row may come, does not hold back the rows before it."""
+        rows, _ = dlrm_csv(DATA / "dlrm_cat")
+        first, second = to_text(rows[:2]), to_text(rows[2:3])
+        expected = self.ok("run", DATA / "dlrm_cat", "--input", "-", stdin=first + second).encode().splitlines(True)
+        for blank in (b"\n", b"\r\n", b" \t\n", b"\n \r\n\n"):
+            with self.subTest(blank=blank):
+                answers, code = exchange(["run", DATA / "dlrm_cat", "--input", "-"], [(first, 2), (second + blank, 1), (blank, 0)])
+                self.assertEqual((answers, code), ([b"".join(expected[:2]), expected[2], b"", b""], 0))
+        result = ss1("run", DATA / "dlrm_cat", "--input", "-", stdin=first + b"\n \n" + second)
+        self.assertEqual((result.returncode, result.stdout), (2, b"".join(expected[:2])))
+        self.assertIn("standard input:3: the line is blank", result.stderr.decode())
+
     def test_long_rows_in_a_pipe(self):
         rows, _ = dlrm_csv(DATA / "dlrm_cat")
         long = [rows[0] + ["note"]] + [row + ["x" * (1 + 40_001 * i % 150_000)] for i, row in enumerate(rows[1:] * 3)]

@@ -94,4 +94,14 @@ bool byte_input::has_line(bool quotes) {
     return true;
 }
 
+bool byte_input::skip_blank_line() {
+    size_t i = position_;
+    while (i < filled_ && (buffer_[i] == ' ' || buffer_[i] == '\t')) ++i;
+    if (i < filled_ && buffer_[i] == '\r') ++i;
+    if (i == filled_ || buffer_[i] != '\n') return false;
+    position_ = i + 1;
+    ++line_;
+    return true;
+}
+
 }  // namespace ss1::apps

@@ -21,6 +21,8 @@ class byte_input {
     // Returns whether the next line, or the end, can be read without waiting for a pipe; false for a line above 64 KiB
     // from a pipe. `quotes`: a line end between double quotes does not end the line.
     bool has_line(bool quotes);
+    // Takes the next line if it has arrived as a whole and is spaces, tabs and LF or CRLF; else returns false.
+    bool skip_blank_line();
 
     const std::string &name() const { return name_; }  // for messages
     size_t line() const { return line_; }              // line of the next byte, from 1

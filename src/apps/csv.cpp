@@ -136,13 +136,21 @@ bool csv_reader::read_record() {
     return true;
 }
 
+bool csv_reader::ready() {
+    while (in_.has_line(true)) {
+        const size_t line = in_.line();
+        if (!in_.skip_blank_line()) return true;
+        if (!blank_line_) blank_line_ = line;
+    }
+    return false;
+}
+
 bool csv_reader::next() {
-    size_t blank_line = 0;
     do {
         if (!read_record()) return false;
-        if (is_blank_ && !blank_line) blank_line = record_line_;
+        if (is_blank_ && !blank_line_) blank_line_ = record_line_;
     } while (is_blank_);
-    if (blank_line) fail_at(blank_line, "the line is blank: only the last lines may be");
+    if (blank_line_) fail_at(blank_line_, "the line is blank: only the last lines may be");
     if (n_fields_ != header_.size())
         fail_at(record_line_, "the line has " + std::to_string(n_fields_) + " columns, the header has " +
                                   std::to_string(header_.size()));

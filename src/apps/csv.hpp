@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads CSV by RFC 4180, record by record: quotes, doubled quotes, line ends in quotes, LF or CRLF, a last line without
-// its end, a byte order mark. The first record is the header, whose names may have blanks around them; every other
-// record has the same number of fields. Blank lines at the end are no records.
+// Reads CSV by RFC 4180, record by record:
+// - Commas separate fields, LF or CRLF ends a record. The last record may lack its end.
+// - A field in double quotes may hold commas, line ends and doubled quotes.
+// - A byte order mark at the start is skipped.
+// - The first record is the header. Blanks around its names do not count, and no column may be looked up by a name that
+//   stands there twice.
+// - Every other record has as many fields as the header.
+// - Lines of nothing but blanks may follow the last record; a record after such a line is an error.
+// - A record has at most 64 MiB and 2^20 fields.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -25,8 +31,9 @@ class csv_reader {
 
     // Reads the next record; false at the end.
     bool next();
-    // Returns whether next() can read a record without waiting for a pipe.
-    bool ready() { return in_.has_line(true); }
+    // Returns whether next() can answer without waiting for a pipe. Takes the blank lines that have arrived: next()
+    // would wait for the record after them.
+    bool ready();
     // Fields of the last record, valid until next().
     const std::string &field(size_t column) const { return fields_[column]; }
 
@@ -51,6 +58,7 @@ class csv_reader {
     size_t record_line_ = 1;  // line of the record's first byte
     size_t record_bytes_ = 0;
     bool is_blank_ = false;  // the record is a line of nothing but blanks
+    size_t blank_line_ = 0;  // the first line that is blank; 0 for none
 };
 
 // Parse the whole field except blanks around it, as Python's float() and int() do: +2 is 2, and a number too small for
