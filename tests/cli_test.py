@@ -1355,6 +1355,21 @@ class Files(Case):
         self.score(link)
         self.assertEqual((self.scores.read_text(), self.names(), link.is_symlink()), (self.expected, ["scores.csv"], True))
         self.assertEqual(self.scores.stat().st_mode & 0o777, 0o640)
+        for target in (self.out / "new.csv", pathlib.Path("out/new.csv")):  # links that dangle, and one to another link
+            link.unlink()
+            link.symlink_to(target)
+            other = self.out / "other"
+            other.symlink_to("../link")
+            self.score(other)
+            self.assertEqual(((self.out / "new.csv").read_text(), self.names()), (self.expected, ["new.csv", "other", "scores.csv"]))
+            self.assertTrue(link.is_symlink() and other.is_symlink())
+            (self.out / "new.csv").unlink()
+            other.unlink()
+        link.unlink()
+        link.symlink_to(link)
+        self.assertIn(f"cannot write to {link}: ", self.refused("run", self.MODEL, "--input", "-", "--output", link,
+                                                                stdin=to_text(self.rows)))
+        self.assertTrue(link.is_symlink())
         self.assertIn(f"cannot write to {self.out}: ", self.refused("run", self.MODEL, "--input", "-", "--output", self.out,
                                                                     stdin=to_text(self.rows)))
 

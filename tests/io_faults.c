@@ -3,7 +3,8 @@
  *
  *   IO_FAULT_LOG=FILE   writes the name of each counted call to FILE, one a line
  *   IO_FAULT_CALL=N     lets the N-th counted call, from 1, fail as IO_FAULT_KIND says:
- *   IO_FAULT_KIND       a number (the value of errno), "short" (one byte is transferred) or "end" (read gives 0)
+ *   IO_FAULT_KIND       a number (the value of errno), "short" (one byte is transferred), "end" (read gives 0), or
+ *                       "signal NUMBER": SIGTERM comes before the call, which fails unless NUMBER is 0
  */
 #undef _FILE_OFFSET_BITS /* it would rename the calls of 32 bits to those of 64 */
 #undef _FORTIFY_SOURCE   /* it would define some of these calls in line */
@@ -12,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -51,7 +53,11 @@ static enum fault count(int counted, const char *name) {
     if (!call || !kind || atoi(call) != n) return none;
     if (!strcmp(kind, "short")) return one_byte;
     if (!strcmp(kind, "end")) return end;
-    errno = atoi(kind);
+    const int with_signal = !strncmp(kind, "signal ", 7);
+    if (with_signal) raise(SIGTERM);
+    const int number = atoi(kind + (with_signal ? 7 : 0));
+    if (!number) return none;
+    errno = number;
     return error;
 }
 

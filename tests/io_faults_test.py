@@ -9,9 +9,11 @@ Prints how many calls and failures of each command it tried.
 import collections
 import errno
 import filecmp
+import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -55,10 +57,14 @@ class IoFaults(unittest.TestCase):
         return subprocess.run([EXE, *map(str, arguments)], capture_output=True, timeout=120,
                               env={**os.environ, "LD_PRELOAD": SHIM, "IO_FAULT_FOLDER": f"{self.inputs}/", **environment})
 
-    def check(self, name, arguments):
+    def run_whole(self, arguments):
+        """A run without a fault, and the names of its calls."""
         whole = self.run_command(arguments, IO_FAULT_LOG=str(self.log))
         self.assertEqual(whole.returncode, 0, whole.stderr)
-        calls = self.log.read_text().split()
+        return whole, self.log.read_text().split()
+
+    def check(self, name, arguments):
+        whole, calls = self.run_whole(arguments)
         reference = self.folder / "reference"
         shutil.copytree(self.outputs, reference)
         tried = collections.Counter()
@@ -69,6 +75,30 @@ class IoFaults(unittest.TestCase):
                     self.compare(result, whole, reference, fault)
                 tried[call] += 1
         print(f"{name}: {len(calls)} calls, {sum(tried.values())} failures:", dict(tried), flush=True)
+
+    def check_signals(self, arguments, may_fail):
+        """A signal before each call, which may also fail, ends the command: its files are whole, or none is there."""
+        _, calls = self.run_whole(arguments)
+        reference = self.folder / "reference"
+        shutil.copytree(self.outputs, reference)
+        ends = collections.Counter()
+        for number, call in enumerate(calls, 1):
+            for error in (0, errno.EIO) if may_fail else (0,):
+                with self.subTest(call=f"{number} of {len(calls)}: {call}", error=error):
+                    result = self.run_command(arguments, IO_FAULT_CALL=str(number), IO_FAULT_KIND=f"signal {error}")
+                    self.assertEqual(result.returncode, -signal.SIGTERM, result.stderr)
+                    told = result.stderr.decode()
+                    if files(self.outputs):
+                        self.assertEqual(files(self.outputs), files(reference))
+                        for path in files(self.outputs):
+                            self.assertTrue(filecmp.cmp(self.outputs / path, reference / path, shallow=False), path)
+                        self.assertNotIn("nothing written", told)
+                    else:
+                        self.assertNotIn("was written", told)
+                    ends[told.strip()] += 1
+        print(f"{arguments[0]}, interrupted:", dict(ends), flush=True)
+        self.assertLessEqual({"interrupted: nothing written"}, {told[-28:] for told in ends})
+        self.assertTrue(any("was written" in told for told in ends), ends)
 
     def compare(self, result, whole, reference, fault):
         """A failure that must be overcome changes nothing; after another one no file is there under its final name that
@@ -98,6 +128,40 @@ class IoFaults(unittest.TestCase):
         rows = (EXAMPLES / "data/insteval-test.csv").read_text().splitlines(keepends=True)
         (self.inputs / "rows.csv").write_text("".join(rows[:1000]))
         self.check("run a DLRM on rows", ["run", self.inputs, "--input", self.inputs / "rows.csv", "--output", self.outputs / "scores"])
+
+    def score_rows(self):
+        shutil.copytree(DATA / "dlrm_cat", self.inputs)
+        config = json.loads((DATA / "dlrm_cat/config.json").read_text())
+        names = config["dense_features"] + [table["name"] for table in config["tables"]]
+        (self.inputs / "rows.csv").write_text(",".join(names) + "\n" + ",".join("0" for _ in names) + "\n")
+        return ["run", self.inputs, "--input", self.inputs / "rows.csv", "--output", self.outputs / "scores"]
+
+    def test_signals_while_scores_are_written(self):
+        self.check_signals(self.score_rows(), may_fail=False)
+
+    def test_signals_while_a_model_is_written(self):
+        shutil.copytree(DATA / "dlrm_dot", self.inputs)
+        self.check_signals(["convert", self.inputs, self.outputs / "model", "-c", "2", "--block-k", "16"], may_fail=True)
+
+    def test_scores_are_written_in_place(self):
+        """Where the folder takes no file, or the file cannot be replaced, such as a mount point."""
+        arguments = self.score_rows()
+        _, calls = self.run_whole(arguments)
+        expected = (self.outputs / "scores").read_bytes()
+        for call, faults in {"create": [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG],
+                             "rename": [errno.EBUSY, errno.EXDEV]}.items():
+            self.assertEqual(calls.count(call), 1)
+            for fault in [*faults, *(f"signal {fault}" for fault in faults)]:
+                with self.subTest(call=call, fault=fault):
+                    result = self.run_command(arguments, IO_FAULT_CALL=str(calls.index(call) + 1), IO_FAULT_KIND=str(fault))
+                    if isinstance(fault, int):
+                        self.assertEqual((result.returncode, result.stderr.count(b"cannot")), (0, 0), result.stderr)
+                    else:
+                        self.assertEqual(result.returncode, -signal.SIGTERM, result.stderr)
+                    whole = isinstance(fault, int) or call == "rename"
+                    self.assertEqual(files(self.outputs), ["scores"] if whole else [])
+                    if whole:
+                        self.assertEqual((self.outputs / "scores").read_bytes(), expected)
 
     def test_run_text(self):
         shutil.copytree(DATA / "bert_classifier", self.inputs)

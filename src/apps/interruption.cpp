@@ -26,12 +26,19 @@ void say(const char *message) {
     put(message);
 }
 
-void on_signal(int signal) {
-    const char *path = half_made_file;
-    if (!path) return __atomic_store_n(&signal_that_came, signal, __ATOMIC_RELAXED);
+// If a file is half made, ends the process by the signal that came. SA_RESETHAND has restored the default, which ends
+// it at once, or when the handler returns.
+void remove_and_end() {
+    const char *path = half_made_file.exchange(nullptr);
+    if (!path) return;
     unlink(path);
     say("interrupted: nothing written\n");
-    raise(signal);  // SA_RESETHAND has restored the default, which ends the process when the handler returns
+    raise(__atomic_load_n(&signal_that_came, __ATOMIC_SEQ_CST));
+}
+
+void on_signal(int signal) {
+    __atomic_store_n(&signal_that_came, signal, __ATOMIC_SEQ_CST);
+    remove_and_end();
 }
 
 void set(void (*handler)(int)) {
@@ -45,8 +52,7 @@ void set(void (*handler)(int)) {
 
 }  // namespace
 
-interruption::interruption(const char *half_made) {
-    half_made_file = half_made;
+interruption::interruption() {
     set(on_signal);
 }
 
@@ -64,6 +70,17 @@ void interruption::obey(const char *message) const {
     if (!signal) return;
     say(message);
     raise(signal);
+}
+
+void interruption::arm(const char *half_made) {
+    half_made_file = half_made;
+    if (*flag()) remove_and_end();
+}
+
+void interruption::disarm() {
+    // Without the pointer, a handler in another thread has it: that is about to end the process.
+    if (!half_made_file.exchange(nullptr))
+        for (;;) pause();
 }
 
 }  // namespace ss1::apps

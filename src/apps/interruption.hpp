@@ -6,21 +6,26 @@
 
 namespace ss1::apps {
 
-// One at a time in a process. Before and after its life the signals end the process at once.
+// One at a time in a process. Before and after its life the signals end the process at once. During its life the first
+// signal is noted for *flag() and obey(), or removes the file that arm() names; a second one ends the process at once.
+// Any thread may get the signals, so they are not blocked: whether the file is removed is decided by one atomic
+// pointer.
 class interruption {
   public:
-    // The signal handler removes the file `half_made`; the text must outlive this object.
-    explicit interruption(const char *half_made);
-    // For work that ends itself and removes its files soon after *flag() is no longer 0. A second signal ends the
-    // process at once.
-    interruption() : interruption(nullptr) {}
+    interruption();
     ~interruption();
     interruption(const interruption &) = delete;
     interruption &operator=(const interruption &) = delete;
 
+    // No longer 0 after a signal that is noted. Work that looks at it ends itself and removes its files soon.
     const int32_t *flag() const;
-    // Call it after that work: ends the process, with `message`, if a signal came.
+    // Ends the process, with `message`, if a signal was noted.
     void obey(const char *message) const;
+    // From now on a signal removes the file `half_made` and ends the process; so does one that was noted. Call it when
+    // the file is there. The text must outlive this object.
+    void arm(const char *half_made);
+    // After arm(): from now on signals are noted again. Call it before the file gets its name, and obey() afterwards.
+    void disarm();
 };
 
 }  // namespace ss1::apps

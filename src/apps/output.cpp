@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <utility>
 
 #include "apps/failure.hpp"
@@ -23,45 +24,71 @@ bool names_descriptor(std::string_view path) {
     return path.starts_with("/dev/std") || path.starts_with("/dev/fd/") || path.starts_with("/proc/");
 }
 
-// Where links lead; the path itself if there is no file yet.
+// Where symbolic links lead, also if no file is there yet.
 std::string without_links(const std::string &path) {
+    std::filesystem::path end = path;
     std::error_code error;
-    const std::filesystem::path resolved = std::filesystem::canonical(path, error);
-    return error ? path : resolved.string();
+    while (std::filesystem::is_symlink(end, error)) {
+        const std::filesystem::path next = std::filesystem::read_symlink(end, error);
+        if (error) break;
+        end = end.parent_path() / next;
+    }
+    return end.string();
+}
+
+// Whether a file that exists may be writable all the same after this error of making another one beside it.
+bool is_of_folder(int error) {
+    return error == EACCES || error == EPERM || error == EROFS || error == ENAMETOOLONG;
 }
 
 }  // namespace
 
 output::output(std::string path) : path_(std::move(path)) {
     if (path_.empty()) throw failure("the path of an output is empty", "give the name of a file, or - for stdout");
-    struct stat old;
-    const bool is_there = stat(path_.c_str(), &old) == 0;
     if (path_ == "-") {
         fd_ = STDOUT_FILENO;
-    } else if (names_descriptor(path_) || (is_there && !S_ISREG(old.st_mode))) {
-        fd_ = uninterrupted([&] { return open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666); });
-        if (fd_ < 0) fail();
-    } else {
-        if (is_there && access(path_.c_str(), W_OK) != 0) fail();  // a rename would not ask
-        create_temporary();
-        if (is_there) fchmod(fd_, old.st_mode & 07777);
+        return;
     }
+    struct stat old;
+    const bool is_there = stat(path_.c_str(), &old) == 0;
+    if (!is_there && errno != ENOENT) fail();  // such as a loop of links
+    if (names_descriptor(path_) || (is_there && !S_ISREG(old.st_mode))) {
+        open_in_place();
+        return;
+    }
+    if (is_there && access(path_.c_str(), W_OK) != 0) fail();  // a rename would not ask
+    if (!create_temporary())
+        open_in_place();
+    else if (is_there)
+        fchmod(fd_, old.st_mode & 07777);
 }
 
-void output::create_temporary() {
+void output::open_in_place() {
+    fd_ = uninterrupted([&] { return open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666); });
+    if (fd_ < 0) fail();
+}
+
+// Returns false if the folder takes no file.
+bool output::create_temporary() {
     target_ = without_links(path_);
+    interruption_.emplace();  // signals are noted until the file is there
     // A killed process may have left its file, and in a container the next process may have the same number.
     for (int attempt = 0; fd_ < 0 && attempt < 1000; ++attempt) {
-        interruption_.reset();
         temporary_ = target_ + ".tmp-" + std::to_string(getpid()) + '-' + std::to_string(attempt);
-        interruption_.emplace(temporary_.c_str());  // first: the file must not be there without it
         fd_ = uninterrupted([&] { return open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666); });
         if (fd_ < 0 && errno != EEXIST) break;
     }
-    if (fd_ < 0) {
-        temporary_.clear();
-        fail();
+    if (fd_ >= 0) {
+        interruption_->arm(temporary_.c_str());
+        return true;
     }
+    const int error = errno;
+    temporary_.clear();
+    interruption_->obey("interrupted: nothing written\n");
+    interruption_.reset();
+    errno = error;
+    if (!is_of_folder(error)) fail();
+    return false;
 }
 
 output::~output() {
@@ -93,12 +120,46 @@ void output::flush() {
 void output::close() {
     flush();
     if (!temporary_.empty() && uninterrupted([&] { return fsync(fd_); }) != 0) fail();
+    close_descriptor();
+    if (!temporary_.empty()) replace_target();
+}
+
+void output::close_descriptor() {
     const int fd = std::exchange(fd_, -1);
     if (fd != STDOUT_FILENO && ::close(fd) != 0 && errno != EINTR) fail();
-    if (temporary_.empty()) return;
-    if (rename(temporary_.c_str(), target_.c_str()) != 0) fail();
+}
+
+void output::replace_target() {
+    interruption_->disarm();
+    if (rename(temporary_.c_str(), target_.c_str()) != 0) {
+        const int error = errno;
+        if (error == EBUSY || error == EXDEV) copy_in_place();  // a mount point, such as a file lent to a container
+        unlink(temporary_.c_str());
+        if (error != EBUSY && error != EXDEV) {
+            interruption_->obey("interrupted: nothing written\n");
+            errno = error;
+            fail();
+        }
+    }
     temporary_.clear();
+    interruption_->obey("interrupted when the file was written\n");
     interruption_.reset();
+}
+
+void output::copy_in_place() {
+    std::ifstream source(temporary_, std::ios::binary);
+    open_in_place();
+    do {
+        buffer_.resize(buffer_bytes);
+        source.read(buffer_.data(), static_cast<std::streamsize>(buffer_.size()));
+        buffer_.resize(static_cast<size_t>(source.gcount()));
+        flush();
+    } while (source);
+    if (!source.eof()) {
+        errno = EIO;
+        fail();
+    }
+    close_descriptor();
 }
 
 }  // namespace ss1::apps

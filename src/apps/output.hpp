@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Writes data to a file, or to stdout for "-". A file appears under its name once it is complete: until then it has a
-// temporary name in the same folder, and an older file of that name stays. Pipes and devices get the data as it comes.
-// A full disk is an error, a reader that has closed its pipe is not.
+// temporary name in the same folder, and an older file of that name stays. Symbolic links stay, too. Pipes and devices
+// get the data as it comes; so does a file in whose folder none can be made. A full disk is an error, a reader that has
+// closed its pipe is not.
 #pragma once
 #include <optional>
 #include <string>
@@ -29,7 +30,11 @@ class output {
 
   private:
     [[noreturn]] void fail();
-    void create_temporary();
+    bool create_temporary();
+    void open_in_place();
+    void replace_target();
+    void copy_in_place();
+    void close_descriptor();
 
     std::string path_, target_, temporary_, buffer_;
     std::optional<interruption> interruption_;  // while there is a temporary file

@@ -113,7 +113,7 @@ void convert(const context_handle &context, const convert_options &options, ss1_
     const ss1_status status =
         ss1_model_convert(context.get(), options.model.directory.c_str(), options.output_directory.c_str(), &request);
     if (status == SS1_OK) signals.obey("interrupted when the model was written\n");
-    if (status == SS1_ERROR_CANCELLED) signals.obey("interrupted: nothing written\n");
+    signals.obey("interrupted: nothing written\n");  // also if the call failed for another reason meanwhile
     check(status);
 }
 
