@@ -369,6 +369,14 @@ TEST_CASE("conversion of dense layers", "[io]") {
               SS1_ERROR_INVALID_ARGUMENT);
         CHECK_FALSE(std::filesystem::exists(folder / "twice"));
     }
+    SECTION("files of the tokenizer are copied, whatever they hold") {
+        const std::string pointer = "version https://git-lfs.github.com/spec/v1\n";
+        write_file(in + "/vocab.txt", "");
+        write_file(in + "/tokenizer.json", pointer);
+        REQUIRE(ss1::convert_model(*ctx.handle, in.c_str(), out.c_str(), options) == SS1_OK);
+        CHECK(std::filesystem::file_size(out + "/vocab.txt") == 0);
+        CHECK(read_file(out + "/tokenizer.json") == pointer);
+    }
     SECTION("in two steps") {
         options.layers = " bot_l.* , !bot_l.0";
         REQUIRE(ss1::convert_model(*ctx.handle, in.c_str(), out.c_str(), options) == SS1_OK);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "base/checked.hpp"
 #include "base/status.hpp"
 #include "io/families.hpp"
+#include "io/file.hpp"
 #include "io/model_directory.hpp"
 #include "io/model_write.hpp"
 #include "io/table_rows.hpp"
@@ -178,9 +180,16 @@ ss1_status check_ssl_shapes(const model_directory &directory, const layer_config
     return SS1_OK;
 }
 
-// Reads `weight` and computes the stored form z [N, Kz].
+ss1_status check_cancel(const ss1_convert_options &options) {
+    SS1_CHECK(!options.cancel || !__atomic_load_n(options.cancel, __ATOMIC_RELAXED), SS1_ERROR_CANCELLED,
+              "options.cancel was set");
+    return SS1_OK;
+}
+
+// Reads `weight` and computes the stored form z [N, Kz] unless the conversion is cancelled.
 ss1_status tie(const ss1_context &context, const model_directory &directory, const model_tensor &weight,
-               const ss1_linear_desc &desc, ss1_convert_from from, buffer &z) {
+               const ss1_linear_desc &desc, const ss1_convert_options &options, buffer &z) {
+    SS1_TRY(check_cancel(options));
     const mapping map(desc);
     const size_t columns = weight.stored.shape[1], kz = map.stored_columns;
     buffer source;
@@ -189,7 +198,8 @@ ss1_status tie(const ss1_context &context, const model_directory &directory, con
     SS1_CHECK(checked_bytes(std::array{desc.N, kz}, sizeof(float), bytes), SS1_ERROR_FORMAT,
               "%s: the size of Z overflows", weight.name.c_str());
     SS1_TRY(z.allocate(context, bytes));
-    if (from == SS1_CONVERT_FROM_DENSE) return project(desc, source.as<float>(), columns, nullptr, z.as<float>(), kz);
+    if (options.from == SS1_CONVERT_FROM_DENSE)
+        return project(desc, source.as<float>(), columns, nullptr, z.as<float>(), kz);
     std::fill_n(z.as<float>(), desc.N * kz, 0.0f);
     for (size_t n = 0; n < desc.N; ++n) {
         const float *row = source.as<float>() + n * columns;
@@ -200,8 +210,7 @@ ss1_status tie(const ss1_context &context, const model_directory &directory, con
 
 // Writes a part of a tensor unless the conversion is cancelled.
 ss1_status write_part(const ss1_convert_options &options, output_file &file, std::span<const std::byte> bytes) {
-    SS1_CHECK(!options.cancel || !__atomic_load_n(options.cancel, __ATOMIC_RELAXED), SS1_ERROR_CANCELLED,
-              "options.cancel was set");
+    SS1_TRY(check_cancel(options));
     return file_write(file, bytes);
 }
 
@@ -275,7 +284,7 @@ std::vector<tensor_to_write> plan(const ss1_context &context, const model_direct
             out.shape = {layer->second.desc.N, mapping(layer->second.desc).stored_columns};
             out.write = [&, desc = layer->second.desc](output_file &file) {
                 buffer z;
-                SS1_TRY(tie(context, directory, tensor, desc, options.from, z));
+                SS1_TRY(tie(context, directory, tensor, desc, options, z));
                 return write_buffer(options, z, file);
             };
         } else if (const auto table = tables.find(tensor.name); table != tables.end()) {
@@ -293,12 +302,19 @@ std::vector<tensor_to_write> plan(const ss1_context &context, const model_direct
     return plan;
 }
 
-// Copies the tokenizer, which belongs to its model.
+// Reads the files of the tokenizer, which belongs to its model. They are only copied, so they may be empty or foreign.
 ss1_status read_companions(const std::string &directory, std::map<std::string, std::string> &out) {
+    constexpr size_t most = size_t{64} << 20;
     for (const char *name : {"vocab.txt", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.json",
                              "added_tokens.json", "vocab.json", "merges.txt", "sentencepiece.bpe.model"}) {
         const std::string path = directory + "/" + name;
-        if (file_exists(path)) SS1_TRY(file_read_text(path, size_t{64} << 20, out[name]));
+        if (!file_exists(path)) continue;
+        input_file file;
+        SS1_TRY(file_open(path, file));
+        SS1_CHECK(file.bytes <= most, SS1_ERROR_FORMAT, "%s: has %zu bytes, the limit is %zu", path.c_str(), file.bytes,
+                  most);
+        out[name].resize(file.bytes);
+        SS1_TRY(file_read(file, 0, std::as_writable_bytes(std::span(out[name]))));
     }
     return SS1_OK;
 }
