@@ -216,6 +216,34 @@ std::vector<float> numbers(size_t n) {
     return values;
 }
 
+// A layer of 256 x 256 on 5 rows.
+struct layer_use {
+    layer_use() {
+        desc.K = K;
+        desc.N = N;
+    }
+    ss1_status create(ss1_context *context, ss1_layer **layer) const {
+        ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
+        weights.z = z.data();
+        weights.bias = bias.data();
+        return ss1_layer_create(context, &desc, &weights, layer);
+    }
+    const ss1_linear_args &args() {
+        args_.m = m;
+        args_.x = x.data();
+        args_.y = y.as<float>();  // it moves after each run
+        return args_;
+    }
+
+    static constexpr size_t K = 256, N = 256, m = 5;
+    const std::vector<float> z = numbers(K * N), bias = numbers(N), x = numbers(m * K);
+    output y{m * N * sizeof(float)};
+    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+
+  private:
+    ss1_linear_args args_ = SS1_LINEAR_ARGS_INIT;
+};
+
 [[noreturn]] void report_and_abort() {
     on = false;
     std::fputs(plan.what, stderr);
@@ -246,68 +274,61 @@ TEST_CASE("contexts") {
                          source::by_malloc);
 }
 
-TEST_CASE("layers, towers and bags") {
-    constexpr size_t K = 256, N = 256, m = 5, most = K * N;
-    const std::vector<float> z = numbers(most), bias = numbers(N), x = numbers(m * K);
-    output y(m * N * sizeof(float));
-    ss1_linear_args args = SS1_LINEAR_ARGS_INIT;
-    args.m = m;
-    args.x = x.data();
-    args.y = y.as<float>();
-    ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
-    weights.z = z.data();
-    weights.bias = bias.data();
-    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
-    desc.K = K;
-    desc.N = N;
+TEST_CASE("layers") {
+    layer_use use;
     ss1_layer *layer = nullptr;
-    ss1_tower *tower = nullptr;
-    const auto release = [&] {
-        ss1_tower_destroy(&tower);
-        ss1_layer_destroy(&layer);
-    };
-    const auto check = [&](ss1_status status) { return y.is_right(status); };
     for (const uint32_t c : {1u, 4u})
         for (const ss1_dtype dtype : {SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_I8}) {
-            desc.c = c;
-            desc.weight_dtype = dtype;
-            y.expected.clear();
+            use.desc.c = c;
+            use.desc.weight_dtype = dtype;
+            use.y.expected.clear();
             fail_each_allocation({.name = "layer, c " + std::to_string(c) + ", weights " + std::to_string(dtype),
                                   .act =
                                       [&](ss1_context *context) {
-                                          args.y = y.as<float>();
-                                          const ss1_status status = ss1_layer_create(context, &desc, &weights, &layer);
-                                          return status == SS1_OK ? ss1_layer_run(layer, &args) : status;
+                                          const ss1_status status = use.create(context, &layer);
+                                          return status == SS1_OK ? ss1_layer_run(layer, &use.args()) : status;
                                       },
-                                  .release = release,
-                                  .check = check});
+                                  .release = [&] { ss1_layer_destroy(&layer); },
+                                  .check = [&](ss1_status status) { return use.y.is_right(status); }});
         }
-    y.expected.clear();
+}
+
+TEST_CASE("towers") {
+    layer_use use;
+    ss1_layer *layer = nullptr;
+    ss1_tower *tower = nullptr;
     fail_each_allocation({.name = "tower of two layers",
                           .act =
                               [&](ss1_context *context) {
-                                  args.y = y.as<float>();
-                                  ss1_status status = ss1_layer_create(context, &desc, &weights, &layer);
+                                  ss1_status status = use.create(context, &layer);
                                   const ss1_layer *layers[] = {layer, layer};
                                   if (status == SS1_OK) status = ss1_tower_create(layers, 2, &tower);
-                                  return status == SS1_OK ? ss1_tower_run(tower, &args) : status;
+                                  return status == SS1_OK ? ss1_tower_run(tower, &use.args()) : status;
                               },
-                          .release = release,
-                          .check = check});
+                          .release =
+                              [&] {
+                                  ss1_tower_destroy(&tower);
+                                  ss1_layer_destroy(&layer);
+                              },
+                          .check = [&](ss1_status status) { return use.y.is_right(status); }});
+}
 
+TEST_CASE("embedding bags") {
+    constexpr size_t m = 5, d = 32;
+    const std::vector<float> values = numbers(16 * d);
     std::vector<ss1_table> tables(3, SS1_TABLE_INIT);
     for (ss1_table &table : tables) {
         table.name = "a table with a long name";
         table.dtype = SS1_TABLE_F32;
         table.rows = 16;
-        table.data = z.data();
+        table.data = values.data();
     }
     const std::vector<int64_t> indices(3 * m, 7), offsets = [] {
         std::vector<int64_t> list(3 * m);
         for (size_t i = 0; i < list.size(); ++i) list[i] = static_cast<int64_t>(i);
         return list;
     }();
-    output sums(m * 3 * 32 * sizeof(float));
+    output sums(m * 3 * d * sizeof(float));
     ss1_bags_args lookup = SS1_BAGS_ARGS_INIT;
     lookup.batch = m;
     lookup.total = indices.size();
@@ -318,7 +339,7 @@ TEST_CASE("layers, towers and bags") {
                           .act =
                               [&](ss1_context *context) {
                                   lookup.y = sums.as<float>();
-                                  const ss1_status status = ss1_bags_create(context, 32, tables.data(), 3, &bags);
+                                  const ss1_status status = ss1_bags_create(context, d, tables.data(), 3, &bags);
                                   return status == SS1_OK ? ss1_bags_run(bags, &lookup) : status;
                               },
                           .release = [&] { ss1_bags_destroy(&bags); },
