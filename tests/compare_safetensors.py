@@ -218,6 +218,7 @@ def main():
     parser.add_argument("--keep", type=pathlib.Path, default="build/safetensors_differences", help="default: %(default)s")
     parser.add_argument("--reader", choices=READERS, default="safetensors", help="to compare with; default: %(default)s")
     options = parser.parse_args()
+    options.program = options.program.resolve()  # a path drops the ./ without which a program is looked for in PATH
     reader = __import__(options.reader)
     counts, stricter, wrong = collections.Counter(), collections.Counter(), []
     tasks = [(options, batch) for batch in range((options.files + BATCH - 1) // BATCH)]
