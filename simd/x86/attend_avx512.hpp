@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the attention kernels for AVX-512 share: the transposition of keys, exponentials, and masked scores.
+// The attention kernels for AVX-512 share these: the transposition of keys, exponentials, and masked scores.
 #pragma once
 #include <immintrin.h>
 

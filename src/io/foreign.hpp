@@ -7,7 +7,7 @@
 
 namespace ss1 {
 
-inline constexpr size_t foreign_bytes = 64;  // so many, or all, decide
+inline constexpr size_t foreign_bytes = 64;  // the first bytes of a file, or all if it has fewer, decide
 
 // What the file is, in words for a message, or nullptr.
 inline const char *foreign_content(std::string_view front) noexcept {
