@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Find the lines of a file that are nearest to a query, with a directory of sentence-transformers: texts in, vectors
- * out. Build: cc -std=c99 search.c $(pkg-config --cflags --libs ss1) Run:   ./search DIRECTORY FILE QUERY
+ * Find the lines of a file that are nearest to a query, with a directory of sentence-transformers.
+ *
+ *   Build: cc -std=c99 search.c $(pkg-config --cflags --libs ss1)
+ *   Run:   ./search DIRECTORY FILE QUERY
  */
 #include <ss1/ss1.h>
 #include <stdio.h>

@@ -600,8 +600,6 @@ ss1_status ss1_model_convert(ss1_context *context, const char *directory, const 
     });
 }
 
-}  // extern "C"
-
 ss1_status ss1_model_encode(ss1_model *model, const ss1_tokenizer *tokenizer, const ss1_encode_args *given) {
     return guarded(__func__, [&] {
         SS1_NOT_NULL(model);
@@ -609,6 +607,9 @@ ss1_status ss1_model_encode(ss1_model *model, const ss1_tokenizer *tokenizer, co
         SS1_NOT_NULL(given);
         ss1_encode_args args;
         SS1_TRY(take_struct(given, "args", args));
+        const ss1::default_float_mode mode;
         return ss1::model_encode(*model, *tokenizer, args);
     });
 }
+
+}  // extern "C"

@@ -39,8 +39,9 @@ SS1_API void ss1_tokenizer_destroy(ss1_tokenizer **tokenizer);
 typedef struct ss1_tokenizer_info {
     uint32_t struct_size;
     int32_t lower_case, strip_accents, split_ideographs; /**< of BERT's rules. 1: it does, 0: it does not */
-    size_t vocab_size;          /**< ids are below it: those of the vocabulary, then the added tokens */
-    size_t max_tokens;          /**< the smaller of model_max_length and the model's positions; 0: no limit */
+    size_t vocab_size; /**< ids are below it: those of the vocabulary, then the added tokens */
+    size_t max_tokens; /**< the smaller of model_max_length (or max_seq_length of sentence-transformers, which replaces
+                          it) and the model's positions; 0: no limit */
     int64_t unk, sep, pad, cls; /**< ids; -1: there is none */
     int64_t mask;               /**< id; -1: there is none */
 } ss1_tokenizer_info;
@@ -118,14 +119,19 @@ SS1_API ss1_status ss1_tokenizer_encode(const ss1_tokenizer *tokenizer, const ss
  *   .first, .second  [n]; second NULL: no pairs.
  *   .output          What to compute: NULL = "sentence_embedding", or another output f32 [B, d] of the model: "logits",
  *                    "pooled".
- *   .prompt          Name of the prompt that is put in front of each first text; NULL = the model's default prompt, ""
- * = none. "query" and "document" are understood by every model: without a prompt of that name, documents get "passage"
- * or "corpus", else both get the default prompt, else none. .max_tokens      Longer rows are cut, as in
- * ss1_tokenizer_encode(); 0 = the limit of model and tokenizer. .batch_tokens    Texts of like length run together, as
- * many as have this many tokens when padded to the longest; a longer text runs alone. 0 = 4096. It changes speed and
- * memory, never the result. .dimensions      0 = all values of the output; else the first ones alone (Matryoshka),
- * again of length 1 if the model's last module is Normalize. .y, .ldy         f32 [n, dimensions] out, in the order of
- * the texts; ldy >= dimensions (0 = dimensions).
+ *   .prompt          Name of the prompt that is put in front of each first text; "" = none; NULL = the model's default
+ *                    prompt, and none for logits, as in a CrossEncoder. "query" and "document" are understood by every
+ *                    model: without a prompt of that name, documents get "passage" or "corpus", else both get the
+ *                    prompt of NULL.
+ *   .max_tokens      Longer rows are cut, as in ss1_tokenizer_encode(); 0 = the limit of model and tokenizer.
+ *   .batch_tokens    Texts of like length run together, as many as have this many tokens when padded to the longest; a
+ *                    longer text runs alone. 0 = 4096. It changes speed and memory, never the result.
+ *   .dimensions      0 = all values of the output; else the first ones alone (Matryoshka), again of length 1 if the
+ *                    model's last module is Normalize.
+ *   .y               f32 [n, dimensions] out, in the order of the texts.
+ *   .ldy             Leading dimension of y and scores, >= dimensions (0 = dimensions).
+ *   .scores          f32 [n, dimensions] out: y under the model's ss1_model_info.score_activation; needs output
+ *                    "logits"; NULL: none.
  * @since 0.2
  */
 typedef struct ss1_encode_args {

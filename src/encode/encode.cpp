@@ -2,11 +2,15 @@
 #include "encode/encode.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <functional>
 #include <numeric>
 #include <span>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "base/abi.hpp"
 #include "base/span.hpp"
@@ -42,20 +46,23 @@ std::string names_of(std::span<const sentence_prompt> prompts) {
     return names.empty() ? "none" : names;
 }
 
-// Finds the text of a prompt: of its name; of a like one for queries and documents; of the default.
-ss1_status find_prompt(const sentence_config &config, const char *name, std::string &out) {
+// Finds the text of a prompt: of its name; of a like one for queries and documents; of the default. A CrossEncoder,
+// whose output is the logits, has no default.
+ss1_status find_prompt(const encoding &e, std::string &out) {
+    const sentence_config &config = e.model.sentence;
     const auto take = [&](std::string_view wanted) {
         const auto found = std::ranges::find(config.prompts, wanted, &sentence_prompt::name);
         if (found != config.prompts.end()) out = found->text;
         return found != config.prompts.end();
     };
-    const std::string_view wanted = name ? name : config.default_prompt.c_str();
+    const char *usual = std::strcmp(e.output, "logits") ? config.default_prompt.c_str() : "";
+    const std::string_view wanted = e.args.prompt ? e.args.prompt : usual;
     if (wanted.empty() || take(wanted)) return SS1_OK;
     SS1_CHECK(wanted == "query" || wanted == "document", SS1_ERROR_INVALID_ARGUMENT,
               "args.prompt '%s' is not a prompt of the model, which has %s", printable(wanted).c_str(),
               names_of(config.prompts).c_str());
     if (wanted == "document" && (take("passage") || take("corpus"))) return SS1_OK;
-    take(config.default_prompt);
+    if (*usual) take(usual);
     return SS1_OK;
 }
 
@@ -128,7 +135,7 @@ ss1_status settle(encoding &e) {
     }
     SS1_TRY(check_array(args.first, args.n, "args.first"));
     if (args.second) SS1_TRY(check_array(args.second, args.n, "args.second"));
-    SS1_TRY(find_prompt(e.model.sentence, args.prompt, e.prompt));
+    SS1_TRY(find_prompt(e, e.prompt));
     return count_prompt_tokens(e);
 }
 
@@ -156,16 +163,24 @@ size_t strip(const encoding &e, int64_t *ids, size_t length) noexcept {
     return length;
 }
 
+ss1_status check_text(const char *name, const ss1_text &text, size_t i) noexcept {
+    SS1_CHECK(text.data || text.bytes == 0, SS1_ERROR_INVALID_ARGUMENT, "%s[%zu].data is NULL but bytes=%zu", name, i,
+              text.bytes);
+    return SS1_OK;
+}
+
 // Tokenises n texts from `begin` on, of at most T tokens.
 ss1_status tokenize(const encoding &e, size_t begin, size_t n, size_t T, tokens &out) {
     std::vector<std::string> prompted;
     std::vector<ss1_text> first, second;
     for (size_t i = begin; i < begin + n; ++i) {
         const ss1_text text = element(e.args.first, i);
-        SS1_CHECK(text.data || text.bytes == 0, SS1_ERROR_INVALID_ARGUMENT, "args.first[%zu].data is NULL", i);
+        SS1_TRY(check_text("args.first", text, i));
         if (!e.prompt.empty()) prompted.push_back(e.prompt + std::string(text.data ? text.data : "", text.bytes));
         first.push_back(text);
-        if (e.args.second) second.push_back(element(e.args.second, i));
+        if (!e.args.second) continue;
+        second.push_back(element(e.args.second, i));
+        SS1_TRY(check_text("args.second", second.back(), i));
     }
     for (size_t i = 0; i < prompted.size(); ++i) first[i] = {sizeof(ss1_text), prompted[i].data(), prompted[i].size()};
     out.ld = T;
@@ -198,7 +213,7 @@ struct session_owner {
         if (session && B <= session->bounds.max_batch && T <= session->bounds.max_tokens) return SS1_OK;
         session_destroy(std::exchange(session, nullptr));
         ss1_session_options options = SS1_SESSION_OPTIONS_INIT;
-        options.max_batch = B;
+        options.max_batch = std::bit_ceil(B);  // shorter texts come in larger groups: few of them need a new session
         options.max_tokens = T;
         return session_create(model, options, &session);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Texts in, vectors out: a model and its tokenizer, in groups of texts of like length.
+// Turns texts into vectors with a model and its tokenizer, in groups of texts of like length.
 #pragma once
 #include "model/model.hpp"
 #include "text/tokenizer.hpp"

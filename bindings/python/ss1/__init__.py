@@ -461,10 +461,10 @@ class Model(_Handle):
         """The scores of a classifier for a list of texts, or of pairs (text, text): float32 [n], or [n, labels] with more labels.
 
         A score is the logit under the activation that sentence-transformers' CrossEncoder would use (info["score_activation"]); raw
-        gives the logits themselves.
+        gives the logits themselves. No prompt is put in front of the texts.
         """
-        y, scores = self._judge(texts, max_tokens, batch_tokens)
-        chosen = y if raw else scores
+        logits, scores = self._judge(texts, max_tokens, batch_tokens, scores=not raw)
+        chosen = logits if raw else scores
         return chosen[:, 0] if chosen.shape[1] == 1 else chosen
 
     def rank(self, query, texts, top=None, *, max_tokens=0, batch_tokens=0):
@@ -474,17 +474,21 @@ class Model(_Handle):
         order = numpy.argsort(-logits[:, 0], kind="stable")[:top]
         return [{"index": int(i), "score": float(scores[i, 0]), "logit": float(logits[i, 0])} for i in order]
 
-    def _judge(self, texts, max_tokens, batch_tokens):
+    def _judge(self, texts, max_tokens, batch_tokens, scores=True):
         _require(self.info["score_activation"], "the model is no classifier of texts")
         pairs = len(texts) > 0 and isinstance(texts[0], (tuple, list))
+        for i, text in enumerate(texts):
+            _require(isinstance(text, (tuple, list)) == pairs, f"texts[{i}]: texts and pairs of texts are mixed")
+            _require(not pairs or len(text) == 2, f"texts[{i}]: has {len(text) if pairs else 1} texts, a pair has 2")
         first, second = ([text[0] for text in texts], [text[1] for text in texts]) if pairs else (texts, None)
-        return self._encode("logits", self.info["n_labels"], first, second, "", 0, max_tokens, batch_tokens, scores=True)
+        return self._encode("logits", self.info["n_labels"], first, second, None, 0, max_tokens, batch_tokens, scores)
 
     def _encode(self, output, width, first, second, prompt, dimensions, max_tokens, batch_tokens, scores=False):
         if self._tokenizer is None:
             self._tokenizer = Tokenizer(self._context, self._directory)
         dimensions = _unsigned("dimensions", dimensions, 64)
-        y = numpy.empty((len(first), dimensions or width), numpy.float32)
+        _require(dimensions <= width or not width, f"dimensions={dimensions} is above the model's {width}")
+        y = numpy.empty((len(first), min(dimensions or width, width)), numpy.float32)
         scored = numpy.empty_like(y) if scores else None
         _check(_lib.ss1_model_encode(self._pointer, self._tokenizer._pointer, _capi.EncodeArgs(
             n=len(first), first=Tokenizer._texts("texts", first), second=None if second is None else Tokenizer._texts("texts", second),

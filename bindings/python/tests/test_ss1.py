@@ -407,6 +407,7 @@ class Texts(TestCase):
                 self.assertEqual(model.encode([]).shape, (0, 128))
                 self.refused("args.prompt 'title' is not a prompt", model.encode, ["a"], prompt="title")
                 self.refused("must be a list of texts", model.encode, "a")
+                self.refused("dimensions=1099511627776 is above the model's 128", model.encode, ["a"], dimensions=2**40)
 
     def test_predict_and_rank(self):
         pairs = [("you win", "money"), ("lunch", "now please"), ("", "win")]
@@ -416,6 +417,16 @@ class Texts(TestCase):
             want = [model.run(tokenizer([first], [second]), ["logits"])["logits"][0] for first, second in pairs]
             self.assertTrue((scores == numpy.array(want)).all())
             self.refused("rank needs a classifier with one label, this model has 3", model.rank, "a", ["b"])
+            self.refused(r"texts\[1\]: texts and pairs of texts are mixed", model.predict, [("a", "b"), "c"])
+            self.refused(r"texts\[1\]: texts and pairs of texts are mixed", model.predict, ["c", ("a", "b")])
+            self.refused(r"texts\[2\]: has 3 texts, a pair has 2", model.predict, [*pairs[:2], ("a", "b", "c")])
+            self.refused(r"texts\[0\]: has 1 texts, a pair has 2", model.predict, [("a",)])
+        with ss1.Model(self.context, DATA / "bert_classifier") as model:
+            asked, encode = [], model._encode
+            model._encode = lambda *arguments: asked.append(arguments[-1]) or encode(*arguments)
+            self.assertTrue((model.predict(pairs, raw=True) == scores).all())
+            model.predict(pairs)
+            self.assertEqual(asked, [False, True])
         with tempfile.TemporaryDirectory() as name:
             folder = self.make(pathlib.Path(name), id2label={"0": "yes"}, label2id={"yes": 0})
             with ss1.Model(self.context, folder, random_weights=True, seed=3) as model:
