@@ -978,6 +978,18 @@ class Embed(Case):
         self.assertEqual(len(cut), 8)
         self.assertAlmostEqual(sum(value * value for value in cut), 1, delta=1e-5)
 
+    def test_static(self):
+        """A directory of model2vec: its config.json names neither an architecture nor a limit."""
+        folder = self.directory / "static"
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps({"model_type": "model2vec", "normalize": False}))
+        (folder / "vocab.txt").write_text("".join(f"{word}\n" for word in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b")))
+        header = json.dumps({"embeddings": {"dtype": "F32", "shape": [6, 2], "data_offsets": [0, 48]}}).encode()
+        (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + struct.pack("<12f", *range(12)))
+        lines = self.ok("embed", folder, "--text", "-", stdin=b"a b\nb c\n").splitlines()
+        self.assertEqual([json.loads(line)["embedding"] for line in lines], [[9, 10], [10, 11]])
+        self.assertIn("use ss1 embed", self.refused("run", folder, "--text", "-", stdin=b"a\n"))
+
     def test_rerank(self):
         model = self.make(id2label={"0": "yes"}, label2id={"yes": 0})
         weights = (model / "model.safetensors").read_bytes()
@@ -1012,6 +1024,17 @@ class Embed(Case):
         self.assertIn("no modules.json with a pooling", self.refused("embed", plain, "--text", "-", stdin=b"a\n"))
         self.assertIn("is no reranker", self.refused("rerank", plain, "--query", "a", "--text", "-", stdin=b"a\n"))
         self.assertIn("standard input:1: the line has a tab, but --pairs is missing", self.refused("run", plain, "--text", "-", stdin=b"a\tb\n"))
+        shutil.rmtree(plain)
+        model, path = self.sentences(), self.directory / "texts"
+        path.write_text("a\n")
+        for command in (["embed", model], ["rerank", model, "--query", "a"]):
+            with self.subTest(command=command[0]):
+                self.assertIn(f"--output {path} is the input file", self.refused(*command, "--text", path, "--output", path))
+                self.assertIn("--text: the path is empty", self.refused(*command, "--text", ""))
+                self.assertIn("--output: the path is empty", self.refused(*command, "--text", path, "--output", ""))
+        self.assertEqual(path.read_text(), "a\n")
+        self.assertIn("--dimensions 1000000000 is above the 64 of the model",
+                      self.refused("embed", model, "--text", path, "--dimensions", 10**9))
 
 
 class Run(Case):

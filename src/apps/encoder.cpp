@@ -16,8 +16,12 @@ std::vector<ss1_text> views(std::span<const std::string> texts) {
 
 size_t encoder::width(const encode_settings &settings) const {
     const ss1_model_info info = describe(model_);
-    if (settings.dimensions) return settings.dimensions;
-    return settings.output.empty() ? info.embedding_size : info.n_labels;
+    const size_t all = settings.output.empty() ? info.embedding_size : info.n_labels;
+    if (settings.dimensions > all)
+        throw failure("--dimensions " + std::to_string(settings.dimensions) + " is above the " + std::to_string(all) +
+                          " of the model",
+                      "ask for fewer");
+    return settings.dimensions ? settings.dimensions : all;
 }
 
 void encoder::run(std::span<const std::string> texts, std::span<const std::string> second,

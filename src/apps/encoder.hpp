@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A model with its tokenizer: texts in, vectors out.
+// Turns texts into vectors with a model and its tokenizer.
 #pragma once
 #include <optional>
 #include <span>
@@ -23,7 +23,7 @@ class encoder {
         : model_(load_model(context, directory, options)), tokenizer_(load_tokenizer(context, directory)) {}
 
     const model_handle &model() const { return model_; }
-    size_t width(const encode_settings &settings) const;  // of a row
+    size_t width(const encode_settings &settings) const;  // of a row; refuses more dimensions than the output has
     // Rows [texts, width]. `second` is empty or has as many texts, for pairs.
     std::vector<float> encode(std::span<const std::string> texts, std::span<const std::string> second,
                               const encode_settings &settings) const;

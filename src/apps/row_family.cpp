@@ -36,6 +36,7 @@ const row_family &family_of(const model_handle &model) {
     const std::string_view name = describe(model).family;
     for (const row_family &family : families)
         if (name == family.name) return family;
+    if (name == "static") throw failure("static embeddings have no rows: they take texts", "use ss1 embed");
     throw failure("this version of ss1 reads no rows for models of the family " + std::string(name), "use a newer one");
 }
 

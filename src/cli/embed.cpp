@@ -5,7 +5,11 @@
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <cstdio>
+#include <memory>
+#include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "apps/encoder.hpp"
 #include "apps/failure.hpp"
@@ -45,7 +49,7 @@ std::string json_line(std::span<const float> vector) {
     return "{\"embedding\": [" + values + "]}\n";
 }
 
-// The numbers that are not 0.
+// Lists the numbers that are not 0, with their places.
 std::string sparse_line(std::span<const float> vector) {
     std::string indices, values;
     for (size_t i = 0; i < vector.size(); ++i) {
@@ -107,6 +111,7 @@ class vector_writer {
 };
 
 void embed(const embed_options &options) {
+    refuse_same_file(options.output, "--output", options.text, "the input file");
     const context_handle context = make_context(options.threads);
     const encoder model(context, options.model.directory, options.model.options());
     if (!describe(model.model()).embedding_size)
@@ -153,8 +158,8 @@ Examples:
 void add_embed(CLI::App &app) {
     const auto options = std::make_shared<embed_options>();
     CLI::App &command = *app.add_subcommand("embed", "Turn each line of a text into a vector");
-    command.add_option("MODEL", options->model.directory, "Model directory")->required();
-    command.add_option("--text", options->text, "Text file, a text in each line; - for stdin")->required();
+    not_empty(command.add_option("MODEL", options->model.directory, "Model directory")->required());
+    not_empty(command.add_option("--text", options->text, "Text file, a text in each line; - for stdin")->required());
     CLI::Option *prompt =
         command.add_option("--prompt", options->prompt,
                            "Name of the prompt before each text; \"\" for none; default: the model's default prompt");
@@ -165,7 +170,7 @@ void add_embed(CLI::App &app) {
     command.add_option("-o,--format", options->format, "jsonl, sparse, npy or f32")
         ->check(CLI::IsMember({"jsonl", "sparse", "npy", "f32"}))
         ->capture_default_str();
-    command.add_option("--output", options->output, "File to write, - for stdout")->capture_default_str();
+    not_empty(command.add_option("--output", options->output, "File to write, - for stdout")->capture_default_str());
     command
         .add_option("--max-tokens", options->max_tokens,
                     "Cut longer texts to this number of tokens; default: the model's limit")

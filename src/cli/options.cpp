@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
+#include <filesystem>
 
 #include "apps/failure.hpp"
 
@@ -42,6 +43,13 @@ CLI::Option *not_empty(CLI::Option *option) {
             return std::string();
         },
         "PATH");
+}
+
+void refuse_same_file(const std::string &path, const char *option, const std::string &other, const char *what) {
+    std::error_code ignored;
+    if (path == "-" || other == "-" || !std::filesystem::is_regular_file(path, ignored)) return;
+    if (!std::filesystem::equivalent(path, other, ignored)) return;
+    throw failure(std::string(option) + " " + path + " is " + what, "write to another file");
 }
 
 ss1_dtype model_source::weight_dtype() const {

@@ -33,6 +33,8 @@ CLI::Option *at_least(int least, CLI::Option *option);
 CLI::Option *above_zero(CLI::Option *option);
 // Refuses an empty path, as an unset variable of a shell gives it.
 CLI::Option *not_empty(CLI::Option *option);
+// Refuses that `path` of `option` is the regular file `other`, which the message calls `what`.
+void refuse_same_file(const std::string &path, const char *option, const std::string &other, const char *what);
 
 ss1_scheme parse_scheme(const std::string &name);
 

@@ -4,7 +4,11 @@
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <cstdio>
+#include <functional>
+#include <memory>
 #include <numeric>
+#include <string>
+#include <vector>
 
 #include "apps/encoder.hpp"
 #include "apps/failure.hpp"
@@ -35,6 +39,7 @@ std::vector<std::string> read_texts(const std::string &path) {
 }
 
 void rerank(const rerank_options &options) {
+    refuse_same_file(options.output, "--output", options.text, "the input file");
     const context_handle context = make_context(options.threads);
     const encoder model(context, options.model.directory, options.model.options());
     const ss1_model_info info = describe(model.model());
@@ -75,11 +80,11 @@ Example:
 void add_rerank(CLI::App &app) {
     const auto options = std::make_shared<rerank_options>();
     CLI::App &command = *app.add_subcommand("rerank", "Sort the lines of a text by their relevance to a query");
-    command.add_option("MODEL", options->model.directory, "Model directory")->required();
+    not_empty(command.add_option("MODEL", options->model.directory, "Model directory")->required());
     command.add_option("--query", options->query, "The query")->required();
-    command.add_option("--text", options->text, "Text file, a text in each line; - for stdin")->required();
+    not_empty(command.add_option("--text", options->text, "Text file, a text in each line; - for stdin")->required());
     at_least(1, command.add_option("--top", options->top, "Write the best lines alone; default: all"));
-    command.add_option("--output", options->output, "File to write, - for stdout")->capture_default_str();
+    not_empty(command.add_option("--output", options->output, "File to write, - for stdout")->capture_default_str());
     command
         .add_option("--max-tokens", options->max_tokens,
                     "Cut longer pairs to this number of tokens; default: the model's limit")

@@ -4,7 +4,6 @@
 #include <chrono>
 #include <CLI/CLI.hpp>
 #include <cmath>
-#include <filesystem>
 #include <optional>
 
 #include "apps/bert_rows.hpp"
@@ -102,17 +101,10 @@ void run_batch(model_rows &rows, const session_handle &session, const row_output
 
 // A file may be named once: outputs must not overwrite the input or each other.
 void check_file_names(const run_options &options) {
-    const auto refuse_same = [](const std::string &path, const char *option, const std::string &other,
-                                const char *what) {
-        std::error_code ignored;
-        if (path == "-" || other == "-" || !std::filesystem::is_regular_file(path, ignored)) return;
-        if (!std::filesystem::equivalent(path, other, ignored)) return;
-        throw failure(format("%s %s is %s", option, path.c_str(), what), "write to another file");
-    };
     const std::string &input = options.text.empty() ? options.input : options.text;
-    refuse_same(options.output, "--output", input, "the input file");
-    refuse_same(options.summary, "--summary", input, "the input file");
-    refuse_same(options.summary, "--summary", options.output, "the file of --output");
+    refuse_same_file(options.output, "--output", input, "the input file");
+    refuse_same_file(options.summary, "--summary", input, "the input file");
+    refuse_same_file(options.summary, "--summary", options.output, "the file of --output");
 }
 
 void write_rows(output &out, const std::vector<float> &scores, size_t width) {
