@@ -590,6 +590,40 @@ void write_steps(const std::string &bpe, const std::string &unigram) {
 
 }  // namespace
 
+// Loads a directory of sentence-transformers with its tokenizer, and encodes texts behind a prompt.
+TEST_CASE("sentences: load, encode") {
+    const temporary_folder folder;
+    const std::string directory = folder / "sentences";
+    std::filesystem::copy(SS1_TEST_DATA "/sentence/modules", directory, std::filesystem::copy_options::recursive);
+    for (const char *name : {"/config.json", "/model.safetensors"})
+        std::filesystem::copy_file(SS1_TEST_DATA "/bert_all_positions" + std::string(name), directory + name);
+    write_file(directory + "/vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\nc\n##a\n##b\n");
+    const char *words[] = {"a b", "ab c a b", "", "c"};
+    std::vector<ss1_text> texts;
+    for (const char *word : words) texts.push_back({sizeof(ss1_text), word, std::strlen(word)});
+    output rows(texts.size() * 16 * sizeof(float));
+    ss1_encode_args args = SS1_ENCODE_ARGS_INIT;
+    args.n = texts.size();
+    args.first = texts.data();
+    ss1_model *model = nullptr;
+    ss1_tokenizer *tokenizer = nullptr;
+    fail_each_allocation({.name = "sentences: load, encode",
+                          .act =
+                              [&](ss1_context *context) {
+                                  args.y = rows.as<float>();
+                                  ss1_status status = ss1_model_load(context, directory.c_str(), nullptr, &model);
+                                  if (status == SS1_OK)
+                                      status = ss1_tokenizer_load(context, directory.c_str(), &tokenizer);
+                                  return status == SS1_OK ? ss1_model_encode(model, tokenizer, &args) : status;
+                              },
+                          .release =
+                              [&] {
+                                  ss1_tokenizer_destroy(&tokenizer);
+                                  ss1_model_destroy(&model);
+                              },
+                          .check = [&](ss1_status status) { return rows.is_right(status); }});
+}
+
 TEST_CASE("tokenizers: load, describe, encode") {
     const temporary_folder folder;
     write_tokenizer_files(folder / "all", true);

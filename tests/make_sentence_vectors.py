@@ -22,9 +22,10 @@ OLD_KEYS = {"cls": "cls_token", "max": "max_tokens", "mean": "mean_tokens", "mea
             "weightedmean": "weightedmean_tokens", "lasttoken": "lasttoken"}
 
 
-def pool(mode, rows, positions):
-    """One vector of the rows [n, H] of the tokens at `positions` (from 1)."""
-    return {"cls": lambda: rows[0], "max": lambda: rows.max(0), "mean": lambda: rows.sum(0) / len(rows),
+def pool(mode, state, seen):
+    """One vector of the rows of state [T, H] that `seen` lists; cls takes row 0 in any case."""
+    rows, positions = state[seen], numpy.array(seen) + 1
+    return {"cls": lambda: state[0], "max": lambda: rows.max(0), "mean": lambda: rows.sum(0) / len(rows),
             "mean_sqrt_len_tokens": lambda: rows.sum(0) / numpy.sqrt(len(rows)),
             "weightedmean": lambda: (rows * positions[:, None]).sum(0) / positions.sum(),
             "lasttoken": lambda: rows[-1]}[mode]()
@@ -105,7 +106,7 @@ def make(name):
         if splade:
             rows.append(getattr(state[seen], pooling["pooling_strategy"])(0))
             continue
-        rows.append(numpy.concatenate([pool(mode, state[seen], numpy.array(seen) + 1) for mode in modes]))
+        rows.append(numpy.concatenate([pool(mode, state, seen) for mode in modes]))
     x = numpy.array(rows)
     first, second = ("MLMTransformer", "SpladePooling") if splade else ("Transformer", "Pooling")
     listed = [{"idx": 0, "name": "0", "path": transformer, "type": path_of.format(first)},

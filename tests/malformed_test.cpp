@@ -820,6 +820,59 @@ void add_tables(table &cases) {
 }
 
 // Whole folders: missing files, other things in place of files, shards that disagree with their index.
+// Directories of sentence-transformers: files around a BERT whose weights are missing.
+void add_sentences(table &cases) {
+    using files = std::vector<std::pair<const char *, const char *>>;
+    const auto add = [&](const char *name, const files &given, ss1_status status, const char *message) {
+        cases.push_back({std::string("sentences: ") + name,
+                         [=] {
+                             const temporary_folder folder;
+                             write_file(folder / "config.json", bert_json);
+                             for (const auto &[file, text] : given) write_file(folder / file, text);
+                             return open_model(folder.path);
+                         },
+                         status, message});
+    };
+    const auto modules = [&](const char *name, const char *text, ss1_status status, const char *message) {
+        add(name, {{"modules.json", text}}, status, message);
+    };
+    modules("no JSON", "[{", format, "modules.json: ");
+    modules("an object", "{}", format, "must be an array of 1 to 100 modules");
+    modules("no module", "[]", format, "must be an array of 1 to 100 modules");
+    modules("a number", "[1]", format, "modules.json: module 0");
+    modules("no type", R"([{"path": ""}])", format, "'type'");
+    modules("no path", R"([{"type": "models.Transformer"}])", format, "'path'");
+    modules("another first", R"([{"type": "models.Pooling", "path": "1"}])", unsupported, "the first module 'Pooling'");
+    for (const char *path : {"..", "a/../b", "/tmp", "a\\\\b"}) {
+        const std::string text = std::string(R"([{"type": "models.Transformer", "path": ")") + path + "\"}]";
+        cases.push_back({std::string("sentences: path ") + path,
+                         [=] {
+                             const temporary_folder folder;
+                             write_file(folder / "modules.json", text);
+                             return open_model(folder.path);
+                         },
+                         format, "must be a folder below the directory"});
+    }
+    const char *pooled = R"([{"type": "Transformer", "path": ""}, {"type": "Pooling", "path": "1"}])";
+    add("no pooling", {{"modules.json", pooled}}, io, "1/config.json");
+    add("seven modes",
+        {{"modules.json", pooled},
+         {"1/config.json", R"({"pooling_mode": ["cls", "cls", "cls", "cls", "cls", "cls", "cls"]})"}},
+        format, "pooling_mode: has 7 names, must have at most 6");
+    add("a mode of another type", {{"modules.json", pooled}, {"1/config.json", R"({"pooling_mode": [3]})"}}, format,
+        "must be a name or an array of names");
+    add("no limit", {{"modules.json", pooled}, {"sentence_bert_config.json", R"({"max_seq_length": 0})"}}, format,
+        "max_seq_length");
+    const auto settings = [&](const char *name, const char *text, const char *message) {
+        add(name, {{"modules.json", pooled}, {"1/config.json", "{}"}, {"config_sentence_transformers.json", text}},
+            format, message);
+    };
+    settings("prompts in an array", R"({"prompts": ["a"]})", "config_sentence_transformers.json: prompts");
+    settings("a prompt that is a number", R"({"prompts": {"a": 1}})", "prompts: 'a' must be a string");
+    settings("U+0000 in a prompt", R"({"prompts": {"a": "b\u0000c"}})", "prompts: 'a' has U+0000 in its name or text");
+    settings("U+0000 in a prompt's name", R"({"prompts": {"a\u0000": "b"}})", "has U+0000 in its name or text");
+}
+
 void add_folders(table &cases) {
     const auto add = [&](const char *name, std::function<void(const temporary_folder &)> fill, ss1_status status,
                          const char *message) {
@@ -1113,6 +1166,7 @@ TEST_CASE("malformed files are refused with the broken rule", "[io]") {
     add_tensors(cases);
     add_tables(cases);
     add_folders(cases);
+    add_sentences(cases);
     add_huge_models(cases);
     add_conversions(cases);
 

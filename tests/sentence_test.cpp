@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Directories of sentence-transformers: pooling, the modules behind it, and what is refused.
+#include <array>
 #include <catch2/catch.hpp>
+#include <cfenv>
+#include <cmath>
+#include <limits>
 
 #include "base/context.hpp"
 #include "model_support.hpp"
@@ -56,15 +60,16 @@ struct directory {
     }
 };
 
-// Sums in double; `has` says which tokens are pooled.
+// Sums in double; `has` says which tokens are pooled. cls takes row 0 in any case.
 double pooled_value(ss1::pooling_mode mode, const std::vector<float> &rows, size_t width, size_t column,
                     const std::vector<bool> &has) {
-    double sum = 0, weights = 0, n = 0, most = 0, first = 0, last = 0;
+    if (mode == ss1::pooling_mode::cls) return rows[column];
+    double sum = 0, weights = 0, n = 0, most = 0, last = 0;
     for (size_t t = 0; t < has.size(); ++t) {
         if (!has[t]) continue;
         const double value = rows[t * width + column];
         const double weight = mode == ss1::pooling_mode::weighted_mean ? static_cast<double>(t + 1) : 1;
-        if (n++ == 0) first = most = value;
+        if (n++ == 0) most = value;
         most = std::max(most, value);
         last = value;
         sum += weight * value;
@@ -72,8 +77,6 @@ double pooled_value(ss1::pooling_mode mode, const std::vector<float> &rows, size
     }
     if (n == 0) return 0;
     switch (mode) {
-        case ss1::pooling_mode::cls:
-            return first;
         case ss1::pooling_mode::last:
             return last;
         case ss1::pooling_mode::max:
@@ -124,6 +127,31 @@ TEST_CASE("pooling gives the reference's values for any lengths, masks and promp
     }
 }
 
+TEST_CASE("NaN arrives from any token") {
+    using enum ss1::pooling_mode;
+    constexpr float nan = std::numeric_limits<float>::quiet_NaN();
+    constexpr ss1::pooling_mode modes[] = {max, mean, mean_sqrt_len, weighted_mean};
+    const auto context = make_context(nullptr, 2);
+    const ss1::sequence whole[] = {{0, 3, nullptr}};
+    for (size_t t = 0; t < 3; ++t) {
+        std::vector<float> rows(3 * 2, -1.0f), y(4 * 2), words(2);
+        rows[t * 2] = nan;
+        ss1::pool(*context, {rows.data(), 2, whole, modes, nullptr, y.data()});
+        for (size_t m = 0; m < 4; ++m) {
+            CHECK(std::isnan(y[m * 2]));
+            CHECK(std::isfinite(y[m * 2 + 1]));
+        }
+        for (const ss1::word_pooling mode : {ss1::word_pooling::max, ss1::word_pooling::sum}) {
+            words.assign(2, 0.0f);
+            const ss1::word_args args = {rows.data(), 2, 0, 3, whole, mode, true, words.data()};
+            ss1::pool_words(*context, args);
+            ss1::finish_words(*context, args);
+            CHECK(std::isnan(words[0]));
+            CHECK(words[1] == 0);
+        }
+    }
+}
+
 TEST_CASE("directories of sentence-transformers give their sentence embeddings") {
     const sentence_case &of = sentence_cases[GENERATE(0, 1, 2, 3, 4, 5, 6)];
     INFO(of.name);
@@ -138,6 +166,8 @@ TEST_CASE("directories of sentence-transformers give their sentence embeddings")
     ss1::check(ss1_model_describe(model.get(), &info));
     CHECK(info.embedding_size == static_cast<size_t>(want.shape[1]));
     CHECK(info.n_labels == 0);  // a transformer that is pooled has no head
+    const bool by_dot = std::ranges::count(std::array{"all_modes", "splade", "splade_sum"}, std::string_view(of.name));
+    CHECK(std::string(info.similarity) == (by_dot ? "dot" : "cosine"));
     const auto session = make_session(model, 3);
     const array got = infer(model, session, inputs).at("sentence_embedding");
     REQUIRE(got.shape == want.shape);
@@ -204,6 +234,31 @@ TEST_CASE("the tokenizer of a directory has the limits of its module") {
     CHECK(std::vector<int64_t>(ids, ids + 5) == std::vector<int64_t>{2, 5, 7, 3, 0});  // lower case with its accent
 }
 
+TEST_CASE("max_seq_length replaces model_max_length and stays below the model's positions") {
+    const directory made("mean");
+    io_support::write_file(made.folder / "vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n");
+    io_support::write_file(made.folder / "tokenizer_config.json", R"({"model_max_length": 6})");
+    const auto context = make_context(nullptr, 1);
+    const auto limit = [&] {
+        ss1_tokenizer *tokenizer = nullptr;
+        ss1_tokenizer_info info = SS1_TOKENIZER_INFO_INIT;
+        ss1::check(ss1_tokenizer_load(context.get(), made.folder.path.c_str(), &tokenizer));
+        ss1::check(ss1_tokenizer_describe(tokenizer, &info));
+        ss1_tokenizer_destroy(&tokenizer);
+        return info.max_tokens;
+    };
+    ss1_tokenizer *tokenizer = nullptr;
+    if (ss1_tokenizer_load(context.get(), made.folder.path.c_str(), &tokenizer) == SS1_ERROR_UNSUPPORTED) return;
+    ss1_tokenizer_destroy(&tokenizer);
+    CHECK(limit() == 6);
+    io_support::write_file(made.folder / "sentence_bert_config.json", R"({"max_seq_length": 9})");
+    CHECK(limit() == 9);
+    io_support::write_file(made.folder / "sentence_bert_config.json", R"({"max_seq_length": 4})");
+    CHECK(limit() == 4);
+    io_support::write_file(made.folder / "sentence_bert_config.json", R"({"max_seq_length": 1000})");
+    CHECK(limit() == 16);
+}
+
 TEST_CASE("what a directory asks for and ss1 lacks is refused by name") {
     struct refusal {
         const char *file, *from, *to;
@@ -237,6 +292,10 @@ TEST_CASE("what a directory asks for and ss1 lacks is refused by name") {
     modes.replace("1_Pooling/config.json", "weightedmean", "attention");
     CHECK(modes.load(context) == SS1_ERROR_UNSUPPORTED);
     CHECK_THAT(ss1_last_error(), Catch::Contains("pooling_mode 'attention' is not supported"));
+    const directory sparse("splade");
+    sparse.replace("modules.json", "\n]", R"(, {"path": "2_Normalize", "type": "models.Normalize"}])");
+    CHECK(sparse.load(context) == SS1_ERROR_UNSUPPORTED);
+    CHECK_THAT(ss1_last_error(), Catch::Contains("module 2: module 'Normalize' behind SpladePooling is not supported"));
 }
 
 TEST_CASE("prompt tokens are checked") {
@@ -384,6 +443,49 @@ TEST_CASE("prompts go in front of texts, by name, by like name or by default") {
     CHECK_THAT(ss1_last_error(), Catch::Contains("args.dimensions=25 is above the 24"));
 }
 
+TEST_CASE("logits have no default prompt") {
+    const directory made("mean");
+    io_support::write_file(made.folder / "vocab.txt", letters);
+    io_support::write_file(made.folder / "modules.json", R"([{"path": "", "type": "models.Transformer"}])");
+    io_support::write_file(made.folder / "config_sentence_transformers.json",
+                           R"({"prompts": {"query": "b "}, "default_prompt_name": "query"})");
+    const auto context = make_context(nullptr, 1);
+    const auto model = ss1::load_model(context, made.folder.path);
+    const tokenizer_owner tokenizer = load_tokenizer(context, made.folder.path);
+    if (!tokenizer) return;
+    const auto with = [&](const char *prompt, const char *text) {
+        ss1_encode_args args = SS1_ENCODE_ARGS_INIT;
+        args.output = "logits";
+        args.prompt = prompt;
+        const encoded result = encode(model, tokenizer, {text}, 3, args);
+        ss1::check(result.status);
+        return result.y;
+    };
+    CHECK(with(nullptr, "a") == with("", "a"));
+    CHECK(with("document", "a") == with("", "a"));
+    CHECK(with("query", "a") == with("", "b a"));
+    CHECK(with("query", "a") != with("", "a"));
+}
+
+TEST_CASE("the caller's floating-point mode does not matter") {
+    const directory made("modules");
+    io_support::write_file(made.folder / "vocab.txt", letters);
+    const auto context = make_context(nullptr, 1);
+    const auto model = ss1::load_model(context, made.folder.path);
+    const tokenizer_owner tokenizer = load_tokenizer(context, made.folder.path);
+    if (!tokenizer) return;
+    ss1_encode_args args = SS1_ENCODE_ARGS_INIT;
+    args.dimensions = 7;
+    const std::vector<std::string> texts = {"a b c", "d", "e e ab"};
+    const std::vector<float> want = encode(model, tokenizer, texts, 7, args).y;
+    std::fesetround(FE_UPWARD);
+    const std::vector<float> got = encode(model, tokenizer, texts, 7, args).y;
+    const int mode = std::fegetround();
+    std::fesetround(FE_TONEAREST);
+    CHECK(mode == FE_UPWARD);
+    CHECK(got == want);
+}
+
 TEST_CASE("a pooling without the prompt leaves its tokens out") {
     const directory made("all_modes");
     io_support::write_file(made.folder / "0_Transformer/vocab.txt", letters);
@@ -479,13 +581,14 @@ TEST_CASE("static embeddings are the means of the rows of a text's own tokens") 
         for (double &v : sum) v /= std::max(std::sqrt(squares), 1e-12);
         return sum;
     };
-    const auto check = [&](const ss1::model_ptr &model, const std::vector<std::vector<size_t>> &want) {
-        const encoded got = encode(model, tokenizer, {"a ab", "", "b unknown e"}, 12);
+    const auto check = [&](const std::string &folder, const std::vector<std::vector<size_t>> &want) {
+        const encoded got =
+            encode(ss1::load_model(context, folder), load_tokenizer(context, folder), {"a ab", "", "b unknown e"}, 12);
         ss1::check(got.status);
         for (size_t t = 0; t < want.size(); ++t)
             for (size_t i = 0; i < 12; ++i) CHECK(got.y[t * 12 + i] == Approx(mean(want[t])[i]).margin(1e-6));
     };
-    check(ss1::load_model(context, made.folder.path), {{5, 5, 11}, {}, {6, 1, 9}});
+    check(made.folder.path, {{5, 5, 11}, {}, {6, 1, 9}});
 
     // model2vec's own files: other names, and unknown tokens are left out.
     const io_support::temporary_folder own;
@@ -495,5 +598,41 @@ TEST_CASE("static embeddings are the means of the rows of a text's own tokens") 
     const std::string name = "\"embedding.weight\"";
     bytes.replace(bytes.find(name), name.size(), "\"embeddings\"      ");
     io_support::write_file(own / "model.safetensors", bytes);
-    check(ss1::load_model(context, own.path), {{5, 5, 11}, {}, {6, 9}});
+    check(own.path, {{5, 5, 11}, {}, {6, 9}});
+}
+
+TEST_CASE("StaticEmbedding ignores config.json") {
+    const directory made("static");
+    const std::string modules = io_support::read_file(made.folder / "modules.json");
+    io_support::write_file(made.folder / "modules.json", R"([{"path": ".", "type": "models.StaticEmbedding"}])");
+    io_support::write_file(made.folder / "vocab.txt", letters);
+    const auto context = make_context(nullptr, 1);
+    const tokenizer_owner tokenizer = load_tokenizer(context, made.folder.path);
+    if (!tokenizer) return;
+    const auto rows = [&] { return encode(ss1::load_model(context, made.folder.path), tokenizer, {"a b"}, 12).y; };
+    const std::vector<float> want = rows();
+    for (const char *config :
+         {R"({"model_type": "model2vec", "normalize": true})", R"({"model_type": "gpt"})", "no JSON"}) {
+        io_support::write_file(made.folder / "config.json", config);
+        CHECK(rows() == want);
+    }
+    io_support::write_file(made.folder / "modules.json", modules);
+    CHECK(rows() != want);  // with Normalize
+}
+
+TEST_CASE("a message gives the place of a text among all of them") {
+    const directory made("static");
+    io_support::write_file(made.folder / "vocab.txt", letters);
+    const auto context = make_context(nullptr, 1);
+    const auto model = ss1::load_model(context, made.folder.path);
+    const tokenizer_owner tokenizer = load_tokenizer(context, made.folder.path);
+    if (!tokenizer) return;
+    // Four texts of this length may have as many tokens as are tokenised together.
+    const std::vector<std::string> first(6, std::string(131072, 'a')), others(6, "b");
+    std::vector<ss1_text> second = views(others);
+    second[5].data = nullptr;
+    ss1_encode_args args = SS1_ENCODE_ARGS_INIT;
+    args.second = second.data();
+    CHECK(encode(model, tokenizer, first, 12, args).status == SS1_ERROR_INVALID_ARGUMENT);
+    CHECK_THAT(ss1_last_error(), Catch::Contains("args.second[5].data is NULL but bytes=1"));
 }

@@ -84,8 +84,8 @@ struct json_limits {
     size_t values = size_t{1} << 21;  // 48 MB
 };
 
-// Parses RFC 8259 strictly: duplicate keys, a byte order mark, U+0000, invalid UTF-8 and anything after the value are
-// SS1_ERROR_FORMAT. Messages name the text `label` and give the position in bytes from its start.
+// Parses RFC 8259 strictly: duplicate keys, a byte order mark, a zero byte, invalid UTF-8 and anything after the value
+// are SS1_ERROR_FORMAT. Messages name the text `label` and give the position in bytes from its start.
 ss1_status json_parse(std::string_view text, const char *label, const json_limits &limits, json_document &out);
 
 // Formats `text` for a message: ASCII, with control characters and other bytes as \xNN, at most about 160 characters.

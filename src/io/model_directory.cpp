@@ -262,7 +262,7 @@ ss1_status model_directory_open(const std::string &path, const ss1_model_options
     const std::string config = directory.path + "/config.json", single = directory.path + "/" + single_file,
                       index = directory.path + "/" + index_file;
     std::string text;
-    if (sentence.is_static && !file_exists(config))
+    if (sentence.is_static)
         text = R"({"model_type": "model2vec"})";
     else
         SS1_TRY(file_read_text(config, max_text_bytes, text));

@@ -79,6 +79,8 @@ ss1_status read_pooling(const std::string &folder, sentence_config &out) {
     if (const json *value = file.root.find("pooling_mode")) {
         const std::string where = file.path + ": pooling_mode";
         if (!value->is_array()) return add_mode(*value, where, out.pooling);
+        SS1_CHECK(value->size() <= modes.size(), SS1_ERROR_FORMAT, "%s: has %zu names, must have at most %zu",
+                  where.c_str(), value->size(), modes.size());
         for (const json &mode : *value) SS1_TRY(add_mode(mode, where, out.pooling));
     } else {
         for (const mode_names &mode : modes) {
@@ -128,6 +130,7 @@ ss1_status read_splade(const std::string &folder, sentence_config &out) {
               printable(activation).c_str());
     out.words = strategy == "max" ? word_pooling::max : word_pooling::sum;
     out.log1p_twice = activation == "log1p_relu";
+    out.similarity = "dot";  // SparseEncoder's default
     SS1_TRY(file.size("word_embedding_dimension", out.pooled_width));
     return file.size("embedding_dimension", out.pooled_width);
 }
@@ -187,6 +190,9 @@ ss1_status read_prompts(const object_file &file, sentence_config &out) {
         for (const json &text : *prompts) {
             SS1_CHECK(text.is_string(), SS1_ERROR_FORMAT, "%s: '%s' must be a string", where.c_str(),
                       printable(text.key()).c_str());
+            SS1_CHECK(text.key().find('\0') == text.key().npos && text.string().find('\0') == text.string().npos,
+                      SS1_ERROR_FORMAT, "%s: '%s' has U+0000 in its name or text", where.c_str(),
+                      printable(text.key()).c_str());
             out.prompts.push_back({std::string(text.key()), std::string(text.string())});
         }
     }
@@ -244,6 +250,8 @@ ss1_status read_module(const std::string &directory, const std::string &folder, 
         SS1_CHECK(i == 1, SS1_ERROR_UNSUPPORTED, "%s: Pooling must follow the Transformer at once", where.c_str());
         return read_pooling(path, out);
     }
+    SS1_CHECK(out.words == word_pooling::none, SS1_ERROR_UNSUPPORTED,
+              "%s: module '%s' behind SpladePooling is not supported", where.c_str(), printable(type).c_str());
     SS1_CHECK(!out.pooling.empty() || out.is_static, SS1_ERROR_UNSUPPORTED,
               "%s: module '%s' in front of the pooling is not supported", where.c_str(), printable(type).c_str());
     if (type == "Dropout") return SS1_OK;  // it does nothing but in training

@@ -33,7 +33,7 @@ struct sentence_prompt {
 
 struct sentence_config {
     std::string folder;      // of the transformer and its tokenizer; "": the directory itself
-    bool is_static = false;  // StaticEmbedding in place of a transformer: there need be no config.json
+    bool is_static = false;  // StaticEmbedding in place of a transformer: config.json does not count
     size_t max_tokens = 0;   // max_seq_length; 0: the limit of tokenizer and transformer
     bool lower_case = false;
     std::vector<pooling_mode> pooling;  // empty: the directory has no pooling, and the model no sentence_embedding

@@ -32,8 +32,6 @@ ss1_status prepare_sentence(const model_directory &from, size_t hidden_size, siz
     if (out.pools_words()) {
         SS1_CHECK(words, SS1_ERROR_UNSUPPORTED,
                   "%s: SpladePooling needs a model that scores masked words (...ForMaskedLM)", from.path.c_str());
-        SS1_CHECK(out.config.modules.empty(), SS1_ERROR_UNSUPPORTED,
-                  "%s: a module behind SpladePooling is not supported", from.path.c_str());
         out.widest = words;
         return sentence_check_widths(out.config, from.path, words, out.size);
     }

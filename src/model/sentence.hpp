@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// From the hidden states of a transformer to one vector for each sequence: the modules of a sentence-transformers
-// directory.
+// Runs the modules of a sentence-transformers directory, which make one vector for each sequence of a transformer's
+// hidden states.
 #pragma once
 #include "model/layers.hpp"
 #include "model/session.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Static embeddings: the mean of the rows of a text's tokens, and the modules behind it.
+// Computes static embeddings: averages the rows of a text's tokens and runs the modules behind it.
 #pragma once
 #include "model/sentence.hpp"
 

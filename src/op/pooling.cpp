@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "op/pooling.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace ss1 {
@@ -25,6 +26,11 @@ struct pooled_tokens {
         return n;
     }
 };
+
+// The larger one; NaN if one of them is NaN.
+float maximum(float a, float b) noexcept {
+    return b > a || std::isnan(b) ? b : a;
+}
 
 // y = (sum of weight(t) h_t) / divisor(sum of the weights, number of tokens).
 template <class W, class D>
@@ -53,6 +59,8 @@ void pool_one(const pooled_tokens &tokens, pooling_mode mode, float *y) noexcept
             return average(
                 tokens, y, [](size_t t) { return static_cast<float>(t + 1); }, itself);
         case pooling_mode::cls:
+            std::copy_n(tokens.rows, tokens.width, y);
+            return;
         case pooling_mode::last:
         case pooling_mode::max:
             break;
@@ -62,7 +70,7 @@ void pool_one(const pooled_tokens &tokens, pooling_mode mode, float *y) noexcept
     tokens.each([&](const float *row, size_t) {
         if (first || mode == pooling_mode::last) std::copy_n(row, tokens.width, y);
         if (!first && mode == pooling_mode::max)
-            for (size_t i = 0; i < tokens.width; ++i) y[i] = y[i] < row[i] ? row[i] : y[i];
+            for (size_t i = 0; i < tokens.width; ++i) y[i] = maximum(y[i], row[i]);
         first = false;
     });
 }
@@ -90,7 +98,7 @@ void pool(const team &who, const pool_args &args) {
 namespace {
 
 float sparse_score(float x, bool twice) noexcept {
-    const float once = std::log1p(x > 0 ? x : 0);
+    const float once = std::log1p(x < 0 ? 0 : x);
     return twice ? std::log1p(once) : once;
 }
 
@@ -103,7 +111,7 @@ void pool_words(const team &who, const word_args &args) {
             float *y = args.y + s * args.words;
             if (mask && mask[t] != 0) return;
             if (args.mode == word_pooling::max)
-                for (size_t i = first; i < last; ++i) y[i] = y[i] < x[i] ? x[i] : y[i];
+                for (size_t i = first; i < last; ++i) y[i] = maximum(y[i], x[i]);
             else
                 for (size_t i = first; i < last; ++i) y[i] += sparse_score(x[i], args.twice);
         });

@@ -13,10 +13,11 @@ enum class pooling_mode { cls, max, mean, mean_sqrt_len, weighted_mean, last };
 
 // y[s] is the concatenation of all modes over the tokens h_1 .. h_n that sequence s lets see, without its first
 // skip[s]:
-//   cls            the first of them        mean_sqrt_len  sum h_i / sqrt(n)
+//   cls            row 0, always            mean_sqrt_len  sum h_i / sqrt(n)
 //   max            by element               weighted_mean  sum i h_i / sum i, i from 1 with the tokens left out
 //   mean           sum h_i / n              last           the last of them
-// All sums are f32, in the order of the tokens. Without a token y[s] is 0.
+// cls takes the sequence's own first row, whatever the mask and skip[s] are. All sums are f32, in the order of the
+// tokens. Without a token y[s] is 0. NaN in a pooled row arrives in y[s].
 struct pool_args {
     const float *rows;  // [rows, width], packed
     size_t width;

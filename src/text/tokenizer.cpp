@@ -459,10 +459,12 @@ ss1_status tokenizer_load(ss1_context &context, const std::string &given, ss1_to
     out.context = context_ref(&context);
     out.rules = settled(rules.words);
     out.cuts_beginning = rules.cuts_beginning.value_or(false);
-    out.max_tokens = rules.max_tokens;
-    // A module of sentence-transformers only sets limits and lower case; accents stay as the tokenizer wants them.
+    // A module of sentence-transformers replaces model_max_length and sets lower case; accents stay as the tokenizer
+    // wants them.
     if (sentence.lower_case) out.rules.lower_case = true;
-    if (sentence.max_tokens) out.max_tokens = std::min(out.max_tokens - 1, sentence.max_tokens - 1) + 1;  // 0: no limit
+    out.max_tokens = sentence.max_tokens ? sentence.max_tokens : rules.max_tokens;
+    if (rules.max_positions && (out.max_tokens == 0 || rules.max_positions < out.max_tokens))
+        out.max_tokens = rules.max_positions;
     std::vector<special_token> special;
     SS1_TRY(load_vocabulary(context.memory, directory, file, rules, path, out));
     SS1_TRY(take_special(rules, path, out, special));

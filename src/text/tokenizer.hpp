@@ -47,7 +47,8 @@ struct tokenizer_rules {
     std::string tokenizer_class, class_path;  // empty: no file names one
     std::string model_type, config_path;      // of config.json
     bool lists_added = false;  // in added_tokens_decoder, which overrides special_tokens_map.json and added_tokens.json
-    size_t max_tokens = 0;     // 0: no limit
+    size_t max_tokens = 0;     // model_max_length; 0: no limit
+    size_t max_positions = 0;  // of the model; 0: no limit
     std::optional<bool> cuts_beginning;              // of rows that are too long
     bool add_prefix_space = false, roberta = false;  // without tokenizer.json
     // The class is not one of BERT's, which have rules and special tokens of their own: tokenizer.json alone counts.

@@ -219,8 +219,7 @@ ss1_status read_model_config(const std::string &path, const json &config, tokeni
         SS1_TRY(json_size(config, path, "pad_token_id", key::optional, 0, no_limit, pad));
         first = pad + 1;
     }
-    if (limit == no_limit || limit <= first) return SS1_OK;
-    if (out.max_tokens == 0 || limit - first < out.max_tokens) out.max_tokens = limit - first;
+    if (limit != no_limit && limit > first) out.max_positions = limit - first;
     return SS1_OK;
 }
 
@@ -241,8 +240,8 @@ ss1_status check_class(const tokenizer_rules &rules, const tokenizer_json &file)
     SS1_CHECK(name.empty() || is_bert_class(name) || is_general_class(name) || rules.follows_file,
               SS1_ERROR_UNSUPPORTED, "%s: tokenizer_class '%s' is not supported without a tokenizer.json",
               rules.class_path.c_str(), printable(name).c_str());
-    SS1_CHECK(type.empty() || type == "bert" || type == "distilbert" || type == "electra" || rules.follows_file ||
-                  is_bert_class(name),
+    SS1_CHECK(type.empty() || type == "bert" || type == "distilbert" || type == "electra" || type == "model2vec" ||
+                  rules.follows_file || is_bert_class(name),
               SS1_ERROR_UNSUPPORTED, "%s: the tokenizer of model_type '%s' is not supported without a tokenizer.json",
               rules.config_path.c_str(), printable(type).c_str());
     return SS1_OK;
