@@ -1217,6 +1217,9 @@ class Run(Case):
         # In a long file the line is still the right one, whatever the batch size.
         text = to_text([header] + [good] * 1000 + [line(dense0="?")] + [good] * 10)
         self.assertIn("standard input:1002: column dense0", self.refused_rows("dlrm_cat", text, "--batch", "64"))
+        message = self.refused_rows("dlrm_cat", to_text([header, line(dense0="\x1b[31m" + "x" * 5000)]))
+        self.assertIn(r"'\x1b[31mxxx", message)  # no control character reaches the terminal
+        self.assertLess(len(message), 500)
         self.assertIn("/no/such/rows.csv", self.refused("run", DATA / "dlrm_cat", "--input", "/no/such/rows.csv"))
         self.assertIn("/no/such/dir/out.csv", self.refused("run", DATA / "dlrm_cat", "--input", "-", "--output", "/no/such/dir/out.csv",
                                                            stdin=to_text(rows)))

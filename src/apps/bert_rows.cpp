@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "apps/format.hpp"
+
 namespace ss1::apps {
 
 bert_rows::bert_rows(const ss1_model_info &model)
@@ -23,9 +25,9 @@ std::vector<int64_t> bert_rows::parse_tokens(const csv_reader &reader, size_t co
         const size_t end = std::min(field.find(' ', begin), field.size());
         const std::string item = field.substr(begin, end - begin);
         int64_t token = 0;
-        if (!parse_integer(item, token)) reader.fail(column, "'" + item + "' is not a whole number");
+        if (!parse_integer(item, token)) reader.fail(column, "'" + shown(item) + "' is not a whole number");
         if (token < 0 || token >= limit)
-            reader.fail(column, "token " + item + " is out of range: the model has " + std::to_string(limit));
+            reader.fail(column, "token " + shown(item) + " is out of range: the model has " + std::to_string(limit));
         tokens.push_back(token);
         begin = field.find_first_not_of(' ', end);
     }

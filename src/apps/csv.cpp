@@ -49,7 +49,7 @@ void csv_reader::fail_at(size_t line, const std::string &problem) const {
 }
 
 void csv_reader::fail(size_t column, const std::string &problem) const {
-    fail_at(record_line_, "column " + header_[column] + " (" + std::to_string(column + 1) + "): " + problem);
+    fail_at(record_line_, "column " + shown(header_[column]) + " (" + std::to_string(column + 1) + "): " + problem);
 }
 
 std::optional<size_t> csv_reader::find(std::string_view name) const {

@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "apps/format.hpp"
+
 namespace ss1::apps {
 
 dlrm_rows::dlrm_rows(const ss1_model_info &model) {
@@ -28,10 +30,10 @@ void dlrm_rows::add_bag(const csv_reader &reader, table &bag) {
         end = std::min(field.find('|', begin), field.size());
         const std::string item = field.substr(begin, end - begin);
         int64_t index = 0;
-        if (!parse_integer(item, index)) reader.fail(bag.column, "'" + item + "' is not a whole number");
+        if (!parse_integer(item, index)) reader.fail(bag.column, "'" + shown(item) + "' is not a whole number");
         if (index < 0 || index >= bag.rows)
-            reader.fail(bag.column,
-                        "index " + item + " is out of range: the table has " + std::to_string(bag.rows) + " rows");
+            reader.fail(bag.column, "index " + shown(item) + " is out of range: the table has " +
+                                        std::to_string(bag.rows) + " rows");
         bag.indices.push_back(index);
     }
 }
@@ -40,7 +42,7 @@ void dlrm_rows::add(const csv_reader &reader) {
     for (const size_t column : feature_columns_) {
         float value = 0;
         if (!parse_float(reader.field(column), value))
-            reader.fail(column, "'" + reader.field(column) + "' is not a finite number");
+            reader.fail(column, "'" + shown(reader.field(column)) + "' is not a finite number");
         dense_.push_back(value);
     }
     for (table &t : tables_) add_bag(reader, t);

@@ -17,6 +17,18 @@ std::string format(const char *pattern, ...) {
     return text;
 }
 
+std::string shown(std::string_view text) {
+    constexpr size_t limit = 80;
+    std::string out;
+    for (const char c : text) {
+        const auto byte = static_cast<unsigned char>(c);
+        const bool begins = byte < 0x80 || byte >= 0xc0;  // a character
+        if (out.size() >= limit && begins) return out + "...";
+        out += byte < 0x20 || byte == 0x7f ? format("\\x%02x", static_cast<unsigned>(byte)) : std::string(1, c);
+    }
+    return out;
+}
+
 std::string human_bytes(size_t bytes) {
     if (bytes < 1024) return format("%zu B", bytes);
     const char *const units[] = {"KiB", "MiB", "GiB", "TiB"};

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstddef>
 #include <string>
+#include <string_view>
 
 #include "ss1/ss1.h"
 
@@ -10,6 +11,8 @@ namespace ss1::apps {
 
 // As std::printf().
 std::string format(const char *pattern, ...) __attribute__((format(printf, 1, 2)));
+// A text of a file for a message: control characters as \xNN, at most about 80 bytes.
+std::string shown(std::string_view text);
 // "1.5 MiB"
 std::string human_bytes(size_t bytes);
 

@@ -54,7 +54,7 @@ struct label_column {
     void add(const csv_reader &reader) {
         float value = 0;
         if (!parse_float(reader.field(column), value) || (value != 0 && value != 1))
-            reader.fail(column, "'" + reader.field(column) + "' is not a label: 0 or 1");
+            reader.fail(column, "'" + shown(reader.field(column)) + "' is not a label: 0 or 1");
         labels.push_back(value == 1);
     }
 };
