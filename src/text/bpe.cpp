@@ -12,7 +12,7 @@ namespace ss1 {
 namespace {
 
 // GPT-2's alphabet: visible characters of Latin-1 stand for themselves, U+0100 and on for the other bytes in order.
-bool is_visible(uint32_t byte) noexcept {
+constexpr bool is_visible(uint32_t byte) noexcept {
     return (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || (byte >= 0xAE && byte <= 0xFF);
 }
 
@@ -25,7 +25,7 @@ bool later(const bpe_scratch::candidate &a, const bpe_scratch::candidate &b) noe
 }  // namespace
 
 bool to_bytes(std::string_view token, std::string &out) {
-    static const std::array<char, hidden_bytes> hidden = [] {
+    static constexpr std::array<char, hidden_bytes> hidden = [] {
         std::array<char, hidden_bytes> bytes{};
         size_t n = 0;
         for (uint32_t byte = 0; byte < 256; ++byte)
