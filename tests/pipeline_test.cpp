@@ -156,6 +156,8 @@ TEST_CASE("what a tokenizer.json asks for and is not supported is refused by nam
     unsupported("model: type 'WordLevel' with the pre_tokenizer ByteLevel", "gpt2", "/model/type", "WordLevel");
     unsupported("not supported with ByteLevel", "gpt2", "/model/end_of_word_suffix", "</w>");
     unsupported("normalizer: type 'Other' is not supported", "qwen", "/normalizer/type", "Other");
+    unsupported("has 513 bytes, at most 512 are supported", "qwen", "/normalizer",
+                {{"type", "Prepend"}, {"prepend", std::string(513, 'a')}});
     unsupported("normalizers[1]: type 'Other' is not supported", "xlmr", "/normalizer/normalizers/1/type", "Other");
     unsupported("the regular expression 'a|b' is not supported", "xlmr", "/normalizer/normalizers/2/pattern/Regex",
                 "a|b");
@@ -177,6 +179,28 @@ TEST_CASE("what a tokenizer.json asks for and is not supported is refused by nam
     json bare = document_of("gpt2");
     bare["model"]["vocab"].erase("\u0120");
     CHECK_THROWS_WITH(load_document(bare), Catch::Contains("lacks the byte 0x20 of ByteLevel"));
+}
+
+TEST_CASE("added tokens that share white space keep their places in the text") {
+    const auto token = [](int id, const char *content, bool left, bool right) {
+        return json{{"id", id},        {"content", content}, {"single_word", false}, {"lstrip", left},
+                    {"rstrip", right}, {"normalized", true}, {"special", false}};
+    };
+    const json document = {
+        {"version", "1.0"},
+        {"added_tokens", {token(1, "A", false, true), token(2, " ", true, true)}},
+        {"model", {{"type", "WordLevel"}, {"vocab", {{"x", 0}, {"A", 1}, {" ", 2}}}, {"unk_token", "x"}}}};
+    const auto tokenizer = load_document(document);
+    for (const std::string text : {"A   ", " A  A ", "\x80 A", " \x80  A\x80 ", "   ", "AA  AA"}) {
+        const encoded row = encode(tokenizer, text);
+        CAPTURE(text);
+        for (size_t t = 0; t < row.ids.size(); ++t) {
+            CHECK(row.offsets[2 * t] <= row.offsets[2 * t + 1]);
+            CHECK(row.offsets[2 * t + 1] <= static_cast<int64_t>(text.size()));
+        }
+    }
+    const std::string blanks(200000, ' ');
+    CHECK(!encode(tokenizer, blanks).ids.empty());  // in linear time: a quadratic one takes minutes
 }
 
 TEST_CASE("lower case that a module of sentence-transformers wants is refused for tokenizers with steps of their own") {

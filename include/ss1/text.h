@@ -77,15 +77,18 @@ typedef struct ss1_text {
  *                    Longer rows lose tokens at their end, or at their beginning if truncation_side is "left"; in a
  *                    pair the longer text first, until both have equal length ("longest_first").
  *   .input_ids       i64 [n, T] out: the row, then the pad token (0 if there is none). BERT's rows are [CLS] first
- * [SEP], or [CLS] first [SEP] second [SEP]; the post_processor of tokenizer.json decides for others. .attention_mask
- * i64 [n, T] out: 1 for tokens, 0 for padding; or NULL. .token_type_ids  i64 [n, T] out: for BERT 1 for the second text
- * and its [SEP], else 0; or NULL. .ld              Leading dimension of these and of begins and ends, >= T (0 = T).
- * Columns T..ld-1 are kept. .lengths         [n] out: tokens of each row, without padding; or NULL. .begins, .ends i64
- * [n, T] out: the bytes [begin, end) of its text that each token comes from; either or both may be NULL. 0 and 0 for
- * special tokens and padding that the tokenizer adds. They are the offsets of Hugging Face's tokenizers 0.23, in bytes:
- * from the first byte of the character that became the token's first character after normalisation to the last byte of
- * the character that became its last. So with BERT's rules a dropped accent after the last letter is outside, one
- * between two letters inside; pieces of one character (decomposed Hangul, bytes of BPE) have the same place; the
+ *                    [SEP], or [CLS] first [SEP] second [SEP]; the post_processor of tokenizer.json decides for
+ *                    others.
+ *   .attention_mask  i64 [n, T] out: 1 for tokens, 0 for padding; or NULL.
+ *   .token_type_ids  i64 [n, T] out: for BERT 1 for the second text and its [SEP], else 0; or NULL.
+ *   .ld              Leading dimension of these and of begins and ends, >= T (0 = T). Columns T..ld-1 are kept.
+ *   .lengths         [n] out: tokens of each row, without padding; or NULL.
+ *   .begins, .ends   i64 [n, T] out: the bytes [begin, end) of its text that each token comes from; either or both may
+ *                    be NULL. 0 and 0 for special tokens and padding that the tokenizer adds. They are the offsets of
+ *                    Hugging Face's tokenizers 0.23, in bytes: from the first byte of the character that became the
+ *                    token's first character after normalisation to the last byte of the character that became its
+ *                    last. So with BERT's rules a dropped accent after the last letter is outside, one between two
+ *                    letters inside; pieces of one character (decomposed Hangul, bytes of BPE) have the same place; the
  *                    unknown token has the place of all that is unknown. With BERT's rules all tokens of a text have
  *                    begin < end, and neither begins nor ends decrease.
  * @since 0.1
@@ -108,7 +111,8 @@ typedef struct ss1_tokenize_args {
  * A special token written in the text counts as that token: "[SEP]" gives the id of [SEP], also inside a word.
  * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (NULL, max_tokens or ld too small, outputs that overlap);
  *         SS1_ERROR_OUT_OF_MEMORY (outputs are not valid).
- * @note Thread-safe. With BERT's rules it allocates nothing; otherwise memory in proportion to the longest text.
+ * @note Thread-safe. With BERT's rules, no added token that is normalized, and truncation at the end it allocates
+ * nothing; otherwise memory in proportion to the longest text.
  * @since 0.1
  */
 SS1_API ss1_status ss1_tokenizer_encode(const ss1_tokenizer *tokenizer, const ss1_tokenize_args *args);

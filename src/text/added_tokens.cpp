@@ -32,7 +32,7 @@ size_t added_tokens::space_before(std::string_view text, size_t end, size_t limi
     while (end > limit) {
         size_t next = previous_char(text, end);
         const size_t begin = next;
-        if (!is_white_space(next_char(text, next))) break;
+        if (!is_white_space(next_char(text, next)) || next != end) break;  // broken bytes may lie between
         end = begin;
     }
     return end;

@@ -34,12 +34,16 @@ class added_tokens {
     // of those at the leftmost place; both return false to stop.
     template <class Part, class Found>
     void cut(std::string_view text, Part part, Found found) const {
-        size_t position = 0, begin = 0;
+        size_t position = 0, begin = 0, space_end = 0;  // space_end: of the white space that was measured last
         while (const special_token *const token = next(text, position)) {
             size_t first = position, last = position += token->text.size();
             if (token->flags.single_word && !stands_alone(text, first, last)) continue;
-            if (token->flags.lstrip) first = std::max(begin, space_before(text, first, begin));
-            if (token->flags.rstrip) last = space_behind(text, last);
+            // A token within the white space that the last one took keeps its own place, as in tokenizers.
+            if (token->flags.lstrip && first > begin) first = std::max(begin, space_before(text, first, begin));
+            if (token->flags.rstrip) {
+                if (last >= space_end) space_end = space_behind(text, last);
+                last = space_end;
+            }
             if (begin < first && !part(begin, first)) return;
             if (!found(*token, first, last)) return;
             begin = last;

@@ -71,6 +71,9 @@ ss1_status bpe::load(const allocator &memory, const vocabulary &all, const bpe_r
         SS1_CHECK(byte_ids_[byte] != vocabulary::none || unknown_ != vocabulary::none || !in_utf8,
                   SS1_ERROR_UNSUPPORTED, "%s: vocab lacks the byte 0x%02zX of ByteLevel, and there is no unk_token",
                   path.c_str(), byte);
+        SS1_CHECK(byte_ids_[byte] != vocabulary::none || !in_utf8 || !byte_fallback_, SS1_ERROR_UNSUPPORTED,
+                  "%s: vocab lacks the byte 0x%02zX: byte_fallback is not supported with ByteLevel", path.c_str(),
+                  byte);
     }
     SS1_TRY(add_merges(memory, rules.merges, path));
     return find_whole_words(memory);
@@ -105,7 +108,7 @@ ss1_status bpe::find_whole_words(const allocator &memory) {
     if (!prefix_.empty() || !suffix_.empty()) return SS1_OK;
     std::vector<std::string> texts;
     std::vector<vocabulary_entry> entries;
-    texts.reserve(all_->own_end());
+    texts.reserve(all_->own_tokens());
     bpe_scratch scratch;
     std::vector<model_token> tokens;
     for (size_t id = 0; id < all_->own_end(); ++id) {

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/status.hpp"
+#include "text/traced_text.hpp"
 
 namespace ss1 {
 namespace {
@@ -84,7 +85,7 @@ std::optional<std::string_view> charsmap::find(std::string_view key) const noexc
         const size_t begin = node < units_.size() ? units_[node] & 0x7FFFFFFF : texts_.size();
         if (begin > texts_.size()) return {};
         const std::string_view rest = std::string_view(texts_).substr(begin);
-        return rest.substr(0, rest.find('\0'));
+        return rest.substr(0, std::min(rest.find('\0'), longest_pattern));
     }
     return {};
 }

@@ -249,7 +249,8 @@ ss1_status read_replace(const json &entry, const std::string &where, normalizer_
     SS1_TRY(json_member(*pattern, where, "String", key::optional, text));
     SS1_TRY(json_member(*pattern, where, "Regex", key::optional, regex));
     SS1_TRY(json_string(*pattern, where + ": pattern", text ? "String" : "Regex", key::required, out.pattern));
-    SS1_CHECK(!out.pattern.empty(), SS1_ERROR_UNSUPPORTED, "%s: an empty pattern is not supported", where.c_str());
+    SS1_TRY(check_pattern(out.pattern, where));
+    if (!out.content.empty()) SS1_TRY(check_pattern(out.content, where));
     if (text) return SS1_OK;
     constexpr struct {
         const char *regex;
@@ -274,8 +275,7 @@ ss1_status read_strip(const json &entry, const std::string &where, normalizer_st
 
 ss1_status read_prepend(const json &entry, const std::string &where, normalizer_step &out) {
     SS1_TRY(json_string(entry, where, "prepend", key::required, out.content));
-    SS1_CHECK(!out.content.empty(), SS1_ERROR_UNSUPPORTED, "%s: an empty text is not supported", where.c_str());
-    return SS1_OK;
+    return check_pattern(out.content, where);
 }
 
 ss1_status read_precompiled(const json &entry, const std::string &where, normalizer_step &out) {

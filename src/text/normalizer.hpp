@@ -2,6 +2,7 @@
 // The normalizer of a tokenizer.json: steps that change a text before it is split.
 #pragma once
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -26,7 +27,10 @@ struct normalizer {
     std::vector<normalizer_step> steps;
 
     void run(traced_text &text, traced_text &spare) const {
-        for (const normalizer_step &step : steps) step.run(step, text, spare);
+        for (const normalizer_step &step : steps) {
+            step.run(step, text, spare);
+            if (text.text.size() > longest_text) throw std::bad_alloc();  // steps could double it again and again
+        }
     }
 };
 

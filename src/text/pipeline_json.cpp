@@ -73,6 +73,15 @@ ss1_status read_bpe(const json &model, const std::string &where, const allocator
     return out.merging.load(memory, *out.all, rules, where);
 }
 
+// A text is compared with every token that may begin at each of its bytes.
+ss1_status check_token(std::string_view token, const std::string &where) {
+    constexpr size_t longest = 1024;
+    SS1_CHECK(token.size() <= longest, SS1_ERROR_UNSUPPORTED,
+              "%s: vocab: a token of %zu bytes is not supported, at most %zu are", where.c_str(), token.size(),
+              longest);
+    return SS1_OK;
+}
+
 ss1_status read_word_piece(const json &model, const std::string &where, vocabulary &all, pipeline &out) {
     std::string unknown = "[UNK]", prefix = "##";
     out.max_word_chars = 100;
@@ -107,6 +116,7 @@ ss1_status read_unigram(const json &model, const std::string &where, const alloc
         const json &piece = (*pieces)[i];
         SS1_CHECK(piece.is_array() && piece.size() == 2 && piece[0].is_string() && piece[1].is_number(),
                   SS1_ERROR_FORMAT, "%s: vocab[%zu]: must be a text and a score", where.c_str(), i);
+        SS1_TRY(check_token(piece[0].string(), where));
         entries.push_back({piece[0].string(), static_cast<int32_t>(i)});
         scores.push_back(piece[1].number());
     }
@@ -139,6 +149,8 @@ ss1_status read_model(const tokenizer_json &file, const allocator &memory, vocab
     std::vector<vocabulary_entry> entries;
     SS1_TRY(read_vocab(file, entries));
     SS1_TRY(all.take(memory, entries, (where + ": vocab").c_str()));
+    for (const vocabulary_entry &entry : entries)
+        if (type == "WordPiece") SS1_TRY(check_token(entry.text, where));
     return type == "BPE"         ? read_bpe(*model, where, memory, out)
            : type == "WordPiece" ? read_word_piece(*model, where, all, out)
                                  : read_word_level(*model, where, out);

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "text/post_processor.hpp"
 
+#include <algorithm>
 #include "base/status.hpp"
 #include "text/unicode.hpp"
 
 namespace ss1 {
 namespace {
+
+constexpr size_t most_specials = 1024;  // at each place of a template
 
 ss1_status read_number(const json &object, const std::string &where, const char *name, int32_t &out) {
     size_t value = 0;
@@ -33,6 +36,9 @@ struct template_reader {
         for (size_t i = 0; i < ids->size(); ++i) {
             size_t value = 0;
             SS1_TRY(json_size_value((*ids)[i], place + ": ids", 0, INT32_MAX, value));
+            SS1_CHECK(list->size() < most_specials, SS1_ERROR_UNSUPPORTED,
+                      "%s: a template with more than %zu special tokens is not supported", where.c_str(),
+                      most_specials);
             list->push_back({static_cast<int32_t>(value), type});
         }
         return SS1_OK;
@@ -133,7 +139,8 @@ byte_range post_processor::trimmed(std::string_view text, std::string_view name,
     }
     const bool only_prefix = leading == 1 && keeps_first_space && (first || place.begin == 0);
     for (size_t i = only_prefix ? 0 : leading; i && place.begin < place.end; --i) next_char(text, place.begin);
-    for (; trailing && place.end > place.begin; --trailing) place.end = previous_char(text, place.end);
+    for (; trailing && place.end > place.begin; --trailing)
+        place.end = std::max(place.begin, previous_char(text, place.end));
     return place;
 }
 

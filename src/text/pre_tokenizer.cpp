@@ -129,7 +129,7 @@ void put_blanks(const pre_tokenizer_step &step, traced_text &text, traced_text &
                                 (step.prefix == pre_tokenizer_step::first && text.places[piece.begin].begin == 0);
             if (wanted && !there) writer.insert_before(blank);
             while (writer.position() < piece.end) {
-                const size_t next = std::min(all.find(' ', writer.position()), piece.end);
+                const size_t next = std::min(all.substr(0, piece.end).find(' ', writer.position()), piece.end);
                 writer.keep(next);
                 if (next == piece.end) break;
                 if (step.blank.empty()) {
@@ -233,7 +233,7 @@ ss1_status read_split(const json &entry, const std::string &where, pre_tokenizer
     SS1_TRY(json_string(*pattern, where + ": pattern", text ? "String" : "Regex", key::required, step.pattern));
     SS1_TRY(read_behavior(entry, where, key::required, step.behavior));
     SS1_TRY(json_bool(entry, where, "invert", key::required, step.invert));
-    SS1_CHECK(!step.pattern.empty(), SS1_ERROR_UNSUPPORTED, "%s: an empty pattern is not supported", where.c_str());
+    SS1_TRY(check_pattern(step.pattern, where));
     step.find = find_text;
     if (text) return SS1_OK;
     const struct {
@@ -275,6 +275,7 @@ ss1_status read_delimiter(const json &entry, const std::string &where, pre_token
     pre_tokenizer_step &step = out.steps.emplace_back();
     SS1_TRY(json_string(entry, where, "delimiter", key::required, step.pattern));
     SS1_CHECK(!step.pattern.empty(), SS1_ERROR_FORMAT, "%s: delimiter is empty", where.c_str());
+    SS1_TRY(check_pattern(step.pattern, where));
     step.find = find_text;
     step.behavior = split_behavior::removed;
     return SS1_OK;

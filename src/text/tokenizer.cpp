@@ -396,6 +396,12 @@ ss1_status take_processor(const tokenizer_rules &rules, const std::string &path,
                     : rules.processor ? *rules.processor
                                       : classic_post_processor(out.cls, out.sep, 1, false);
     if (rules.roberta) out.processor.trims_places = true, out.processor.keeps_first_space = rules.add_prefix_space;
+    const row_template &single = out.processor.single;
+    SS1_CHECK((!rules.adds_bos || !single.before.empty()) && (!rules.adds_eos || !single.after.empty()),
+              SS1_ERROR_UNSUPPORTED,
+              "%s: tokenizer_config.json has add_%s_token, but the post_processor adds no such token, which is not "
+              "supported",
+              path.c_str(), rules.adds_bos && single.before.empty() ? "bos" : "eos");
     SS1_TRY(check_template(out.processor.single, path, out.vocabulary));
     return check_template(out.processor.pair, path, out.vocabulary);
 }

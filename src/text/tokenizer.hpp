@@ -51,6 +51,7 @@ struct tokenizer_rules {
     size_t max_positions = 0;  // of the model; 0: no limit
     std::optional<bool> cuts_beginning;              // of rows that are too long
     bool add_prefix_space = false, roberta = false;  // without tokenizer.json
+    bool adds_bos = false, adds_eos = false;         // transformers then makes a template of its own
     // The class is not one of BERT's, which have rules and special tokens of their own: tokenizer.json alone counts.
     bool follows_file = false;
     // Of tokenizer.json, where they count.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads the tokenizer.json of a WordPiece model, which Hugging Face's tokenizers save beside vocab.txt or in its place.
+// Reads tokenizer.json, which Hugging Face saves beside vocab.txt or in its place.
 #include "base/status.hpp"
 #include "io/file.hpp"
 #include "io/json.hpp"
@@ -208,6 +208,8 @@ ss1_status read_vocab(const tokenizer_json &file, std::vector<vocabulary_entry> 
     SS1_TRY(json_is_object(*file.vocab, where));
     for (const json &id : *file.vocab) {
         const std::string_view token = id.key();
+        SS1_CHECK(token.find('\0') == token.npos, SS1_ERROR_FORMAT, "%s: the token '%s' has a zero byte", where.c_str(),
+                  printable(token).c_str());
         size_t number = 0;
         SS1_TRY(json_size_value(id, where + "['" + printable(token) + "']", 0, max_id, number));
         out.push_back({token, static_cast<int32_t>(number)});

@@ -194,6 +194,8 @@ ss1_status read_tokenizer_config(const std::string &path, const json &config, to
               "%s: truncation_side is '%s', must be 'left' or 'right'", path.c_str(), printable(side).c_str());
     if (!side.empty()) out.cuts_beginning = side == "left";
     SS1_TRY(json_bool(config, path, "add_prefix_space", key::optional, out.add_prefix_space));
+    SS1_TRY(json_bool(config, path, "add_bos_token", key::optional, out.adds_bos));
+    SS1_TRY(json_bool(config, path, "add_eos_token", key::optional, out.adds_eos));
     SS1_TRY(refuse_true(config, path, "split_special_tokens"));
     SS1_TRY(read_stated(config, path, "do_lower_case", out.words.lower_case));
     SS1_TRY(read_stated(config, path, "strip_accents", out.words.strip_accents));

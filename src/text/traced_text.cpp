@@ -4,7 +4,18 @@
 #include <cstdint>
 #include <cstring>
 
+#include "base/status.hpp"
+#include "io/json.hpp"
+
 namespace ss1 {
+
+ss1_status check_pattern(std::string_view pattern, const std::string &where) {
+    SS1_CHECK(!pattern.empty(), SS1_ERROR_UNSUPPORTED, "%s: an empty text is not supported", where.c_str());
+    SS1_CHECK(pattern.size() <= longest_pattern, SS1_ERROR_UNSUPPORTED,
+              "%s: '%s' has %zu bytes, at most %zu are supported", where.c_str(), printable(pattern).c_str(),
+              pattern.size(), longest_pattern);
+    return SS1_OK;
+}
 
 bool is_ascii(std::string_view text) noexcept {
     uint64_t all = 0;

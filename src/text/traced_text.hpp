@@ -6,10 +6,18 @@
 #include <utility>
 #include <vector>
 
+#include "ss1/ss1.h"
 #include "text/unicode.hpp"
 #include "text/words.hpp"
 
 namespace ss1 {
+
+// Limits of what a file may ask for, so that time and memory stay in proportion to the text.
+constexpr size_t longest_text = size_t{1} << 30;  // after each step
+constexpr size_t longest_pattern = 512;           // also of the text that takes its place
+
+// Refuses a pattern of the file, or its replacement, that is empty or too long. `where` names it.
+ss1_status check_pattern(std::string_view pattern, const std::string &where);
 
 struct traced_text {
     std::string text;                // UTF-8
