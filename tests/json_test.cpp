@@ -23,12 +23,18 @@ using nlohmann_json = nlohmann::json;
 
 size_t news = 0, live_bytes = 0, most_bytes = 0;
 
-void *counted(size_t bytes) {
+void *counted_or_null(size_t bytes) noexcept {
     void *const p = std::malloc(bytes);
-    if (!p) throw std::bad_alloc();
+    if (!p) return p;
     ++news;
     live_bytes += malloc_usable_size(p);
     most_bytes = std::max(most_bytes, live_bytes);
+    return p;
+}
+
+void *counted(size_t bytes) {
+    void *const p = counted_or_null(bytes);
+    if (!p) throw std::bad_alloc();
     return p;
 }
 
@@ -44,6 +50,13 @@ void *operator new(size_t bytes) {
 }
 void *operator new[](size_t bytes) {
     return counted(bytes);
+}
+// std::stable_sort() calls these; a sanitizer's own ones would not match the operators below.
+void *operator new(size_t bytes, const std::nothrow_t &) noexcept {
+    return counted_or_null(bytes);
+}
+void *operator new[](size_t bytes, const std::nothrow_t &) noexcept {
+    return counted_or_null(bytes);
 }
 void operator delete(void *p) noexcept {
     forget(p);
