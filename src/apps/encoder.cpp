@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/encoder.hpp"
 
+#include <cmath>
+
 #include "apps/failure.hpp"
 
 namespace ss1::apps {
@@ -41,10 +43,9 @@ void encoder::run(std::span<const std::string> texts, std::span<const std::strin
     check(ss1_model_encode(model_.get(), tokenizer_.get(), &args));
 }
 
-std::vector<float> encoder::encode(std::span<const std::string> texts, std::span<const std::string> second,
-                                   const encode_settings &settings) const {
+std::vector<float> encoder::encode(std::span<const std::string> texts, const encode_settings &settings) const {
     std::vector<float> rows(texts.size() * width(settings));
-    run(texts, second, settings, rows.data(), nullptr);
+    run(texts, {}, settings, rows.data(), nullptr);
     return rows;
 }
 
@@ -56,6 +57,14 @@ encoder::judgements encoder::judge(std::span<const std::string> texts, std::span
     result.scores.resize(result.logits.size());
     run(texts, second, settings, result.logits.data(), result.scores.data());
     return result;
+}
+
+void refuse_not_finite(std::span<const float> rows, size_t width, const std::string &file, size_t before) {
+    for (size_t i = 0; i < rows.size(); ++i)
+        if (!std::isfinite(rows[i]))
+            throw failure(
+                file + ":" + std::to_string(before + i / width + 1) + ": the model gives numbers that are not finite",
+                "its weights are too large for this text: leave the line out, or mend the model");
 }
 
 }  // namespace ss1::apps

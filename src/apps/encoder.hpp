@@ -24,10 +24,9 @@ class encoder {
 
     const model_handle &model() const { return model_; }
     size_t width(const encode_settings &settings) const;  // of a row; refuses more dimensions than the output has
-    // Rows [texts, width]. `second` is empty or has as many texts, for pairs.
-    std::vector<float> encode(std::span<const std::string> texts, std::span<const std::string> second,
-                              const encode_settings &settings) const;
-    // Logits of a CrossEncoder, and their scores.
+    std::vector<float> encode(std::span<const std::string> texts,
+                              const encode_settings &settings) const;  // [texts, width]
+    // Logits of a CrossEncoder for pairs of texts, and their scores.
     struct judgements {
         std::vector<float> logits, scores;
     };
@@ -41,5 +40,8 @@ class encoder {
     model_handle model_;
     tokenizer_handle tokenizer_;
 };
+
+// Refuses rows of `width` numbers for the lines of a file behind the first `before`, if one is infinite or NaN.
+void refuse_not_finite(std::span<const float> rows, size_t width, const std::string &file, size_t before);
 
 }  // namespace ss1::apps

@@ -3,7 +3,6 @@
 #include <charconv>
 #include <chrono>
 #include <CLI/CLI.hpp>
-#include <cmath>
 #include <cstdio>
 #include <memory>
 #include <span>
@@ -28,12 +27,10 @@ namespace {
 
 constexpr size_t lines_at_once = 4096;
 
-struct embed_options {
-    model_source model;
-    std::string text, prompt, format = "jsonl", output = "-";
+struct embed_options : encode_options {
+    std::string prompt, format = "jsonl";
     bool has_prompt = false;
-    size_t dimensions = 0, max_tokens = 0, batch_tokens = 0;
-    uint32_t threads = 0;
+    size_t dimensions = 0;
 };
 
 template <class T>
@@ -80,11 +77,7 @@ class vector_writer {
         : out_(path), format_(format), width_(width) {}
 
     void add(std::span<const float> vectors, const std::string &file, size_t before) {
-        for (size_t i = 0; i < vectors.size(); ++i)
-            if (!std::isfinite(vectors[i]))
-                throw failure(format("%s:%zu: the model gives numbers that are not finite", file.c_str(),
-                                     before + i / width_ + 1),
-                              "its weights are too large for this text: leave the line out, or mend the model");
+        refuse_not_finite(vectors, width_, file, before);
         if (format_ == "npy") {
             kept_.insert(kept_.end(), vectors.begin(), vectors.end());
         } else if (format_ == "f32") {
@@ -135,7 +128,7 @@ void embed(const embed_options &options) {
             return true;
         };
         if (!batches.fill(lines_at_once, next, [&] { return lines.ready(); })) break;
-        out.add(model.encode(texts, {}, settings), lines.input().name(), n);
+        out.add(model.encode(texts, settings), lines.input().name(), n);
         n += texts.size();
     }
     out.close();
@@ -158,8 +151,7 @@ Examples:
 void add_embed(CLI::App &app) {
     const auto options = std::make_shared<embed_options>();
     CLI::App &command = *app.add_subcommand("embed", "Turn each line of a text into a vector");
-    not_empty(command.add_option("MODEL", options->model.directory, "Model directory")->required());
-    not_empty(command.add_option("--text", options->text, "Text file, a text in each line; - for stdin")->required());
+    add_encode_options(command, *options);
     CLI::Option *prompt =
         command.add_option("--prompt", options->prompt,
                            "Name of the prompt before each text; \"\" for none; default: the model's default prompt");
@@ -170,16 +162,6 @@ void add_embed(CLI::App &app) {
     command.add_option("-o,--format", options->format, "jsonl, sparse, npy or f32")
         ->check(CLI::IsMember({"jsonl", "sparse", "npy", "f32"}))
         ->capture_default_str();
-    not_empty(command.add_option("--output", options->output, "File to write, - for stdout")->capture_default_str());
-    command
-        .add_option("--max-tokens", options->max_tokens,
-                    "Cut longer texts to this number of tokens; default: the model's limit")
-        ->check(CLI::Range(3, 1 << 30));
-    at_least(1, command.add_option(
-                    "--batch-tokens", options->batch_tokens,
-                    "Tokens of one run, padding included; default: 4096. Changes the speed, never the result"));
-    command.add_option("--threads", options->threads, "Threads; default: all this process may use");
-    add_dtype(command, options->model);
     command.footer(notes);
     command.callback([options, prompt] {
         options->has_prompt = prompt->count() > 0;

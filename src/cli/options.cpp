@@ -77,6 +77,21 @@ void add_dtype(CLI::App &command, model_source &source, const std::string &help)
     command.add_option("--dtype", source.dtype, help);
 }
 
+void add_encode_options(CLI::App &command, encode_options &options) {
+    not_empty(command.add_option("MODEL", options.model.directory, "Model directory")->required());
+    not_empty(command.add_option("--text", options.text, "Text file, a text in each line; - for stdin")->required());
+    not_empty(command.add_option("--output", options.output, "File to write, - for stdout")->capture_default_str());
+    command
+        .add_option("--max-tokens", options.max_tokens,
+                    "Cut what is longer to this number of tokens; default: the model's limit")
+        ->check(CLI::Range(3, 1 << 30));
+    at_least(1, command.add_option(
+                    "--batch-tokens", options.batch_tokens,
+                    "Tokens of one run, padding included; default: 4096. Changes the speed, never the result"));
+    command.add_option("--threads", options.threads, "Threads; default: all this process may use");
+    add_dtype(command, options.model);
+}
+
 ss1_scheme parse_scheme(const std::string &name) {
     if (name == "reference") return SS1_SCHEME_REFERENCE;
     if (name == "mixed") return SS1_SCHEME_MIXED;

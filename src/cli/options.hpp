@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Options that several commands share.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -35,6 +36,15 @@ CLI::Option *above_zero(CLI::Option *option);
 CLI::Option *not_empty(CLI::Option *option);
 // Refuses that `path` of `option` is the regular file `other`, which the message calls `what`.
 void refuse_same_file(const std::string &path, const char *option, const std::string &other, const char *what);
+
+// What commands that encode texts share.
+struct encode_options {
+    model_source model;
+    std::string text, output = "-";
+    size_t max_tokens = 0, batch_tokens = 0;
+    uint32_t threads = 0;
+};
+void add_encode_options(CLI::App &command, encode_options &options);
 
 ss1_scheme parse_scheme(const std::string &name);
 

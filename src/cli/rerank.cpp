@@ -2,7 +2,6 @@
 // ss1 rerank: the lines of a text by their relevance to a query, with a CrossEncoder.
 #include <algorithm>
 #include <CLI/CLI.hpp>
-#include <cmath>
 #include <cstdio>
 #include <functional>
 #include <memory>
@@ -24,11 +23,9 @@ using namespace apps;
 
 namespace {
 
-struct rerank_options {
-    model_source model;
-    std::string query, text, output = "-";
-    size_t top = 0, max_tokens = 0, batch_tokens = 0;
-    uint32_t threads = 0;
+struct rerank_options : encode_options {
+    std::string query;
+    size_t top = 0;
 };
 
 std::vector<std::string> read_texts(const std::string &path) {
@@ -52,10 +49,7 @@ void rerank(const rerank_options &options) {
     settings.max_tokens = options.max_tokens;
     settings.batch_tokens = options.batch_tokens;
     const auto [logits, scores] = model.judge(queries, texts, settings);
-    for (size_t i = 0; i < logits.size(); ++i)
-        if (!std::isfinite(logits[i]))
-            throw failure(options.text + ":" + std::to_string(i + 1) + ": the model gives a score that is not finite",
-                          "its weights are too large for this text: leave the line out, or mend the model");
+    refuse_not_finite(logits, 1, options.text, 0);
     std::vector<size_t> order(texts.size());
     std::iota(order.begin(), order.end(), size_t{0});
     std::ranges::stable_sort(order, std::greater(), [&, &by = logits](size_t i) { return by[i]; });
@@ -80,20 +74,9 @@ Example:
 void add_rerank(CLI::App &app) {
     const auto options = std::make_shared<rerank_options>();
     CLI::App &command = *app.add_subcommand("rerank", "Sort the lines of a text by their relevance to a query");
-    not_empty(command.add_option("MODEL", options->model.directory, "Model directory")->required());
+    add_encode_options(command, *options);
     command.add_option("--query", options->query, "The query")->required();
-    not_empty(command.add_option("--text", options->text, "Text file, a text in each line; - for stdin")->required());
     at_least(1, command.add_option("--top", options->top, "Write the best lines alone; default: all"));
-    not_empty(command.add_option("--output", options->output, "File to write, - for stdout")->capture_default_str());
-    command
-        .add_option("--max-tokens", options->max_tokens,
-                    "Cut longer pairs to this number of tokens; default: the model's limit")
-        ->check(CLI::Range(3, 1 << 30));
-    at_least(1, command.add_option(
-                    "--batch-tokens", options->batch_tokens,
-                    "Tokens of one run, padding included; default: 4096. Changes the speed, never the result"));
-    command.add_option("--threads", options->threads, "Threads; default: all this process may use");
-    add_dtype(command, options->model);
     command.footer(notes);
     command.callback([options] { rerank(*options); });
 }
