@@ -19,10 +19,6 @@ enum encoder_layer {
     per_encoder
 };  // order of linear_layers()
 
-inline const int64_t *ids_of(const ss1_tensor *tensor) noexcept {
-    return tensor ? static_cast<const int64_t *>(tensor->data) : nullptr;
-}
-
 // Stages of a run whose time is measured. `norm` counts the encoder layers alone; linear layers add the residuals.
 enum class bert_stage { embed, qkv, attention, attention_output, intermediate, output, norm, heads };
 inline constexpr size_t n_bert_stages = 8;

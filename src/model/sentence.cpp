@@ -37,14 +37,13 @@ ss1_status prepare_sentence(const model_directory &from, size_t hidden_size, siz
     }
     if (out.config.pooling.empty()) return SS1_OK;
     SS1_TRY(sentence_check_widths(out.config, from.path, hidden_size, out.size));
-    return prepare_modules(from, out.config.pooling.size() * hidden_size, out);
+    prepare_modules(out.config.pooling.size() * hidden_size, out);
+    return SS1_OK;
 }
 
-ss1_status prepare_modules(const model_directory &from, size_t pooled, sentence_graph &out) {
-    out.config = from.config.sentence;
+void prepare_modules(size_t pooled, sentence_graph &out) noexcept {
     out.pooled = out.widest = pooled;
     for (const sentence_module &module : out.config.modules) out.widest = std::max(out.widest, module.out);
-    return SS1_OK;
 }
 
 ss1_status load_sentence(ss1_context &context, const model_directory &from, std::vector<named_layer> &layers,

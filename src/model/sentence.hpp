@@ -57,8 +57,8 @@ ss1_status run_sentence(const sentence_graph &graph, const model_run &run, const
                         std::span<const sequence> sequences, const int64_t *skip, sentence_rows rows, void *scratch,
                         const float *&embedding);
 
-// Sets what follows rows of `pooled` values.
-ss1_status prepare_modules(const model_directory &from, size_t pooled, sentence_graph &out);
+// Sets what follows rows of `pooled` values; out.config is set.
+void prepare_modules(size_t pooled, sentence_graph &out) noexcept;
 // Runs the modules on m rows of graph.pooled values in rows.x.
 ss1_status run_modules(const sentence_graph &graph, const model_run &run, size_t m, sentence_rows rows, void *scratch,
                        const float *&embedding);

@@ -54,6 +54,11 @@ inline constexpr size_t max_slots = 7;
 template <class T>
 using tensor_list = std::array<T *, max_slots>;
 
+// The values of an i64 tensor; NULL if none was given.
+inline const int64_t *ids_of(const ss1_tensor *tensor) noexcept {
+    return tensor ? static_cast<const int64_t *>(tensor->data) : nullptr;
+}
+
 // Checks that every value of [rows, columns] is in [0, limit); NULL is fine.
 ss1_status check_ids(const char *name, const int64_t *ids, size_t rows, size_t columns, size_t limit);
 

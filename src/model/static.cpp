@@ -10,10 +10,6 @@ namespace {
 
 constexpr size_t max_static_tokens = size_t{1} << 20;  // of a text; the table sets no limit
 
-const int64_t *values(const ss1_tensor *tensor) noexcept {
-    return tensor ? static_cast<const int64_t *>(tensor->data) : nullptr;
-}
-
 // y = the mean of the rows of T ids, of those with mask 1; 0 without one.
 void mean_of_rows(const static_model &model, const int64_t *ids, const int64_t *mask, size_t T, float *y) noexcept {
     const size_t d = model.config.size;
@@ -37,8 +33,10 @@ ss1_status prepare(const model_directory &from, static_model &out) {
     for (const char *name : {"mapping", "weights"})
         SS1_CHECK(!from.find(name), SS1_ERROR_UNSUPPORTED,
                   "%s: tensor '%s' of model2vec's reduced vocabularies is not supported", from.path.c_str(), name);
-    SS1_TRY(sentence_check_widths(from.config.sentence, from.path, out.config.size, out.sentence.size));
-    return prepare_modules(from, out.config.size, out.sentence);
+    out.sentence.config = from.config.sentence;
+    SS1_TRY(sentence_check_widths(out.sentence.config, from.path, out.config.size, out.sentence.size));
+    prepare_modules(out.config.size, out.sentence);
+    return SS1_OK;
 }
 
 ss1_status load(ss1_context &context, const model_directory &from, static_model &out) {
@@ -86,14 +84,14 @@ ss1_status check_sizes(const static_model &, const session_bounds &bounds, const
 
 ss1_status check_values(const static_model &model, const tensor_list<const ss1_tensor> &inputs) {
     const auto rows = static_cast<size_t>(inputs[0]->shape[0]), columns = static_cast<size_t>(inputs[0]->shape[1]);
-    SS1_TRY(check_ids("input_ids", values(inputs[0]), rows, columns, model.config.vocab_size));
-    return check_ids("attention_mask", values(inputs[1]), rows, columns, 2);
+    SS1_TRY(check_ids("input_ids", ids_of(inputs[0]), rows, columns, model.config.vocab_size));
+    return check_ids("attention_mask", ids_of(inputs[1]), rows, columns, 2);
 }
 
 ss1_status run(const static_model &model, const static_activations &memory, model_run &run) {
     stage_clock clock(run.stage_seconds);
     const auto [B, T] = run.size;
-    const int64_t *ids = values(run.inputs[0]), *mask = values(run.inputs[1]);
+    const int64_t *ids = ids_of(run.inputs[0]), *mask = ids_of(run.inputs[1]);
     parallel_ranges(run.context, B, run.size.tokens * model.config.size, [&, columns = T](size_t begin, size_t end) {
         for (size_t b = begin; b < end; ++b)
             mean_of_rows(model, ids + b * columns, mask ? mask + b * columns : nullptr, columns,
