@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <cstring>
 #include <functional>
 #include <numeric>
@@ -30,10 +29,10 @@ struct encoding {
     ss1_model &model;
     const ss1_tokenizer &tokenizer;
     ss1_encode_args args;
-    const char *output = nullptr;                     // of the session
-    size_t width = 0;                                 // of the output
-    bool normalizes = false;                          // a cut row is scaled to the length 1 again
-    ss1_activation activation = SS1_ACTIVATION_NONE;  // of the scores
+    const char *output = nullptr;                 // of the session
+    size_t width = 0;                             // of the output
+    bool normalizes = false;                      // a cut row is scaled to the length 1 again
+    const activation_kernel *activate = nullptr;  // of the scores; NULL: the identity
     std::string prompt = {};
     size_t prompt_tokens = 0;    // that the pooling leaves out
     bool bare = false;           // without the tokens that the tokenizer puts around a text
@@ -81,7 +80,10 @@ ss1_status find_output(encoding &e) {
     if (!e.args.scores) return SS1_OK;
     SS1_CHECK(!std::strcmp(e.output, "logits"), SS1_ERROR_INVALID_ARGUMENT,
               "args.scores is not NULL, but args.output is '%s' instead of 'logits'", printable(e.output).c_str());
-    return module_activation(e.model.info.score_activation, "args.scores: the model's activation", e.activation);
+    ss1_activation what = SS1_ACTIVATION_NONE;
+    SS1_TRY(module_activation(e.model.info.score_activation, "args.scores: the model's activation", what));
+    e.activate = select_activation(static_cast<activation>(what), e.model.context->usable);
+    return SS1_OK;
 }
 
 // Tokens of the prompt alone, with the token at its beginning, without the one at its end.
@@ -113,7 +115,7 @@ ss1_status settle(encoding &e) {
     SS1_CHECK(rules.vocab_size <= info.vocab_size, SS1_ERROR_INVALID_ARGUMENT,
               "the tokenizer has %zu tokens, the model %zu: it is another model's", rules.vocab_size, info.vocab_size);
     SS1_TRY(find_output(e));
-    e.bare = e.model.family->files == &static_files;
+    e.bare = e.model.family->files->takes_bare_texts;
     e.drops_unknown = e.bare && !e.model.sentence.is_static;
     const size_t limit = rules.max_tokens ? std::min(rules.max_tokens, info.max_tokens) : info.max_tokens;
     if (args.max_tokens == 0) args.max_tokens = limit;
@@ -161,12 +163,6 @@ size_t strip(const encoding &e, int64_t *ids, size_t length) noexcept {
     }
     if (e.drops_unknown) length = static_cast<size_t>(std::remove(ids, ids + length, e.tokenizer.unk) - ids);
     return length;
-}
-
-ss1_status check_text(const char *name, const ss1_text &text, size_t i) noexcept {
-    SS1_CHECK(text.data || text.bytes == 0, SS1_ERROR_INVALID_ARGUMENT, "%s[%zu].data is NULL but bytes=%zu", name, i,
-              text.bytes);
-    return SS1_OK;
 }
 
 // Tokenises n texts from `begin` on, of at most T tokens.
@@ -219,31 +215,16 @@ struct session_owner {
     }
 };
 
-double activated(ss1_activation activation, double x) noexcept {
-    switch (activation) {
-        case SS1_ACTIVATION_SIGMOID:
-            return 1 / (1 + std::exp(-x));
-        case SS1_ACTIVATION_TANH:
-            return std::tanh(x);
-        case SS1_ACTIVATION_RELU:
-            return std::max(x, 0.0);
-        case SS1_ACTIVATION_SILU:
-            return x / (1 + std::exp(-x));
-        case SS1_ACTIVATION_GELU:
-            return 0.5 * x * std::erfc(-x * std::sqrt(0.5));
-        default:
-            return x;
-    }
-}
-
 // Writes row i from the session's output.
 void write_row(const encoding &e, const float *from, size_t i) noexcept {
     const size_t d = e.args.dimensions;
     float *y = e.args.y + i * e.args.ldy;
     std::copy_n(from, d, y);
     if (d < e.width && e.normalizes) scale_to_length_one(y, 1, d);
-    for (size_t k = 0; e.args.scores && k < d; ++k)
-        e.args.scores[i * e.args.ldy + k] = static_cast<float>(activated(e.activation, static_cast<double>(y[k])));
+    if (!e.args.scores) return;
+    float *const scores = e.args.scores + i * e.args.ldy;
+    std::copy_n(y, d, scores);
+    if (e.activate) e.activate->run({.y = scores, .m = 1, .n = d, .ldy = d});
 }
 
 ss1_tensor make_tensor(const char *name, ss1_dtype dtype, std::initializer_list<size_t> shape, void *data) {

@@ -44,6 +44,8 @@ constinit const family_files dlrm_files = {
     .types = dlrm_types,
     .has_tables = true,
     .has_hidden_states = false,
+    .takes_bare_texts = false,
+    .runs_on_backends = true,
     .parse = [](const json &root, const std::string &, const std::string &label,
                 model_config &config) { return dlrm_config_parse(root, label, config.dlrm); },
     .add_layers = [](const model_config &config,
@@ -60,6 +62,8 @@ constinit const family_files bert_files = {
     .types = bert_types,
     .has_tables = false,
     .has_hidden_states = true,
+    .takes_bare_texts = false,
+    .runs_on_backends = true,
     .parse =
         [](const json &root, const std::string &type, const std::string &label, model_config &config) {
             return bert_config_parse(root, type, label, config.bert, !config.sentence.pooling.empty());
@@ -80,6 +84,8 @@ constinit const family_files static_files = {
     .types = static_types,
     .has_tables = false,
     .has_hidden_states = false,
+    .takes_bare_texts = true,
+    .runs_on_backends = false,
     .parse = [](const json &root, const std::string &, const std::string &label,
                 model_config &config) { return static_config_parse(root, label, config); },
     .add_layers = [](const model_config &, std::vector<linear_shape> &) {},

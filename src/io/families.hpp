@@ -17,6 +17,8 @@ struct family_files {
     std::span<const std::string_view> types;  // model_type in config.json
     bool has_tables;                          // embedding tables that can be mapped and quantised
     bool has_hidden_states;                   // rows that a sentence-transformers directory can pool
+    bool takes_bare_texts;                    // reads a text's own tokens, without those around it
+    bool runs_on_backends;                    // plugins may run it whole
     ss1_status (*parse)(const json &root, const std::string &type, const std::string &label, model_config &config);
     void (*add_layers)(const model_config &config, std::vector<linear_shape> &layers);
     void (*add_tensors)(const model_config &config, std::vector<tensor_spec> &tensors);

@@ -63,8 +63,8 @@ ss1_status create_on_backend(ss1_context &context, const model_directory &from, 
     const ss1_backend &backend = *context.backend;
     // Mapped tables stay in their files, where a backend that reads tensors has no use for them.
     if (!backend.model_create || (from.map_tables && from.config.family->has_tables)) return SS1_OK;
-    if (from.config.sentence.pools() || from.config.family == &static_files)
-        return SS1_OK;  // no backend has the modules behind a transformer
+    // No plugin knows the modules behind a transformer.
+    if (!from.config.family->runs_on_backends || from.config.sentence.pools()) return SS1_OK;
     const spec_data data = {from, tensors_of(from)};
     std::vector<linear_shape> shapes;
     std::vector<ss1_layer_spec> layers;

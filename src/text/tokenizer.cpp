@@ -408,11 +408,7 @@ ss1_status take_processor(const tokenizer_rules &rules, const std::string &path,
 
 ss1_status check_texts(const char *name, const ss1_text *texts, size_t n) noexcept {
     SS1_TRY(check_array(texts, n, name));
-    for (size_t i = 0; i < n; ++i) {
-        const ss1_text text = element(texts, i);
-        SS1_CHECK(text.data || text.bytes == 0, SS1_ERROR_INVALID_ARGUMENT, "%s[%zu].data is NULL but bytes=%zu", name,
-                  i, text.bytes);
-    }
+    for (size_t i = 0; i < n; ++i) SS1_TRY(check_text(name, element(texts, i), i));
     return SS1_OK;
 }
 
@@ -451,6 +447,12 @@ ss1_status check_args(const ss1_tokenizer &tokenizer, ss1_tokenize_args &args) n
 }
 
 }  // namespace
+
+ss1_status check_text(const char *name, const ss1_text &text, size_t i) noexcept {
+    SS1_CHECK(text.data || text.bytes == 0, SS1_ERROR_INVALID_ARGUMENT, "%s[%zu].data is NULL but bytes=%zu", name, i,
+              text.bytes);
+    return SS1_OK;
+}
 
 ss1_status tokenizer_load(ss1_context &context, const std::string &given, ss1_tokenizer &out) {
     SS1_CHECK(unicode_supported(), SS1_ERROR_UNSUPPORTED,

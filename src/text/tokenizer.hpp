@@ -101,6 +101,9 @@ ss1_status read_vocab_json(const std::string &directory, tokenizer_rules &rules,
 ss1_status read_vocab(const tokenizer_json &file, std::vector<vocabulary_entry> &out);
 ss1_status check_same_vocabulary(const tokenizer_json &file, const vocabulary &lines, const std::string &path);
 
+// Refuses text i of the argument `name` if it is NULL but not empty.
+ss1_status check_text(const char *name, const ss1_text &text, size_t i) noexcept;
+
 ss1_status tokenizer_load(ss1_context &context, const std::string &directory, ss1_tokenizer &out);
 void tokenizer_describe(const ss1_tokenizer &tokenizer, ss1_tokenizer_info &info) noexcept;
 ss1_status tokenizer_encode(const ss1_tokenizer &tokenizer, const ss1_tokenize_args &args);
