@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "apps/failure.hpp"
+#include "base/temporary_file.hpp"
 #include "base/uninterrupted.hpp"
 
 namespace ss1::apps {
@@ -72,12 +73,7 @@ void output::open_in_place() {
 bool output::create_temporary() {
     target_ = without_links(path_);
     interruption_.emplace();  // signals are noted until the file is there
-    // A killed process may have left its file, and in a container the next process may have the same number.
-    for (int attempt = 0; fd_ < 0 && attempt < 1000; ++attempt) {
-        temporary_ = target_ + ".tmp-" + std::to_string(getpid()) + '-' + std::to_string(attempt);
-        fd_ = uninterrupted([&] { return open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666); });
-        if (fd_ < 0 && errno != EEXIST) break;
-    }
+    fd_ = open_temporary(target_, temporary_);
     if (fd_ >= 0) {
         interruption_->arm(temporary_.c_str());
         return true;

@@ -7,13 +7,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <filesystem>
 #include <string_view>
 #include <system_error>
 
 #include "base/status.hpp"
+#include "base/temporary_file.hpp"
 #include "base/uninterrupted.hpp"
 #include "io/foreign.hpp"
 
@@ -31,8 +31,6 @@ std::string folder_of(const std::string &path) {
     if (slash == path.npos) return ".";
     return slash == 0 ? "/" : path.substr(0, slash);
 }
-
-constexpr std::string_view temporary_suffix = ".tmp-";  // then the number of the process, -, and a number of its own
 
 }  // namespace
 
@@ -107,19 +105,10 @@ output_file::~output_file() {
 }
 
 ss1_status file_create(const std::string &path, output_file &out) {
-    static std::atomic<unsigned> counter{0};
     std::string temporary;
     out.path = path;
     out.bytes = 0;
-    // A killed process may have left its file, and in a container the next process may have the same number.
-    for (int attempt = 0; attempt < 1000; ++attempt) {
-        temporary = path;
-        temporary += temporary_suffix;
-        temporary += std::to_string(getpid()) + '-' + std::to_string(counter.fetch_add(1));
-        out.fd = descriptor(
-            uninterrupted([&] { return open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666); }));
-        if (out.fd.get() >= 0 || errno != EEXIST) break;
-    }
+    out.fd = descriptor(open_temporary(path, temporary));
     if (out.fd.get() < 0) return system_error("cannot create", temporary, errno);
     out.temporary = std::move(temporary);
     return SS1_OK;
