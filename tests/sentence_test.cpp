@@ -5,6 +5,7 @@
 #include <cfenv>
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "base/context.hpp"
 #include "model_support.hpp"
@@ -323,17 +324,30 @@ namespace {
 
 constexpr const char *letters = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\nc\nd\ne\n##a\n##b\n##c\n##d\n##e\nq\n:\n";
 
-struct tokenizer_deleter {
-    void operator()(ss1_tokenizer *tokenizer) const { ss1_tokenizer_destroy(&tokenizer); }
-};
-using tokenizer_owner = std::unique_ptr<ss1_tokenizer, tokenizer_deleter>;
-
-tokenizer_owner load_tokenizer(const ss1::context_ptr &context, const std::string &directory) {
+// NULL in a build without ICU.
+ss1::tokenizer_ptr tokenizer_of(const ss1::context_ptr &context, const std::string &directory) {
     ss1_tokenizer *tokenizer = nullptr;
     const ss1_status status = ss1_tokenizer_load(context.get(), directory.c_str(), &tokenizer);
     if (status != SS1_ERROR_UNSUPPORTED) ss1::check(status);
-    return tokenizer_owner(tokenizer);  // NULL in a build without ICU
+    return ss1::tokenizer_ptr(tokenizer);
 }
+
+// A directory with a vocabulary and further files, loaded. Without ICU it has no tokenizer.
+struct text_model {
+    directory made;
+    ss1::context_ptr context;
+    ss1::model_ptr model;
+    ss1::tokenizer_ptr tokenizer;
+
+    explicit text_model(std::string_view name, const std::map<std::string, std::string> &files = {},
+                        uint32_t threads = 1, const std::string &vocabulary = "vocab.txt")
+        : made(name), context(make_context(nullptr, threads)) {
+        io_support::write_file(made.folder / vocabulary, letters);
+        for (const auto &[file, text] : files) io_support::write_file(made.folder / file, text);
+        model = ss1::load_model(context, made.folder.path);
+        tokenizer = tokenizer_of(context, made.folder.path);
+    }
+};
 
 std::vector<ss1_text> views(const std::vector<std::string> &texts) {
     std::vector<ss1_text> views;
@@ -356,7 +370,7 @@ struct encoded {
     std::vector<float> y;
 };
 
-encoded encode(const ss1::model_ptr &model, const tokenizer_owner &tokenizer, const std::vector<std::string> &texts,
+encoded encode(const ss1::model_ptr &model, const ss1::tokenizer_ptr &tokenizer, const std::vector<std::string> &texts,
                size_t width, ss1_encode_args args = SS1_ENCODE_ARGS_INIT) {
     const std::vector<ss1_text> first = views(texts);
     encoded result = {SS1_OK, std::vector<float>(texts.size() * width)};
@@ -370,11 +384,9 @@ encoded encode(const ss1::model_ptr &model, const tokenizer_owner &tokenizer, co
 }  // namespace
 
 TEST_CASE("texts become the vectors of their tokens, in their order, whatever runs together") {
-    const directory made("mean");
-    io_support::write_file(made.folder / "vocab.txt", letters);
-    const auto context = make_context(nullptr, 2);
-    const auto model = ss1::load_model(context, made.folder.path);
-    const tokenizer_owner tokenizer = load_tokenizer(context, made.folder.path);
+    const text_model loaded("mean", {}, 2);
+    const auto &model = loaded.model;
+    const auto &tokenizer = loaded.tokenizer;
     if (!tokenizer) return;
     auto random = ss1_test::seeded();
     const std::vector<std::string> texts = random_texts(random, 60);
@@ -405,14 +417,10 @@ TEST_CASE("texts become the vectors of their tokens, in their order, whatever ru
 }
 
 TEST_CASE("prompts go in front of texts, by name, by like name or by default") {
-    const directory made("modules");
-    io_support::write_file(made.folder / "vocab.txt", letters);
-    io_support::write_file(
-        made.folder / "config_sentence_transformers.json",
-        R"({"prompts": {"query": "q: ", "passage": "b ", "other": "c "}, "default_prompt_name": "other"})");
-    const auto context = make_context(nullptr, 1);
-    const auto model = ss1::load_model(context, made.folder.path);
-    const tokenizer_owner tokenizer = load_tokenizer(context, made.folder.path);
+    const text_model loaded("modules", {{"config_sentence_transformers.json", R"({
+        "prompts": {"query": "q: ", "passage": "b ", "other": "c "}, "default_prompt_name": "other"})"}});
+    const auto &model = loaded.model;
+    const auto &tokenizer = loaded.tokenizer;
     if (!tokenizer) return;
     const auto with = [&](const char *prompt, const char *text) {
         ss1_encode_args args = SS1_ENCODE_ARGS_INIT;
@@ -444,14 +452,11 @@ TEST_CASE("prompts go in front of texts, by name, by like name or by default") {
 }
 
 TEST_CASE("logits have no default prompt") {
-    const directory made("mean");
-    io_support::write_file(made.folder / "vocab.txt", letters);
-    io_support::write_file(made.folder / "modules.json", R"([{"path": "", "type": "models.Transformer"}])");
-    io_support::write_file(made.folder / "config_sentence_transformers.json",
-                           R"({"prompts": {"query": "b "}, "default_prompt_name": "query"})");
-    const auto context = make_context(nullptr, 1);
-    const auto model = ss1::load_model(context, made.folder.path);
-    const tokenizer_owner tokenizer = load_tokenizer(context, made.folder.path);
+    const text_model loaded("mean", {{"modules.json", R"([{"path": "", "type": "models.Transformer"}])"},
+                                     {"config_sentence_transformers.json",
+                                      R"({"prompts": {"query": "b "}, "default_prompt_name": "query"})"}});
+    const auto &model = loaded.model;
+    const auto &tokenizer = loaded.tokenizer;
     if (!tokenizer) return;
     const auto with = [&](const char *prompt, const char *text) {
         ss1_encode_args args = SS1_ENCODE_ARGS_INIT;
@@ -468,11 +473,9 @@ TEST_CASE("logits have no default prompt") {
 }
 
 TEST_CASE("the caller's floating-point mode does not matter") {
-    const directory made("modules");
-    io_support::write_file(made.folder / "vocab.txt", letters);
-    const auto context = make_context(nullptr, 1);
-    const auto model = ss1::load_model(context, made.folder.path);
-    const tokenizer_owner tokenizer = load_tokenizer(context, made.folder.path);
+    const text_model loaded("modules");
+    const auto &model = loaded.model;
+    const auto &tokenizer = loaded.tokenizer;
     if (!tokenizer) return;
     ss1_encode_args args = SS1_ENCODE_ARGS_INIT;
     args.dimensions = 7;
@@ -487,12 +490,10 @@ TEST_CASE("the caller's floating-point mode does not matter") {
 }
 
 TEST_CASE("a pooling without the prompt leaves its tokens out") {
-    const directory made("all_modes");
-    io_support::write_file(made.folder / "0_Transformer/vocab.txt", letters);
-    io_support::write_file(made.folder / "config_sentence_transformers.json", R"({"prompts": {"task": "q: "}})");
-    const auto context = make_context(nullptr, 1);
-    const auto model = ss1::load_model(context, made.folder.path);
-    const tokenizer_owner tokenizer = load_tokenizer(context, made.folder.path);
+    const text_model loaded("all_modes", {{"config_sentence_transformers.json", R"({"prompts": {"task": "q: "}})"}}, 1,
+                            "0_Transformer/vocab.txt");
+    const auto &model = loaded.model;
+    const auto &tokenizer = loaded.tokenizer;
     if (!tokenizer) return;
     ss1_encode_args args = SS1_ENCODE_ARGS_INIT;
     args.prompt = "task";
@@ -520,7 +521,7 @@ TEST_CASE("scores of a CrossEncoder are its logits under the activation of its c
     const auto context = make_context(nullptr, 1);
     const directory files("mean");
     io_support::write_file(files.folder / "vocab.txt", letters);
-    const tokenizer_owner tokenizer = load_tokenizer(context, files.folder.path);
+    const ss1::tokenizer_ptr tokenizer = tokenizer_of(context, files.folder.path);
     for (const rule &r : rules) {
         INFO(r.config);
         const std::string config =
@@ -565,7 +566,7 @@ TEST_CASE("static embeddings are the means of the rows of a text's own tokens") 
     const directory made("static");
     io_support::write_file(made.folder / "vocab.txt", letters);
     const auto context = make_context(nullptr, 2);
-    const tokenizer_owner tokenizer = load_tokenizer(context, made.folder.path);
+    const ss1::tokenizer_ptr tokenizer = tokenizer_of(context, made.folder.path);
     if (!tokenizer) return;
     ss1::safetensors_file file;
     REQUIRE(ss1::safetensors_open(made.folder / "model.safetensors", file) == SS1_OK);
@@ -583,7 +584,7 @@ TEST_CASE("static embeddings are the means of the rows of a text's own tokens") 
     };
     const auto check = [&](const std::string &folder, const std::vector<std::vector<size_t>> &want) {
         const encoded got =
-            encode(ss1::load_model(context, folder), load_tokenizer(context, folder), {"a ab", "", "b unknown e"}, 12);
+            encode(ss1::load_model(context, folder), tokenizer_of(context, folder), {"a ab", "", "b unknown e"}, 12);
         ss1::check(got.status);
         for (size_t t = 0; t < want.size(); ++t)
             for (size_t i = 0; i < 12; ++i) CHECK(got.y[t * 12 + i] == Approx(mean(want[t])[i]).margin(1e-6));
@@ -607,7 +608,7 @@ TEST_CASE("StaticEmbedding ignores config.json") {
     io_support::write_file(made.folder / "modules.json", R"([{"path": ".", "type": "models.StaticEmbedding"}])");
     io_support::write_file(made.folder / "vocab.txt", letters);
     const auto context = make_context(nullptr, 1);
-    const tokenizer_owner tokenizer = load_tokenizer(context, made.folder.path);
+    const ss1::tokenizer_ptr tokenizer = tokenizer_of(context, made.folder.path);
     if (!tokenizer) return;
     const auto rows = [&] { return encode(ss1::load_model(context, made.folder.path), tokenizer, {"a b"}, 12).y; };
     const std::vector<float> want = rows();
@@ -621,11 +622,9 @@ TEST_CASE("StaticEmbedding ignores config.json") {
 }
 
 TEST_CASE("a message gives the place of a text among all of them") {
-    const directory made("static");
-    io_support::write_file(made.folder / "vocab.txt", letters);
-    const auto context = make_context(nullptr, 1);
-    const auto model = ss1::load_model(context, made.folder.path);
-    const tokenizer_owner tokenizer = load_tokenizer(context, made.folder.path);
+    const text_model loaded("static");
+    const auto &model = loaded.model;
+    const auto &tokenizer = loaded.tokenizer;
     if (!tokenizer) return;
     // Four texts of this length may have as many tokens as are tokenised together.
     const std::vector<std::string> first(6, std::string(131072, 'a')), others(6, "b");
