@@ -128,8 +128,8 @@ SS1_API ss1_status ss1_tokenizer_encode(const ss1_tokenizer *tokenizer, const ss
  *                    model: without a prompt of that name, documents get "passage" or "corpus", else both get the
  *                    prompt of NULL.
  *   .max_tokens      Longer rows are cut, as in ss1_tokenizer_encode(); 0 = the limit of model and tokenizer.
- *   .batch_tokens    Texts of like length run together, as many as have this many tokens when padded to the longest; a
- *                    longer text runs alone. 0 = 4096. It changes speed and memory, never the result.
+ *   .batch_tokens    Tokens of one run, counted as if each text were padded to the longest. Texts of similar length
+ *                    run together; a longer text runs alone. 0 = 4096. It changes speed and memory, never the result.
  *   .dimensions      0 = all values of the output; else the first ones alone (Matryoshka), again of length 1 if the
  *                    model's last module is Normalize.
  *   .y               f32 [n, dimensions] out, in the order of the texts.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What SIGINT, SIGTERM and SIGHUP do while a command writes a file: nothing half made stays, the user is told so, and
-// the process ends by the signal, as its parent must see. A signal that the parent has set to be ignored stays ignored.
+// Handles SIGINT, SIGTERM and SIGHUP while a command writes a file: it removes the half-made file, says so to the user,
+// and ends the process by the signal, so that the parent sees why. A signal that the parent ignores stays ignored.
 #pragma once
 #include <cstdint>
 

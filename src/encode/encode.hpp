@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Turns texts into vectors with a model and its tokenizer, in groups of texts of like length.
+// Turns texts into vectors with a model and its tokenizer. Texts of similar length run together.
 #pragma once
 #include "model/model.hpp"
 #include "text/tokenizer.hpp"

@@ -32,7 +32,7 @@ float maximum(float a, float b) noexcept {
     return b > a || std::isnan(b) ? b : a;
 }
 
-// y = (sum of weight(t) h_t) / divisor(sum of the weights, number of tokens).
+// y = (sum of weight(t) h_t) / divisor(sum of the weights).
 template <class W, class D>
 void average(const pooled_tokens &tokens, float *y, W &&weight, D &&divisor) noexcept {
     float sum = 0;

@@ -452,7 +452,7 @@ class Model(_Handle):
             best = (documents @ query[0]).argsort()[::-1]
 
         prompt is the name of a prompt of the model, or "query" or "document", which every model understands; "" is none, None the
-        model's default. dimensions keeps the first numbers alone. Texts of like length run together, batch_tokens
+        model's default. dimensions keeps the first numbers alone. Texts of similar length run together, batch_tokens
         tokens at a time (0: 4096). A row does not depend on the other texts.
         """
         return self._encode("sentence_embedding", self.info["embedding_size"], texts, None, prompt, dimensions, max_tokens, batch_tokens)[0]
