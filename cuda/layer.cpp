@@ -21,6 +21,7 @@
 namespace ss1::cuda {
 namespace {
 
+constexpr size_t row_values = 16;                    // copied rows and outputs are padded to multiples of this
 constexpr size_t dense_block = 16;                   // B_K of the sketch that only converts and pads x
 constexpr size_t scratch_bytes = size_t{512} << 20;  // at most, of a block of rows
 constexpr size_t max_rows = 32768;                   // of a block
@@ -43,6 +44,7 @@ struct layer {
     mapping map;  // of one part
     size_t parts;
     int device = 0;
+    cudaMemPool_t pool = nullptr;    // of the device's scratch
     bool tied = false;               // the sketch sums; else it converts and pads, where x does not fit the product
     size_t sketches = 1, block = 0;  // distinct sketches, and the outputs of a part that each serves
     size_t ka = 0;                   // columns of a sketch: Kz padded to whole 16 values
@@ -80,28 +82,28 @@ ss1_status upload(const std::vector<T> &values, device_buffer &to, cudaMemPool_t
     return SS1_OK;
 }
 
-ss1_status upload_weights(layer &l, const ss1_linear_weights &weights, cudaMemPool_t pool) {
+ss1_status upload_weights(layer &l, const ss1_linear_weights &weights) {
     const size_t outputs = l.parts * l.N();
     std::vector<char> packed(l.np * l.ka * size_of(l.operands()));
     std::vector<float> scale(l.integer() ? l.np : 0);
     // A tile of one column and kr = ka is a row of [N, ka].
     pack_stored(l.map, weights.z, weights.ldz, {outputs, outputs, 1}, {l.operands(), 1, static_cast<uint32_t>(l.ka)},
                 l.ka, {packed.data(), scale.data(), nullptr});
-    SS1_CHECK_OK(upload(packed, l.weights, pool));
-    SS1_CHECK_OK(upload(scale, l.column_scale, pool));
+    SS1_CHECK_OK(upload(packed, l.weights, l.pool));
+    SS1_CHECK_OK(upload(scale, l.column_scale, l.pool));
     l.weight_bytes += packed.size() + scale.size() * sizeof(float);
     if (!weights.bias) return SS1_OK;
     const bool rounded = l.direct && l.y_type() == dtype::bf16;  // cuBLASLt takes a bias of the type of its result
     l.weight_bytes += l.np * (rounded ? sizeof(uint16_t) : sizeof(float));
     std::vector<float> bias(l.np);
     std::copy_n(weights.bias, outputs, bias.begin());
-    if (!rounded) return upload(bias, l.bias, pool);
+    if (!rounded) return upload(bias, l.bias, l.pool);
     std::vector<uint16_t> halves(l.np);
     std::transform(bias.begin(), bias.end(), halves.begin(), bf16_from_f32);
-    return upload(halves, l.bias, pool);
+    return upload(halves, l.bias, l.pool);
 }
 
-ss1_status upload_entries(layer &l, cudaMemPool_t pool) {
+ss1_status upload_entries(layer &l) {
     const size_t c = l.map.desc.c, groups = l.tied ? l.map.groups() : l.ka / dense_block;
     std::vector<sketch_entry> entries;
     for (size_t j = 0; j < l.sketches; ++j)
@@ -112,7 +114,7 @@ ss1_status upload_entries(layer &l, cudaMemPool_t pool) {
                                       ? sketch_entry{static_cast<uint16_t>(l.map.rho(q)), 0}
                                       : l.map.entry(j, g, q));
     l.weight_bytes += entries.size() * sizeof(sketch_entry);
-    return upload(entries, l.entries, pool);
+    return upload(entries, l.entries, l.pool);
 }
 
 ss1_status create_products(layer &l) {
@@ -130,7 +132,7 @@ ss1_status create_products(layer &l) {
     if (shape.batch) SS1_CHECK_OK(l.whole.create(l.device, shape, l.rows));
     if (!l.last_outputs()) return SS1_OK;
     shape.batch = 1;
-    shape.n = shape.d_stride = round_up(l.last_outputs(), 16);
+    shape.n = shape.d_stride = round_up(l.last_outputs(), row_values);
     return l.last.create(l.device, shape, l.rows);
 }
 
@@ -148,18 +150,18 @@ ss1_status create(const ss1_context *context, const ss1_linear_desc &desc, size_
     l->device = info.device;
     const device_scope device(l->device);
     SS1_CUDA(device.status());
-    const cudaMemPool_t pool = scratch_pool(l->device);
-    if (!pool) return fail(SS1_ERROR_BACKEND, "the device has no memory pools");
+    l->pool = scratch_pool(l->device);
+    if (!l->pool) return fail(SS1_ERROR_BACKEND, "the device has no memory pools");
     l->tied = desc.c > 1;
     if (l->tied && desc.scheme != SS1_SCHEME_REFERENCE) l->sketches = l->map.output_blocks();
     l->block = l->sketches == 1 ? desc.N : desc.block_n;
     l->ka = round_up(l->map.stored_columns, dense_block);
-    l->np = round_up(parts * desc.N, 16);
+    l->np = round_up(parts * desc.N, row_values);
     l->direct = can_be_direct(desc);
     const size_t row_bytes = l->lds() * size_of(l->operands()) + (l->direct ? 0 : l->np * sizeof(float));
     l->rows = std::clamp<size_t>(scratch_bytes / row_bytes, 256, max_rows) / 256 * 256;
-    SS1_CHECK_OK(upload_weights(*l, weights, pool));
-    SS1_CHECK_OK(upload_entries(*l, pool));
+    SS1_CHECK_OK(upload_weights(*l, weights));
+    SS1_CHECK_OK(upload_entries(*l));
     SS1_CHECK_OK(create_products(*l));
     name_kernels(*l);
     *state = l.release();
@@ -180,29 +182,64 @@ const void *offset(const void *base, size_t elements, size_t value) {
     return static_cast<const char *>(base) + elements * value;
 }
 
-// Memory of a run: for one block of rows, in the order of the stream.
+// How a run treats its matrices. It holds for each block of rows, because all rows of a matrix are aligned alike.
+struct run_plan {
+    bool waits;                      // a matrix is host memory
+    bool copies_x, copies_residual;  // to aligned memory of the device
+    bool sketches;                   // x is not what the product multiplies
+    bool y_here;                     // y is device memory
+    bool in_y;                       // the product writes y
+};
+
+run_plan make_plan(const layer &l, const ss1_linear_args &args) {
+    const size_t x_value = size_of(l.x_type()), y_value = size_of(l.y_type());
+    const bool x_here = on_device(args.x), residual_here = args.residual && on_device(args.residual);
+    run_plan plan{};
+    plan.y_here = on_device(args.y);
+    plan.waits = !x_here || !plan.y_here || (args.residual && !residual_here);
+    plan.copies_x = !x_here;
+    const bool fits =
+        x_here ? args.ldx == l.lds() && is_aligned(args.x, args.ldx, x_value) : round_up(l.K(), row_values) == l.lds();
+    plan.sketches = l.tied || l.integer() || l.x_type() != l.operands() || l.K() != l.ka || !fits;
+    plan.copies_residual =
+        args.residual && (!residual_here || (l.direct && !is_aligned(args.residual, args.ldr, y_value)));
+    plan.in_y = l.direct && plan.y_here && is_aligned(args.y, args.ldy, y_value);
+    return plan;
+}
+
+// Memory of a run: for one block of rows, in the order of the stream. A run takes what its plan needs.
 struct scratch {
     device_buffer x, sketch, row_scale, residual;
     device_buffer results;   // of the product
     device_buffer finished;  // y, where y itself is host memory
+
+    ss1_status allocate(const layer &l, const run_plan &plan, size_t rows, cudaStream_t stream) {
+        const size_t outputs = l.parts * l.N(), y_value = size_of(l.y_type());
+        const auto take = [&](device_buffer &buffer, bool needed, size_t row_bytes) {
+            return needed ? buffer.allocate(rows * row_bytes, l.pool, stream) : cudaSuccess;
+        };
+        SS1_CUDA(take(x, plan.copies_x, round_up(l.K(), row_values) * size_of(l.x_type())));
+        SS1_CUDA(take(sketch, plan.sketches, l.lds() * size_of(l.operands())));
+        SS1_CUDA(take(row_scale, l.integer(), l.sketches * sizeof(float)));
+        SS1_CUDA(take(results, !plan.in_y, l.np * (l.direct ? y_value : sizeof(float))));
+        SS1_CUDA(take(finished, !l.direct && !plan.y_here, l.np * y_value));
+        SS1_CUDA(take(residual, plan.copies_residual, round_up(outputs, row_values) * y_value));
+        return SS1_OK;
+    }
 };
 
-// Makes `from` readable by the product: on the device, if aligned is set at multiples of 16 bytes. Copies if need be.
-ss1_status bring(rows_of &from, size_t m, size_t columns, size_t value, bool aligned, const device_buffer &room,
+// Copies rows to the device, each to a multiple of 16 values.
+ss1_status bring(rows_of &from, size_t m, size_t columns, size_t value, const device_buffer &room,
                  cudaStream_t stream) {
-    if (on_device(from.at) && (!aligned || is_aligned(from.at, from.ld, value))) return SS1_OK;
-    const size_t ld = round_up(columns, 16);
+    const size_t ld = round_up(columns, row_values);
     SS1_CUDA(cudaMemcpy2DAsync(room.as(), ld * value, from.at, from.ld * value, columns * value, m, cudaMemcpyDefault,
                                stream));
     from = {room.as(), ld};
     return SS1_OK;
 }
 
-// Replaces x by what the product multiplies: a sketch of x, or x itself.
+// Replaces x by its sketch, which the product multiplies.
 ss1_status make_sketch(const layer &l, rows_of &x, size_t m, const scratch &s, cudaStream_t stream) {
-    const bool as_given = !l.tied && !l.integer() && l.x_type() == l.operands() && x.ld == l.lds() && l.K() == l.ka &&
-                          is_aligned(x.at, x.ld, size_of(l.x_type()));
-    if (as_given) return SS1_OK;
     const size_t block_k = l.tied ? l.map.desc.block_k : dense_block;
     const sketch_args args{.x = x.at,
                            .s = s.sketch.as(),
@@ -248,23 +285,19 @@ ss1_status multiply(const layer &l, const void *a, size_t m, const rows_of &resi
 }
 
 // One block of rows: y [m, N] of all parts.
-ss1_status run_block(const layer &l, rows_of x, rows_of residual, void *y, size_t ldy, size_t m, const scratch &s,
-                     cudaStream_t stream) {
+ss1_status run_block(const layer &l, const run_plan &plan, rows_of x, rows_of residual, void *y, size_t ldy, size_t m,
+                     const scratch &s, cudaStream_t stream) {
     const size_t outputs = l.parts * l.N(), y_value = size_of(l.y_type());
-    SS1_CHECK_OK(bring(x, m, l.K(), size_of(l.x_type()), false, s.x, stream));
-    SS1_CHECK_OK(make_sketch(l, x, m, s, stream));
-    if (residual.at) SS1_CHECK_OK(bring(residual, m, outputs, y_value, l.direct, s.residual, stream));
-    const bool in_y = l.direct && on_device(y) && is_aligned(y, ldy, y_value);
-    void *results = in_y ? y : s.results.as();
-    const size_t ld = in_y ? ldy : l.np;
+    if (plan.copies_x) SS1_CHECK_OK(bring(x, m, l.K(), size_of(l.x_type()), s.x, stream));
+    if (plan.sketches) SS1_CHECK_OK(make_sketch(l, x, m, s, stream));
+    if (plan.copies_residual) SS1_CHECK_OK(bring(residual, m, outputs, y_value, s.residual, stream));
+    void *const results = plan.in_y ? y : s.results.as();
+    const size_t ld = plan.in_y ? ldy : l.np;
     SS1_CHECK_OK(multiply(l, x.at, m, residual, results, ld, stream));
-    if (in_y) return SS1_OK;
-    void *finished = results;
-    size_t finished_ld = ld;
-    if (!l.direct) {
-        const bool y_here = on_device(y);
-        finished = y_here ? y : s.finished.as();
-        finished_ld = y_here ? ldy : l.np;
+    if (plan.in_y) return SS1_OK;
+    void *const finished = l.direct ? results : plan.y_here ? y : s.finished.as();
+    const size_t finished_ld = !l.direct && plan.y_here ? ldy : l.np;
+    if (!l.direct)
         SS1_CUDA(finish({.sums = results,
                          .lds = ld,
                          .row_scale = s.row_scale.as<float>(),
@@ -282,39 +315,32 @@ ss1_status run_block(const layer &l, rows_of x, rows_of residual, void *y, size_
                          .n = outputs,
                          .ldy = finished_ld},
                         stream));
-        if (y_here) return SS1_OK;
-    }
+    if (finished == y) return SS1_OK;
     SS1_CUDA(cudaMemcpy2DAsync(y, ldy * y_value, finished, finished_ld * y_value, outputs * y_value, m,
                                cudaMemcpyDefault, stream));
     return SS1_OK;
 }
 
 ss1_status run_checked(const layer &l, const ss1_linear_args &args) {
-    const size_t outputs = l.parts * l.N(), x_value = size_of(l.x_type()), y_value = size_of(l.y_type());
+    const size_t x_value = size_of(l.x_type()), y_value = size_of(l.y_type());
     if (std::max({l.ka, l.np, args.ldx, args.ldy, args.ldr}) > INT_MAX)
         return fail(SS1_ERROR_UNSUPPORTED, "ldx=" + std::to_string(args.ldx) + ", ldy=" + std::to_string(args.ldy) +
                                                ", ldr=" + std::to_string(args.ldr) + " must all be below 2^31");
     const device_scope device(l.device);
     SS1_CUDA(device.status());
-    const cudaMemPool_t pool = scratch_pool(l.device);
-    const bool waits = !on_device(args.x) || !on_device(args.y) || (args.residual && !on_device(args.residual));
+    const run_plan plan = make_plan(l, args);
     // Threads that work on host memory do not wait for each other, as they would on the default stream.
-    const auto stream = args.stream || !waits ? static_cast<cudaStream_t>(args.stream) : cudaStreamPerThread;
+    const auto stream = args.stream || !plan.waits ? static_cast<cudaStream_t>(args.stream) : cudaStreamPerThread;
     const size_t rows = std::min(args.m, l.rows);
     scratch s;
-    SS1_CUDA(s.x.allocate(rows * round_up(l.K(), 16) * x_value, pool, stream));
-    SS1_CUDA(s.sketch.allocate(rows * l.lds() * size_of(l.operands()), pool, stream));
-    if (l.integer()) SS1_CUDA(s.row_scale.allocate(rows * l.sketches * sizeof(float), pool, stream));
-    SS1_CUDA(s.results.allocate(rows * l.np * sizeof(float), pool, stream));
-    if (!l.direct) SS1_CUDA(s.finished.allocate(rows * l.np * y_value, pool, stream));
-    if (args.residual) SS1_CUDA(s.residual.allocate(rows * round_up(outputs, 16) * y_value, pool, stream));
+    SS1_CHECK_OK(s.allocate(l, plan, rows, stream));
     for (size_t i = 0; i < args.m; i += rows) {
         const rows_of x{offset(args.x, i * args.ldx, x_value), args.ldx};
         const rows_of residual{args.residual ? offset(args.residual, i * args.ldr, y_value) : nullptr, args.ldr};
-        SS1_CHECK_OK(run_block(l, x, residual, const_cast<void *>(offset(args.y, i * args.ldy, y_value)), args.ldy,
-                               std::min(rows, args.m - i), s, stream));
+        SS1_CHECK_OK(run_block(l, plan, x, residual, const_cast<void *>(offset(args.y, i * args.ldy, y_value)),
+                               args.ldy, std::min(rows, args.m - i), s, stream));
     }
-    if (waits) SS1_CUDA(cudaStreamSynchronize(stream));
+    if (plan.waits) SS1_CUDA(cudaStreamSynchronize(stream));
     return SS1_OK;
 }
 

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "half.hpp"
+#include "layer_support.hpp"
 #include "ss1/ss1.hpp"
 
 namespace {
@@ -58,25 +59,6 @@ void write(void *values, size_t i, ss1_dtype type, float v) {
         static_cast<float *>(values)[i] = v;
     else
         static_cast<uint16_t *>(values)[i] = type == SS1_DTYPE_BF16 ? ss1::bf16_from_f32(v) : ss1::f16_from_f32(v);
-}
-
-double activate(ss1_activation what, double v) {
-    switch (what) {
-        case SS1_ACTIVATION_RELU:
-            return v < 0 ? 0 : v;
-        case SS1_ACTIVATION_GELU:
-            return v / 2 * (1 + std::erf(v / std::sqrt(2.0)));
-        case SS1_ACTIVATION_GELU_TANH:
-            return v / 2 * (1 + std::tanh(std::sqrt(2 / 3.14159265358979323846) * (v + 0.044715 * v * v * v)));
-        case SS1_ACTIVATION_TANH:
-            return std::tanh(v);
-        case SS1_ACTIVATION_SIGMOID:
-            return 1 / (1 + std::exp(-v));
-        case SS1_ACTIVATION_SILU:
-            return v / (1 + std::exp(-v));
-        default:
-            return v;
-    }
 }
 
 // One layer with random weights, and one run's inputs.
@@ -156,7 +138,7 @@ struct problem {
                     bound += 8 * (weight / 127 * std::sqrt(squares) +
                                   desc.c * largest / 127 * std::sqrt(static_cast<double>(kz)) * weight);
                 const double add = residual ? read(r.data(), i * ldr + n, desc.y_dtype) : 0;
-                const double right = activate(desc.activation, sum) + add;
+                const double right = ss1_test::activate(desc.activation, sum) + add;
                 bound = 1.2 * bound + (std::abs(right) + std::abs(add)) * y_eps + 1e-6;
                 worst = std::max(worst, std::abs(read(y.data(), i * ldy + n, desc.y_dtype) - right) / bound);
             }
