@@ -28,7 +28,14 @@ cmake --build "$tree/cmake" >"$tree/cmake.log" 2>&1 || { cat "$tree/cmake.log"; 
 
 [ -n "$python" ] || exit 0
 packages=$(dirname "$(dirname "$(find "$tree/root" -name _capi.py)")")
-PYTHONPATH=$packages SS1_LIBRARY=$lib/libss1.so "$python" -B -c 'import ss1; print("Python:", ss1.version())'
+# The package finds its library in any prefix, also if the whole tree has moved.
+mv "$tree/root" "$tree/moved"
+env -u LD_LIBRARY_PATH -u SS1_LIBRARY PYTHONPATH="$tree/moved${packages#"$tree/root"}" "$python" -B -c '
+import os, ss1, sys
+library = next(line.split()[-1] for line in open("/proc/self/maps") if "libss1.so" in line)
+if not os.path.realpath(library).startswith(os.path.realpath(sys.argv[1])):
+    sys.exit(f"Python loaded {library}, which is not below {sys.argv[1]}")
+print("Python:", ss1.__version__)' "$tree/moved"
 [ "$looks_there" = true ] || exit 0
 "$python" -c 'import sys; sys.exit(sys.argv[1] not in sys.path)' "${packages#"$tree/root"}" ||
     { echo "Python does not look in ${packages#"$tree/root"}"; exit 1; }

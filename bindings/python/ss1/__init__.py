@@ -11,7 +11,8 @@
 Arrays pass by pointer, without copy or conversion: another type or a wrong layout is an Error with a message.
 Calls release the interpreter lock. Many threads may use a context, layer, tower, model or tokenizer at once, one
 thread at a time a session: model.run(inputs) takes one from a pool, for any number of threads.
-The library is $SS1_LIBRARY, else libss1.so beside this file, else the one that the system's linker finds.
+The library is $SS1_LIBRARY, else libss1.so beside this file, else the one installed with this package, else the one that the
+system's linker finds.
 """
 import collections
 import ctypes
@@ -747,3 +748,6 @@ class Tokenizer(_Handle):
 def version():
     """Version of the loaded library, e.g. "0.2.0"."""
     return _lib.ss1_version().decode()
+
+
+__version__ = version()

@@ -9,11 +9,24 @@ from ctypes import POINTER, c_char_p, c_double, c_int, c_int32, c_int64, c_size_
 ABI_VERSION = 1  # SS1_ABI_VERSION: the structs below are those of libss1.so.1
 
 
+def _library():
+    """The library of this package: a path, or the name under which the system's linker is to find it."""
+    if os.environ.get("SS1_LIBRARY"):
+        return os.environ["SS1_LIBRARY"]
+    soname, here = f"libss1.so.{ABI_VERSION}", pathlib.Path(__file__).parent
+    beside = sorted(here.glob("libss1.so*"))
+    if beside:
+        return str(beside[0])
+    try:
+        from ._libdir import LIBDIR  # written at installation
+    except ImportError:
+        return soname
+    installed = here / LIBDIR / soname
+    return str(installed) if installed.exists() else soname
+
+
 def _load():
-    """SS1_LIBRARY if it is set, else a library beside this file, else the one that the system's linker finds."""
-    soname = f"libss1.so.{ABI_VERSION}"
-    beside = sorted(pathlib.Path(__file__).parent.glob("libss1.so*"))
-    path = os.environ.get("SS1_LIBRARY") or (str(beside[0]) if beside else soname)
+    path = _library()
     try:
         return ctypes.CDLL(path)
     except OSError as error:
