@@ -87,8 +87,8 @@ ss1_status upload_weights(layer &l, const ss1_linear_weights &weights) {
     std::vector<char> packed(l.np * l.ka * size_of(l.operands()));
     std::vector<float> scale(l.integer() ? l.np : 0);
     // A tile of one column and kr = ka is a row of [N, ka].
-    pack_stored(l.map, weights.z, weights.ldz, {outputs, outputs, 1}, {l.operands(), 1, static_cast<uint32_t>(l.ka)},
-                l.ka, {packed.data(), scale.data(), nullptr});
+    pack_stored(l.map, {.z = weights.z, .ldz = weights.ldz}, {outputs, outputs, 1},
+                {l.operands(), 1, static_cast<uint32_t>(l.ka)}, l.ka, {packed.data(), scale.data(), nullptr});
     SS1_CHECK_OK(upload(packed, l.weights, l.pool));
     SS1_CHECK_OK(upload(scale, l.column_scale, l.pool));
     l.weight_bytes += packed.size() + scale.size() * sizeof(float);
@@ -347,6 +347,8 @@ ss1_status run_checked(const layer &l, const ss1_linear_args &args) {
 }  // namespace
 
 int layer_supports(const ss1_linear_desc *desc, int residual, size_t parts, const char **reason) noexcept {
+    *reason = "the CUDA backend takes no low-rank part (rank > 0)";
+    if (desc->rank) return 0;
     *reason = "the last output block of a part is not whole";
     if (parts > 1 && desc->c > 1 && desc->scheme != SS1_SCHEME_REFERENCE && desc->N % desc->block_n) return 0;
     *reason = "the CUDA backend adds no residual behind ReLU";

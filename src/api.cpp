@@ -96,7 +96,7 @@ ss1_status check_chain(const ss1_layer *const *layers, size_t n) noexcept {
     return SS1_OK;
 }
 
-// The arguments that ss1_project() and ss1_expand() share: a dense weight and its stored form, one of them an output.
+// The arguments that ss1_project() and ss1_expand() share: a dense weight and its tied form, one of them an output.
 struct weight_pair {
     ss1_linear_desc desc;  // resolved
     size_t ldw, ldz;
@@ -111,6 +111,8 @@ ss1_status check_weights(const ss1_linear_desc *desc, const float *weight, size_
     SS1_TRY(take_struct(desc, "desc", pair.desc));
     size_t kz = 0;
     SS1_TRY(ss1::linear_resolve(pair.desc, &kz));
+    SS1_CHECK(pair.desc.rank == 0, SS1_ERROR_INVALID_ARGUMENT, "desc.rank=%zu must be 0: z is the tied part alone",
+              pair.desc.rank);
     const size_t K = pair.desc.K, N = pair.desc.N;
     pair.ldw = ldw ? ldw : K;
     pair.ldz = ldz ? ldz : kz;
@@ -244,7 +246,40 @@ ss1_status ss1_expand(const ss1_linear_desc *desc, const float *z, size_t ldz, f
         SS1_TRY(check_weights(desc, weight, ldw, z, ldz, pair));
         SS1_TRY(check_apart("weight", pair.weight, "z", pair.z));
         const ss1::default_float_mode mode;
-        ss1::expand(pair.desc, z, pair.ldz, weight, pair.ldw);
+        ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
+        weights.z = z;
+        weights.ldz = pair.ldz;
+        ss1::expand(pair.desc, weights, weight, pair.ldw);
+        return SS1_OK;
+    });
+}
+
+ss1_status ss1_linear_expand(const ss1_linear_desc *desc, const ss1_linear_weights *weights, float *weight,
+                             size_t ldw) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(desc);
+        SS1_NOT_NULL(weights);
+        SS1_NOT_NULL(weight);
+        ss1_linear_desc full_desc;
+        ss1_linear_weights from;
+        SS1_TRY(take_struct(desc, "desc", full_desc));
+        SS1_TRY(take_struct(weights, "weights", from));
+        size_t kz = 0;
+        SS1_TRY(ss1::linear_resolve(full_desc, &kz));
+        SS1_TRY(ss1::linear_check_weights(full_desc, 1, from));
+        const size_t K = full_desc.K, N = full_desc.N, r = full_desc.rank;
+        SS1_CHECK(ldw == 0 || ldw >= K, SS1_ERROR_INVALID_ARGUMENT, "ldw=%zu is below K=%zu", ldw, K);
+        if (ldw == 0) ldw = K;
+        memory_span to{}, z{}, u{}, v{};
+        SS1_TRY(matrix_span("weight", weight, N, K, ldw, to));
+        if (kz) SS1_TRY(matrix_span("weights.z", from.z, N, kz, from.ldz, z));
+        if (r) SS1_TRY(matrix_span("weights.u", from.u, N, r, r, u));
+        if (r) SS1_TRY(matrix_span("weights.v", from.v, r, K, K, v));
+        SS1_TRY(check_apart("weight", to, "weights.z", z));
+        SS1_TRY(check_apart("weight", to, "weights.u", u));
+        SS1_TRY(check_apart("weight", to, "weights.v", v));
+        const ss1::default_float_mode mode;
+        ss1::expand(full_desc, from, weight, ldw);
         return SS1_OK;
     });
 }

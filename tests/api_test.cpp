@@ -346,6 +346,17 @@ TEST_CASE("int8 takes as many stored columns as its sums in s32 do") {
         {"dense", create(131073, 1), SS1_ERROR_UNSUPPORTED, {"K=131073", "c=1", "stores 131073", "131072", "i8"}},
         {"tied", create(2 * 131072 + 1, 2), SS1_ERROR_UNSUPPORTED, {"K=262145", "c=2", "stores 131136", "131072"}},
         {"resolve", resolve, SS1_ERROR_UNSUPPORTED, {"ss1_linear_resolve", "K=262145"}},
+        {"rank",
+         [&] {
+             desc.rank = 1;
+             desc.c = 0;
+             desc.K = 131073;
+             const ss1_status status = ss1_linear_resolve(&desc, nullptr);
+             desc.rank = 0;
+             return status;
+         },
+         SS1_ERROR_UNSUPPORTED,
+         {"K=131073", "c=0", "rank=1", "adds 131073 products", "131072"}},
     });
     CHECK(layer == nullptr);
     // The most there may be, and a tied layer that must not be expanded: that sums stay exact is a test of
@@ -357,6 +368,89 @@ TEST_CASE("int8 takes as many stored columns as its sums in s32 do") {
         CHECK(std::string(info.kernels).find("expanded") == std::string::npos);
         ss1_layer_destroy(&layer);
     }
+}
+
+TEST_CASE("bad ranks and factors of low rank are refused") {
+    const auto context = ss1::make_context();
+    std::vector<float> z(64 * 256, 1.0f), u(64 * 4, 1.0f), v(4 * 256, 1.0f), w(64 * 256);
+    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+    desc.K = 256;
+    desc.N = 64;
+    desc.rank = 4;
+    ss1_linear_weights good = SS1_LINEAR_WEIGHTS_INIT;
+    good.u = u.data();
+    good.v = v.data();
+    const auto create = [&](const std::function<void(ss1_linear_desc &, ss1_linear_weights &)> &change) {
+        return [&, change] {
+            ss1_linear_desc changed = desc;
+            ss1_linear_weights weights = good;
+            change(changed, weights);
+            ss1_layer *layer = nullptr;
+            const ss1_status status = ss1_layer_create(context.get(), &changed, &weights, &layer);
+            CHECK(layer == nullptr);
+            return status;
+        };
+    };
+    const ss1_status invalid = SS1_ERROR_INVALID_ARGUMENT;
+    using d = ss1_linear_desc;
+    using lw = ss1_linear_weights;
+    check_all({
+        {"rank", create([](d &a, lw &) { a.rank = 65; }), invalid, {"rank=65", "min(K, N)=64"}},
+        {"no u", create([](d &, lw &b) { b.u = nullptr; }), invalid, {"weights.u is NULL", "rank=4"}},
+        {"no v", create([](d &, lw &b) { b.v = nullptr; }), invalid, {"weights.v is NULL", "rank=4"}},
+        {"u without a rank",
+         create([&](d &a, lw &b) {
+             a.rank = 0;
+             b.z = z.data();
+         }),
+         invalid,
+         {"weights.u is set, but rank=0"}},
+        {"z without c", create([&](d &, lw &b) { b.z = z.data(); }), invalid, {"weights.z is set", "c=0"}},
+        {"c without z", create([](d &a, lw &) { a.c = 1; }), invalid, {"weights.z is NULL"}},
+        {"u misaligned",
+         create(
+             [&](d &, lw &b) { b.u = reinterpret_cast<const float *>(reinterpret_cast<const char *>(u.data()) + 2); }),
+         invalid,
+         {"weights.u", "aligned to 4"}},
+        {"u NaN",
+         [&] {
+             u[5] = std::numeric_limits<float>::quiet_NaN();
+             const ss1_status status = create([](d &, lw &) {})();
+             u[5] = 1;
+             return status;
+         },
+         invalid,
+         {"weights.u[1,1]=nan is not finite"}},
+        {"v infinite",
+         [&] {
+             v[300] = std::numeric_limits<float>::infinity();
+             const ss1_status status = create([](d &, lw &) {})();
+             v[300] = 1;
+             return status;
+         },
+         invalid,
+         {"weights.v[1,44]=inf is not finite"}},
+        {"project", [&] { return ss1_project(&desc, w.data(), 0, nullptr, z.data(), 0); }, invalid, {"desc.rank=4"}},
+        {"expand", [&] { return ss1_expand(&desc, z.data(), 0, w.data(), 0); }, invalid, {"desc.rank=4"}},
+        {"expand without weights",
+         [&] { return ss1_linear_expand(&desc, nullptr, w.data(), 0); },
+         invalid,
+         {"weights is NULL"}},
+        {"expand ldw", [&] { return ss1_linear_expand(&desc, &good, w.data(), 5); }, invalid, {"ldw=5", "K=256"}},
+        {"expand onto v",
+         [&] {
+             ss1_linear_weights inside = good;
+             inside.v = w.data() + 64;
+             return ss1_linear_expand(&desc, &inside, w.data(), 0);
+         },
+         invalid,
+         {"weight=", "overlaps weights.v"}},
+    });
+    size_t kz = 1;
+    ss1::check(ss1_linear_resolve(&desc, &kz));
+    CHECK((kz == 0 && desc.c == 0 && desc.rank == 4));
+    ss1::check(ss1_linear_expand(&desc, &good, w.data(), 0));
+    CHECK(std::all_of(w.begin(), w.end(), [](float value) { return value == 4; }));
 }
 
 TEST_CASE("bad run arguments leave the output alone") {

@@ -226,6 +226,8 @@ struct layer_use {
         ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
         weights.z = z.data();
         weights.bias = bias.data();
+        weights.u = desc.rank ? z.data() + 1 : nullptr;
+        weights.v = desc.rank ? z.data() + 2 : nullptr;
         return ss1_layer_create(context, &desc, &weights, layer);
     }
     const ss1_linear_args &args() {
@@ -280,6 +282,7 @@ TEST_CASE("layers") {
     for (const uint32_t c : {1u, 4u})
         for (const ss1_dtype dtype : {SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_I8}) {
             use.desc.c = c;
+            use.desc.rank = c > 1 ? 24 : 0;
             use.desc.weight_dtype = dtype;
             use.y.expected.clear();
             fail_each_allocation({.name = "layer, c " + std::to_string(c) + ", weights " + std::to_string(dtype),

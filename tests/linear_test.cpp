@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Layers against X . ss1_expand(Z) + b in double, at every instruction-set level of this machine, on guarded buffers.
+// Layers against X . ss1_linear_expand(Z, U, V) + b in double, at every instruction-set level of this machine, on
+// guarded buffers.
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstring>
@@ -17,8 +18,18 @@ using ss1_test::make_context;
 
 struct problem {
     ss1_linear_desc desc;
-    std::vector<float> z, bias, dense;  // dense [N, K]
+    std::vector<float> z, u, v, bias, dense;  // dense [N, K]
     size_t kz = 0;
+
+    ss1_linear_weights weights() const {
+        const auto data = [](const std::vector<float> &values) { return values.empty() ? nullptr : values.data(); };
+        ss1_linear_weights given = SS1_LINEAR_WEIGHTS_INIT;
+        given.z = data(z);
+        given.bias = data(bias);
+        given.u = data(u);
+        given.v = data(v);
+        return given;
+    }
 };
 
 problem make_problem(ss1_linear_desc desc, ss1_test::seeded &random, bool with_bias = true) {
@@ -26,19 +37,19 @@ problem make_problem(ss1_linear_desc desc, ss1_test::seeded &random, bool with_b
     ss1::check(ss1_linear_resolve(&desc, &p.kz));
     p.desc = desc;
     p.z.resize(desc.N * p.kz);
-    for (float &v : p.z) v = random.uniform();
+    p.u.resize(desc.N * desc.rank);
+    p.v.resize(desc.rank * desc.K);
     if (with_bias) p.bias.resize(desc.N);
-    for (float &v : p.bias) v = random.uniform();
+    for (std::vector<float> *values : {&p.z, &p.u, &p.v, &p.bias})
+        for (float &v : *values) v = random.uniform();
     p.dense.resize(desc.N * desc.K);
-    ss1::check(ss1_expand(&desc, p.z.data(), 0, p.dense.data(), 0));
+    const ss1_linear_weights weights = p.weights();
+    ss1::check(ss1_linear_expand(&desc, &weights, p.dense.data(), 0));
     return p;
 }
 
 ss1::layer_ptr make_layer(const ss1::context_ptr &context, const problem &p) {
-    ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
-    weights.z = p.z.data();
-    weights.bias = p.bias.empty() ? nullptr : p.bias.data();
-    return ss1::make_layer(context, p.desc, weights);
+    return ss1::make_layer(context, p.desc, p.weights());
 }
 
 void run(const ss1::layer_ptr &layer, size_t m, const float *x, size_t ldx, float *y, size_t ldy) {
@@ -51,11 +62,18 @@ void run(const ss1::layer_ptr &layer, size_t m, const float *x, size_t ldx, floa
     ss1::check(ss1_layer_run(layer.get(), &args));
 }
 
-// |got - exact| <= (K/c + c + 8) eps (sum |x||w| + |b|): one rounding per multiply, add and sketch addition. The
-// largest slope of an activation is 1.13 (GELU); the error of the activation itself is a few eps of its value.
+// |got - exact| <= (K/c + c + 8) eps (sum |x||w| + |b|): one rounding per multiply, add and sketch addition; with a
+// low-rank part its K + rank more, and sum |x||v||u|. The largest slope of an activation is 1.13 (GELU); the error of
+// the activation itself is a few eps of its value.
 void check_against_double(const problem &p, size_t m, const float *x, size_t ldx, const float *y, size_t ldy) {
     const double eps = std::numeric_limits<float>::epsilon();
-    for (size_t i = 0; i < m; ++i)
+    const size_t K = p.desc.K, rank = p.desc.rank, roundings = p.kz + p.desc.c + 8 + (rank ? K + rank : 0);
+    std::vector<double> down(rank);
+    for (size_t i = 0; i < m; ++i) {
+        for (size_t r = 0; r < rank; ++r) {
+            down[r] = 0;
+            for (size_t k = 0; k < K; ++k) down[r] += std::abs(static_cast<double>(x[i * ldx + k]) * p.v[r * K + k]);
+        }
         for (size_t n = 0; n < p.desc.N; ++n) {
             double sum = p.bias.empty() ? 0.0 : p.bias[n], magnitude = std::abs(sum);
             for (size_t k = 0; k < p.desc.K; ++k) {
@@ -63,9 +81,10 @@ void check_against_double(const problem &p, size_t m, const float *x, size_t ldx
                 sum += product;
                 magnitude += std::abs(product);
             }
+            for (size_t r = 0; r < rank; ++r) magnitude += down[r] * std::abs(p.u[n * rank + r]);
             const double exact = activate(p.desc.activation, sum);
             const double bound =
-                1.2 * static_cast<double>(p.kz + p.desc.c + 8) * eps * (magnitude + 1e-30) + 8 * eps * std::abs(exact);
+                1.2 * static_cast<double>(roundings) * eps * (magnitude + 1e-30) + 8 * eps * std::abs(exact);
             const double difference = std::abs(y[i * ldy + n] - exact);
             if (!(difference <= bound)) {
                 INFO("row " << i << " output " << n << " got " << y[i * ldy + n] << " expected " << exact << " bound "
@@ -73,6 +92,7 @@ void check_against_double(const problem &p, size_t m, const float *x, size_t ldx
                 REQUIRE(difference <= bound);
             }
         }
+    }
 }
 
 ss1_linear_desc random_desc(ss1_test::seeded &random) {
@@ -89,23 +109,25 @@ ss1_linear_desc random_desc(ss1_test::seeded &random) {
     desc.block_n = static_cast<uint32_t>(pick({16, 32, 48, 64, 128, SS1_BLOCK_N_ALL}));
     desc.seed = static_cast<uint32_t>(random.index(0, UINT32_MAX));
     desc.activation = static_cast<ss1_activation>(random.index(0, 6));
+    desc.rank = std::min(pick({0, 0, 1, 5, 16, 33}), std::min(desc.K, desc.N));
+    if (desc.rank && random.index(0, 2) == 0) desc.c = 0;
     return desc;
 }
 
 }  // namespace
 
-TEST_CASE("random layers equal X . expand(Z) + b at every level") {
+TEST_CASE("random layers equal X . expand(Z, U, V) + b at every level") {
     for (const char *level : ss1_test::levels_here()) {
         const auto context = make_context(level, 1);
         ss1_test::seeded random;
-        for (int round = 0; round < 40; ++round) {
+        for (int round = 0; round < 60; ++round) {
             const problem p = make_problem(random_desc(random), random, random.index(0, 3) != 0);
             const auto layer = make_layer(context, p);
             const size_t m = random.index(0, 40), ldx = p.desc.K + random.index(0, 4),
                          ldy = p.desc.N + random.index(0, 4);
-            INFO(level << ": m " << m << " K " << p.desc.K << " N " << p.desc.N << " c " << p.desc.c << " scheme "
-                       << p.desc.scheme << " B_K " << p.desc.block_k << " B_N " << p.desc.block_n << " V "
-                       << p.desc.step << " activation " << p.desc.activation);
+            INFO(level << ": m " << m << " K " << p.desc.K << " N " << p.desc.N << " c " << p.desc.c << " rank "
+                       << p.desc.rank << " scheme " << p.desc.scheme << " B_K " << p.desc.block_k << " B_N "
+                       << p.desc.block_n << " V " << p.desc.step << " activation " << p.desc.activation);
             ss1_test::guarded<float> x(m, p.desc.K, ldx), y(m, p.desc.N, ldy);
             x.fill([&] { return random.uniform(); });
             run(layer, m, x.data(), ldx, y.data(), ldy);
@@ -120,21 +142,24 @@ TEST_CASE("the shapes of the models, with K in several blocks") {
     struct shape {
         size_t K, N;
         uint32_t c;
+        size_t rank = 0;
     };
     for (const char *level : ss1_test::levels_here()) {
         const auto context = make_context(level, 2);
         ss1_test::seeded random;
         for (const shape s : {shape{13, 512, 1}, shape{479, 1024, 2}, shape{256, 1, 4}, shape{1100, 300, 1},
-                              shape{2304, 96, 2}, shape{768, 768, 4}})
+                              shape{2304, 96, 2}, shape{768, 768, 4}, shape{768, 768, 8, 48}, shape{1100, 300, 0, 64}})
             for (const ss1_scheme scheme : {SS1_SCHEME_MIXED, SS1_SCHEME_REFERENCE}) {
                 ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
                 desc.K = s.K;
                 desc.N = s.N;
                 desc.c = s.c;
+                desc.rank = s.rank;
                 desc.scheme = scheme;
                 const problem p = make_problem(desc, random);
                 const auto layer = make_layer(context, p);
-                INFO(level << ": K " << s.K << " N " << s.N << " c " << s.c << " scheme " << scheme);
+                INFO(level << ": K " << s.K << " N " << s.N << " c " << s.c << " rank " << s.rank << " scheme "
+                           << scheme);
                 const size_t m = 29;
                 std::vector<float> x(m * s.K), y(m * s.N);
                 for (float &v : x) v = random.uniform();
@@ -147,7 +172,7 @@ TEST_CASE("the shapes of the models, with K in several blocks") {
 TEST_CASE("a row has the same bits for any thread count, batch size and position") {
     for (const char *level : ss1_test::levels_here()) {
         ss1_test::seeded random;
-        for (const uint32_t c : {1u, 2u, 8u})
+        for (const auto &[c, rank] : {std::pair(1u, 0u), {2u, 0u}, {8u, 0u}, {8u, 24u}, {0u, 40u}})
             for (const ss1_scheme scheme : {SS1_SCHEME_MIXED, SS1_SCHEME_REFERENCE}) {
                 ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
                 desc.K = 300;
@@ -155,6 +180,7 @@ TEST_CASE("a row has the same bits for any thread count, batch size and position
                 desc.block_k = 32;
                 desc.block_n = 128;
                 desc.c = c;
+                desc.rank = rank;
                 desc.scheme = scheme;
                 desc.activation = SS1_ACTIVATION_GELU;
                 const problem p = make_problem(desc, random);
@@ -168,8 +194,8 @@ TEST_CASE("a row has the same bits for any thread count, batch size and position
                         std::fill(one.begin(), one.end(), NAN);
                         for (size_t i = 0; i < m; i += step)
                             run(layer, std::min(step, m - i), &x[i * desc.K], desc.K, &one[i * desc.N], desc.N);
-                        INFO(level << " threads " << threads << " rows at once " << step << " c " << c << " scheme "
-                                   << scheme);
+                        INFO(level << " threads " << threads << " rows at once " << step << " c " << c << " rank "
+                                   << rank << " scheme " << scheme);
                         CHECK(std::memcmp(all.data(), one.data(), all.size() * sizeof(float)) == 0);
                     }
                 }
@@ -185,6 +211,7 @@ TEST_CASE("the caller's scratch is sufficient and not overrun") {
     desc.N = 640;
     desc.c = 4;
     desc.block_n = GENERATE(256, 32);  // 3 sketches that fit in scratch together, 20 that do not
+    desc.rank = GENERATE(0, 20);
     const problem p = make_problem(desc, random);
     const auto layer = make_layer(context, p);
     for (const size_t m : {1, 3, 17, 200, 900}) {
@@ -217,6 +244,7 @@ TEST_CASE("a NaN in any input affects only the outputs of its row") {
             desc.N = 40;
             desc.c = 2;
             desc.block_k = 32;
+            desc.rank = what == SS1_ACTIVATION_RELU ? 10 : 0;
             desc.activation = what;
             const problem p = make_problem(desc, random);
             const auto layer = make_layer(context, p);

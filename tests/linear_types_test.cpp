@@ -44,7 +44,17 @@ enum class residual { none, apart, in_place };
 struct problem {
     ss1_linear_desc desc;
     size_t kz = 0;
-    std::vector<float> z, bias;
+    std::vector<float> z, u, v, bias;
+
+    ss1_linear_weights weights() const {
+        const auto data = [](const std::vector<float> &values) { return values.empty() ? nullptr : values.data(); };
+        ss1_linear_weights given = SS1_LINEAR_WEIGHTS_INIT;
+        given.z = data(z);
+        given.bias = data(bias);
+        given.u = data(u);
+        given.v = data(v);
+        return given;
+    }
 };
 
 problem make_problem(ss1_linear_desc desc, ss1_test::seeded &random, bool with_bias = true) {
@@ -52,17 +62,16 @@ problem make_problem(ss1_linear_desc desc, ss1_test::seeded &random, bool with_b
     ss1::check(ss1_linear_resolve(&desc, &p.kz));
     p.desc = desc;
     p.z.resize(desc.N * p.kz);
-    for (float &v : p.z) v = random.uniform();
+    p.u.resize(desc.N * desc.rank);
+    p.v.resize(desc.rank * desc.K);
     if (with_bias) p.bias.resize(desc.N);
-    for (float &v : p.bias) v = random.uniform();
+    for (std::vector<float> *values : {&p.z, &p.u, &p.v, &p.bias})
+        for (float &v : *values) v = random.uniform();
     return p;
 }
 
 ss1::layer_ptr make_layer(const ss1::context_ptr &context, const problem &p) {
-    ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
-    weights.z = p.z.data();
-    weights.bias = p.bias.empty() ? nullptr : p.bias.data();
-    return ss1::make_layer(context, p.desc, weights);
+    return ss1::make_layer(context, p.desc, p.weights());
 }
 
 std::string kernels_of(const ss1::layer_ptr &layer) {
@@ -86,9 +95,10 @@ void run(const ss1::layer_ptr &layer, size_t m, const void *x, void *y, const vo
 
 std::string text_of(const ss1_linear_desc &d) {
     return "x " + std::string(name_of(d.x_dtype)) + " weights " + name_of(d.weight_dtype) + " y " + name_of(d.y_dtype) +
-           " K " + std::to_string(d.K) + " N " + std::to_string(d.N) + " c " + std::to_string(d.c) + " scheme " +
-           std::to_string(d.scheme) + " B_K " + std::to_string(d.block_k) + " B_N " + std::to_string(d.block_n) +
-           " V " + std::to_string(d.step) + " activation " + std::to_string(d.activation);
+           " K " + std::to_string(d.K) + " N " + std::to_string(d.N) + " c " + std::to_string(d.c) + " rank " +
+           std::to_string(d.rank) + " scheme " + std::to_string(d.scheme) + " B_K " + std::to_string(d.block_k) +
+           " B_N " + std::to_string(d.block_n) + " V " + std::to_string(d.step) + " activation " +
+           std::to_string(d.activation);
 }
 
 // ---------------------------------------------------------------- the oracle
@@ -96,30 +106,69 @@ std::string text_of(const ss1_linear_desc &d) {
 constexpr double f32_eps = std::numeric_limits<float>::epsilon();
 constexpr double bf16_half_ulp = 0x1p-8;  // of an 8-bit significand
 
-// The operands of the products: the sketches of x, in f32 as kernels.hpp defines their bits, and the stored weights.
-// For a layer that runs dense: x itself and the expanded weights.
+// x V as a layer of its own gives it, whose bits are those inside of the layer with the part V U.
+std::vector<float> times_v(const ss1::context_ptr &context, ss1_linear_desc desc, const std::vector<float> &v, size_t m,
+                           matrix &x) {
+    std::vector<float> y(m * desc.rank);
+    desc.N = desc.rank;
+    desc.c = 1;
+    desc.rank = 0;
+    desc.activation = SS1_ACTIVATION_NONE;
+    desc.y_dtype = SS1_DTYPE_F32;
+    ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
+    weights.z = v.data();
+    ss1_linear_args args = SS1_LINEAR_ARGS_INIT;
+    args.m = m;
+    args.x = x.data();
+    args.ldx = x.ld();
+    args.y = y.data();
+    ss1::check(ss1_layer_run(ss1::make_layer(context, desc, weights).get(), &args));
+    return y;
+}
+
+// The operands of the products: the sketches of x, in f32 as kernels.hpp defines their bits, followed by x V, and the
+// stored weights. For a layer that runs dense: x itself and the expanded weights. `scaled`: as int8 kernels of many
+// outputs take V and U, with rows of V of length sqrt(c).
 struct operands {
-    operands(const problem &p, size_t m, matrix &x, bool dense) : desc(p.desc), map(desc) {
-        if (dense && desc.c > 1) {
+    operands(const ss1::context_ptr &context, const problem &p, size_t m, matrix &x, bool dense, bool scaled = false)
+        : desc(p.desc), map(desc) {
+        if (dense) {
             w.resize(desc.N * desc.K);
-            ss1::check(ss1_expand(&p.desc, p.z.data(), 0, w.data(), 0));
+            const ss1_linear_weights weights = p.weights();
+            ss1::check(ss1_linear_expand(&p.desc, &weights, w.data(), 0));
             desc.c = 1;
+            desc.rank = 0;
             map = ss1::mapping(desc);
-        } else {
-            w = p.z;
-            for (size_t n = 0; n < desc.N; ++n)
-                for (size_t k = map.live_columns; k < map.stored_columns; ++k) w[n * map.stored_columns + k] = 0;
         }
-        columns = map.stored_columns;
-        blocks = desc.c == 1 ? 1 : map.output_blocks();
+        const size_t kz = map.stored_columns, r = desc.rank;
+        std::vector<float> u = p.u, v = p.v;
+        for (size_t i = 0; i < r && scaled; ++i) {
+            double squares = 0;
+            for (size_t k = 0; k < desc.K; ++k) squares += static_cast<double>(v[i * desc.K + k]) * v[i * desc.K + k];
+            const auto factor = static_cast<float>(std::sqrt(std::max(desc.c, 1u) / squares));
+            for (size_t k = 0; k < desc.K; ++k) v[i * desc.K + k] *= factor;
+            for (size_t n = 0; n < desc.N; ++n) u[n * r + i] /= factor;
+        }
+        const std::vector<float> down = r ? times_v(context, desc, v, m, x) : std::vector<float>();
+        columns = kz + r;
+        if (!dense) w.resize(desc.N * columns);
+        for (size_t n = 0; n < desc.N && !dense; ++n) {
+            std::copy_n(p.z.begin() + static_cast<ptrdiff_t>(n * kz), map.live_columns, &w[n * columns]);
+            std::copy_n(u.begin() + static_cast<ptrdiff_t>(n * r), r, &w[n * columns + kz]);
+        }
+        blocks = desc.c <= 1 ? 1 : map.output_blocks();
         s.resize(m * blocks * columns);
         for (size_t i = 0; i < m; ++i)
-            for (size_t j = 0; j < blocks; ++j) sketch(x, i, j, &s[(i * blocks + j) * columns]);
+            for (size_t j = 0; j < blocks; ++j) {
+                float *to = &s[(i * blocks + j) * columns];
+                if (kz) sketch(x, i, j, to);
+                std::copy_n(down.begin() + static_cast<ptrdiff_t>(i * r), r, to + kz);
+            }
     }
 
     void sketch(matrix &x, size_t i, size_t j, float *to) const {
-        const size_t bk = desc.c == 1 ? columns : desc.block_k;
-        for (size_t g = 0; g * bk < columns; ++g)
+        const size_t bk = desc.c == 1 ? map.stored_columns : desc.block_k;
+        for (size_t g = 0; g * bk < map.stored_columns; ++g)
             for (size_t u = 0; u < bk; ++u) {
                 float sum = 0;
                 for (size_t q = 0; q < desc.c; ++q) {
@@ -231,13 +280,14 @@ values widened_products(const operands &o, size_t m, const std::vector<float> &b
 }
 
 // All results that a layer may give: a kernel may or may not round the sketch, but always does the same.
-std::vector<values> expectations(const problem &p, size_t m, matrix &x, bool dense) {
-    const operands o(p, m, x, dense);
+std::vector<values> expectations(const ss1::context_ptr &context, const problem &p, size_t m, matrix &x, bool dense) {
+    const operands o(context, p, m, x, dense);
     switch (p.desc.weight_dtype) {
         case SS1_DTYPE_BF16:
             return {products(o, m, p.bias, true, true), products(o, m, p.bias, true, false)};
         case SS1_DTYPE_I8:
-            return {integer_products(o, m, p.bias), widened_products(o, m, p.bias)};
+            return {integer_products(operands(context, p, m, x, dense, true), m, p.bias),
+                    widened_products(o, m, p.bias)};
         default:
             return {products(o, m, p.bias, false, false)};
     }
@@ -291,6 +341,8 @@ ss1_linear_desc random_desc(ss1_test::seeded &random) {
     desc.block_n = static_cast<uint32_t>(pick({16, 48, 64, 128, SS1_BLOCK_N_ALL, SS1_BLOCK_N_ALL}));
     desc.seed = static_cast<uint32_t>(random.index(0, UINT32_MAX));
     desc.activation = static_cast<ss1_activation>(random.index(0, 6));
+    desc.rank = std::min(pick({0, 0, 1, 6, 16, 33, 64}), std::min(desc.K, desc.N));
+    if (desc.rank && random.index(0, 2) == 0) desc.c = 0;
     return desc;
 }
 
@@ -318,11 +370,11 @@ void check_problem(const problem &p, size_t m, residual how, ss1_test::seeded &r
     matrix r(d.y_dtype, m, d.N, how == residual::in_place ? ldy : d.N + random.index(0, 4), where);
     x.fill([&] { return random.uniform(); });
     r.fill([&] { return random.uniform(); });
-    std::map<bool, std::vector<values>> expected;
+    std::map<bool, std::vector<values>> expected;  // x V is that of a level
     for (const level_context &c : contexts()) {
         const auto layer = make_layer(random.index(0, 1) ? c.one : c.three, p);
         const bool dense = expanded(layer);
-        if (!expected.count(dense)) expected[dense] = expectations(p, m, x, dense);
+        if (d.rank || !expected.count(dense)) expected[dense] = expectations(c.one, p, m, x, dense);
         matrix y(d.y_dtype, m, d.N, ldy, where);
         for (size_t i = 0; i < m; ++i)
             for (size_t j = 0; j < d.N; ++j) y.set(i, j, how == residual::in_place ? r.get(i, j) : NAN);
@@ -369,16 +421,19 @@ TEST_CASE("many rows and K in several blocks, of every weight type") {
     struct shape {
         size_t m, K, N;
         uint32_t c, block_n;
+        size_t rank = 0;
     };
     ss1_test::seeded random;
     for (const shape s : {shape{301, 250, 120, 1, 0}, shape{301, 333, 300, 2, 128}, shape{37, 1100, 130, 1, 0},
-                          shape{33, 2304, 300, 2, 0}, shape{17, 2048, 70, 1, 0}, shape{20, 1000, 40, 1, 0}})
+                          shape{33, 2304, 300, 2, 0}, shape{17, 2048, 70, 1, 0}, shape{20, 1000, 40, 1, 0},
+                          shape{301, 768, 330, 8, 128, 48}, shape{33, 2304, 300, 0, 0, 70}})
         for (const ss1_dtype w : weight_types) {
             ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
             desc.K = s.K;
             desc.N = s.N;
             desc.c = s.c;
             desc.block_n = s.block_n;
+            desc.rank = s.rank;
             desc.weight_dtype = w;
             desc.activation = SS1_ACTIVATION_GELU;
             desc.x_dtype = x_types[random.index(0, 2)];
@@ -496,8 +551,9 @@ TEST_CASE("every type: a row has the same bits for any thread count, batch size 
         ss1_test::seeded random;
         for (const ss1_dtype w : {SS1_DTYPE_BF16, SS1_DTYPE_I8})
             for (const ss1_dtype y_type : y_types)
-                for (const uint32_t c : {1u, 2u, 8u}) {
+                for (const auto &[c, rank] : {std::pair(1u, 0u), {2u, 0u}, {8u, 0u}, {4u, 24u}, {0u, 40u}}) {
                     ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+                    desc.rank = rank;
                     desc.K = 300;
                     desc.N = 330;
                     desc.block_k = 32;
@@ -542,11 +598,12 @@ TEST_CASE("K in several blocks: every type, few outputs or many, a row has the s
         ss1_test::seeded random;
         for (const ss1_dtype w : {SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_I8})
             for (const size_t N : {1, 3, 8, 40})
-                for (const uint32_t c : {1u, 2u}) {
+                for (const auto &[c, rank] : {std::pair(1u, 0u), {2u, 0u}, {2u, 1u}, {0u, 5u}}) {
                     ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
-                    desc.K = random.index(1025, 2100) * c;
+                    desc.K = random.index(1025, 2100) * std::max(c, 1u);
                     desc.N = N;
                     desc.c = c;
+                    desc.rank = std::min<size_t>(rank, N);
                     desc.weight_dtype = w;
                     const problem p = make_problem(desc, random);
                     const auto layer = make_layer(at.one, p);
@@ -578,6 +635,7 @@ TEST_CASE("every type: sketches that do not fit in scratch together give the bit
             desc.block_n =
                 128;  // 32 sketches of 0.7 to 2.5 KB: 170 rows of them take 4 MB and more, weights 2.4 MB and more
             desc.weight_dtype = w;
+            desc.rank = w == SS1_DTYPE_F32 ? 0 : 70;
             const problem p = make_problem(desc, random);
             const auto layer = make_layer(at.one, p);
             REQUIRE(kernels_of(layer).find("expanded") == std::string::npos);
@@ -601,18 +659,16 @@ TEST_CASE("every type: sketches that do not fit in scratch together give the bit
 
 namespace {
 
-// Layers with the mapping and type of `desc`, stacked along N into one layer.
+// Layers of one mapping, type and V, stacked along N into one layer.
 ss1::layer_ptr stack(const ss1::context_ptr &context, const std::vector<problem> &parts) {
-    std::vector<float> z, bias;
-    for (const problem &p : parts) {
-        z.insert(z.end(), p.z.begin(), p.z.end());
-        bias.insert(bias.end(), p.bias.begin(), p.bias.end());
+    problem all = parts[0];
+    for (size_t i = 1; i < parts.size(); ++i) {
+        all.z.insert(all.z.end(), parts[i].z.begin(), parts[i].z.end());
+        all.u.insert(all.u.end(), parts[i].u.begin(), parts[i].u.end());
+        all.bias.insert(all.bias.end(), parts[i].bias.begin(), parts[i].bias.end());
     }
-    ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
-    weights.z = z.data();
-    weights.bias = bias.empty() ? nullptr : bias.data();
     ss1_layer *layer = nullptr;
-    ss1::check(ss1::layer_create(*context, parts[0].desc, weights, &layer, parts.size()));
+    ss1::check(ss1::layer_create(*context, all.desc, all.weights(), &layer, parts.size()));
     return ss1::layer_ptr(layer);
 }
 
@@ -626,6 +682,8 @@ ss1_linear_desc random_part(ss1_test::seeded &random, ss1_dtype weights) {
     desc.block_n = static_cast<uint32_t>(16 * random.index(1, 6));
     desc.N = random.index(1, 3) == 1 ? random.index(1, desc.block_n) : desc.block_n * random.index(1, 4);
     if (desc.scheme == SS1_SCHEME_REFERENCE || desc.c == 1) desc.N += random.index(0, 20);
+    if (random.index(0, 1)) desc.rank = random.index(1, std::min<size_t>(desc.N, 40));
+    if (desc.rank && random.index(0, 1)) desc.c = 0;
     desc.activation = random.index(0, 1) ? SS1_ACTIVATION_NONE : SS1_ACTIVATION_RELU;
     desc.weight_dtype = weights;
     desc.x_dtype = x_types[random.index(0, 2)];
@@ -646,7 +704,10 @@ TEST_CASE("layers of one mapping run as one give the bits of each alone") {
                 const size_t m = random.index(1, 100), n = random.index(2, 4),
                              y_size = desc.y_dtype == SS1_DTYPE_F32 ? 4 : 2;
                 std::vector<problem> parts;
-                for (size_t i = 0; i < n; ++i) parts.push_back(make_problem(desc, random, with_bias));
+                for (size_t i = 0; i < n; ++i) {
+                    parts.push_back(make_problem(desc, random, with_bias));
+                    parts[i].v = parts[0].v;
+                }
                 REQUIRE(ss1::can_stack(*at.one, parts[0].desc, parts.size()));
                 matrix x(desc.x_dtype, m, desc.K, desc.K);
                 x.fill([&] { return random.uniform(); });

@@ -66,7 +66,7 @@ class Rules(unittest.TestCase):
         self.assertEqual(self.changed("ss1.h", self.LAST, self.LAST + "    size_t more; /**< @since 9.1 */\n"), ([], []))
 
     def test_a_nested_last_struct_may_grow(self):
-        old = "    ss1_dtype x_dtype, y_dtype, weight_dtype;\n"
+        old = "    size_t rank; /**< @since 0.2 */\n"
         new = old + "    uint64_t more; /**< @since 9.1 */\n"
         self.assertEqual(self.changed("ss1.h", old, new), ([], []))
 

@@ -100,6 +100,11 @@ TEST_CASE("projection and expansion write nothing when memory runs out") {
         for (const float *second : {static_cast<const float *>(nullptr), s.data()})
             fail_each_allocation(z, [&] { return ss1_project(&desc, weight.data(), 0, second, z.data(), 0); });
         fail_each_allocation(weight, [&] { return ss1_expand(&desc, z.data(), 0, weight.data(), 0); });
+        ss1_linear_desc low_rank = desc;
+        low_rank.rank = 2;
+        ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
+        weights.z = weights.u = weights.v = z.data();
+        fail_each_allocation(weight, [&] { return ss1_linear_expand(&low_rank, &weights, weight.data(), 0); });
     }
 }
 #endif

@@ -27,17 +27,21 @@ ss1::layer_ptr make_layer(const ss1::context_ptr &context, ss1_linear_desc desc)
     ss1_test::seeded random;
     size_t kz = 0;
     ss1::check(ss1_linear_resolve(&desc, &kz));
-    std::vector<float> z(desc.N * kz), bias(desc.N);
-    for (float &v : z) v = random.uniform() / 8;
-    for (float &v : bias) v = random.uniform();
+    std::vector<float> z(desc.N * kz), bias(desc.N), u(desc.N * desc.rank), v(desc.rank * desc.K);
+    for (float &value : z) value = random.uniform() / 8;
+    for (std::vector<float> *values : {&bias, &u, &v})
+        for (float &value : *values) value = random.uniform();
     ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
     weights.z = z.data();
     weights.bias = bias.data();
+    weights.u = desc.rank ? u.data() : nullptr;
+    weights.v = desc.rank ? v.data() : nullptr;
     return ss1::make_layer(context, desc, weights);
 }
 
-// Makes layers of widths 45 -> 100 -> 300 -> 1 with tied weights in the middle.
-std::vector<ss1::layer_ptr> make_layers(const ss1::context_ptr &context, ss1_dtype weights, ss1_dtype between) {
+// Makes layers of widths 45 -> 100 -> 300 -> 1 with tied weights and a part of that rank in the middle.
+std::vector<ss1::layer_ptr> make_layers(const ss1::context_ptr &context, ss1_dtype weights, ss1_dtype between,
+                                        size_t rank = 0) {
     const size_t widths[] = {45, 100, 300, 1};
     std::vector<ss1::layer_ptr> layers;
     for (size_t i = 0; i < 3; ++i) {
@@ -45,6 +49,7 @@ std::vector<ss1::layer_ptr> make_layers(const ss1::context_ptr &context, ss1_dty
         desc.K = widths[i];
         desc.N = widths[i + 1];
         desc.c = i == 1 ? 2 : 1;
+        desc.rank = i == 1 ? rank : 0;
         desc.block_k = 16;
         desc.block_n = 128;
         desc.activation = i == 2 ? SS1_ACTIVATION_SIGMOID : SS1_ACTIVATION_RELU;
@@ -81,7 +86,7 @@ TEST_CASE("a tower gives its layers' bits for any number of rows and threads") {
                                                {SS1_DTYPE_I8, SS1_DTYPE_F32}})
             for (const uint32_t threads : {1u, 2u, 3u, 7u}) {
                 const auto context = make_context(level, threads);
-                const auto layers = make_layers(context, weights, between);
+                const auto layers = make_layers(context, weights, between, threads % 2 ? 12 : 0);
                 const auto tower = ss1::make_tower(pointers(layers));
                 seeded random;
                 for (const size_t m : {1, 31, 64, 97, 300, 700}) {

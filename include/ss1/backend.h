@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-#define SS1_BACKEND_ABI 3
+#define SS1_BACKEND_ABI 4
 
 /** What the core offers to a plugin; lives as long as the process. All functions are thread-safe. @since 0.1 */
 typedef struct ss1_backend_host {
@@ -85,9 +85,9 @@ typedef struct ss1_model_run {
  *   score           0: not usable on this machine (then *reason says why, static storage), else higher is preferred.
  *   supports        Whether layer_create() takes `parts` layers of `desc` (resolved) as one, and whether layer_run()
  *                   adds a residual if `residual` is 1. 0: no, then *reason says why (static storage).
- *   layer_create    `desc` is that of one part: resolved and supported. Weights [parts * N, Kz] and bias [parts * N]
- *                   are stacked along N, finite, ldz > 0; they must be copied. Each part gives the bits that it would
- *                   give alone.
+ *   layer_create    `desc` is that of one part: resolved and supported. z [parts * N, Kz], bias [parts * N] and u
+ *                   [parts * N, rank] are stacked along N, v [rank, K] is that of all parts; finite, ldz > 0 where Kz
+ *                   is. They must be copied. Each part gives the bits that it would give alone.
  *   layer_scratch   BYTES of scratch for m rows; never less for more rows: a session asks for its largest batch only.
  *   layer_run       `args` is checked: sizes, strides and overlap hold, scratch is there, m > 0.
  *   layer_describe  fills .kernels (owned by the state), .weight_bytes, .flops_per_row.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * @file convert.h  Conversion of model directories. Part of ss1.h, whose rules hold here.
+ * @file convert.h  Conversion of weights and of model directories. Part of ss1.h, whose rules hold here.
  */
 #ifndef SS1_CONVERT_H
 #define SS1_CONVERT_H
@@ -10,6 +10,43 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/**
+ * Project a dense weight onto the tied form. Without a second moment: Z[n,k] = mean of s * W over the c tied places
+ * with their signs s, the least-squares fit to W. With a second moment S: the least-squares fit to the layer's output,
+ * Z_j^T = (A_j^T S A_j)^-1 A_j^T S W_j^T for each output block j with its tying matrix A_j, after adding 1e-3 of the
+ * mean diagonal of S to the diagonal.
+ * @param desc    rank must be 0: only the tied part is projected.
+ * @param weight  [N, K] f32, ldw >= K (0 = K), PyTorch's layout.
+ * @param second_moment  [K, K] f32, E[x^T x] over calibration rows, symmetric; or NULL.
+ * @param z       [N, Kz] f32 out, ldz >= Kz (0 = Kz). Must not overlap the inputs.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (also a second moment that is not finite and positive semidefinite);
+ * SS1_ERROR_OUT_OF_MEMORY.
+ * @note Thread-safe. Time O(N K); with second_moment O(N K^2 + (N / B_N) Kz^3). @since 0.1
+ */
+SS1_API ss1_status ss1_project(const ss1_linear_desc *desc, const float *weight, size_t ldw, const float *second_moment,
+                               float *z, size_t ldz);
+
+/**
+ * Expand stored weights to the dense weight that they stand for. ss1_linear_expand() also takes layers with rank > 0.
+ * @param desc    rank must be 0.
+ * @param z       [N, Kz] f32, ldz >= Kz (0 = Kz).
+ * @param weight  [N, K] f32 out, ldw >= K (0 = K): weight[n,k] = W[k,n] of the definition. Must not overlap z.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT; SS1_ERROR_OUT_OF_MEMORY.
+ * @note Thread-safe. Time O(N K). @since 0.1
+ */
+SS1_API ss1_status ss1_expand(const ss1_linear_desc *desc, const float *z, size_t ldz, float *weight, size_t ldw);
+
+/**
+ * Expand all parts of a layer to the dense weight that they stand for, T(Z) + V U: the reference for all kernels. Sums
+ * over the rank run in f64.
+ * @param weights  As for ss1_layer_create(); the bias is ignored.
+ * @param weight   [N, K] f32 out, ldw >= K (0 = K): weight[n,k] = W[k,n]. Must not overlap the inputs.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT; SS1_ERROR_UNSUPPORTED (dtype); SS1_ERROR_OUT_OF_MEMORY.
+ * @note Thread-safe. Time O(N K (1 + rank)). @since 0.2
+ */
+SS1_API ss1_status ss1_linear_expand(const ss1_linear_desc *desc, const ss1_linear_weights *weights, float *weight,
+                                     size_t ldw);
 
 /** Source of the weights of the matched layers. @since 0.1 */
 typedef enum ss1_convert_from SS1_ENUM_INT {

@@ -5,8 +5,8 @@
  *
  * Symbols: M rows (batch x tokens), K inputs, N outputs, c compression, B_K K-block length, B_N output-block width,
  * V rotation step, Kz = B_K * ceil(K / (c * B_K)) stored columns. A layer computes Y[M,N] = act(X[M,K] . W[K,N] + b)
- * with W tied as in Desai et al., "SS1: Sketch Structured Transform", NeurIPS 2024: each stored value of Z[N,Kz] stands
- * at c places.
+ * with W = T(Z) + V U. The part T(Z) is tied as in Desai et al., "SS1: Sketch Structured Transform", NeurIPS 2024: each
+ * stored value of Z[N,Kz] stands at c places. The part V U has rank r, V[K,r] and U[r,N]. A layer has one part or both.
  *
  * Rules that hold for every function:
  *  - Errors: functions return an ss1_status; ss1_last_error() gives this thread's message (function, argument,
@@ -240,7 +240,8 @@ typedef enum ss1_activation SS1_ENUM_INT {
 
 /**
  * One linear layer. K and N must be set; 0 elsewhere is the default.
- *   .c        Compression >= 1; 0 = 1 = plain dense. c * B_K <= K.
+ *   .c        Compression >= 1; 1 = plain dense. c * B_K <= K. 0 = 1, but with rank > 0 the layer has no tied part: Kz
+ *             is 0 and W = V U.
  *   .seed     Seed of the hash. All 32 bits count for both schemes.
  *   .block_k  B_K in {16, 32, 64, 128, 256}; 0 = 64.
  *   .block_n  B_N, a multiple of 16; 0 = clamp(64 * ceil(N / 256), 256, 512); SS1_BLOCK_N_ALL = one block.
@@ -251,9 +252,14 @@ typedef enum ss1_activation SS1_ENUM_INT {
  *              i8: weights round(z / s), one scale s per output; a run quantises the f32 sketch of each row of x the
  *              same way (dynamic, symmetric); exact sums in s32, so Kz <= 131072. A row with a NaN or an infinity
  *              gives NaN. Kernels for a few outputs keep the sketch in f32.
+ *              The part V U follows the same rules: V and U are rounded like Z, and x V is appended to the sketch (with
+ *              i8: in f32, and both are quantised together; Kz + rank and K are then at most 131072).
  *              Other values, and types that the backend does not support, are SS1_ERROR_UNSUPPORTED.
- * ss1_layer_create() expands a tied layer to a dense one if its sketches would cost more than its products save (N or
- * block_n of a few or a few dozen); ss1_layer_info.kernels then says "expanded".
+ *   .rank     Rank r of the part V U of W, at most min(K, N); 0 = the layer has no such part. Multiples of 32 fill the
+ *             tiles of every kernel. Multiply-adds of a row: N (Kz + r) + K r, beside K N of a dense layer.
+ *             @since 0.2
+ * ss1_layer_create() expands a layer to a dense one if its sketches and x V would cost more than the products save (N
+ * or block_n of a few or a few dozen, a rank near that of W); ss1_layer_info.kernels then says "expanded".
  * @since 0.1
  */
 typedef struct ss1_linear_desc {
@@ -265,18 +271,22 @@ typedef struct ss1_linear_desc {
     uint32_t block_k, block_n, step;
     ss1_activation activation;
     ss1_dtype x_dtype, y_dtype, weight_dtype;
+    size_t rank; /**< @since 0.2 */
 } ss1_linear_desc;
 #define SS1_BLOCK_N_ALL UINT32_MAX
 #define SS1_LINEAR_DESC_INIT                                                                                        \
     {                                                                                                               \
         sizeof(ss1_linear_desc), 0, 0, 0, (ss1_scheme)0, 0, 0, 0, 0, (ss1_activation)0, (ss1_dtype)0, (ss1_dtype)0, \
-            (ss1_dtype)0                                                                                            \
+            (ss1_dtype)0, 0                                                                                         \
     }
 
 /**
  * Weights of a layer; ss1_layer_create() copies (packs) them. All values must be finite.
  *   .z, .ldz   [N, Kz] f32, ldz >= Kz (0 = Kz). For c = 1: the dense weight in PyTorch's layout, [N, K] with Kz = K.
+ *              NULL if the layer has no tied part (rank > 0, c = 0).
  *   .bias      [N] f32 or NULL for none.
+ *   .u, .v     [N, rank] and [rank, K] f32 without gaps: the weights of PyTorch's Linear(rank, N) behind
+ *              Linear(K, rank); W[k,n] has sum_i u[n,i] v[i,k] added. NULL if rank is 0. @since 0.2
  * @since 0.1
  */
 typedef struct ss1_linear_weights {
@@ -284,41 +294,18 @@ typedef struct ss1_linear_weights {
     const float *z;
     size_t ldz;
     const float *bias;
+    const float *u, *v; /**< @since 0.2 */
 } ss1_linear_weights;
 #define SS1_LINEAR_WEIGHTS_INIT \
-    { sizeof(ss1_linear_weights), 0, 0, 0 }
+    { sizeof(ss1_linear_weights), 0, 0, 0, 0, 0 }
 
 /**
  * Replace every default in `desc` by its value and check all rules.
- * @param stored_columns  Receives Kz (K for c = 1); may be NULL.
+ * @param stored_columns  Receives Kz (K for c = 1, 0 without a tied part); may be NULL.
  * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT naming the field, its value and the rule; SS1_ERROR_UNSUPPORTED (dtype).
  * @since 0.1
  */
 SS1_API ss1_status ss1_linear_resolve(ss1_linear_desc *desc, size_t *stored_columns);
-
-/**
- * Project a dense weight onto the tied form. Without a second moment: Z[n,k] = mean of s * W over the c tied places
- * with their signs s, the least-squares fit to W. With a second moment S: the least-squares fit to the layer's output,
- * Z_j^T = (A_j^T S A_j)^-1 A_j^T S W_j^T for each output block j with its tying matrix A_j, after adding 1e-3 of the
- * mean diagonal of S to the diagonal.
- * @param weight  [N, K] f32, ldw >= K (0 = K), PyTorch's layout.
- * @param second_moment  [K, K] f32, E[x^T x] over calibration rows, symmetric; or NULL.
- * @param z       [N, Kz] f32 out, ldz >= Kz (0 = Kz). Must not overlap the inputs.
- * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (also a second moment that is not finite and positive semidefinite);
- * SS1_ERROR_OUT_OF_MEMORY.
- * @note Thread-safe. Time O(N K); with second_moment O(N K^2 + (N / B_N) Kz^3). @since 0.1
- */
-SS1_API ss1_status ss1_project(const ss1_linear_desc *desc, const float *weight, size_t ldw, const float *second_moment,
-                               float *z, size_t ldz);
-
-/**
- * Expand stored weights to the dense weight that they stand for: the reference for all kernels.
- * @param z       [N, Kz] f32, ldz >= Kz (0 = Kz).
- * @param weight  [N, K] f32 out, ldw >= K (0 = K): weight[n,k] = W[k,n] of the definition. Must not overlap z.
- * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT; SS1_ERROR_OUT_OF_MEMORY.
- * @note Thread-safe. Time O(N K). @since 0.1
- */
-SS1_API ss1_status ss1_expand(const ss1_linear_desc *desc, const float *z, size_t ldz, float *weight, size_t ldw);
 
 /** A linear layer with packed weights. @since 0.1 */
 typedef struct ss1_layer ss1_layer;
@@ -406,7 +393,7 @@ SS1_API ss1_status ss1_tower_run(const ss1_tower *tower, const ss1_linear_args *
 typedef struct ss1_layer_info {
     uint32_t struct_size;
     const char *kernels;        /**< e.g. "cpu sketch_f32_f32_avx512 gemm_f32_f32_14x32_avx512" */
-    size_t stored_columns;      /**< Kz */
+    size_t stored_columns;      /**< Kz, without the rank */
     size_t weight_bytes;        /**< packed weights and bias */
     double flops_per_row;       /**< 2 for each multiply-add and 1 for each sketch addition that a run does */
     double flops_per_row_dense; /**< 2 K N */

@@ -44,7 +44,7 @@ const char *dtype_name(ss1_dtype dtype) {
 }
 
 const char *scheme_name(const ss1_linear_desc &desc) {
-    if (desc.c == 1) return "dense";
+    if (desc.c <= 1) return desc.c ? "dense" : "low rank";
     return desc.scheme == SS1_SCHEME_REFERENCE ? "reference" : "mixed";
 }
 

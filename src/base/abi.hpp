@@ -30,11 +30,9 @@ inline constexpr struct_rule rule_of<ss1_context_options> = {SS1_END(ss1_context
 template <>
 inline constexpr struct_rule rule_of<ss1_info> = {SS1_END(ss1_info, l3_bytes), "SS1_INFO_INIT"};
 template <>
-inline constexpr struct_rule rule_of<ss1_linear_desc> = {SS1_END(ss1_linear_desc, weight_dtype),
-                                                         "SS1_LINEAR_DESC_INIT"};
+inline constexpr struct_rule rule_of<ss1_linear_desc> = {SS1_END(ss1_linear_desc, rank), "SS1_LINEAR_DESC_INIT"};
 template <>
-inline constexpr struct_rule rule_of<ss1_linear_weights> = {SS1_END(ss1_linear_weights, bias),
-                                                            "SS1_LINEAR_WEIGHTS_INIT"};
+inline constexpr struct_rule rule_of<ss1_linear_weights> = {SS1_END(ss1_linear_weights, v), "SS1_LINEAR_WEIGHTS_INIT"};
 template <>
 inline constexpr struct_rule rule_of<ss1_linear_args> = {SS1_END(ss1_linear_args, ldr), "SS1_LINEAR_ARGS_INIT"};
 template <>

@@ -57,13 +57,13 @@ ss1_status check_mapping_fields(const ss1_linear_desc &desc) noexcept {
     SS1_CHECK(desc.scheme != SS1_SCHEME_REFERENCE || desc.step == authors_step, SS1_ERROR_INVALID_ARGUMENT,
               "step=%u: the reference scheme always has step=%u", desc.step, authors_step);
     SS1_CHECK(desc.block_n % 16 == 0, SS1_ERROR_INVALID_ARGUMENT, "block_n=%u is not a multiple of 16", desc.block_n);
-    SS1_CHECK(desc.c == 1 || size_t{desc.c} <= desc.K / bk, SS1_ERROR_INVALID_ARGUMENT,
+    SS1_CHECK(desc.c <= 1 || size_t{desc.c} <= desc.K / bk, SS1_ERROR_INVALID_ARGUMENT,
               "K=%zu is below c*block_k=%u*%u: use a dense layer (c=1) or a smaller block_k", desc.K, desc.c, bk);
     return SS1_OK;
 }
 
 ss1_status fill_defaults(ss1_linear_desc &desc) noexcept {
-    if (desc.c == 0) desc.c = 1;
+    if (desc.c == 0 && desc.rank == 0) desc.c = 1;
     if (desc.scheme == SS1_SCHEME_DEFAULT) desc.scheme = SS1_SCHEME_MIXED;
     SS1_CHECK(desc.scheme == SS1_SCHEME_REFERENCE || desc.scheme == SS1_SCHEME_MIXED, SS1_ERROR_INVALID_ARGUMENT,
               "scheme=%d is not a value of ss1_scheme", static_cast<int>(desc.scheme));
@@ -89,6 +89,8 @@ ss1_status linear_resolve(ss1_linear_desc &desc, size_t *stored_columns) noexcep
     ss1_linear_desc resolved = desc;
     SS1_TRY(fill_defaults(resolved));
     SS1_TRY(check_mapping_fields(resolved));
+    SS1_CHECK(desc.rank <= std::min(desc.K, desc.N), SS1_ERROR_INVALID_ARGUMENT,
+              "rank=%zu is above min(K, N)=%zu: no weight of K x N has it", desc.rank, std::min(desc.K, desc.N));
     SS1_TRY(check_dtype(resolved.x_dtype, "x_dtype", {SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_F16}, "f32, bf16, f16"));
     SS1_TRY(check_dtype(resolved.y_dtype, "y_dtype", {SS1_DTYPE_F32, SS1_DTYPE_BF16}, "f32, bf16"));
     SS1_TRY(check_dtype(resolved.weight_dtype, "weight_dtype", {SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_I8},
@@ -97,6 +99,11 @@ ss1_status linear_resolve(ss1_linear_desc &desc, size_t *stored_columns) noexcep
     SS1_CHECK(resolved.weight_dtype != SS1_DTYPE_I8 || kz <= max_int8_columns, SS1_ERROR_UNSUPPORTED,
               "K=%zu with c=%u stores %zu columns: with weight_dtype=i8 more than %zu could overflow the sums in s32",
               resolved.K, resolved.c, kz, max_int8_columns);
+    const size_t summed = resolved.rank ? std::max(kz + resolved.rank, resolved.K) : 0;
+    SS1_CHECK(resolved.weight_dtype != SS1_DTYPE_I8 || summed <= max_int8_columns, SS1_ERROR_UNSUPPORTED,
+              "K=%zu with c=%u and rank=%zu adds %zu products: with weight_dtype=i8 more than %zu could overflow the "
+              "sums in s32",
+              resolved.K, resolved.c, resolved.rank, summed, max_int8_columns);
     desc = resolved;
     if (stored_columns) *stored_columns = kz;
     return SS1_OK;
@@ -104,9 +111,9 @@ ss1_status linear_resolve(ss1_linear_desc &desc, size_t *stored_columns) noexcep
 
 mapping::mapping(const ss1_linear_desc &resolved) noexcept : desc(resolved) {
     const size_t span = size_t{desc.c} * desc.block_k;
-    stored_columns = desc.c == 1 ? desc.K : (desc.K + span - 1) / span * desc.block_k;
+    stored_columns = desc.c == 0 ? 0 : desc.c == 1 ? desc.K : (desc.K + span - 1) / span * desc.block_k;
     live_columns = stored_columns;
-    if (desc.scheme != SS1_SCHEME_REFERENCE || desc.c == 1) return;
+    if (desc.scheme != SS1_SCHEME_REFERENCE || desc.c <= 1) return;
     if (desc.K % span) live_columns = std::min(stored_columns, desc.K / desc.c);
     std::mt19937 generator(desc.seed);
     r1_ = generator() % authors_prime;
@@ -123,7 +130,7 @@ uint32_t mapping::rho(size_t q) const noexcept {
 }
 
 sketch_entry mapping::entry(size_t j, size_t g, size_t q) const noexcept {
-    if (desc.c == 1) return {0, 0};
+    if (desc.c <= 1) return {0, 0};
     if (desc.scheme == SS1_SCHEME_REFERENCE) return {static_cast<uint16_t>((alpha(j, g) + rho(q)) % desc.block_k), 0};
     const uint32_t h = mix(static_cast<uint32_t>(j) * 0x9E3779B1u + static_cast<uint32_t>(g) * 0x85EBCA77u +
                            static_cast<uint32_t>(q) * 0xC2B2AE3Du + desc.seed);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where each weight of W stands in Z: the rotation r(j,g,q) and the sign s(j,g,q) of both schemes.
+// Where each weight of T(Z), the tied part of W, stands in Z: the rotation r(j,g,q) and the sign s(j,g,q) of both
+// schemes.
 //   W[(g*c+q)*B_K + t, n] = s * Z[n, g*B_K + (t - r) mod B_K]         0 <= t < B_K,  j = n div B_N
 #pragma once
 #include "kernels.hpp"
@@ -29,7 +30,7 @@ struct mapping {
     size_t output_blocks() const noexcept { return (desc.N + desc.block_n - 1) / desc.block_n; }
 
     ss1_linear_desc desc;
-    size_t stored_columns;  // Kz
+    size_t stored_columns;  // Kz; 0 without a tied part
     size_t live_columns;    // later stored columns count as zero (the authors' kernel ignores them)
 
   private:

@@ -10,10 +10,10 @@
 namespace ss1 {
 namespace {
 
-// Copies the weights of output n in the column order of its sketch.
+// Copies the tied weights of output n in the column order of its sketch.
 void order_row(const mapping &map, const float *z, size_t n, float *row) noexcept {
     const size_t kz = map.stored_columns, bk = map.desc.block_k;
-    if (map.desc.scheme != SS1_SCHEME_REFERENCE || map.desc.c == 1) {
+    if (map.desc.scheme != SS1_SCHEME_REFERENCE || map.desc.c <= 1) {
         std::copy_n(z, kz, row);
         return;
     }
@@ -55,14 +55,17 @@ void quantize_rows(std::vector<float> &rows, size_t ka, size_t nt, float *scale,
 
 }  // namespace
 
-void pack_stored(const mapping &map, const float *z, size_t ldz, const tiling &tiles, const pack_format &format,
+void pack_stored(const mapping &map, const stored_weights &from, const tiling &tiles, const pack_format &format,
                  size_t ka, const packed_weights &to) {
     const size_t nt = format.nt;
     std::vector<float> rows(nt * ka);
     for (size_t t = 0; t < tiles.tiles(); ++t) {
         std::fill(rows.begin(), rows.end(), 0.0f);
-        for (size_t n0 = tiles.first_column(t), n = n0; n < tiles.end_column(t + 1); ++n)
-            order_row(map, z + n * ldz, n, rows.data() + (n - n0) * ka);
+        for (size_t n0 = tiles.first_column(t), n = n0; n < tiles.end_column(t + 1); ++n) {
+            float *row = rows.data() + (n - n0) * ka;
+            if (from.z) order_row(map, from.z + n * from.ldz, n, row);
+            std::copy_n(from.u + n * from.rank, from.rank, row + from.u_at);
+        }
         const size_t at = t * ka * nt;
         if (format.type == dtype::f32) {
             interleave(rows, ka, nt, format.kr, static_cast<float *>(to.values) + at, [](float v) { return v; });

@@ -51,11 +51,19 @@ struct pack_format {
     uint32_t nt, kr;
 };
 
-// Packs stored weights z [tiles.N, Kz], of one or more parts of N outputs each, for the sketch that the layer runs:
-// unchanged for `mixed`; rotated by alpha(j,g) for `reference`, so that one sketch serves all blocks. Dead columns,
-// columns from Kz to ka and columns beyond N become zero. bf16 rounds to nearest even; s8 is round(z / scale) with one
-// scale per output, max |z| / 127.
-void pack_stored(const mapping &map, const float *z, size_t ldz, const tiling &tiles, const pack_format &format,
+// The weights of an output: z [N, Kz], and u [N, rank] at column `u_at` and later ones of the packed weights.
+struct stored_weights {
+    const float *z;  // NULL if Kz is 0
+    size_t ldz;
+    const float *u = nullptr;
+    size_t rank = 0, u_at = 0;
+};
+
+// Packs stored weights of tiles.N outputs, of one or more parts of N outputs each, for the sketch that the layer runs:
+// z unchanged for `mixed`; rotated by alpha(j,g) for `reference`, so that one sketch serves all blocks. Dead columns,
+// columns of neither z nor u, up to ka, and columns beyond N become zero. bf16 rounds to nearest even; s8 is round(z /
+// scale) with one scale per output, max |z| / 127.
+void pack_stored(const mapping &map, const stored_weights &from, const tiling &tiles, const pack_format &format,
                  size_t ka, const packed_weights &to);
 
 }  // namespace ss1

@@ -24,6 +24,10 @@ constexpr size_t npos = static_cast<size_t>(-1);
 // loop.
 void list_places(const mapping &map, size_t j, std::span<place> places) noexcept {
     const size_t bk = map.desc.block_k, c = map.desc.c;
+    if (c == 0) {
+        std::fill(places.begin(), places.end(), place{npos, 1.0f});
+        return;
+    }
     for (size_t k = 0; k < map.desc.K; ++k) {
         const size_t i = k / bk, t = k % bk, g = i / c, q = i % c;
         const sketch_entry e = map.entry(j, g, q);
@@ -117,14 +121,24 @@ ss1_status project(const ss1_linear_desc &desc, const float *weight, size_t ldw,
     return SS1_OK;
 }
 
-void expand(const ss1_linear_desc &desc, const float *z, size_t ldz, float *weight, size_t ldw) {
+void expand(const ss1_linear_desc &desc, const ss1_linear_weights &from, float *weight, size_t ldw) {
     const mapping map(desc);
-    std::vector<place> places(desc.K);  // before the first output is written
+    // All memory is taken before the first output is written.
+    std::vector<place> places(desc.K);
+    std::vector<double> low_rank(desc.K);
     for (size_t j = 0; j < map.output_blocks(); ++j) {
         list_places(map, j, places);
-        for (size_t n = j * desc.block_n; n < std::min<size_t>(desc.N, (j + 1) * size_t{desc.block_n}); ++n)
-            for (size_t k = 0; k < desc.K; ++k)
-                weight[n * ldw + k] = places[k].column == npos ? 0.0f : places[k].sign * z[n * ldz + places[k].column];
+        for (size_t n = j * desc.block_n; n < std::min<size_t>(desc.N, (j + 1) * size_t{desc.block_n}); ++n) {
+            std::fill(low_rank.begin(), low_rank.end(), 0.0);
+            for (size_t i = 0; i < desc.rank; ++i)
+                for (size_t k = 0; k < desc.K; ++k)
+                    low_rank[k] += static_cast<double>(from.u[n * desc.rank + i]) * from.v[i * desc.K + k];
+            for (size_t k = 0; k < desc.K; ++k) {
+                const place &p = places[k];
+                const float tied = p.column == npos ? 0.0f : p.sign * from.z[n * from.ldz + p.column];
+                weight[n * ldw + k] = desc.rank ? static_cast<float>(tied + low_rank[k]) : tied;
+            }
+        }
     }
 }
 

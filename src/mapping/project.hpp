@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Converts between dense and tied weights. All functions take a resolved desc; matrices are row-major f32 as PyTorch
+// Converts between dense and stored weights. All functions take a resolved desc; matrices are row-major f32 as PyTorch
 // stores them.
 #pragma once
 #include "ss1/ss1.h"
@@ -12,7 +12,7 @@ namespace ss1 {
 ss1_status project(const ss1_linear_desc &desc, const float *weight, size_t ldw, const float *moment, float *z,
                    size_t ldz);
 
-// Expands z [N, Kz] to the dense weight [N, K] that it stands for.
-void expand(const ss1_linear_desc &desc, const float *z, size_t ldz, float *weight, size_t ldw);
+// Expands z [N, Kz], u [N, rank] and v [rank, K] to the dense weight [N, K] that they stand for.
+void expand(const ss1_linear_desc &desc, const ss1_linear_weights &from, float *weight, size_t ldw);
 
 }  // namespace ss1

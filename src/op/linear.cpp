@@ -31,7 +31,7 @@ int cpu_score(const char **) noexcept {
 int cpu_supports(const ss1_linear_desc *desc, int, size_t parts, const char **reason) noexcept {
     // Tiles are cut by whole output blocks.
     *reason = "the last output block of a part is not whole";
-    return parts == 1 || desc->c == 1 || desc->scheme == SS1_SCHEME_REFERENCE || desc->N <= desc->block_n ||
+    return parts == 1 || desc->c <= 1 || desc->scheme == SS1_SCHEME_REFERENCE || desc->N <= desc->block_n ||
            desc->N % desc->block_n == 0;
 }
 
@@ -50,16 +50,35 @@ ss1_status check_values(const char *what, const float *values, size_t rows, size
     return SS1_OK;
 }
 
-// Checks the weights of N outputs and kz stored columns; replaces ldz = 0.
-ss1_status check_weights(ss1_linear_weights &weights, size_t N, size_t kz, ss1_dtype weight_dtype) noexcept {
-    SS1_CHECK(weights.z, SS1_ERROR_INVALID_ARGUMENT, "weights.z is NULL");
+}  // namespace
+
+ss1_status linear_check_weights(const ss1_linear_desc &desc, size_t parts, ss1_linear_weights &weights) noexcept {
+    const size_t N = parts * desc.N, kz = mapping(desc).stored_columns, r = desc.rank;
+    SS1_CHECK(weights.z || kz == 0, SS1_ERROR_INVALID_ARGUMENT, "weights.z is NULL");
+    SS1_CHECK(!weights.z || kz, SS1_ERROR_INVALID_ARGUMENT,
+              "weights.z is set, but with c=0 and rank=%zu the layer has no tied part", r);
+    SS1_CHECK((weights.u && weights.v) || r == 0, SS1_ERROR_INVALID_ARGUMENT, "weights.%s is NULL, but rank=%zu",
+              weights.u ? "v" : "u", r);
+    SS1_CHECK((!weights.u && !weights.v) || r, SS1_ERROR_INVALID_ARGUMENT, "weights.%s is set, but rank=0",
+              weights.u ? "u" : "v");
     if (weights.ldz == 0) weights.ldz = kz;
     SS1_CHECK(weights.ldz >= kz, SS1_ERROR_INVALID_ARGUMENT, "weights.ldz=%zu is below the stored columns Kz=%zu",
               weights.ldz, kz);
-    memory_span z{}, bias{};
-    SS1_TRY(matrix_span("weights.z", weights.z, N, kz, weights.ldz, z));
-    if (weights.bias) SS1_TRY(matrix_span("weights.bias", weights.bias, 1, N, N, bias));
-    SS1_TRY(check_values("z", weights.z, N, kz, weights.ldz, weight_dtype == SS1_DTYPE_BF16));
+    memory_span unused{};
+    if (kz) SS1_TRY(matrix_span("weights.z", weights.z, N, kz, weights.ldz, unused));
+    if (weights.bias) SS1_TRY(matrix_span("weights.bias", weights.bias, 1, N, N, unused));
+    if (r) SS1_TRY(matrix_span("weights.u", weights.u, N, r, r, unused));
+    return r ? matrix_span("weights.v", weights.v, r, desc.K, desc.K, unused) : SS1_OK;
+}
+
+namespace {
+
+ss1_status check_all_values(const ss1_linear_desc &desc, size_t parts, const ss1_linear_weights &weights) noexcept {
+    const size_t N = parts * desc.N, r = desc.rank;
+    const bool bf16 = desc.weight_dtype == SS1_DTYPE_BF16;
+    if (weights.z) SS1_TRY(check_values("z", weights.z, N, mapping(desc).stored_columns, weights.ldz, bf16));
+    if (r) SS1_TRY(check_values("u", weights.u, N, r, r, bf16));
+    if (r) SS1_TRY(check_values("v", weights.v, r, desc.K, desc.K, bf16));
     return weights.bias ? check_values("bias", weights.bias, 1, N, N, false) : SS1_OK;
 }
 
@@ -100,13 +119,14 @@ ss1_status layer_create(ss1_context &context, const ss1_linear_desc &wanted, con
     SS1_TRY(linear_resolve(part, &kz));
     const size_t N = parts * part.N;
     ss1_linear_weights weights = given;
-    SS1_TRY(check_weights(weights, N, kz, part.weight_dtype));
+    SS1_TRY(linear_check_weights(part, parts, weights));
+    SS1_TRY(check_all_values(part, parts, weights));
     const char *reason = "it gives no reason";
-    SS1_CHECK(
-        context.backend->supports(&part, 0, parts, &reason), SS1_ERROR_UNSUPPORTED,
-        "backend '%s' does not support a layer with K=%zu, N=%zu, c=%u, x_dtype=%d, weight_dtype=%d, y_dtype=%d: %s",
-        context.backend->name, part.K, part.N, part.c, static_cast<int>(part.x_dtype),
-        static_cast<int>(part.weight_dtype), static_cast<int>(part.y_dtype), reason);
+    SS1_CHECK(context.backend->supports(&part, 0, parts, &reason), SS1_ERROR_UNSUPPORTED,
+              "backend '%s' does not support a layer with K=%zu, N=%zu, c=%u, rank=%zu, x_dtype=%d, weight_dtype=%d, "
+              "y_dtype=%d: %s",
+              context.backend->name, part.K, part.N, part.c, part.rank, static_cast<int>(part.x_dtype),
+              static_cast<int>(part.weight_dtype), static_cast<int>(part.y_dtype), reason);
     layer->context = context_ref(&context);
     layer->backend = context.backend;
     layer->desc = part;
@@ -121,8 +141,8 @@ ss1_status layer_create(ss1_context &context, const ss1_linear_desc &wanted, con
     layer->info.stored_columns = kz;
     layer->info.flops_per_row_dense = 2.0 * static_cast<double>(layer->desc.K) * static_cast<double>(layer->desc.N);
     layer->backend->layer_describe(layer->state, &layer->info);
-    log(context, SS1_LOG_DEBUG, "layer K=%zu N=%zu c=%u: %s", layer->desc.K, layer->desc.N, layer->desc.c,
-        layer->info.kernels);
+    log(context, SS1_LOG_DEBUG, "layer K=%zu N=%zu c=%u rank=%zu: %s", layer->desc.K, layer->desc.N, layer->desc.c,
+        layer->desc.rank, layer->info.kernels);
     *out = layer.release();
     return SS1_OK;
 }

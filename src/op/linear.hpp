@@ -25,8 +25,13 @@ struct ss1_layer {
 
 namespace ss1 {
 
-// Checks everything and creates the layer in the context's backend. `parts` layers of one desc, their weights stacked
-// along N, become one of parts * N outputs: each has the bits that it had alone, and x is read and sketched once.
+// Checks the pointers and leading dimensions of the weights of `parts` layers of a resolved desc, see layer_create();
+// replaces ldz = 0.
+ss1_status linear_check_weights(const ss1_linear_desc &desc, size_t parts, ss1_linear_weights &weights) noexcept;
+
+// Checks everything and creates the layer in the context's backend. `parts` layers of one desc, their z, u and bias
+// stacked along N, their v the same, become one of parts * N outputs: each has the bits that it had alone, and x is
+// read, sketched and multiplied by V once.
 ss1_status layer_create(ss1_context &context, const ss1_linear_desc &desc, const ss1_linear_weights &weights,
                         ss1_layer **layer, size_t parts = 1);
 // Whether the context's backend takes several parts of this resolved desc.

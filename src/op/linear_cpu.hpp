@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The state of the CPU's linear layer: linear_create.cpp decides it, linear_run.cpp runs it.
 #pragma once
+#include <memory>
 #include <string>
 
 #include "base/context.hpp"
@@ -27,6 +28,10 @@ struct linear {
     const activation_kernel *activate = nullptr;  // NULL for none and for ReLU, which gemm does
     const store_kernel *store = nullptr;          // after a panel kernel, if y is bf16 or there is a residual
     bool relu = false, expanded = false;
+    // x V, in the type of the sketch, its columns follow those of the sketch in `a`. NULL without a low-rank part.
+    std::unique_ptr<linear> down;
+    size_t down_ld = 0;  // leading dimension of x V in scratch, elements
+
     // `a` is x unchanged (dense, same type). It is copied only if the kernel reads groups of rows and those behind the
     // last row of x may not be read.
     bool x_is_a = false;
@@ -34,7 +39,7 @@ struct linear {
     // Sketch shape of one part: the layer's c, B_K and groups; for dense layers c = 1 and the block length that pads x
     // least.
     size_t n_sketches = 1, c = 1, block_k = 0, groups = 0;
-    size_t ka = 0;            // columns of `a`: Kz or K, padded to a multiple of gemm's k_multiple
+    size_t ka = 0;            // columns of `a`: Kz or K, and the rank, padded to a multiple of gemm's k_multiple
     size_t lda = 0;           // leading dimension of `a` in scratch, elements
     size_t sketch_bytes = 0;  // size of `a` in scratch, unless the rows of one sketch need more
 
@@ -53,9 +58,15 @@ struct linear {
     size_t flops_per_row = 0;
 
     size_t outputs() const noexcept { return parts * map.desc.N; }
+    // Of the sketch and of x V.
+    dtype encoded_type() const noexcept { return quantize ? dtype::f32 : gemm->a; }
+    bool makes_a() const noexcept { return sketch || down; }
+    size_t sketch_columns() const noexcept { return groups * block_k; }  // of `a`, before those of x V
+    size_t made_columns() const noexcept { return sketch_columns() + map.desc.rank; }
     size_t row_bytes_of_a() const noexcept { return lda * size_of(gemm->a); }  // for one sketch
     size_t packed_bytes() const noexcept {
-        return packed.bytes() + bias.bytes() + entries.bytes() + column_scale.bytes() + column_start.bytes();
+        return packed.bytes() + bias.bytes() + entries.bytes() + column_scale.bytes() + column_start.bytes() +
+               (down ? down->packed_bytes() : 0);
     }
 };
 

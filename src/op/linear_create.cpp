@@ -17,26 +17,43 @@ namespace {
 constexpr size_t panel_values = 7168;  // values of `a` in a k block of a panel: 28 KB of f32 in L1, beside the weights
 constexpr size_t least_k_block = 512;
 constexpr size_t max_f32_row_block = 168;
-
-// A sketch costs K additions a row, at 10-12 a cycle; the kernel's rates say how fast the products run that it saves.
-// So a dense layer is cheaper for few outputs: N <= 1 in f32, N <= 85 in tiles at c = 2. With a sketch for each block
-// of outputs B_N decides: 64 in tiles at c = 2.
-bool worth_a_sketch(const mapping &map, const gemm_kernel &gemm, size_t n_sketches) noexcept {
-    if (gemm.b == dtype::s8 && map.desc.K > max_int8_columns) return true;  // dense sums could overflow
-    constexpr double additions_per_cycle = 10;
-    const double K = static_cast<double>(map.desc.K), N = static_cast<double>(map.desc.N);
-    const double saved = N * (K - static_cast<double>(map.stored_columns)) / gemm.rates.macs_per_cycle;
-    return saved > static_cast<double>(n_sketches) * K / additions_per_cycle;
-}
+constexpr size_t line = 64;  // bytes
 
 size_t distinct_sketches(const mapping &map) noexcept {
-    return map.desc.c == 1 || map.desc.scheme == SS1_SCHEME_REFERENCE ? 1 : map.output_blocks();
+    return map.desc.c <= 1 || map.desc.scheme == SS1_SCHEME_REFERENCE ? 1 : map.output_blocks();
 }
 
 // Narrow dense layers read bf16 rows of x directly; narrow tied layers read an f32 sketch.
 const gemm_kernel &choose_gemm(const ss1_linear_desc &desc, isa::mask usable) noexcept {
     const bool directly = desc.c == 1 && desc.x_dtype == SS1_DTYPE_BF16 && desc.weight_dtype != SS1_DTYPE_F32;
     return select_gemm(static_cast<dtype>(desc.weight_dtype), desc.N, directly ? dtype::bf16 : dtype::f32, usable);
+}
+
+// The layer x V of K inputs and `rank` outputs.
+ss1_linear_desc down_desc(const ss1_linear_desc &desc, dtype y) noexcept {
+    ss1_linear_desc down = desc;
+    down.N = desc.rank;
+    down.c = 1;
+    down.rank = 0;
+    down.activation = SS1_ACTIVATION_NONE;
+    down.y_dtype = static_cast<ss1_dtype>(y);
+    return down;
+}
+
+// A sketch costs K additions a row, at 10-12 a cycle, and x V its products; the kernels' rates say how fast the
+// products run that both save. So a dense layer is cheaper for few outputs: N <= 1 in f32, N <= 85 in tiles at c = 2.
+// With a sketch for each block of outputs B_N decides: 64 in tiles at c = 2.
+bool worth_encoding(const mapping &map, isa::mask usable) noexcept {
+    const ss1_linear_desc &desc = map.desc;
+    const gemm_kernel &gemm = choose_gemm(desc, usable);
+    if (gemm.b == dtype::s8 && desc.K > max_int8_columns) return true;  // dense sums could overflow
+    constexpr double additions_per_cycle = 10;
+    const double K = static_cast<double>(desc.K), N = static_cast<double>(desc.N);
+    const double kz = static_cast<double>(map.stored_columns), rank = static_cast<double>(desc.rank);
+    const double saved = N * (K - kz - rank) / gemm.rates.macs_per_cycle;
+    double cost = desc.c > 1 ? static_cast<double>(distinct_sketches(map)) * K / additions_per_cycle : 0;
+    if (desc.rank) cost += K * rank / choose_gemm(down_desc(desc, dtype::f32), usable).rates.macs_per_cycle;
+    return saved > cost;
 }
 
 void choose_kernels(linear &l) {
@@ -49,7 +66,7 @@ void choose_kernels(linear &l) {
     const bool integers = l.gemm->a == dtype::s8 || l.gemm->a == dtype::u8;
     // The kernel of a dense layer reads x directly if type and padding allow.
     l.x_is_a = desc.c == 1 && l.x_type == l.gemm->a && desc.K % l.gemm->k_multiple == 0;
-    if (!l.x_is_a || l.gemm->row_multiple > 1)
+    if (desc.c && (!l.x_is_a || l.gemm->row_multiple > 1))
         l.sketch = &select_sketch(l.x_type, integers ? dtype::f32 : l.gemm->a, usable);
     if (integers) l.quantize = &quantize_kernels().select(usable);
     if (!l.gemm->fused) l.store = &select_store(l.y_type, usable);
@@ -73,7 +90,7 @@ void choose_sketch_shape(linear &l) {
     const mapping &map = l.map;
     const size_t multiple = l.gemm->k_multiple;
     l.c = map.desc.c;
-    l.ka = round_up(map.stored_columns, multiple);
+    l.ka = round_up(map.stored_columns + map.desc.rank, multiple);
     if (l.c > 1) {
         l.block_k = map.desc.block_k;
     } else if (l.sketch) {  // a copy: groups of one block each, of any length that divides ka
@@ -81,9 +98,10 @@ void choose_sketch_shape(linear &l) {
         for (l.block_k = 256; l.ka % l.block_k; l.block_k /= 2) continue;
     }
     l.groups = l.sketch ? ceil_div(map.desc.K, l.c * l.block_k) : 0;
-    const size_t line = 64 / size_of(l.gemm->a);
+    l.down_ld = round_up(map.desc.rank, line / size_of(l.encoded_type()));
+    const size_t of_line = line / size_of(l.gemm->a);
     // An extra cache line in each row of `a`: at a distance of a power of two, rows would share a few sets of L1.
-    l.lda = round_up(l.ka, line) + line;
+    l.lda = round_up(l.ka, of_line) + of_line;
 }
 
 void choose_blocking(linear &l) {
@@ -119,7 +137,8 @@ void choose_blocking(linear &l) {
     l.panel_args.ldb = l.fused_args.ldb = l.ka * nt;
     l.lone_tile_block = std::min(l.row_block / l.gemm->mr * l.tile_block, l.tiles.tiles());
     const size_t additions = map.desc.c > 1 ? l.n_sketches * map.desc.K : 0;
-    l.flops_per_row = 2 * map.stored_columns * l.outputs() + additions;
+    l.flops_per_row =
+        2 * (map.stored_columns + map.desc.rank) * l.outputs() + additions + 2 * map.desc.K * map.desc.rank;
 }
 
 ss1_status fill_entries(linear &l) {
@@ -137,13 +156,13 @@ ss1_status fill_entries(linear &l) {
     return SS1_OK;
 }
 
-ss1_status pack_weights(linear &l, const float *z, size_t ldz, const float *bias) {
+ss1_status pack_weights(linear &l, const stored_weights &from, const float *bias) {
     const size_t columns = l.tiles.tiles() * l.gemm->nt;
     const size_t bytes = columns * l.ka * size_of(l.gemm->b);
     SS1_TRY(l.packed.allocate(weight_memory(l.context, bytes), bytes));
     if (l.gemm->b == dtype::s8) SS1_TRY(l.column_scale.allocate(l.context, columns * sizeof(float)));
     if (l.gemm->a == dtype::u8) SS1_TRY(l.column_start.allocate(l.context, columns * sizeof(int32_t)));
-    pack_stored(l.map, z, ldz, l.tiles, {l.gemm->b, l.gemm->nt, l.gemm->kr}, l.ka,
+    pack_stored(l.map, from, l.tiles, {l.gemm->b, l.gemm->nt, l.gemm->kr}, l.ka,
                 {l.packed.data(), l.column_scale.as<float>(), l.column_start.as<int32_t>()});
     if (!bias) return SS1_OK;
     SS1_TRY(l.bias.allocate(l.context, columns * sizeof(float)));
@@ -154,38 +173,89 @@ ss1_status pack_weights(linear &l, const float *z, size_t ldz, const float *bias
     return SS1_OK;
 }
 
-}  // namespace
+ss1_status make_linear(const ss1_context &context, const ss1_linear_desc &desc, size_t parts,
+                       const ss1_linear_weights &, bool expanded, std::unique_ptr<linear> &out);
 
-ss1_status linear_create(const ss1_context *owner, const ss1_linear_desc *of_part, size_t parts,
-                         const ss1_linear_weights *given, void **state) {
-    const float_mode mode;  // int8 weights must not depend on the caller's rounding mode, nor zero outputs trap
-    const ss1_context &context = *owner;
-    const ss1_linear_desc &desc = *of_part;
-    const ss1_linear_weights &weights = *given;
-    const gemm_kernel &gemm = choose_gemm(desc, context.usable);
-    const mapping tied(desc);
-    ss1_linear_desc as_run = desc;
-    const float *z = weights.z;
-    size_t ldz = weights.ldz;
-    std::vector<float> dense;
-    const bool expanded = desc.c > 1 && !worth_a_sketch(tied, gemm, distinct_sketches(tied));
-    if (expanded) {
-        dense.resize(parts * desc.N * desc.K);
-        for (size_t part = 0; part < parts; ++part)
-            expand(desc, z + part * desc.N * ldz, ldz, dense.data() + part * desc.N * desc.K, desc.K);
-        z = dense.data();
-        ldz = desc.K;
-        as_run.c = 1;
+// Makes the layer x V. int8 quantises a row of [sketch | x V] with one scale: where inputs are alike, a column of the
+// sketch has the size of sqrt(c) inputs and a column of x V that of its length in V. `factors` [rank] make both equal;
+// rows of U are divided by them. They depend on V and c alone, so each of several parts has the bits that it has alone.
+ss1_status make_down(linear &l, const float *v, std::vector<float> &factors) {
+    const ss1_linear_desc desc = down_desc(l.map.desc, l.encoded_type());
+    const size_t K = desc.K, rank = desc.N;
+    std::vector<float> scaled;
+    if (l.quantize) {
+        factors.resize(rank);
+        scaled.assign(v, v + rank * K);
+        for (size_t i = 0; i < rank; ++i) {
+            double squares = 0;
+            for (size_t k = 0; k < K; ++k) squares += static_cast<double>(v[i * K + k]) * v[i * K + k];
+            const double wanted = std::sqrt(std::max<double>(l.map.desc.c, 1) / squares);
+            factors[i] = std::isfinite(wanted) ? static_cast<float>(wanted) : 1.0f;
+            for (size_t k = 0; k < K; ++k) scaled[i * K + k] *= factors[i];
+        }
+        v = scaled.data();
     }
-    auto l = std::make_unique<linear>(context, as_run, parts);
+    ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
+    weights.z = v;
+    weights.ldz = K;
+    SS1_TRY(make_linear(l.context, desc, 1, weights, false, l.down));
+    l.kernels += ", x V by" + l.down->kernels.substr(l.down->kernels.find(' '));
+    return SS1_OK;
+}
+
+// Makes the layer as `desc` says, without expanding it.
+ss1_status make_linear(const ss1_context &context, const ss1_linear_desc &desc, size_t parts,
+                       const ss1_linear_weights &weights, bool expanded, std::unique_ptr<linear> &out) {
+    auto l = std::make_unique<linear>(context, desc, parts);
     l->expanded = expanded;
     l->n_sketches = distinct_sketches(l->map);
     choose_kernels(*l);
     choose_sketch_shape(*l);
     choose_blocking(*l);
     if (l->sketch) SS1_TRY(fill_entries(*l));
-    SS1_TRY(pack_weights(*l, z, ldz, weights.bias));
-    *state = l.release();
+    std::vector<float> factors, u;
+    if (desc.rank) SS1_TRY(make_down(*l, weights.v, factors));
+    if (!factors.empty()) {
+        u.assign(weights.u, weights.u + l->outputs() * desc.rank);
+        for (size_t i = 0; i < u.size(); ++i) u[i] /= factors[i % desc.rank];
+    }
+    const stored_weights stored = {.z = weights.z,
+                                   .ldz = weights.ldz,
+                                   .u = u.empty() ? weights.u : u.data(),
+                                   .rank = desc.rank,
+                                   .u_at = l->sketch_columns()};
+    SS1_TRY(pack_weights(*l, stored, weights.bias));
+    out = std::move(l);
+    return SS1_OK;
+}
+
+}  // namespace
+
+ss1_status linear_create(const ss1_context *owner, const ss1_linear_desc *of_part, size_t parts,
+                         const ss1_linear_weights *given, void **state) {
+    const float_mode mode;  // int8 weights must not depend on the caller's rounding mode, nor zero outputs trap
+    const ss1_linear_desc &desc = *of_part;
+    ss1_linear_desc as_run = desc;
+    ss1_linear_weights weights = *given;
+    std::vector<float> dense;
+    const bool encodes = desc.c != 1 || desc.rank;
+    const bool expanded = encodes && !worth_encoding(mapping(desc), owner->usable);
+    if (expanded) {
+        dense.resize(parts * desc.N * desc.K);
+        for (size_t part = 0; part < parts; ++part) {
+            ss1_linear_weights of = weights;
+            if (of.z) of.z += part * desc.N * of.ldz;
+            if (of.u) of.u += part * desc.N * desc.rank;
+            expand(desc, of, dense.data() + part * desc.N * desc.K, desc.K);
+        }
+        weights.z = dense.data();
+        weights.ldz = desc.K;
+        as_run.c = 1;
+        as_run.rank = 0;
+    }
+    std::unique_ptr<linear> made;
+    SS1_TRY(make_linear(*owner, as_run, parts, weights, expanded, made));
+    *state = made.release();
     return SS1_OK;
 }
 

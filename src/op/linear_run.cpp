@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The run loops of the CPU's linear layer: blocks and threads. A run is one parallel region; a task sketches its rows
-// block by block and multiplies them by its tiles of the packed weights.
+// The run loops of the CPU's linear layer: blocks and threads. A run is one parallel region; a task encodes its rows
+// (their sketches, and x V) block by block and multiplies them by its tiles of the packed weights.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -41,8 +41,10 @@ size_t rows_of_sketch_f32(const linear &l, size_t sketches) noexcept {
 
 // Scratch of one task, in bytes from its start; each part is a multiple of a cache line. `a` comes first.
 struct layout {
-    size_t scale;       // row scales of `a`, for integers
-    size_t sketch_f32;  // sketches before they are quantized
+    size_t scale;         // row scales of `a`, for integers
+    size_t sketch_f32;    // sketches before they are quantized
+    size_t down;          // x V
+    size_t down_scratch;  // of the layer that makes it
     size_t products;  // sums that are not in y: y is of another type or a residual is added; fused: between parts of k
     size_t total;
 };
@@ -53,12 +55,14 @@ layout make_layout(const linear &l, size_t rows) noexcept {
     // An upper bound that never falls as rows grow, not the exact size.
     const auto at_most = [&](size_t row, size_t bytes) { return std::min(rows * l.n_sketches * row, bytes); };
     const size_t row_f32 = l.lda * sizeof(float);
-    p.scale =
-        l.sketch ? round_up(at_most(l.row_bytes_of_a(), std::max(l.sketch_bytes, rows * l.row_bytes_of_a())), line) : 0;
+    p.scale = l.makes_a()
+                  ? round_up(at_most(l.row_bytes_of_a(), std::max(l.sketch_bytes, rows * l.row_bytes_of_a())), line)
+                  : 0;
     p.sketch_f32 = p.scale + (l.quantize ? round_up(rows * l.n_sketches * sizeof(float), line) : 0);
-    p.products =
-        p.sketch_f32 +
-        (l.quantize ? round_up(at_most(row_f32, std::max(sketch_f32_bytes, l.n_sketches * row_f32)), line) : 0);
+    p.down = p.sketch_f32 +
+             (l.quantize ? round_up(at_most(row_f32, std::max(sketch_f32_bytes, l.n_sketches * row_f32)), line) : 0);
+    p.down_scratch = p.down + rows * l.down_ld * size_of(l.encoded_type());
+    p.products = p.down_scratch + (l.down ? make_layout(*l.down, rows).total : 0);
     const size_t mr = l.gemm->mr;
     const auto sums_of = [&l](size_t m) { return m * round_up(tile_block_of(l, m) * l.gemm->nt, 32); };
     const size_t sums = l.gemm->cuts_k  ? sums_of(mr)
@@ -70,7 +74,7 @@ layout make_layout(const linear &l, size_t rows) noexcept {
 
 // Time of the slowest task in multiply-adds: its products, its own sketches, and the rows and weights that it reads. If
 // tiles are split, every task sketches the same rows again (unless its tiles are of other output blocks); if rows are
-// split, every task reads the same weights.
+// split, every task reads the same weights. x V is made by every task for its rows.
 double task_cost(const linear &l, size_t m, size_t row_tasks, size_t tile_tasks) {
     const double read_cost = l.gemm->rates.macs_per_byte;
     const double rows = static_cast<double>(ceil_div(m, row_tasks));
@@ -80,8 +84,10 @@ double task_cost(const linear &l, size_t m, size_t row_tasks, size_t tile_tasks)
                                      std::ceil(tiles / static_cast<double>(l.tiles.tiles_per_segment())));
     const double columns = tiles * static_cast<double>(l.gemm->nt), ka = static_cast<double>(l.ka);
     const double x_bytes = static_cast<double>(l.map.desc.K * size_of(l.x_type));
-    return rows * columns * ka +
-           read_cost * (rows * sketches * x_bytes + columns * ka * static_cast<double>(size_of(l.gemm->b)));
+    const double rank = static_cast<double>(l.map.desc.rank),
+                 v_bytes = l.down ? static_cast<double>(l.down->packed.bytes()) : 0;
+    return rows * (columns * ka + static_cast<double>(l.map.desc.K) * rank) +
+           read_cost * (rows * sketches * x_bytes + v_bytes + columns * ka * static_cast<double>(size_of(l.gemm->b)));
 }
 
 size_t tasks_for(const linear &l, size_t m) {
@@ -108,13 +114,17 @@ plan make_plan(const linear &l, size_t m) {
     return p;
 }
 
+void run_blocks(const linear &l, const ss1_linear_args &args, void *scratch, size_t m0, size_t m1, size_t t0, size_t t1,
+                bool in_groups) noexcept;
+
 // The operands of one task.
 struct task_state {
     const linear &l;
     const ss1_linear_args &args;
     char *scratch;
     layout at;
-    bool sketches;  // makes `a` in scratch; else the kernel reads x
+    bool makes_a;    // in scratch; else the kernel reads x
+    bool in_groups;  // rows of x up to the next multiple of row_group may be read
 
     size_t x_size() const noexcept { return size_of(l.x_type); }
     const char *x(size_t row) const noexcept { return static_cast<const char *>(args.x) + row * args.ldx * x_size(); }
@@ -123,26 +133,47 @@ struct task_state {
     }
 };
 
+// Makes x V for rows [m0, m1), once for all sketches.
+void make_down(const task_state &t, size_t m0, size_t m1) noexcept {
+    const linear &down = *t.l.down;
+    const scope_guard scope(t.l.gemm->scope ? nullptr : down.gemm->scope);  // kernels of one type have one scope
+    ss1_linear_args args = linear_args(m1 - m0, t.x(m0), t.args.ldx, t.scratch + t.at.down, t.l.down_ld, nullptr);
+    run_blocks(down, args, t.scratch + t.at.down_scratch, 0, args.m, 0, down.tiles.tiles(), t.in_groups);
+}
+
+// Appends rows [m, m + rows) of x V to each of `sketches`, which start at `encoded` and lie `stride` rows apart.
+void append_down(const task_state &t, size_t m, size_t rows, char *encoded, size_t sketches, size_t stride) noexcept {
+    const linear &l = t.l;
+    const size_t size = size_of(l.encoded_type());
+    for (size_t j = 0; j < sketches; ++j)
+        for (size_t i = 0; i < rows; ++i)
+            std::memcpy(encoded + ((j * stride + i) * l.lda + l.sketch_columns()) * size,
+                        t.scratch + t.at.down + (m + i) * l.down_ld * size, l.map.desc.rank * size);
+}
+
 // Makes rows [m0, m1) of the sketches [s0, s1), all columns, in `a`: sketch j of them starts at j * stride rows.
 void make_a(const task_state &t, size_t m0, size_t m1, size_t s0, size_t s1, size_t stride) noexcept {
     const linear &l = t.l;
-    const size_t columns = l.groups * l.block_k, size = size_of(l.gemm->a);
+    const size_t columns = l.made_columns(), size = size_of(l.gemm->a);
     const size_t step = l.quantize ? rows_of_sketch_f32(l, s1 - s0) : m1 - m0;
     float *sums = reinterpret_cast<float *>(t.scratch + t.at.sketch_f32);
     for (size_t m = m0; m < m1; m += step) {
-        const size_t rows = std::min(step, m1 - m);
-        l.sketch->run({.x = t.x(m),
-                       .s = l.quantize ? static_cast<void *>(sums) : t.a(0, m - m0, stride),
-                       .entries = l.entries.as<sketch_entry>() + s0 * l.groups * l.c,
-                       .m = rows,
-                       .k = l.map.desc.K,
-                       .ldx = t.args.ldx,
-                       .lds = l.lda,
-                       .block_k = l.block_k,
-                       .c = l.c,
-                       .groups = l.groups,
-                       .sketches = s1 - s0,
-                       .sketch_stride = (l.quantize ? rows : stride) * l.lda});
+        const size_t rows = std::min(step, m1 - m), apart = l.quantize ? rows : stride;
+        char *encoded = l.quantize ? reinterpret_cast<char *>(sums) : t.a(0, m - m0, stride);
+        if (l.sketch)
+            l.sketch->run({.x = t.x(m),
+                           .s = encoded,
+                           .entries = l.entries.as<sketch_entry>() + s0 * l.groups * l.c,
+                           .m = rows,
+                           .k = l.map.desc.K,
+                           .ldx = t.args.ldx,
+                           .lds = l.lda,
+                           .block_k = l.block_k,
+                           .c = l.c,
+                           .groups = l.groups,
+                           .sketches = s1 - s0,
+                           .sketch_stride = apart * l.lda});
+        if (l.down) append_down(t, m - m0, rows, encoded, s1 - s0, apart);
         for (size_t j = 0; l.quantize && j < s1 - s0; ++j) {
             float *scale = reinterpret_cast<float *>(t.scratch + t.at.scale) + j * stride + (m - m0);
             l.quantize->run({.s = sums + j * rows * l.lda,
@@ -308,15 +339,16 @@ bool run_block(const task_state &t, size_t m0, size_t m1, range tiles, bool cold
     const size_t stride = round_up(m1 - m0, l.gemm->row_multiple), at_once = sketches_at_once(l, stride);
     const bool takes_hint = (l.gemm->panel || l.gemm->cuts_k) && m1 - m0 >= least_prefetching_rows;
     range made = {};
+    if (l.down) make_down(t, m0, m1);
     for (range now = first; now.begin < tiles.end;) {
         const size_t of_tiles = sketches_of(l, now).begin;
-        if (t.sketches && (of_tiles < made.begin || of_tiles >= made.end)) {
+        if (t.makes_a && (of_tiles < made.begin || of_tiles >= made.end)) {
             made = {of_tiles, std::min(wanted.end, of_tiles + at_once)};
             make_a(t, m0, m1, made.begin, made.end, stride);
         }
         const size_t sketch = of_tiles - made.begin;
         rows_of_a rows = {t.x(m0), t.args.ldx, nullptr};
-        if (t.sketches) rows = {t.a(sketch, 0, stride), l.lda, nullptr};
+        if (t.makes_a) rows = {t.a(sketch, 0, stride), l.lda, nullptr};
         if (l.quantize) rows.scale = reinterpret_cast<const float *>(t.scratch + t.at.scale) + sketch * stride;
         const range left = {now.end, tiles.end};
         const bool more = left.begin < left.end;
@@ -335,15 +367,16 @@ bool run_block(const task_state &t, size_t m0, size_t m1, range tiles, bool cold
     return fetched;
 }
 
-void run_task(const linear &l, const ss1_linear_args &args, void *scratch, size_t m0, size_t m1, size_t t0, size_t t1,
-              bool in_groups) noexcept {
-    const scope_guard scope(l.gemm->scope);
+// Runs within the scope of the kernel.
+void run_blocks(const linear &l, const ss1_linear_args &args, void *scratch, size_t m0, size_t m1, size_t t0, size_t t1,
+                bool in_groups) noexcept {
     const bool direct = l.x_is_a && (in_groups || !l.sketch);
     const task_state t = {.l = l,
                           .args = args,
                           .scratch = static_cast<char *>(scratch),
                           .at = make_layout(l, m1 - m0),
-                          .sketches = l.sketch && !direct};
+                          .makes_a = l.makes_a() && !direct,
+                          .in_groups = in_groups};
     const size_t rows = direct && l.gemm->fused ? max_fused_row_block : l.row_block;
     const size_t weights = static_cast<size_t>(packed_at(l, t1, 0) - packed_at(l, t0, 0));
     // Panel kernels take no hint: they always prefetch.
@@ -352,6 +385,12 @@ void run_task(const linear &l, const ss1_linear_args &args, void *scratch, size_
         fetched = run_block(t, m, std::min(m1, m + rows), {t0, t1}, cold, fetched, m + rows >= m1);
         cold = cold && weights > l.l2;  // else they are in L2 by now
     }
+}
+
+void run_task(const linear &l, const ss1_linear_args &args, void *scratch, size_t m0, size_t m1, size_t t0, size_t t1,
+              bool in_groups) noexcept {
+    const scope_guard scope(l.gemm->scope);
+    run_blocks(l, args, scratch, m0, m1, t0, t1, in_groups);
 }
 
 }  // namespace
@@ -367,7 +406,8 @@ uint64_t linear_ns(const void *state, size_t m) noexcept {
     constexpr uint64_t max_ns = uint64_t{1} << 50;  // small enough that sums of it do not overflow
     size_t flops = 0;
     if (__builtin_mul_overflow(l.flops_per_row, m, &flops)) return max_ns;
-    return std::min(max_ns, flops / l.gemm->rates.flops_per_ns + l.packed.bytes() / bytes_per_ns);
+    const size_t bytes = l.packed.bytes() + (l.down ? l.down->packed.bytes() : 0);
+    return std::min(max_ns, flops / l.gemm->rates.flops_per_ns + bytes / bytes_per_ns);
 }
 
 size_t linear_rows_scratch(const void *state, size_t rows) noexcept {

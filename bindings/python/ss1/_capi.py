@@ -84,11 +84,12 @@ class Info(Struct):
 class LinearDesc(Struct):
     _fields_ = [("struct_size", c_uint32), ("K", c_size_t), ("N", c_size_t), ("c", c_uint32), ("scheme", c_int),
                 ("seed", c_uint32), ("block_k", c_uint32), ("block_n", c_uint32), ("step", c_uint32), ("activation", c_int),
-                ("x_dtype", c_int), ("y_dtype", c_int), ("weight_dtype", c_int)]
+                ("x_dtype", c_int), ("y_dtype", c_int), ("weight_dtype", c_int), ("rank", c_size_t)]
 
 
 class LinearWeights(Struct):
-    _fields_ = [("struct_size", c_uint32), ("z", c_void_p), ("ldz", c_size_t), ("bias", c_void_p)]
+    _fields_ = [("struct_size", c_uint32), ("z", c_void_p), ("ldz", c_size_t), ("bias", c_void_p),
+                ("u", c_void_p), ("v", c_void_p)]
 
 
 class LinearArgs(Struct):
@@ -178,6 +179,7 @@ for _name, _arguments in {
         "ss1_linear_resolve": [POINTER(LinearDesc), POINTER(c_size_t)],
         "ss1_project": [POINTER(LinearDesc), c_void_p, c_size_t, c_void_p, c_void_p, c_size_t],
         "ss1_expand": [POINTER(LinearDesc), c_void_p, c_size_t, c_void_p, c_size_t],
+        "ss1_linear_expand": [POINTER(LinearDesc), POINTER(LinearWeights), c_void_p, c_size_t],
         "ss1_layer_create": [c_void_p, POINTER(LinearDesc), POINTER(LinearWeights), POINTER(c_void_p)],
         "ss1_layer_run": [c_void_p, POINTER(LinearArgs)],
         "ss1_tower_create": [POINTER(c_void_p), c_size_t, POINTER(c_void_p)],
