@@ -452,6 +452,17 @@ void add_dlrm(table &cases) {
         {R"({"ss1":{"layers":{"top_l.0":{"kind":"dense","dtype":"i8"}}}})", unsupported, "dtype 'i8' is not supported"},
         {R"({"ss1":{"layers":{"top_l.0":{"kind":"dense","dtype":8}}}})", format, "dtype: is of type number"},
         {R"({"ss1":{"layers":{"top_l.0":{"dtype":"bf16"}}}})", format, "key 'kind' is missing"},
+        {R"({"ss1":{"layers":{"bot_l.2":{"kind":"low_rank"}}}})", format, "'bot_l.2': key 'rank' is missing"},
+        {R"({"ss1":{"layers":{"bot_l.2":{"kind":"low_rank","rank":0}}}})", format, "rank: is 0, must be in [1,"},
+        {R"({"ss1":{"layers":{"bot_l.2":{"kind":"low_rank","rank":17}}}})", format,
+         "'bot_l.2': rank=17 is above min(K, N)=16"},
+        {R"({"ss1":{"layers":{"bot_l.2":{"kind":"dense","rank":17}}}})", format, "rank=17 is above min(K, N)=16"},
+        {R"({"ss1":{"layers":{"bot_l.2":{"kind":"low_rank","rank":-1}}}})", format, "'bot_l.2': rank: is -1"},
+        {R"({"ss1":{"layers":{"bot_l.2":{"kind":"low_rank","rank":1.5}}}})", format, "'bot_l.2': rank: is 1.5"},
+        {R"({"ss1":{"layers":{"bot_l.2":{"kind":"low_rank","rank":"4"}}}})", format, "must be a whole number"},
+        {R"({"ss1":{"layers":{"bot_l.2":{"kind":"low_rank","rank":4,"c":2}}}})", format, "unknown key 'c'"},
+        {R"({"ss1":{"layers":{"bot_l.2":{"kind":"low rank","rank":4}}}})", unsupported,
+         "kind 'low rank' is not supported, 'ss1', 'dense' and 'low_rank' are"},
         {R"({"top_mlp":[131073,1],"ss1":{"layers":{"top_l.2":{"kind":"dense","dtype":"int8"}}}})", unsupported,
          "'top_l.2': K=131073 with c=1 stores 131073 columns"}};
     add_patches(cases, "dlrm: ", dlrm_json, rows);
@@ -755,6 +766,26 @@ void add_tensors(table &cases) {
     add_folder(cases, "positions too short", bert,
                reshape("embeddings.position_embeddings.weight", file_dtype::f32, {7, 32}), format,
                "has shape [7, 32], must be [8, 32]");
+    static const std::string low_rank = patched(dlrm, R"({"ss1":{"layers":{"bot_l.2":{"kind":"low_rank","rank":4}}}})");
+    const char *low = low_rank.c_str();
+    add_folder(cases, "low-rank up missing", low, rename("bot_l.2.low_rank_up", "other"), format,
+               "'bot_l.2.low_rank_up' is missing");
+    add_folder(cases, "low-rank down missing", low, rename("bot_l.2.low_rank_down", "other"), format,
+               "'bot_l.2.low_rank_down' is missing");
+    add_folder(cases, "low-rank parts of another rank", low, reshape("bot_l.2.low_rank_up", file_dtype::f32, {16, 5}),
+               format, "has shape [16, 5], must be [16, 4]");
+    add_folder(cases, "low-rank part transposed", low, reshape("bot_l.2.low_rank_down", file_dtype::f32, {64, 4}),
+               format, "has shape [64, 4], must be [4, 64]");
+    add_folder(cases, "NaN in a low-rank part", low, spoil("bot_l.2.low_rank_up", 64, 3, nan), format,
+               "'bot_l.2.low_rank_up' has nan at element 3");
+    add_folder(cases, "low rank and dense", low, twin("bot_l.0.weight", "bot_l.2.weight"), format,
+               "'bot_l.2.weight' must be absent: config.json stores the layer as low_rank_up and low_rank_down");
+    add_folder(cases, "low rank and tied", low, twin("bot_l.0.weight", "bot_l.2.ss1_weight"), format,
+               "'bot_l.2.ss1_weight' has no entry in ss1.layers");
+    add_folder(cases, "low rank without an entry", dlrm, twin("bot_l.2.weight", "bot_l.2.low_rank_up"), format,
+               "'bot_l.2.low_rank_up' has no rank in ss1.layers");
+    add_folder(cases, "low rank but no layer", dlrm, twin("bot_l.2.weight", "foo.low_rank_down"), format,
+               "'foo.low_rank_down' has no rank in ss1.layers");
     add_folder(cases, "tied weight missing", tied, rename("bot_l.2.ss1_weight", "other"), format,
                "'bot_l.2.ss1_weight' is missing");
     add_folder(cases, "tied layer stored dense", tied, rename("bot_l.2.ss1_weight", "bot_l.2.weight"), format,

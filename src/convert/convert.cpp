@@ -49,6 +49,8 @@ ss1_status check_options(const ss1_convert_options &options) {
     SS1_CHECK(!desc.activation && !desc.K && !desc.N, SS1_ERROR_INVALID_ARGUMENT,
               "options.desc.activation=%d, K=%zu, N=%zu: must be 0, the layers of the model have their own",
               static_cast<int>(desc.activation), desc.K, desc.N);
+    SS1_CHECK(!desc.rank, SS1_ERROR_UNSUPPORTED,
+              "options.desc.rank=%zu: must be 0, a conversion makes no low-rank part", desc.rank);
     SS1_CHECK(options.load->weight_dtype == SS1_DTYPE_DEFAULT, SS1_ERROR_INVALID_ARGUMENT,
               "options.load.weight_dtype=%d: the type to write is options.desc.weight_dtype",
               static_cast<int>(options.load->weight_dtype));
@@ -105,7 +107,8 @@ bool matches(const std::vector<pattern> &patterns, bool exclude, const std::stri
 std::vector<linear_shape> present_layers(const model_directory &directory) {
     std::vector<linear_shape> layers = linear_layers(directory.config);
     std::erase_if(layers, [&](const linear_shape &layer) {
-        return !directory.find(layer.name + ".weight") && !directory.find(layer.name + ".ss1_weight");
+        return !directory.find(layer.name + ".weight") && !directory.find(layer.name + ".ss1_weight") &&
+               !directory.find(layer.name + ".low_rank_up");
     });
     return layers;
 }
@@ -151,11 +154,11 @@ ss1_status select_layers(const model_directory &directory, const ss1_convert_opt
     size_t needed = 0;
     SS1_TRY(needed_columns(options, needed));
     for (const linear_shape &layer : layers) {
-        const bool tied_again = ties(options) && directory.config.is_tied(layer.name);
+        const bool tied_again = ties(options) && !directory.config.is_plain(layer.name);
         if (matches(patterns, true, layer.name)) continue;
         if (named ? !matches(patterns, false, layer.name) : tied_again || layer.K < needed) continue;
-        SS1_CHECK(!tied_again, SS1_ERROR_INVALID_ARGUMENT, "options.layers: layer %s is tied (SS1) already",
-                  layer.name.c_str());
+        SS1_CHECK(!tied_again, SS1_ERROR_INVALID_ARGUMENT, "options.layers: layer %s is %s already", layer.name.c_str(),
+                  directory.config.is_tied(layer.name) ? "tied (SS1)" : "of low rank");
         SS1_TRY(convert_layer(directory, options, layer, out[layer.name]));
     }
     SS1_CHECK(!out.empty(), SS1_ERROR_INVALID_ARGUMENT,

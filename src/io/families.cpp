@@ -21,7 +21,7 @@ void share_bert_tensors(model_directory &directory) {
         directory.tensors.push_back(std::move(shared));
         directory.sort();
     };
-    if (config.bert.tie_word_embeddings && !config.is_tied(decoder))
+    if (config.bert.tie_word_embeddings && config.has_weight(decoder))
         share(decoder + ".weight", "embeddings.word_embeddings.weight");
     share(decoder + ".bias", "cls.predictions.bias");
 }

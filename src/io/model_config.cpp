@@ -30,7 +30,8 @@ ss1_status parse_dtype(const json &entry, const std::string &where, ss1_dtype &o
 
 // Every field of the mapping is required, so that a file keeps its meaning when defaults change.
 ss1_status parse_mapping(const json &entry, const std::string &where, ss1_linear_desc &desc) {
-    SS1_TRY(json_only_keys(entry, where, {"kind", "dtype", "c", "scheme", "seed", "block_k", "block_n", "step"}));
+    SS1_TRY(
+        json_only_keys(entry, where, {"kind", "dtype", "c", "scheme", "seed", "block_k", "block_n", "step", "rank"}));
     size_t c, seed, block_k, block_n, step;
     std::string scheme;
     SS1_TRY(json_size(entry, where, "c", key::required, 1, max_width, c));
@@ -55,10 +56,14 @@ ss1_status parse_layer(const json &entry, const std::string &where, layer_config
     std::string kind;
     SS1_TRY(json_is_object(entry, where));
     SS1_TRY(json_string(entry, where, "kind", key::required, kind));
-    SS1_CHECK(kind == "ss1" || kind == "dense", SS1_ERROR_UNSUPPORTED,
-              "%s: kind '%s' is not supported, 'ss1' and 'dense' are", where.c_str(), printable(kind).c_str());
+    SS1_CHECK(kind == "ss1" || kind == "dense" || kind == "low_rank", SS1_ERROR_UNSUPPORTED,
+              "%s: kind '%s' is not supported, 'ss1', 'dense' and 'low_rank' are", where.c_str(),
+              printable(kind).c_str());
     out.tied = kind == "ss1";
-    SS1_TRY(out.tied ? parse_mapping(entry, where, out.desc) : json_only_keys(entry, where, {"kind", "dtype"}));
+    out.desc.c = kind == "dense";  // ss1 gives its own
+    SS1_TRY(out.tied ? parse_mapping(entry, where, out.desc) : json_only_keys(entry, where, {"kind", "dtype", "rank"}));
+    const key need = kind == "low_rank" ? key::required : key::optional;
+    SS1_TRY(json_size(entry, where, "rank", need, 1, max_width, out.desc.rank));
     SS1_TRY(parse_dtype(entry, where, out.desc.weight_dtype));
     return resolve_for(where, SS1_ERROR_FORMAT, out.desc);
 }
@@ -148,6 +153,16 @@ bool model_config::is_tied(const std::string &layer) const noexcept {
     return found != layers.end() && found->second.tied;
 }
 
+bool model_config::has_weight(const std::string &layer) const noexcept {
+    const auto found = layers.find(layer);
+    return found == layers.end() || (!found->second.tied && found->second.desc.c == 1);
+}
+
+size_t model_config::rank(const std::string &layer) const noexcept {
+    const auto found = layers.find(layer);
+    return found == layers.end() ? 0 : found->second.desc.rank;
+}
+
 ss1_status model_config_parse(std::string_view text, const char *label, model_config &out, sentence_config sentence) {
     model_config config;
     config.sentence = std::move(sentence);
@@ -182,12 +197,14 @@ std::vector<tensor_spec> model_tensors(const model_config &config) {
     config.family->add_tensors(config, tensors);
     add_sentence_tensors(config.sentence, tensors);
     for (const linear_shape &layer : linear_layers(config)) {
-        const bool tied = config.is_tied(layer.name), optional = layer.optional && !tied;
-        if (tied) {
-            const size_t stored_columns = mapping(config.layers.at(layer.name).desc).stored_columns;
-            tensors.push_back({layer.name + ".ss1_weight", {layer.N, stored_columns}, layer.name, false});
-        } else {
-            tensors.push_back({layer.name + ".weight", {layer.N, layer.K}, layer.name, optional});
+        const bool optional = layer.optional && config.is_plain(layer.name);
+        const auto entry = config.layers.find(layer.name);
+        const size_t stored = entry == config.layers.end() ? layer.K : mapping(entry->second.desc).stored_columns;
+        const char *weight = config.is_tied(layer.name) ? ".ss1_weight" : ".weight";
+        if (stored) tensors.push_back({layer.name + weight, {layer.N, stored}, layer.name, optional});
+        if (const size_t rank = config.rank(layer.name)) {
+            tensors.push_back({layer.name + ".low_rank_up", {layer.N, rank}, layer.name, false});
+            tensors.push_back({layer.name + ".low_rank_down", {rank, layer.K}, layer.name, false});
         }
         if (layer.has_bias) tensors.push_back({layer.name + ".bias", {layer.N}, layer.name, optional});
     }
@@ -215,7 +232,8 @@ void write_layer_entry(json_writer &out, const layer_config &layer) {
     }
     for (const auto &[name, dtype] : weight_dtypes)
         if (dtype == desc.weight_dtype && dtype != SS1_DTYPE_F32) out.key("dtype").string(name);
-    out.key("kind").string(layer.tied ? "ss1" : "dense");
+    out.key("kind").string(layer.tied ? "ss1" : desc.c ? "dense" : "low_rank");
+    if (desc.rank) out.key("rank").number(desc.rank);
     if (layer.tied) {
         out.key("scheme").string(desc.scheme == SS1_SCHEME_REFERENCE ? "reference" : "mixed");
         out.key("seed").number(desc.seed);

@@ -19,8 +19,9 @@ namespace ss1 {
 
 struct family_files;  // io/families.hpp
 
-// How a linear layer is stored (`tied`: as ss1_weight) and held in memory. `desc` has K, N, weight_dtype and, if tied,
-// every field of the mapping set, without defaults.
+// How a linear layer is stored and held in memory. `tied`: its weight is in ss1_weight; else it is in weight, or, with
+// desc.c = 0, nowhere but in low_rank_up and low_rank_down. `desc` has K, N, weight_dtype, rank and, if tied, every
+// field of the mapping set, without defaults.
 struct layer_config {
     bool tied;
     ss1_linear_desc desc;
@@ -38,6 +39,9 @@ struct model_config {
     std::string text;              // config.json as it was read
 
     bool is_tied(const std::string &layer) const noexcept;
+    bool has_weight(const std::string &layer) const noexcept;  // stored as `weight`, alone or beside a low-rank part
+    bool is_plain(const std::string &layer) const noexcept { return has_weight(layer) && rank(layer) == 0; }
+    size_t rank(const std::string &layer) const noexcept;
 };
 
 // `label` names the file in messages. @return SS1_OK; SS1_ERROR_FORMAT; SS1_ERROR_UNSUPPORTED.

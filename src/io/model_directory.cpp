@@ -300,16 +300,20 @@ ss1_status model_directory_check(const model_directory &directory, const layer_c
         SS1_TRY(check_shape(directory, spec.name, spec.shape, tensor, spec.quantised));
     }
     for (const auto &[name, layer] : directory.config.layers) {
-        SS1_CHECK(!layer.tied || !directory.find(name + ".weight"), SS1_ERROR_FORMAT,
-                  "%s: tensor '%s.weight' must be absent: config.json stores the layer as ss1_weight",
-                  directory.path.c_str(), name.c_str());
+        SS1_CHECK(directory.config.has_weight(name) || !directory.find(name + ".weight"), SS1_ERROR_FORMAT,
+                  "%s: tensor '%s.weight' must be absent: config.json stores the layer as %s", directory.path.c_str(),
+                  name.c_str(), layer.tied ? "ss1_weight" : "low_rank_up and low_rank_down");
     }
     for (const model_tensor &tensor : directory.tensors) {
         const std::string_view name = tensor.name;
-        if (!name.ends_with(".ss1_weight")) continue;
-        SS1_CHECK(directory.config.is_tied(std::string(name.substr(0, name.rfind('.')))), SS1_ERROR_FORMAT,
+        const std::string layer(name.substr(0, name.rfind('.')));
+        SS1_CHECK(!name.ends_with(".ss1_weight") || directory.config.is_tied(layer), SS1_ERROR_FORMAT,
                   "%s: tensor '%s' has no entry in ss1.layers of config.json", directory.path.c_str(),
                   printable(tensor.name).c_str());
+        SS1_CHECK(
+            (!name.ends_with(".low_rank_up") && !name.ends_with(".low_rank_down")) || directory.config.rank(layer),
+            SS1_ERROR_FORMAT, "%s: tensor '%s' has no rank in ss1.layers of config.json", directory.path.c_str(),
+            printable(tensor.name).c_str());
     }
     return SS1_OK;
 }

@@ -28,7 +28,8 @@ struct layer_types {
 };
 
 // Appends layers that read the same x to `out`, tied or dense and in the type of the configuration, with `activation`
-// fused. Equal ones run as one layer, which reads and sketches x once and gives the same bits.
+// fused. Equal ones, which also share V if they have a rank, run as one layer, which reads and sketches x and
+// multiplies it by V once and gives the same bits.
 ss1_status load_layers(ss1_context &context, const model_directory &from, std::span<const linear_shape> shapes,
                        ss1_activation activation, std::vector<named_layer> &out, layer_types types = {});
 

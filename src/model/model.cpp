@@ -60,7 +60,8 @@ void fill_info(ss1_model &model) {
     } else {
         for (const named_layer &l : layers_of(model)) {
             info.weight_bytes += l.info.weight_bytes;
-            info.parameters += l.info.desc.N * (l.info.stored_columns + l.has_bias);
+            const ss1_linear_desc &desc = l.info.desc;
+            info.parameters += desc.N * (l.info.stored_columns + l.has_bias) + desc.rank * (desc.N + desc.K);
         }
     }
     info.family = model.family->files->name;
