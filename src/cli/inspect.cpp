@@ -34,10 +34,18 @@ json tensors_of(const model_handle &model, size_t count, ss1_status (*get)(const
     return list;
 }
 
+// The multiply-adds of the stored form beside those of the dense layer, K N.
+double multiply_adds_share(const ss1_layer_info &layer) {
+    const double K = static_cast<double>(layer.desc.K), N = static_cast<double>(layer.desc.N);
+    const double kz = static_cast<double>(layer.stored_columns), rank = static_cast<double>(layer.desc.rank);
+    return kz / K + rank * (K + N) / (K * N);
+}
+
 json layer_to_json(const ss1_model_layer_info &info) {
     const ss1_layer_info &layer = info.layer;
     const ss1_linear_desc &desc = layer.desc;
-    json row = {{"name", info.name}, {"k", desc.K}, {"n", desc.N}, {"c", desc.c}, {"scheme", scheme_name(desc)}};
+    json row = {{"name", info.name}, {"k", desc.K},       {"n", desc.N},
+                {"c", desc.c},       {"rank", desc.rank}, {"scheme", scheme_name(desc)}};
     for (const char *key : {"seed", "block_k", "block_n", "step"}) row[key] = nullptr;
     if (desc.c > 1) {
         row["seed"] = desc.seed;
@@ -52,6 +60,7 @@ json layer_to_json(const ss1_model_layer_info &info) {
     row["weight_bytes"] = layer.weight_bytes;
     row["flops_per_row"] = layer.flops_per_row;
     row["flops_per_row_dense"] = layer.flops_per_row_dense;
+    row["multiply_adds_share"] = multiply_adds_share(layer);
     return row;
 }
 
@@ -126,21 +135,23 @@ std::string model_to_text(const json &document) {
                document["parameters"].get<size_t>(), human_bytes(document["weight_bytes"]).c_str());
     text += tensor_lines("inputs", document["inputs"]) + tensor_lines("outputs", document["outputs"]) +
             column_lines(document) + '\n';
-    std::vector<table_row> rows = {{"layer", "K", "N", "c", "scheme", "seed", "B_K", "B_N", "V", "dtype", "bytes",
-                                    "FLOP/row", "dense", "kernels"}};
+    std::vector<table_row> rows = {{"layer", "K", "N", "c", "rank", "scheme", "seed", "B_K", "B_N", "V", "dtype",
+                                    "bytes", "share", "FLOP/row", "dense", "kernels"}};
     for (const json &layer : document["layers"]) {
         table_row row;
         for (const char *key :
-             {"name", "k", "n", "c", "scheme", "seed", "block_k", "block_n", "step", "dtype", "weight_bytes"})
+             {"name", "k", "n", "c", "rank", "scheme", "seed", "block_k", "block_n", "step", "dtype", "weight_bytes"})
             row.push_back(number_or_dash(layer[key]));
+        row.push_back(format("%.1f %%", 100 * layer["multiply_adds_share"].get<double>()));
         row.push_back(format("%.0f", layer["flops_per_row"].get<double>()));
         row.push_back(format("%.0f", layer["flops_per_row_dense"].get<double>()));
         row.push_back(layer["kernels"]);
         rows.push_back(row);
     }
     const double done = totals["flops_per_row"], dense = totals["flops_per_row_dense"];
-    rows.push_back({"total", "", "", "", "", "", "", "", "", "", totals["weight_bytes"].dump(), format("%.0f", done),
-                    format("%.0f", dense), format("%.2f times fewer FLOP than dense", done > 0 ? dense / done : 1)});
+    rows.push_back({"total", "", "", "", "", "", "", "", "", "", "", totals["weight_bytes"].dump(), "",
+                    format("%.0f", done), format("%.0f", dense),
+                    format("%.2f times fewer FLOP than dense", done > 0 ? dense / done : 1)});
     return text + format_table(rows);
 }
 
