@@ -149,17 +149,41 @@ def _matrix(name, array, shape, written=False):
     return array.ctypes.data, leading
 
 
-def _desc(K, N, c, scheme, seed, block_k, block_n, step, activation=None, weight_dtype=None):
+def _desc(K, N, c, scheme, seed, block_k, block_n, step, activation=None, weight_dtype=None, rank=0):
     """A resolved ss1_linear_desc and its number of stored columns."""
     desc = _capi.LinearDesc(
         K=_unsigned("K", K, 64), N=_unsigned("N", N, 64), c=_unsigned("c", c),
         scheme=_name_of("scheme", scheme, _SCHEMES), seed=_unsigned("seed", seed), block_k=_unsigned("block_k", block_k),
         block_n=_BLOCK_N_ALL if block_n == "all" else _unsigned("block_n", block_n), step=_unsigned("step", step),
         activation=_name_of("activation", activation, _ACTIVATIONS),
-        weight_dtype=_name_of("weight_dtype", weight_dtype, _WEIGHT_DTYPES))
+        weight_dtype=_name_of("weight_dtype", weight_dtype, _WEIGHT_DTYPES), rank=rank)
     stored_columns = ctypes.c_size_t()
     _check(_lib.ss1_linear_resolve(desc, stored_columns))
     return desc, stored_columns.value
+
+
+def _stored(z, u, v, K, c, *mapping):
+    """(desc, weights) of a layer with z [N, Kz], u [N, rank] and v [rank, K]. Without z, or without u and v, it lacks that part."""
+    _require((u is None) == (v is None), "u and v: must be given together")
+    _require(z is not None or u is not None, "z: must be given, or u and v")
+    for name, array in (("z", z), ("u", u), ("v", v)):
+        if array is not None:
+            _array(name, array, numpy.float32, 2)
+    c = (0 if z is None else 1) if c is None else c
+    _require(z is not None or c == 0, f"c={c}: a layer without z has no tied part, leave c out")
+    _require(K is not None or c == 1 or v is not None, "K: must be given for c > 1, the shape of z does not tell it")
+    if K is None:
+        K = z.shape[1] if v is None else v.shape[1]
+    rank = 0 if u is None else u.shape[1]
+    desc, stored_columns = _desc(K, len(u if z is None else z), c, *mapping, rank=rank)
+    weights = _capi.LinearWeights()
+    if z is not None:
+        weights.z, weights.ldz = _matrix("z", z, (desc.N, stored_columns))
+    for name, array, shape in (("u", u, (desc.N, rank)), ("v", v, (rank, K))):
+        if array is not None:
+            _matrix(name, array, shape)
+            setattr(weights, name, _contiguous(name, array))
+    return desc, weights
 
 
 def _fields(struct):
@@ -247,25 +271,22 @@ class Layer(_Handle):
     """One linear layer y = activation(x . W + b), W tied c-fold; z is [N, Kz] as ss1_torch.SS1Linear stores it.
 
         layer = ss1.Layer(context, z, bias, K=1024, c=4, activation="relu")
+        layer = ss1.Layer(context, z, bias, c=8, u=up, v=down)      # W has u v added: u [N, rank], v [rank, K]
+        layer = ss1.Layer(context, None, bias, u=up, v=down)        # W = u v alone
         y = layer(x)                    # [M, N] for x [M, K]
         layer(x[:, :1024], out=y)       # rows may lie apart, in x as in out
         layer(x, residual=r)            # y + r, r [M, N]
 
-    For c = 1, z is the dense weight [N, K] and K may be left out. 0 and None stand for the library's defaults, which
+    For c = 1, the default, z is the dense weight [N, K] and K may be left out; v tells it, too. 0 and None stand for the library's defaults, which
     layer.info shows resolved, with the kernels that were chosen. block_n may be "all". The weights are copied;
     weight_dtype "bf16" or "int8" (also "i8") rounds them, x and y stay float32.
     """
 
-    def __init__(self, context, z, bias=None, *, K=None, c=1, scheme=None, seed=0, block_k=0, block_n=0, step=0,
-                 activation=None, weight_dtype=None):
-        _array("z", z, numpy.float32, 2)
-        _require(K is not None or c == 1, "K: must be given for c > 1, the shape of z does not tell it")
+    def __init__(self, context, z, bias=None, *, K=None, c=None, scheme=None, seed=0, block_k=0, block_n=0, step=0,
+                 activation=None, weight_dtype=None, u=None, v=None):
         self._context = context
-        self.K, self.N = z.shape[1] if K is None else K, z.shape[0]
-        desc, stored_columns = _desc(self.K, self.N, c, scheme, seed, block_k, block_n, step, activation,
-                                     weight_dtype)
-        pointer, leading = _matrix("z", z, (self.N, stored_columns))
-        weights = _capi.LinearWeights(z=pointer, ldz=leading)
+        desc, weights = _stored(z, u, v, K, c, scheme, seed, block_k, block_n, step, activation, weight_dtype)
+        self.K, self.N = desc.K, desc.N
         if bias is not None:
             _array("bias", bias, numpy.float32, 1)
             _require(len(bias) == self.N, f"bias: has {len(bias)} elements, must have N={self.N}")
@@ -346,16 +367,14 @@ def project(weight, *, c, scheme=None, seed=0, block_k=0, block_n=0, step=0, sec
     return z
 
 
-def expand(z, K, *, c, scheme=None, seed=0, block_k=0, block_n=0, step=0):
-    """The dense weight [N, K] that stored weights z [N, Kz] stand for.
+def expand(z, K, *, c=None, scheme=None, seed=0, block_k=0, block_n=0, step=0, u=None, v=None):
+    """The dense weight [N, K] that stored weights z [N, Kz], u [N, rank] and v [rank, K] stand for, see Layer.
 
         numpy.testing.assert_allclose(layer(x), x @ ss1.expand(z, 1024, c=4, seed=1).T + bias, rtol=1e-4)
     """
-    N = len(_array("z", z, numpy.float32, 2))
-    desc, stored_columns = _desc(K, N, c, scheme, seed, block_k, block_n, step)
-    pointer, leading = _matrix("z", z, (N, stored_columns))
-    weight = numpy.empty((N, K), numpy.float32)
-    _check(_lib.ss1_expand(desc, pointer, leading, weight.ctypes.data, K))
+    desc, weights = _stored(z, u, v, K, c, scheme, seed, block_k, block_n, step)
+    weight = numpy.empty((desc.N, desc.K), numpy.float32)
+    _check(_lib.ss1_linear_expand(desc, weights, weight.ctypes.data, desc.K))
     return weight
 
 

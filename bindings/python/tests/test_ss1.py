@@ -224,6 +224,25 @@ class Layer(TestCase):
             self.assertEqual(layer.info["desc"]["weight_dtype"], weight_dtype)
         self.refused("weight_dtype='f64'", ss1.Layer, self.context, z, K=300, c=2, weight_dtype="f64")
 
+    def test_low_rank_parts(self):
+        z, u, v, bias, x = uniform(96, 64), uniform(96, 8, seed=2), uniform(8, 256, seed=3), uniform(96), uniform(9, 256, seed=4)
+        for first, c, given in ((z, 4, {"K": 256, "c": 4}), (z, 4, {"c": 4}), (uniform(96, 256), 1, {}), (None, 0, {})):
+            layer = ss1.Layer(self.context, first, bias, u=u, v=v, **given)
+            self.assertEqual((layer.K, layer.N, layer.info["desc"]["rank"], layer.info["desc"]["c"]), (256, 96, 8, c))
+            weight = ss1.expand(first, 256, u=u, v=v, **({"c": c} if c else {}))
+            tied = 0 if first is None else ss1.expand(first, 256, c=c)
+            numpy.testing.assert_allclose(weight, tied + u @ v, rtol=0, atol=1e-4)
+            numpy.testing.assert_allclose(layer(x), x @ weight.T + bias, rtol=0, atol=1e-3)
+        make = lambda z=None, u=u, v=v, **options: ss1.Layer(self.context, z, u=u, v=v, **options)
+        self.refused("u and v: must be given together", make, v=None)
+        self.refused("z: must be given, or u and v", make, u=None, v=None)
+        self.refused("c=4: a layer without z has no tied part", make, c=4)
+        self.refused(r"v: has shape \(7, 256\), must be \(8, 256\)", make, v=v[:7])
+        self.refused(r"u: has shape \(96, 8\), must be \(95, 8\)", make, z[:95], K=256, c=4)
+        self.refused("u: is not C-contiguous", make, u=uniform(96, 9)[:, :8])
+        self.refused("v: has type float64", make, v=v.astype(float))
+        self.refused("rank=97 is above min", make, u=uniform(96, 97), v=uniform(97, 256))
+
     def test_many_threads_share_a_layer(self):
         layer, _, _ = self.layer(MAPPINGS[2])
         inputs = [uniform(20, layer.K, seed=seed) for seed in range(4)]
