@@ -28,8 +28,9 @@ BENCH_EXE = os.environ.get("SS1_BENCH_EXE", "")
 DATA = pathlib.Path(os.environ.get("SS1_TEST_DATA", pathlib.Path(__file__).resolve().parent / "data"))
 COMMANDS = [[], ["info"], ["inspect"], ["convert"], ["run"], ["embed"], ["rerank"]]
 BENCH_COMMANDS = [[], ["linear"], ["tower"], ["model"], ["bag"], ["text"]]
-LINEAR_FIELDS = ["m", "k", "n", "c", "scheme", "dtype", "threads", "ran_as", "kernel", "ns_median", "ns_p10", "ns_p90", "fastest_peer",
-                 "peer_ns_median", "speedup", "composition_ns_median", "composition_ratio", "contenders", "not_measured",
+LINEAR_FIELDS = ["m", "k", "n", "c", "rank", "scheme", "dtype", "threads", "ran_as", "kernel", "ns_median", "ns_p10", "ns_p90",
+                 "fastest_peer", "peer_ns_median", "speedup", "composition_ns_median", "composition_ratio", "tower_ns_median",
+                 "tower_ratio", "contenders", "not_measured",
                  "gflops_done", "gflops_dense_equiv", "ceiling", "ceiling_gflops", "percent_of_ceiling", "bytes",
                  "weight_bytes", "gbytes_s", "copies", "error", "rounds", "rounds_dropped"]
 TINY = ["linear", "-m", "1,3", "-k", "128", "-n", "64", "-c", "1,2", "--repetitions", "2", "--min-time", "0"]
@@ -291,6 +292,16 @@ class BenchLinear(BenchCase):
         self.assertEqual(cold["weights"], "cold")
         self.assertGreater(cold["results"][0]["copies"], 1)
 
+    def test_low_rank(self):
+        rows = json.loads(self.ok(*TINY[:-6], "-c", "1", "--rank", "16,2+8", *TINY[-4:], "-o", "json"))["results"]
+        self.assertEqual([(row["m"], row["c"], row["rank"], row["ran_as"]) for row in rows],
+                         [(m, *layer) for m in (1, 3) for layer in ((1, 0, "dense"), (0, 16, "low rank"), (2, 8, "ss1"))])
+        for row in rows:
+            self.assertEqual(row["tower_ratio"] is None, row["c"] > 0)
+            self.assertEqual("two layers of rank 16" in row["contenders"], row["c"] == 0)
+        for wrong, why in (("0", "'0' is not a whole number above 0"), ("2+", "has an empty value"), ("65", "rank=65 is above min")):
+            self.assertIn(why, self.refused(*TINY, "--rank", wrong))
+
     def test_denormals(self):
         for dtype in ("f32", "bf16"):
             for row in json.loads(self.ok(*TINY, "--denormals", "--dtype", dtype, "-o", "json"))["results"]:
@@ -495,6 +506,7 @@ class Models(Case):
             if entry["kind"] == "ss1":
                 for key in ("c", "scheme", "seed", "block_k", "block_n", "step"):
                     self.assertEqual(layers[name][key], entry[key], (name, key))
+        self.assertTrue(all(layer["rank"] == 0 and 0 < layer["multiply_adds_share"] <= 1 for layer in layers.values()))
         self.assertEqual(document["totals"]["layers"], len(layers))
         self.assertEqual(document["totals"]["flops_per_row_dense"], sum(2 * layer["k"] * layer["n"] for layer in layers.values()))
         self.assertEqual(document["features"], config["dense_features"])
@@ -507,6 +519,20 @@ class Models(Case):
         text = self.ok("inspect", DATA / "bert_ss1")
         for word in ("bert", "input_ids", "encoder.layer.0.output.dense", "reference", "total"):
             self.assertIn(word, text)
+
+    def test_inspect_shows_ranks(self):
+        config = json.loads((DATA / "dlrm_ss1/config.json").read_text())
+        K, N = config["bottom_mlp"][1:3]
+        config["ss1"] = {"layers": {"bot_l.2": {"kind": "low_rank", "rank": 3, "dtype": "bf16"}}}
+        (self.directory / "config.json").write_text(json.dumps(config))
+        arguments = ["inspect", self.directory, "--random-weights", "1"]
+        layers = {layer["name"]: layer for layer in json.loads(self.ok(*arguments, "-o", "json"))["layers"]}
+        layer = layers["bot_l.2"]
+        self.assertEqual((layer["c"], layer["rank"], layer["scheme"], layer["dtype"]), (0, 3, "low rank", "bf16"))
+        self.assertAlmostEqual(layer["multiply_adds_share"], 3 * (K + N) / (K * N))
+        line, = (line for line in self.ok(*arguments).splitlines() if line.startswith("bot_l.2 "))
+        self.assertIn("low rank", line)
+        self.assertIn(f"{300 * (K + N) / (K * N):.1f} %", line)
 
     def test_inspect_a_bert_whose_config_has_tables(self):
         model = self.directory / "model"

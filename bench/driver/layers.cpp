@@ -20,10 +20,29 @@ std::vector<compression> parse_compressions(const std::string &c, const std::str
     return list;
 }
 
+std::vector<compression> parse_ranks(const std::string &ranks, const std::string &scheme) {
+    std::vector<compression> list;
+    if (ranks.empty()) return list;
+    for (const std::string &item : parse_names("--rank", ranks)) {
+        const size_t plus = item.find('+');
+        const std::string rank = plus == item.npos ? item : item.substr(plus + 1);
+        for (const size_t r : parse_ranges("--rank", rank, max_size)) {
+            if (plus == item.npos) list.push_back({0, "low rank", r});
+            for (compression beside :
+                 plus == item.npos ? std::vector<compression>() : parse_compressions(item.substr(0, plus), scheme)) {
+                beside.rank = r;
+                list.push_back(beside);
+            }
+        }
+    }
+    return list;
+}
+
 size_t resolve_layer(ss1_linear_desc &desc, const compression &wanted) {
     constexpr size_t block_k = 64;
     desc.c = wanted.c * block_k > desc.K ? 1 : wanted.c;
-    desc.scheme = parse_scheme(wanted.scheme);
+    desc.scheme = wanted.c ? parse_scheme(wanted.scheme) : SS1_SCHEME_DEFAULT;
+    desc.rank = wanted.rank;
     size_t stored_columns = 0;
     check(ss1_linear_resolve(&desc, &stored_columns));
     return stored_columns;

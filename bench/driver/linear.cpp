@@ -43,7 +43,7 @@ const std::map<std::string, ss1_activation> activations = {
 
 struct bench_options {
     std::string m = "1,16,64", k = "1024", n = "1024,4096", c = "1,4,8", dtype = "f32", scheme = "mixed", threads = "1";
-    std::string activation = "none", shapes, peers, rows = "bf16", format = "md";
+    std::string activation = "none", rank, shapes, peers, rows = "bf16", format = "md";
     uint32_t block_n = 0;
     sampling rule = layer_sampling;
     bool cold = false, no_dense = false, denormals = false;
@@ -94,7 +94,7 @@ struct layer_spec {
 };
 
 layer_spec resolve(const layer_group &group, const bench_options &options, const compression &wanted) {
-    layer_spec spec = {SS1_LINEAR_DESC_INIT, 0, wanted.c, wanted.c == 1 ? "dense" : wanted.scheme};
+    layer_spec spec = {SS1_LINEAR_DESC_INIT, 0, wanted.c, wanted.c == 1 && !wanted.rank ? "dense" : wanted.scheme};
     spec.desc.K = group.k;
     spec.desc.N = group.n;
     spec.desc.block_n = options.block_n;
@@ -123,17 +123,23 @@ class own_layer {
               size_t contenders)
         : spec(wanted) {
         const ss1_linear_desc &desc = spec.desc;
+        const bool dense = desc.c == 1 && desc.rank == 0;
+        const float deviation = 1 / std::sqrt(static_cast<float>(desc.K));
         array<float> z;
-        ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
-        weights.z = data.weight.get();  // a dense layer has the peers' weights
-        weights.bias = data.bias.get();
-        if (desc.c > 1) {
-            z = random_floats(desc.N * spec.stored_columns, 1 / std::sqrt(static_cast<float>(desc.K)), 1);
-            weights.z = z.get();
+        weights_.z = data.weight.get();  // a dense layer has the peers' weights
+        weights_.bias = data.bias.get();
+        if (!dense) {
+            z = random_floats(desc.N * spec.stored_columns, deviation, 1);
+            u_ = random_floats(desc.N * desc.rank, 1 / std::sqrt(static_cast<float>(desc.rank + 1)), 4);
+            v_ = random_floats(desc.rank * desc.K, deviation, 5);
+            weights_.z = desc.c ? z.get() : nullptr;
+            weights_.u = desc.rank ? u_.get() : nullptr;
+            weights_.v = desc.rank ? v_.get() : nullptr;
             expanded_ = make_array<float>(desc.K * desc.N);
-            check(ss1_expand(&desc, z.get(), 0, expanded_.get(), 0));
+            check(ss1_linear_expand(&desc, &weights_, expanded_.get(), 0));
         }
-        expanded = desc.c > 1 ? expanded_.get() : data.weight.get();
+        expanded = dense ? data.weight.get() : expanded_.get();
+        const ss1_linear_weights &weights = weights_;
         layers_.push_back(create_layer(context, desc, weights));
         check(ss1_layer_describe(layers_[0].get(), &info));
         for (size_t i = 1, n = rotation(cold, info.weight_bytes, contenders); i < n; ++i)
@@ -146,6 +152,7 @@ class own_layer {
     }
 
     size_t copies() const { return layers_.size(); }
+    const ss1_linear_weights &weights() const { return weights_; }  // z only if the layer is dense
 
     layer_spec spec;
     ss1_layer_info info = SS1_LAYER_INFO_INIT;
@@ -154,13 +161,55 @@ class own_layer {
   private:
     std::vector<layer_handle> layers_;
     size_t next_ = 0;
-    array<float> expanded_;
+    array<float> expanded_, u_, v_;
+    ss1_linear_weights weights_ = SS1_LINEAR_WEIGHTS_INIT;
+};
+
+// A layer of low rank as a tower of two dense layers, with the type of x between them.
+class two_layers {
+  public:
+    two_layers(const own_layer &layer, const context_handle &context, bool cold, size_t contenders) {
+        const size_t n = rotation(cold, layer.info.weight_bytes, contenders);
+        for (size_t i = 0; i < n; ++i) towers_.emplace_back(layer, context);
+    }
+    void run(const ss1_linear_args &args) {
+        if (++next_ >= towers_.size()) next_ = 0;
+        check(ss1_tower_run(towers_[next_].tower.get(), &args));
+    }
+    size_t copies() const { return towers_.size(); }
+
+  private:
+    struct pair {
+        pair(const own_layer &layer, const context_handle &context) {
+            ss1_linear_desc first = layer.spec.desc, second = first;
+            first.rank = second.rank = 0;
+            first.c = second.c = 1;
+            first.N = second.K = layer.spec.desc.rank;
+            first.y_dtype = first.x_dtype;
+            first.activation = SS1_ACTIVATION_NONE;
+            ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
+            weights.z = layer.weights().v;
+            down = create_layer(context, first, weights);
+            weights.z = layer.weights().u;
+            weights.bias = layer.weights().bias;
+            up = create_layer(context, second, weights);
+            const ss1_layer *const layers[] = {down.get(), up.get()};
+            ss1_tower *made = nullptr;
+            check(ss1_tower_create(layers, 2, &made));
+            tower.reset(made);
+        }
+        layer_handle down, up;
+        tower_handle tower;
+    };
+    std::vector<pair> towers_;
+    size_t next_ = 0;
 };
 
 // A contender: it is called once in each round.
 struct entrant {
     std::string name;  // "" for own layers: first all with X, then, with --denormals, all with denormal X
-    uint32_t c;        // c of the composition; 0 for a dense peer
+    uint32_t c;        // c of the composition; 0 for a dense peer and a tower
+    size_t own;        // of a tower: the index of its layer, plus 1; else 0
     size_t copies;
     std::function<void()> run;
 };
@@ -174,13 +223,14 @@ class group_bench {
   private:
     size_t contenders() const { return own_count_ + (peers_.found.size() + composed_.size()) * 2; }
     void add_own(size_t m);
+    void add_towers();
     void add_peers(size_t m);
     void add_compositions(size_t m);
     bool usable(const std::string &name, const std::function<void()> &run, ss1_peer_output output,
                 const expectation &expected);
     std::vector<timing> time_all();
     json make_row(const own_layer &layer, size_t m, const std::vector<timing> &timings, size_t index) const;
-    void add_comparison(json &row, double ns, uint32_t c, const std::vector<timing> &timings) const;
+    void add_comparison(json &row, double ns, uint32_t c, size_t index, const std::vector<timing> &timings) const;
 
     const bench_options &options_;
     const layer_group &group_;
@@ -190,6 +240,7 @@ class group_bench {
     context_handle context_;
     std::map<uint32_t, composed_weights> composed_;
     std::vector<std::unique_ptr<own_layer>> own_;
+    std::map<size_t, two_layers> towers_;  // by the index of the own layer
     std::vector<double> errors_;
     ceiling ceiling_;
     array<uint32_t> denormal_x_;  // denormals in f32, and in both halves in bf16
@@ -203,6 +254,8 @@ class group_bench {
 std::vector<layer_spec> specs_of(const bench_options &options, const layer_group &group) {
     std::vector<layer_spec> specs;
     for (const compression &wanted : parse_compressions(options.c, options.scheme))
+        specs.push_back(resolve(group, options, wanted));
+    for (const compression &wanted : parse_ranks(options.rank, options.scheme))
         specs.push_back(resolve(group, options, wanted));
     return specs;
 }
@@ -223,12 +276,14 @@ group_bench::group_bench(const bench_options &options, const layer_group &group,
     const bool composes =
         std::ranges::any_of(peers.found, [](const ss1_peer *peer) { return std::string_view(peer->name) == "oneDNN"; });
     for (const layer_spec &spec : specs)
-        if (const uint32_t c = spec.desc.c; c > 1 && composes && !composed_.contains(c)) {
+        if (const uint32_t c = spec.desc.c; c > 1 && !spec.desc.rank && composes && !composed_.contains(c)) {
             const layer_spec reference = resolve(group, options, {c, "reference"});
             composed_.try_emplace(c, reference.desc, reference.stored_columns, data_);
         }
     for (const layer_spec &spec : specs)
         own_.push_back(std::make_unique<own_layer>(spec, data_, context_, options.cold, contenders()));
+    for (size_t i = 0; i < own_.size(); ++i)
+        if (specs[i].desc.c == 0) towers_.try_emplace(i, *own_[i], context_, options.cold, contenders());
 }
 
 void group_bench::add_own(size_t m) {
@@ -248,12 +303,23 @@ void group_bench::add_own(size_t m) {
                                  group_.type.name.c_str(), layer->info.kernels, error, group_.type.error_bound),
                           "nothing was measured; please report this with the command line and 'ss1 info --kernels'");
         errors_.push_back(error);
-        entrants_.push_back({"", 0, layer->copies(), [this, l = layer.get()] { l->run(args_); }});
+        entrants_.push_back({"", 0, 0, layer->copies(), [this, l = layer.get()] { l->run(args_); }});
     }
     denormal_args_ = args_;
     denormal_args_.x = denormal_x_.get();
     for (size_t i = 0; options_.denormals && i < own_.size(); ++i)
-        entrants_.push_back({"", 0, own_[i]->copies(), [this, l = own_[i].get()] { l->run(denormal_args_); }});
+        entrants_.push_back({"", 0, 0, own_[i]->copies(), [this, l = own_[i].get()] { l->run(denormal_args_); }});
+}
+
+void group_bench::add_towers() {
+    const ss1_peer_output output = group_.type.y == SS1_DTYPE_BF16 ? SS1_PEER_TO_BF16 : SS1_PEER_TO_F32;
+    for (auto &[i, tower] : towers_) {
+        const own_layer &layer = *own_[i];
+        const expectation expected(data_, args_.m, layer.expanded, layer.spec.desc.activation);
+        const std::string name = format("two layers of rank %zu", layer.spec.desc.rank);
+        const auto run = [this, t = &tower] { t->run(args_); };
+        if (usable(name, run, output, expected)) entrants_.push_back({name, 0, i + 1, tower.copies(), run});
+    }
 }
 
 // Runs a contender once. A wrong result is reported and not timed.
@@ -295,7 +361,7 @@ void group_bench::add_peers(size_t m) {
             const std::shared_ptr<peer_layer> layer = peer_layer::create(*peer, problem, why);
             if (!layer) continue;
             const auto run = [layer] { layer->run(); };
-            if (usable(name, run, output, expected)) entrants_.push_back({name, 0, problem.copies, run});
+            if (usable(name, run, output, expected)) entrants_.push_back({name, 0, 0, problem.copies, run});
         }
         if (entrants_.size() + not_measured_.size() == before) not_measured_[label(*peer)] = why;
     }
@@ -324,7 +390,7 @@ void group_bench::add_compositions(size_t m) {
                 if (!layer)
                     not_measured_[name] = why;
                 else if (usable(name, run, output, expected))
-                    entrants_.push_back({name, c, copies, run});
+                    entrants_.push_back({name, c, 0, copies, run});
             }
         }
     }
@@ -366,25 +432,28 @@ double median(const timing &t) {
     return percentile(t.ns, 0.5);
 }
 
-// Adds the contenders, the fastest peer and the composition of the same c.
-void group_bench::add_comparison(json &row, double ns, uint32_t c, const std::vector<timing> &timings) const {
+// Adds the contenders, the fastest peer, the composition of the same c, and the tower of own layer `index`.
+void group_bench::add_comparison(json &row, double ns, uint32_t c, size_t index,
+                                 const std::vector<timing> &timings) const {
     const entrant *fastest = nullptr;
-    double peer_ns = 0, composed_ns = 0;
+    double peer_ns = 0, composed_ns = 0, tower_ns = 0;
     json all = json::object();
     for (size_t i = own_.size(); i < entrants_.size(); ++i) {
         const entrant &e = entrants_[i];
-        if (e.name.empty() || (e.c != 0 && e.c != c)) continue;
+        if (e.name.empty() || (e.c != 0 && e.c != c) || (e.own != 0 && e.own != index + 1)) continue;
         const double its_ns = median(timings[i]);
         json &its = all[e.name];
         add_spread(its, "ns", timings[i].ns, 1);
         its["copies"] = e.copies;
-        if (e.c == 0 && (!fastest || its_ns < peer_ns)) {
+        if (e.own != 0) tower_ns = its_ns;
+        if (e.c == 0 && e.own == 0 && (!fastest || its_ns < peer_ns)) {
             fastest = &e;
             peer_ns = its_ns;
         }
         if (e.c != 0 && (composed_ns == 0 || its_ns < composed_ns)) composed_ns = its_ns;
     }
-    for (const char *key : {"fastest_peer", "peer_ns_median", "speedup", "composition_ns_median", "composition_ratio"})
+    for (const char *key : {"fastest_peer", "peer_ns_median", "speedup", "composition_ns_median", "composition_ratio",
+                            "tower_ns_median", "tower_ratio"})
         row[key] = nullptr;
     if (fastest) {
         row["fastest_peer"] = fastest->name;
@@ -394,6 +463,10 @@ void group_bench::add_comparison(json &row, double ns, uint32_t c, const std::ve
     if (composed_ns > 0) {
         row["composition_ns_median"] = rounded(composed_ns, 1);
         row["composition_ratio"] = rounded(composed_ns / ns, 3);
+    }
+    if (tower_ns > 0) {
+        row["tower_ns_median"] = rounded(tower_ns, 1);
+        row["tower_ratio"] = rounded(tower_ns / ns, 3);
     }
     row["contenders"] = all;
     row["not_measured"] = not_measured_;
@@ -409,14 +482,15 @@ json group_bench::make_row(const own_layer &layer, size_t m, const std::vector<t
                 {"k", group_.k},
                 {"n", group_.n},
                 {"c", layer.spec.wanted_c},
+                {"rank", layer.spec.desc.rank},
                 {"scheme", layer.spec.scheme},
                 {"dtype", group_.type.name}};
     row["threads"] = group_.threads;
-    row["ran_as"] = c == 1 ? "dense" : "ss1";
+    row["ran_as"] = c == 0 ? "low rank" : c == 1 ? "dense" : "ss1";
     row["kernel"] = info.kernels;
     add_spread(row, "ns", timings[index].ns, 1);
     if (options_.denormals) row["denormal_ratio"] = rounded(median(timings[own_.size() + index]) / ns, 3);
-    add_comparison(row, ns, c, timings);
+    add_comparison(row, ns, layer.spec.desc.rank ? 0 : c, index, timings);
     row["gflops_done"] = rounded(rows * info.flops_per_row / ns, 2);
     row["gflops_dense_equiv"] = rounded(rows * info.flops_per_row_dense / ns, 2);
     for (const char *key : {"ceiling", "ceiling_gflops", "percent_of_ceiling"}) row[key] = nullptr;
@@ -440,6 +514,7 @@ std::vector<json> group_bench::measure(size_t m) {
     entrants_.clear();
     not_measured_ = json::object();
     add_own(m);
+    add_towers();
     add_peers(m);
     add_compositions(m);
     const std::vector<timing> timings = time_all();
@@ -454,6 +529,7 @@ std::vector<column> columns_of(const bench_options &options) {
                                    {"k", "k"},
                                    {"n", "n"},
                                    {"c", "c"},
+                                   {"rank", "rank"},
                                    {"scheme", "scheme", 1, 0, 9},
                                    {"dtype", "dtype"},
                                    {"threads", "threads"},
@@ -463,6 +539,7 @@ std::vector<column> columns_of(const bench_options &options) {
                                    {"peer_ns_median", "peer us", 1e-3, 2, 9},
                                    {"speedup", "speedup", 1, 2},
                                    {"composition_ratio", "composed", 1, 2},
+                                   {"tower_ratio", "tower", 1, 2},
                                    {"gflops_done", "GFLOP/s", 1, 1},
                                    {"percent_of_ceiling", "% ceiling", 1, 1},
                                    {"gflops_dense_equiv", "as dense", 1, 1},
@@ -516,6 +593,8 @@ void add_layer_options(CLI::App &command, bench_options &o) {
     CLI::Option &k = *command.add_option("-k", o.k, "Inputs of the layer")->capture_default_str();
     CLI::Option &n = *command.add_option("-n", o.n, "Outputs of the layer")->capture_default_str();
     command.add_option("-c", o.c, "Compression; 1 is dense, and so is a c with c * 64 > K")->capture_default_str();
+    command.add_option("--rank", o.rank,
+                       "Also layers with a part of low rank: 152 alone, 8+76 beside a tied part with c = 8");
     command.add_option("--dtype", o.dtype, "f32, bf16 (x, y and weights) or int8 (weights)")->capture_default_str();
     command.add_option("--rows", o.rows, "Type of x and y of int8 layers: bf16 or f32")
         ->check(CLI::IsMember({"bf16", "f32"}))
@@ -559,7 +638,8 @@ void add_linear(CLI::App &app) {
         "Values are lists or ranges: 1,8 or 1-8 or 16-64+16 or 1-8*2; all combinations are measured. All layers of\n"
         "one shape and m, the peers and the machine's ceiling take turns in one process; one thread stays on one\n"
         "core. Weights are packed before. A sample repeats calls shorter than 50 us. speedup: time of the fastest\n"
-        "peer over ss1's; composed: time of 'sketch, then oneDNN' over ss1's.\n"
+        "peer over ss1's; composed: time of 'sketch, then oneDNN' over ss1's; tower: time of a layer of low rank\n"
+        "run as two dense layers over ss1's.\n"
         "Example: ss1-bench linear -m 1-256*4 -k 1024 -n 4096 -c 4,8 --scheme reference,mixed -o jsonl");
     command.callback([options] { run_bench(*options); });
 }

@@ -49,12 +49,14 @@ def read(directory):
 
 
 def dense_tensors(directory, widths):
-    """As read(), but every tied layer as the dense weight that it stands for; widths(config) is {linear layer: inputs}."""
+    """As read(), but every layer as the dense weight that it stands for; widths(config) is {linear layer: inputs}."""
     import ss1  # needs the library; only workers call this
     config, tensors = read(directory)
     for layer, entry in config.pop("ss1", {}).get("layers", {}).items():
-        if entry.get("c", 1) > 1:
-            z = tensors.pop(f"{layer}.ss1_weight")
-            mapping = {key: entry[key] for key in ("c", "scheme", "seed", "block_k", "block_n", "step")}
-            tensors[f"{layer}.weight"] = ss1.expand(z, widths(config)[layer], **mapping)
+        if entry["kind"] == "dense" and "rank" not in entry:
+            continue
+        stored = {"dense": "weight", "ss1": "ss1_weight", "low_rank": None}[entry["kind"]]
+        z, up, down = (tensors.pop(f"{layer}.{name}", None) for name in (stored, "low_rank_up", "low_rank_down"))
+        mapping = {key: entry[key] for key in ("c", "scheme", "seed", "block_k", "block_n", "step") if key in entry}
+        tensors[f"{layer}.weight"] = ss1.expand(z, widths(config)[layer], u=up, v=down, **mapping)
     return config, tensors
