@@ -11,6 +11,7 @@
 #include "base/float_mode.hpp"
 #include "base/span.hpp"
 #include "base/status.hpp"
+#include "convert/calibration.hpp"
 #include "convert/convert.hpp"
 #include "encode/encode.hpp"
 #include "mapping/mapping.hpp"
@@ -611,6 +612,47 @@ ss1_status ss1_tokenizer_encode(const ss1_tokenizer *tokenizer, const ss1_tokeni
         ss1_tokenize_args args;
         SS1_TRY(take_struct(given, "args", args));
         return ss1::tokenizer_encode(*tokenizer, args);
+    });
+}
+
+ss1_status ss1_calibration_create(ss1_model *model, ss1_calibration **calibration) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(model);
+        SS1_NOT_NULL(calibration);
+        *calibration = std::make_unique<ss1_calibration>(*model).release();
+        return SS1_OK;
+    });
+}
+
+void ss1_calibration_destroy(ss1_calibration **calibration) {
+    if (!calibration) return;
+    delete *calibration;
+    *calibration = nullptr;
+}
+
+void ss1_calibration_observe(void *calibration, const ss1_layer_rows *given) {
+    if (calibration) ss1::calibration_observe(*static_cast<ss1_calibration *>(calibration), given);
+}
+
+ss1_status ss1_calibration_layer(const ss1_calibration *calibration, const char *layer,
+                                 ss1_layer_statistics *statistics) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(calibration);
+        SS1_NOT_NULL(layer);
+        SS1_NOT_NULL(statistics);
+        ss1_layer_statistics filled;
+        SS1_TRY(take_struct(statistics, "statistics", filled));
+        SS1_TRY(ss1::calibration_layer(*calibration, layer, filled));
+        ss1::give_struct(filled, statistics);
+        return SS1_OK;
+    });
+}
+
+ss1_status ss1_calibration_change(ss1_calibration *calibration, double *change) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(calibration);
+        SS1_NOT_NULL(change);
+        return ss1::calibration_change(*calibration, *change);
     });
 }
 

@@ -158,6 +158,8 @@ TEST_CASE("the table of first sizes is that of abi.json") {
     SS1_RULE(ss1_model_layer_info);
     SS1_RULE(ss1_model_info);
     SS1_RULE(ss1_session_options);
+    SS1_RULE(ss1_layer_rows);
+    SS1_RULE(ss1_layer_statistics);
     SS1_RULE(ss1_tokenizer_info);
     SS1_RULE(ss1_text);
     SS1_RULE(ss1_tokenize_args);

@@ -581,19 +581,29 @@ SS1_API ss1_status ss1_model_prompt(const ss1_model *model, size_t i, const char
  */
 SS1_API ss1_status ss1_model_stage(const ss1_model *model, size_t i, const char **name);
 
+struct ss1_layer_rows;
+/** Sees what a linear layer is about to read, see calibrate.h. Must return normally and call no function of its session
+ * but ss1_session_cancel(). @since 0.2 */
+typedef void (*ss1_observe_fn)(void *user, const struct ss1_layer_rows *rows);
+
 /**
- * Bounds of a session.
+ * Bounds of a session, and who looks on.
  *   .max_batch   Rows (DLRM) or sequences (BERT) of one run; 0 = 1.
  *   .max_tokens  BERT: tokens of one sequence; 0 = the model's limit (ss1_model_info.max_tokens). DLRM ignores it.
+ *   .observe     Called before each linear layer of a run, on the thread of ss1_session_run(); NULL: nobody looks. All
+ *                threads then take one layer after the other, with the same bits.
+ *   .observe_user  Its first argument.
  * @since 0.1
  */
 typedef struct ss1_session_options {
     uint32_t struct_size;
     size_t max_batch;
     size_t max_tokens;
+    ss1_observe_fn observe; /**< @since 0.2 */
+    void *observe_user;     /**< @since 0.2 */
 } ss1_session_options;
 #define SS1_SESSION_OPTIONS_INIT \
-    { sizeof(ss1_session_options), 0, 0 }
+    { sizeof(ss1_session_options), 0, 0, 0, 0 }
 
 /**
  * BYTES that a session with these bounds would allocate.
@@ -607,7 +617,8 @@ SS1_API ss1_status ss1_session_bytes(const ss1_model *model, const ss1_session_o
  * lies on this thread's NUMA node). A run allocates nothing and, except for the first, in which the pool's threads
  * start, causes no page fault.
  * @param options  NULL for defaults. @param session Receives the session; the caller owns it. Not written on error.
- * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT as ss1_session_bytes(); SS1_ERROR_OUT_OF_MEMORY. @since 0.1
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT as ss1_session_bytes(); SS1_ERROR_UNSUPPORTED (`observe` of a model that a
+ *         backend runs whole); SS1_ERROR_OUT_OF_MEMORY. @since 0.1
  */
 SS1_API ss1_status ss1_session_create(ss1_model *model, const ss1_session_options *options, ss1_session **session);
 
@@ -668,6 +679,7 @@ SS1_API ss1_status ss1_session_set_deadline(ss1_session *session, double seconds
 #endif
 
 #include "bags.h"
+#include "calibrate.h"
 #include "convert.h"
 #include "text.h"
 

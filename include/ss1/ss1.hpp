@@ -43,6 +43,8 @@ using model_ptr = std::unique_ptr<ss1_model, detail::deleter<ss1_model, ss1_mode
 using tokenizer_ptr = std::unique_ptr<ss1_tokenizer, detail::deleter<ss1_tokenizer, ss1_tokenizer_destroy>>;
 using session_ptr = std::unique_ptr<ss1_session, detail::deleter<ss1_session, ss1_session_destroy>>;
 
+using calibration_ptr = std::unique_ptr<ss1_calibration, detail::deleter<ss1_calibration, ss1_calibration_destroy>>;
+
 inline context_ptr make_context(const ss1_context_options &options = SS1_CONTEXT_OPTIONS_INIT) {
     ss1_context *context = nullptr;
     check(ss1_context_create(&options, &context));
@@ -81,6 +83,12 @@ inline session_ptr make_session(const model_ptr &model, const ss1_session_option
     ss1_session *session = nullptr;
     check(ss1_session_create(model.get(), &options, &session));
     return session_ptr(session);
+}
+
+inline calibration_ptr make_calibration(const model_ptr &model) {
+    ss1_calibration *calibration = nullptr;
+    check(ss1_calibration_create(model.get(), &calibration));
+    return calibration_ptr(calibration);
 }
 
 inline tokenizer_ptr load_tokenizer(const context_ptr &context, const std::string &directory) {

@@ -54,8 +54,13 @@ template <>
 inline constexpr struct_rule rule_of<ss1_model_info> = {SS1_END(ss1_model_info, score_activation),
                                                         "SS1_MODEL_INFO_INIT"};
 template <>
-inline constexpr struct_rule rule_of<ss1_session_options> = {SS1_END(ss1_session_options, max_tokens),
+inline constexpr struct_rule rule_of<ss1_session_options> = {SS1_END(ss1_session_options, observe_user),
                                                              "SS1_SESSION_OPTIONS_INIT"};
+template <>
+inline constexpr struct_rule rule_of<ss1_layer_rows> = {SS1_END(ss1_layer_rows, x), "SS1_LAYER_ROWS_INIT"};
+template <>
+inline constexpr struct_rule rule_of<ss1_layer_statistics> = {SS1_END(ss1_layer_statistics, second_moment),
+                                                              "SS1_LAYER_STATISTICS_INIT"};
 template <>
 inline constexpr struct_rule rule_of<ss1_tokenizer_info> = {SS1_END(ss1_tokenizer_info, mask),
                                                             "SS1_TOKENIZER_INFO_INIT"};

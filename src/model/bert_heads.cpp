@@ -12,7 +12,7 @@ namespace {
 // y = layer(x) for m rows on all threads.
 ss1_status run_all(const model_run &run, const ss1_layer &layer, size_t m, const float *x, size_t ldx, float *y,
                    size_t ldy, const bert_activations &memory) {
-    return m ? layer_run(run.context, layer, linear_args(m, x, ldx, y, ldy, memory.scratch)) : SS1_OK;
+    return m ? layer_run(run.all(), layer, linear_args(m, x, ldx, y, ldy, memory.scratch)) : SS1_OK;
 }
 
 // Rows whose words are scored at a time for SPLADE: 16 MB of scores for 30,522 words.

@@ -26,9 +26,9 @@ void for_qkv(const bert_model &model, size_t encoder, F &&f) {
         f(*layers[i].layer);
 }
 
-row_graph graph_of(const ss1_context &context, const bert_model &model) noexcept {
+row_graph graph_of(const team &all, const bert_model &model) noexcept {
     const auto on_one_thread = [](const named_layer &l) { return runs_on_one_thread(*l.layer); };
-    return {.context = context,
+    return {.all = all,
             .on_one_thread = std::ranges::all_of(model.layers, on_one_thread),
             .block_rows = row_block,
             .least_rows = rows_of_task};
@@ -192,7 +192,7 @@ ss1_status run_encoders(const bert_model &model, const bert_activations &memory,
                         std::span<const sequence> sequences) {
     const size_t rows = sequences.back().first + sequences.back().length, H = model.config.hidden_size;
     const size_t n = model.config.num_hidden_layers, heads = model.config.num_attention_heads;
-    const row_graph graph = graph_of(run.context, model);
+    const row_graph graph = graph_of(run.all(), model);
     const size_t tasks = row_tasks(graph, rows, [&] { return encoder_ns(model, rows); });
     stage_clock clock(run.stage_seconds);
     for (size_t i = 0; i <= n; ++i) {
@@ -233,10 +233,11 @@ bert_activations carve(const ss1_context &context, const bert_model &model, cons
     a.qkv = memory.take<char>(rows + row_group, model.qkv_row_bytes);
     if (!memory.fits()) return a;
     carve_heads(model, B, rows, memory, a);
-    a.scratch = memory.take<char>(layer_scratch(context, model.layers, rows), 1);
+    const team all(context, bounds.observer);
+    a.scratch = memory.take<char>(layer_scratch(all, model.layers, rows), 1);
     a.task_seconds = memory.take<double>(context.num_threads, n_bert_stages);
     const auto bytes = [&](const team &who, size_t m) { return block_bytes(who, model, m); };
-    a.memory = memory.take<char>(std::max(row_memory(graph_of(context, model), rows, bytes),
+    a.memory = memory.take<char>(std::max(row_memory(graph_of(all, model), rows, bytes),
                                           attention_scratch(context, model.attention, B, T, heads, H / heads)),
                                  1);
     return a;

@@ -9,9 +9,9 @@
 namespace ss1 {
 namespace {
 
-row_graph graph_of(const ss1_context &context, const dlrm_model &model) noexcept {
+row_graph graph_of(const team &all, const dlrm_model &model) noexcept {
     const auto on_one_thread = [](const ss1_tower &tower) { return tower.on_one_thread; };
-    return {.context = context,
+    return {.all = all,
             .on_one_thread = on_one_thread(model.bottom) && on_one_thread(model.top) &&
                              std::ranges::all_of(model.cross, on_one_thread),
             .block_rows = model.row_block,
@@ -203,7 +203,7 @@ ss1_status run_shared(const dlrm_model &model, const request &r, const dlrm_acti
     clock.lap(dlrm_stage::lookup);
     if (r.dense_once && !run.control.given_up()) {
         const size_t D = model.config.dense_features.size();
-        SS1_TRY(tower_run(run.context, model.bottom,
+        SS1_TRY(tower_run(run.all(), model.bottom,
                           linear_args(1, r.dense, D, memory.shared, model.vectors_ld, memory.memory), &run.control));
     }
     clock.lap(dlrm_stage::bottom);
@@ -211,7 +211,7 @@ ss1_status run_shared(const dlrm_model &model, const request &r, const dlrm_acti
 }
 
 ss1_status run_graph(const dlrm_model &model, const request &r, const dlrm_activations &memory, const model_run &run) {
-    const row_graph graph = graph_of(run.context, model);
+    const row_graph graph = graph_of(run.all(), model);
     const size_t lookups = r.items.total + (r.user_once ? 0 : r.user.total);
     const size_t tasks = row_tasks(graph, r.batch, [&] { return graph_ns(model, r.batch, lookups); });
     const stage_times times = {memory.task_seconds, run.stage_seconds, n_dlrm_stages};
@@ -245,9 +245,10 @@ dlrm_activations carve(const ss1_context &context, const dlrm_model &model, cons
     a.shared = memory.take<float>(1, model.vectors_ld);
     a.task_seconds = memory.take<double>(context.num_threads, n_dlrm_stages);
     const auto bytes = [&](const team &who, size_t rows) { return block_bytes(who, model, rows); };
-    const size_t blocks = row_memory(graph_of(context, model), bounds.max_batch, bytes);
+    const team all(context, bounds.observer);
+    const size_t blocks = row_memory(graph_of(all, model), bounds.max_batch, bytes);
     // The bottom MLP runs alone where all rows share the dense features.
-    a.memory = memory.take<char>(std::max(blocks, tower_bytes(context, model.bottom, 1)), 1);
+    a.memory = memory.take<char>(std::max(blocks, tower_bytes(all, model.bottom, 1)), 1);
     return a;
 }
 

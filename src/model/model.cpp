@@ -27,8 +27,27 @@ ss1_status slot_at(const char *what, const std::vector<tensor_slot> &slots, size
 }
 
 ss1_status resolve(const ss1_model &model, const ss1_session_options &options, session_bounds &bounds) {
-    bounds = {options.max_batch ? options.max_batch : 1, options.max_tokens};
+    bounds = {.max_batch = options.max_batch ? options.max_batch : 1, .max_tokens = options.max_tokens};
     return model.family->resolve_bounds(model.graph.get(), bounds);
+}
+
+// Makes `observer` for a session of the model; bounds.observer stays NULL if nobody looks on.
+ss1_status observe_layers(const ss1_model &model, const ss1_session_options &options, layer_observer &observer,
+                          session_bounds &bounds) {
+    if (!options.observe) return SS1_OK;
+    SS1_CHECK(!model.on_backend, SS1_ERROR_UNSUPPORTED,
+              "options.observe is set: backend '%s' runs the model whole and shows no layer", model.backend->name);
+    observer = {options.observe, options.observe_user, {}};
+    const std::vector<named_layer> &layers = layers_of(model);
+    for (size_t i = 0; i < layers.size(); ++i) {
+        if (i > 0 && layers[i].layer == layers[i - 1].layer) {
+            ++observer.layers.back().count;
+        } else {
+            observer.layers.push_back({layers[i].layer.get(), i, 1});
+        }
+    }
+    bounds.observer = &observer;
+    return SS1_OK;
 }
 
 ss1_status carve_session(const ss1_model &model, const session_bounds &bounds, carver &memory, void *activations) {
@@ -157,6 +176,8 @@ ss1_status session_bytes(const ss1_model &model, const ss1_session_options &opti
     const float_mode mode;  // plans must not raise the caller's traps either
     session_bounds bounds;
     SS1_TRY(resolve(model, options, bounds));
+    layer_observer observer{};
+    SS1_TRY(observe_layers(model, options, observer, bounds));
     if (model.on_backend) {
         bytes = model.backend->session_bytes(model.on_backend, bounds.max_batch, bounds.max_tokens);
         return SS1_OK;
@@ -174,6 +195,7 @@ ss1_status session_create(ss1_model &model, const ss1_session_options &options, 
     auto session = std::make_unique<ss1_session>();
     session_bounds &bounds = session->bounds;
     SS1_TRY(resolve(model, options, bounds));
+    SS1_TRY(observe_layers(model, options, session->observer, bounds));
     if (model.on_backend) {
         void *created = nullptr;
         SS1_TRY(call_backend(*model.backend, "session_create", &created, [&] {
@@ -208,6 +230,7 @@ ss1_status session_run(ss1_session &session, const ss1_tensor *inputs, size_t n_
     SS1_TRY(scope.check());
     const float_mode mode;
     model_run run = {.context = *model.context,
+                     .observer = session.bounds.observer,
                      .control = session.control,
                      .inputs = {},
                      .size = {},

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "model/families.hpp"
+#include "op/layer_observer.hpp"
 
 // Immutable once loaded; one reference for each caller and each session.
 struct ss1_model {
@@ -35,6 +36,7 @@ struct ss1_model {
 struct ss1_session {
     ss1_model *model = nullptr;
     ss1::session_bounds bounds{};
+    ss1::layer_observer observer{};
     ss1::buffer memory, activations;
     double *stage_seconds = nullptr;
     void *on_backend = nullptr;

@@ -99,7 +99,7 @@ ss1_status run_modules(const sentence_graph &graph, const model_run &run, size_t
     for (const sentence_graph::step &step : graph.steps) {
         SS1_TRY(run.control.check());
         if (step.what == kind::dense) {
-            SS1_TRY(layer_run(run.context, *step.layer, linear_args(B, rows.x, width, rows.y, step.width, scratch)));
+            SS1_TRY(layer_run(run.all(), *step.layer, linear_args(B, rows.x, width, rows.y, step.width, scratch)));
             std::swap(rows.x, rows.y);
         } else if (step.what == kind::layer_norm) {
             normalize(run.context, *graph.norm,

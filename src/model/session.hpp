@@ -9,11 +9,13 @@
 #include "base/context.hpp"
 #include "base/run_control.hpp"
 #include "base/status.hpp"
+#include "op/split.hpp"
 
 namespace ss1 {
 
 struct session_bounds {
     size_t max_batch, max_tokens;
+    const layer_observer *observer = nullptr;
 };
 
 // Hands out the parts of one block of memory, each at a multiple of 64 bytes. Without a block it only counts.
@@ -82,11 +84,14 @@ struct run_outputs {
 // One run of a session, as a family sees it.
 struct model_run {
     const ss1_context &context;
+    const layer_observer *observer;
     const run_control &control;
     tensor_list<const ss1_tensor> inputs;  // in the order of the slots
     run_size size;
     double *stage_seconds;  // [stages]: the run adds its time; NULL: nobody measures
     run_outputs outputs;
+
+    team all() const noexcept { return {context, observer}; }
 };
 
 // Checks that each output given has room, and shares none with another one or with an input.

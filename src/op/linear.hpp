@@ -5,6 +5,7 @@
 
 #include "base/context.hpp"
 #include "base/status.hpp"
+#include "op/layer_observer.hpp"
 #include "op/split.hpp"
 
 struct ss1_layer {
@@ -55,7 +56,10 @@ inline uint64_t layer_ns(const ss1_layer &layer, size_t m) noexcept {
 // the next multiple of row_group may be read.
 inline ss1_status layer_run(const team &who, const ss1_layer &layer, const ss1_linear_args &args,
                             bool in_groups = false) noexcept {
-    if (who.is_whole()) return layer.backend->layer_run(layer.state, &args);
+    if (who.is_whole()) {
+        if (who.observer()) who.observer()->show(layer, layer.desc, args);
+        return layer.backend->layer_run(layer.state, &args);
+    }
     layer.backend->rows_run(layer.state, &args, in_groups);
     return SS1_OK;
 }

@@ -14,10 +14,13 @@ namespace ss1 {
 
 // A chain of operators that rows pass through.
 struct row_graph {
-    const ss1_context &context;
+    team all;
     bool on_one_thread;  // every layer has a backend that runs blocks of rows on one thread
     size_t block_rows;   // rows of a task's block, at most: a multiple of row_group
     size_t least_rows;   // rows that each task needs: with fewer, weights come from L3 more slowly than they are used
+
+    // An observer sees one layer at a time, all rows in their order.
+    bool has_tasks() const noexcept { return on_one_thread && !all.observer(); }
 };
 
 // One worker of a run: a task with its own part of the rows, or the whole team with all rows.
@@ -43,8 +46,8 @@ inline constexpr size_t chunk_rows = 4096;
 // asked only where layers run on one thread.
 template <class N>
 size_t row_tasks(const row_graph &graph, size_t m, N &&ns) noexcept {
-    if (!graph.on_one_thread) return 0;
-    const size_t wanted = most_tasks(graph.context, ns());
+    if (!graph.has_tasks()) return 0;
+    const size_t wanted = most_tasks(graph.all.context(), ns());
     return wanted == 1 || m / graph.least_rows >= wanted ? wanted : 0;
 }
 
@@ -53,15 +56,15 @@ size_t row_tasks(const row_graph &graph, size_t m, N &&ns) noexcept {
 template <class B>
 size_t row_memory(const row_graph &graph, size_t m, B &&bytes) noexcept {
     if (m == 0) return 0;
-    const size_t threads = graph.context.num_threads;
+    const size_t threads = graph.all.threads();
     m = std::min(m, std::max(threads * graph.block_rows, chunk_rows));  // beyond, every task has a whole block
     size_t most = 0;
-    if (!graph.on_one_thread || threads > 1) {
-        const size_t rows = graph.on_one_thread ? std::min(m, threads * graph.least_rows) : m;
-        most = bytes(team(graph.context), std::min(rows, chunk_rows));
+    if (!graph.has_tasks() || threads > 1) {
+        const size_t rows = graph.has_tasks() ? std::min(m, threads * graph.least_rows) : m;
+        most = bytes(graph.all, std::min(rows, chunk_rows));
     }
-    const team one = team::this_thread(graph.context);
-    for (size_t tasks = 1; graph.on_one_thread && tasks <= threads; ++tasks)
+    const team one = team::this_thread(graph.all.context());
+    for (size_t tasks = 1; graph.has_tasks() && tasks <= threads; ++tasks)
         most = std::max(most, tasks * bytes(one, std::min(longest_part(m, tasks), graph.block_rows)));
     return most;
 }
@@ -73,13 +76,13 @@ ss1_status run_rows(const row_graph &graph, size_t m, size_t tasks, char *memory
                     F &&run) {
     if (tasks == 0) {
         row_worker worker = {
-            .who = graph.context, .memory = memory, .block_rows = chunk_rows, .clock = stage_clock(times.run)};
+            .who = graph.all, .memory = memory, .block_rows = chunk_rows, .clock = stage_clock(times.run)};
         return run(worker, size_t{0}, m);
     }
-    const team one = team::this_thread(graph.context);
+    const team one = team::this_thread(graph.all.context());
     const size_t step = bytes(one, std::min(longest_part(m, tasks), graph.block_rows));
     if (times.run) std::fill_n(times.tasks, tasks * times.stages, 0.0);
-    parallel(graph.context, tasks, [&](size_t task) {
+    parallel(graph.all, tasks, [&](size_t task) {
         double *seconds = times.run ? times.tasks + task * times.stages : nullptr;
         row_worker worker = {
             .who = one, .memory = memory + task * step, .block_rows = graph.block_rows, .clock = stage_clock(seconds)};

@@ -8,10 +8,14 @@
 
 namespace ss1 {
 
-// Who runs an operator: all threads of a context, or the calling thread alone, as one task of several.
+struct layer_observer;
+
+// Who runs an operator: all threads of a context, or the calling thread alone, as one task of several. An observer sees
+// what the layers read; it needs all threads.
 class team {
   public:
-    team(const ss1_context &all) noexcept : context_(&all), threads_(all.num_threads) {}
+    team(const ss1_context &all, const layer_observer *observer = nullptr) noexcept
+        : context_(&all), threads_(all.num_threads), observer_(observer) {}
     static team this_thread(const ss1_context &context) noexcept {
         team one(context);
         one.threads_ = 0;
@@ -21,10 +25,12 @@ class team {
     const ss1_context &context() const noexcept { return *context_; }
     bool is_whole() const noexcept { return threads_ != 0; }
     size_t threads() const noexcept { return std::max<size_t>(threads_, 1); }
+    const layer_observer *observer() const noexcept { return observer_; }
 
   private:
     const ss1_context *context_;
     size_t threads_;
+    const layer_observer *observer_;
 };
 
 // Runs f(i) for i in [0, n). A task that runs on this thread has set the floating-point mode already.

@@ -15,11 +15,8 @@ size_t y_size(const ss1_layer &layer) noexcept {
     return size_of(static_cast<dtype>(layer.desc.y_dtype));
 }
 
-row_graph graph_of(const ss1_tower &tower) noexcept {
-    return {.context = *tower.context,
-            .on_one_thread = tower.on_one_thread,
-            .block_rows = tower.row_block,
-            .least_rows = row_panel};
+row_graph graph_of(const team &all, const ss1_tower &tower) noexcept {
+    return {.all = all, .on_one_thread = tower.on_one_thread, .block_rows = tower.row_block, .least_rows = row_panel};
 }
 
 // BYTES that `rows` rows at a time take: two halves for the values between layers, then the scratch of a layer.
@@ -77,7 +74,7 @@ uint64_t tower_ns(const ss1_tower &tower, size_t m) noexcept {
 
 size_t tower_bytes(const team &who, const ss1_tower &tower, size_t m) noexcept {
     if (!who.is_whole()) return block_bytes(who, tower, std::min(m, tower.row_block));
-    return row_memory(graph_of(tower), m,
+    return row_memory(graph_of(who, tower), m,
                       [&](const team &worker, size_t rows) { return block_bytes(worker, tower, rows); });
 }
 
@@ -91,7 +88,7 @@ ss1_status tower_run(const team &who, const ss1_tower &tower, const ss1_linear_a
     if (!who.is_whole())
         return run({.who = who, .memory = memory, .block_rows = tower.row_block, .clock = stage_clock(nullptr)}, 0,
                    args.m);
-    const row_graph graph = graph_of(tower);
+    const row_graph graph = graph_of(who, tower);
     const size_t tasks = row_tasks(graph, args.m, [&] { return tower_ns(tower, args.m); });
     return run_rows(
         graph, args.m, tasks, memory, {},

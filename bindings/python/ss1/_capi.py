@@ -140,7 +140,17 @@ class ModelInfo(Struct):
 
 
 class SessionOptions(Struct):
-    _fields_ = [("struct_size", c_uint32), ("max_batch", c_size_t), ("max_tokens", c_size_t)]
+    _fields_ = [("struct_size", c_uint32), ("max_batch", c_size_t), ("max_tokens", c_size_t), ("observe", c_void_p),
+                ("observe_user", c_void_p)]
+
+
+class LayerRows(Struct):
+    _fields_ = [("struct_size", c_uint32), ("x_dtype", c_int), ("first_layer", c_size_t), ("n_layers", c_size_t),
+                ("m", c_size_t), ("K", c_size_t), ("ldx", c_size_t), ("x", c_void_p)]
+
+
+class LayerStatistics(Struct):
+    _fields_ = [("struct_size", c_uint32), ("rows", c_size_t), ("K", c_size_t), ("mean", c_void_p), ("second_moment", c_void_p)]
 
 
 class TokenizerInfo(Struct):
@@ -195,6 +205,9 @@ for _name, _arguments in {
         "ss1_model_label": [c_void_p, c_size_t, POINTER(c_char_p)],
         "ss1_model_prompt": [c_void_p, c_size_t, POINTER(c_char_p), POINTER(c_char_p)],
         "ss1_model_stage": [c_void_p, c_size_t, POINTER(c_char_p)],
+        "ss1_calibration_create": [c_void_p, POINTER(c_void_p)],
+        "ss1_calibration_layer": [c_void_p, c_char_p, POINTER(LayerStatistics)],
+        "ss1_calibration_change": [c_void_p, POINTER(c_double)],
         "ss1_model_convert": [c_void_p, c_char_p, c_char_p, POINTER(ConvertOptions)],
         "ss1_session_bytes": [c_void_p, POINTER(SessionOptions), POINTER(c_size_t)],
         "ss1_session_create": [c_void_p, POINTER(SessionOptions), POINTER(c_void_p)],
@@ -214,10 +227,12 @@ for _name in ("ss1_layer_scratch_bytes", "ss1_tower_scratch_bytes"):
     getattr(lib, _name).restype = c_size_t
 
 for _name in ("ss1_context_destroy", "ss1_layer_destroy", "ss1_tower_destroy", "ss1_bags_destroy", "ss1_model_destroy",
-              "ss1_session_destroy", "ss1_tokenizer_destroy"):
+              "ss1_session_destroy", "ss1_tokenizer_destroy", "ss1_calibration_destroy"):
     getattr(lib, _name).argtypes = [POINTER(c_void_p)]
     getattr(lib, _name).restype = None
 
+lib.ss1_calibration_observe.argtypes = [c_void_p, POINTER(LayerRows)]
+lib.ss1_calibration_observe.restype = None
 lib.ss1_session_cancel.argtypes = [c_void_p]
 lib.ss1_session_cancel.restype = None
 
