@@ -13,6 +13,7 @@
 #include "base/status.hpp"
 #include "convert/calibration.hpp"
 #include "convert/convert.hpp"
+#include "convert/fit_linear.hpp"
 #include "encode/encode.hpp"
 #include "mapping/mapping.hpp"
 #include "mapping/project.hpp"
@@ -612,6 +613,21 @@ ss1_status ss1_tokenizer_encode(const ss1_tokenizer *tokenizer, const ss1_tokeni
         ss1_tokenize_args args;
         SS1_TRY(take_struct(given, "args", args));
         return ss1::tokenizer_encode(*tokenizer, args);
+    });
+}
+
+ss1_status ss1_linear_fit(const ss1_linear_desc *given_desc, const ss1_fit_args *given) {
+    return guarded(__func__, [&] {
+        SS1_CHECK(given_desc, SS1_ERROR_INVALID_ARGUMENT, "desc is NULL");
+        SS1_CHECK(given, SS1_ERROR_INVALID_ARGUMENT, "args is NULL");
+        ss1_linear_desc desc;
+        ss1_fit_args args;
+        SS1_TRY(take_struct(given_desc, "desc", desc));
+        SS1_TRY(take_struct(given, "args", args));
+        size_t kz = 0;
+        SS1_TRY(ss1::linear_resolve(desc, &kz));
+        const ss1::default_float_mode mode;
+        return ss1::fit_linear(desc, kz, args);
     });
 }
 

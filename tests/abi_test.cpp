@@ -165,6 +165,8 @@ TEST_CASE("the table of first sizes is that of abi.json") {
     SS1_RULE(ss1_tokenize_args);
     SS1_RULE(ss1_encode_args);
     SS1_RULE(ss1_convert_options);
+    SS1_RULE(ss1_converted_layer);
+    SS1_RULE(ss1_fit_args);
 #undef SS1_RULE
     CHECK(sized == 0);  // none is missing here
 }

@@ -126,7 +126,7 @@ TEST_CASE("an observer sees the rows of every layer and changes no bit") {
         ss1_model_info info = SS1_MODEL_INFO_INIT;
         ss1::check(ss1_model_describe(model.get(), &info));
         CHECK(seen.by_layer.size() == info.n_layers);
-        CHECK(std::is_sorted(seen.order.begin(), seen.order.end()));
+        CHECK(seen.order.size() == info.n_layers);  // each once
         for (const auto &[layer, x] : seen.by_layer)
             check_statistics(statistics(calibration.get(), layer_name(model, layer)), x);
     }

@@ -26,6 +26,7 @@ import unittest
 EXE = os.environ["SS1_EXE"]
 BENCH_EXE = os.environ.get("SS1_BENCH_EXE", "")
 DATA = pathlib.Path(os.environ.get("SS1_TEST_DATA", pathlib.Path(__file__).resolve().parent / "data"))
+EXAMPLES = pathlib.Path(os.environ["SS1_EXAMPLES"])
 COMMANDS = [[], ["info"], ["inspect"], ["convert"], ["run"], ["embed"], ["rerank"]]
 BENCH_COMMANDS = [[], ["linear"], ["tower"], ["model"], ["bag"], ["text"]]
 LINEAR_FIELDS = ["m", "k", "n", "c", "rank", "scheme", "dtype", "threads", "ran_as", "kernel", "ns_median", "ns_p10", "ns_p90",
@@ -568,6 +569,125 @@ class Models(Case):
         self.assertIn("nothing*", self.refused("convert", DATA / "dlrm_dot", self.directory / "other", "--layers", "nothing*"))
         self.assertIn("--block-n", self.refused("convert", DATA / "dlrm_dot", self.directory / "other", "--block-n", "wide"))
 
+    def calibrated(self, model, *arguments, **options):
+        """stdout and stderr of a calibrated conversion."""
+        result = ss1("convert", model, self.directory / "out", *arguments, **options)
+        self.assertEqual(result.returncode, 0, result.stderr.decode())
+        return result.stdout.decode(), result.stderr.decode()
+
+    def test_convert_calibrated_rows(self):
+        rows, _ = dlrm_csv(DATA / "dlrm_dot")
+        path, out = self.directory / "rows.csv", self.directory / "out"
+        path.write_bytes(to_text(rows[:1] + rows[1:] * 20))
+        arguments = ["-c", 2, "--block-k", 16, "--layers", "bot_l.2,top_l.2"]
+        text, told = self.calibrated(DATA / "dlrm_dot", *arguments, "--calibrate", path)
+        self.assertRegex(told, r"^calibrated with \d+ rows.*: the new layers lose \S+ % on average, \S+ % at worst \(")
+        self.assertIn("loss %", text)
+        self.assertRegex(text, r"\d+ layers that --layers leaves out keep their form")
+        calibrated_scores = self.ok("run", out, "--input", path)
+        self.ok("convert", DATA / "dlrm_dot", self.directory / "plain", *arguments)
+        plain_scores, dense_scores = (self.ok("run", model, "--input", path) for model in (self.directory / "plain", DATA / "dlrm_dot"))
+
+        def distance(scores):
+            return sum((float(a) - float(b)) ** 2 for a, b in zip(scores.splitlines()[1:], dense_scores.splitlines()[1:]))
+
+        self.assertLess(distance(calibrated_scores), distance(plain_scores) / 4)
+
+        path.write_bytes(to_text(rows[:4]))
+        other = ["convert", DATA / "dlrm_dot", self.directory / "other", *arguments, "--calibrate"]
+        self.assertRegex(self.refused(*other, path), r"layer bot_l.2 has read 3 rows, it needs \d+ \(as many as it has inputs\)")
+        self.assertIn("it needs 4 (options.min_rows)", self.refused(*other, path, "--min-rows", 4))
+        self.assertIn("no rows to calibrate with", self.refused(*other, "-", stdin=to_text(rows[:1])))
+        rows[1][0] = "nan"
+        self.assertIn("nan", self.refused(*other, "-", stdin=to_text(rows)))
+        self.assertIn("column", self.refused(*other, "-", stdin=b"a,b\n1,2\n"))
+        self.assertFalse((self.directory / "other").exists())
+        self.ok(*other, path, "--min-rows", 3)
+
+    def test_convert_to_low_rank(self):
+        rows, _ = dlrm_csv(DATA / "dlrm_dot")
+        path = self.directory / "rows.csv"
+        path.write_bytes(to_text(rows[:1] + rows[1:] * 20))
+
+        def converted(*arguments):
+            out = self.directory / "-".join(map(str, arguments))
+            text = self.ok("convert", DATA / "dlrm_dot", out, *arguments, "--layers", "bot_l.2,top_l.2", "--calibrate", path)
+            layers = {layer["name"]: layer for layer in json.loads(self.ok("inspect", out, "-o", "json"))["layers"]}
+            return text, {name: (layers[name]["c"], layers[name]["rank"]) for name in ("bot_l.0", "bot_l.2", "top_l.2")}
+
+        text, forms = converted("--rank", 3)
+        self.assertEqual(forms, {"bot_l.0": (1, 0), "bot_l.2": (0, 3), "top_l.2": (0, 3)})
+        self.assertRegex(text, r"0 of \d+ layers are SS1, 2 have a low-rank part")
+        _, forms = converted("-c", 2, "--block-k", 16, "--rank", 2)
+        self.assertEqual(forms, {"bot_l.0": (1, 0), "bot_l.2": (2, 2), "top_l.2": (2, 2)})
+        _, forms = converted("--rank", "50%")
+        for name in ("bot_l.2", "top_l.2"):
+            self.assertEqual(forms[name][0], 0)
+            self.assertGreater(forms[name][1], 1)
+        other = ["convert", DATA / "dlrm_dot", self.directory / "other", "--layers", "bot_l.2"]
+        for rank, error in (("0", "--rank: '0'"), ("x%", "is not a share"), ("120%", "is not a share"), ("1000", "rank=1000")):
+            self.assertIn(error, self.refused(*other, "--rank", rank))
+        self.assertIn("leaves no rank", self.refused(*other, "-c", 2, "--block-k", 16, "--rank", "50%"))
+        self.assertIn("has a low-rank part already", self.refused("convert", self.directory / "--rank-3", self.directory / "other",
+                                                                  "--rank", 2, "--layers", "bot_l.2"))
+
+    def test_convert_calibrated_texts(self):
+        model, out = DATA / "bert_classifier", self.directory / "out"
+        words = ["you", "win", "money", "lunch", "please", "a", "!"]
+        chance = random.Random(5)
+        texts = "".join(" ".join(chance.choices(words, k=chance.randrange(1, 12))) + "\n" for _ in range(60)).encode()
+        arguments = ["-c", 2, "--block-k", 16, "--layers", "encoder.*.output.dense"]
+        _, told = self.calibrated(model, *arguments, "--calibrate", "-", stdin=texts)
+        self.assertIn("calibrated with ", told)
+        shutil.rmtree(out)
+        ids = b"input_ids\n" + b"5 6 7 8 9 10\n11 12 13 14\n" * 60
+        path = self.directory / "ids.csv"
+        path.write_bytes(ids)
+        self.calibrated(model, *arguments, "--calibrate", path)
+        bare = self.directory / "bare"
+        bare.mkdir()
+        for name in ("config.json", "model.safetensors"):
+            (bare / name).write_bytes((model / name).read_bytes())
+        self.assertIn("vocab.txt", self.refused("convert", bare, self.directory / "other", *arguments, "--calibrate", "-", stdin=texts))
+
+    def test_convert_says_what_it_costs_and_what_it_leaves(self):
+        result = ss1("convert", DATA / "dlrm_dot", self.directory / "out", "-c", 2, "--block-k", 16, "--layers", "bot_l.2")
+        self.assertRegex(result.stderr.decode(), r"^ss1: warning: without --calibrate .* lose \S+ % on average")
+        self.assertEqual(ss1("convert", DATA / "dlrm_dot", self.directory / "types", "--dtype", "bf16").stderr, b"")
+        for flag in (["--calibrate", "-"], ["--min-rows", 3]):
+            self.assertIn("calibration", self.refused("convert", DATA / "dlrm_dot", self.directory / "other", "--dtype", "bf16", *flag,
+                                                      stdin=to_text(dlrm_csv(DATA / "dlrm_dot")[0])))
+        text = self.ok("convert", EXAMPLES / "models/spam-bert-dense", self.directory / "bert", "-c", 8)
+        for name, reason in (("pooler.dense", "it runs once a sequence, not once a token"),
+                             ("classifier", "it runs once a sequence, not once a token"),
+                             ("encoder.layer.0.attention.self.query", "K=256 is below c*block_k=512; block_k=32 would fit")):
+            self.assertIn(f"{name} keeps its form: {reason}\n", text)
+        self.assertRegex(text, r"encoder.layer.0.output.dense +1024 +256 +8 ")
+        self.assertIn("no linear layer of", self.refused("convert", self.directory / "bert", self.directory / "other", "-c", 8))
+
+    def test_convert_keeps_the_other_files(self):
+        source, out = self.directory / "source", self.directory / "out"
+        shutil.copytree(EXAMPLES / "models/spam-bert-embed", source)
+        (source / "README.md").write_text("read me")
+        (source / "0_Transformer/pytorch_model.bin").write_text("old weights")
+        (source / "1_Pooling/notes.txt").write_text("")
+        self.ok("convert", source, out, "--dtype", "bf16")
+
+        def names(folder):
+            return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+        self.assertEqual(names(out), [name for name in names(source) if not name.endswith(".bin")])
+        self.assertEqual((out / "README.md").read_text(), "read me")
+        texts = b"You have won a prize\n"
+        self.assertEqual(self.ok("embed", out, "--text", "-", stdin=texts),
+                         self.ok("embed", source, "--text", "-", "--dtype", "bf16", stdin=texts))
+        self.assertIn("already holds a model", self.refused("convert", source, out, "--dtype", "bf16"))
+        config = out / "0_Transformer/config.json"
+        config.rename(out / "0_Transformer/config.json.tmp-1-0")  # as a killed conversion leaves it
+        self.refused("inspect", out)
+        self.ok("convert", source, out, "--dtype", "bf16")
+        self.assertEqual(names(out), [name for name in names(source) if not name.endswith(".bin")])
+
     def types_of(self, *arguments):
         layers = json.loads(self.ok("inspect", *arguments, "-o", "json"))["layers"]
         return {layer["name"]: (layer["c"], layer["dtype"], layer["x_dtype"], layer["y_dtype"]) for layer in layers}
@@ -575,7 +695,7 @@ class Models(Case):
     def test_types(self):
         out, twice = self.directory / "out", self.directory / "twice"
         text = self.ok("convert", DATA / "dlrm_dot", out, "--dtype", "int8", "--layers", "bot_l.0,bot_l.2")
-        self.assertRegex(text, r"0 of \d+ layers are SS1, 2 in bf16 or int8")
+        self.assertRegex(text, r"0 of \d+ layers are SS1, 0 have a low-rank part, 2 in bf16 or int8")
         types = self.types_of(out)
         self.assertEqual((types["bot_l.0"], types["bot_l.2"], types["top_l.0"]),
                          ((1, "int8", "f32", "bf16"), (1, "int8", "bf16", "f32"), (1, "f32", "f32", "f32")))

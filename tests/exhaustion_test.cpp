@@ -518,14 +518,16 @@ TEST_CASE("conversions leave a whole model or nothing") {
         const char *name, *directory;
         const ss1_linear_desc *desc;
         ss1_table_dtype tables;
-    } cases[] = {{"tie a DLRM's layers", "dlrm_dot", &tie, SS1_TABLE_DEFAULT},
+        const char *layers = nullptr;
+    } cases[] = {{"tie a DLRM's layers", "dlrm_dot", &tie, SS1_TABLE_DEFAULT, "bot_l.2,top_l.2"},
                  {"quantise a DLRM's tables", "dlrm_ss1", nullptr, SS1_TABLE_INT8},
-                 {"tie a BERT's layers", "bert_classifier", &tie, SS1_TABLE_DEFAULT},
+                 {"tie a BERT's layers", "bert_classifier", &tie, SS1_TABLE_DEFAULT, "encoder.*"},
                  {"int8 weights for a BERT", "bert_ss1", &int8, SS1_TABLE_DEFAULT}};
     for (const auto &c : cases) {
         ss1_convert_options options = SS1_CONVERT_OPTIONS_INIT;
         options.desc = c.desc;
         options.tables = c.tables;
+        options.layers = c.layers;
         const std::string directory = SS1_TEST_DATA "/" + std::string(c.directory);
         std::string expected;
         const auto check = [&](ss1_status status) {

@@ -115,7 +115,7 @@ TEST_CASE("a weight that has the structure is fitted exactly") {
                 ss1::check(ss1::fit_layer({N, K, w.data(), K, calibrated ? m.second.data() : nullptr, nullptr},
                                           c ? &desc : nullptr, rank, fit));
                 // The ridge of 1e-3 keeps the tied part from being exact; four alternations do not separate the parts.
-                CHECK(fit.error < (c && rank ? 0.1 : c ? 1e-5 : 1e-9));
+                CHECK(fit.error < (c && rank ? 0.25 : c && calibrated ? 1e-3 : 1e-9));
             }
         }
 }
@@ -218,4 +218,80 @@ TEST_CASE("moments that no inputs have are refused") {
     second[5 * K + 5] = 0;  // an input that is always 0 is fine
     const ss1::dense_layer layer = {N, K, w.data(), K, second.data(), nullptr};
     CHECK(ss1::fit_layer(layer, &desc, 4, fit) == SS1_OK);
+}
+
+TEST_CASE("ss1_linear_fit gives the same parts, and a layer of them computes what the error says") {
+    ss1_test::seeded random;
+    constexpr size_t K = 64, N = 96, rank = 6, rows = 4 * K;
+    const floats w = draw(random, N * K), x = draw(random, rows * K);
+    floats second(K * K), mean(K);
+    for (size_t r = 0; r < rows; ++r)
+        for (size_t i = 0; i < K; ++i) {
+            mean[i] += x[r * K + i] / rows;
+            for (size_t j = 0; j < K; ++j) second[i * K + j] += x[r * K + i] * x[r * K + j] / rows;
+        }
+    const ss1::context_ptr context = ss1::make_context();
+    for (const auto &[c, r] : {kind{4, 0}, kind{0, rank}, kind{4, rank}}) {
+        ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+        desc.K = K;
+        desc.N = N;
+        desc.c = c;
+        desc.rank = r;
+        if (c) desc.block_k = 16;
+        size_t kz = 0;
+        ss1_linear_desc resolved = desc;
+        ss1::check(ss1_linear_resolve(&resolved, &kz));
+        floats z(N * kz), u(N * r), v(r * K), bias(N), y(rows * N), want(rows * N);
+        double error = -1;
+        ss1_fit_args args = SS1_FIT_ARGS_INIT;
+        args.weight = w.data();
+        args.second_moment = second.data();
+        args.mean = mean.data();
+        args.z = kz ? z.data() : nullptr;
+        args.u = r ? u.data() : nullptr;
+        args.v = r ? v.data() : nullptr;
+        args.bias = bias.data();
+        args.error = &error;
+        ss1::check(ss1_linear_fit(&desc, &args));
+
+        ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT, dense = SS1_LINEAR_WEIGHTS_INIT;
+        weights.z = args.z;
+        weights.u = args.u;
+        weights.v = args.v;
+        weights.bias = bias.data();
+        dense.z = w.data();
+        ss1_linear_desc plain = SS1_LINEAR_DESC_INIT;
+        plain.K = K;
+        plain.N = N;
+        ss1_linear_args run = SS1_LINEAR_ARGS_INIT;
+        run.m = rows;
+        run.x = x.data();
+        run.y = y.data();
+        ss1::check(ss1_layer_run(ss1::make_layer(context, desc, weights).get(), &run));
+        run.y = want.data();
+        ss1::check(ss1_layer_run(ss1::make_layer(context, plain, dense).get(), &run));
+        doubles mean_y(N);
+        for (size_t i = 0; i < rows * N; ++i) mean_y[i % N] += want[i] / static_cast<double>(rows);
+        double lost = 0, all = 0;
+        for (size_t i = 0; i < rows * N; ++i) {
+            lost += std::pow(y[i] - static_cast<double>(want[i]), 2);
+            all += std::pow(want[i] - mean_y[i % N], 2);
+        }
+        CHECK(error == Approx(lost / all).epsilon(1e-3));
+        CHECK((error > 0 && error < 0.95));
+
+        for (const float **part : {&args.mean, &args.second_moment}) {
+            const float *kept = *part;
+            *part = nullptr;
+            CHECK(ss1_linear_fit(&desc, &args) == SS1_ERROR_INVALID_ARGUMENT);
+            *part = kept;
+        }
+        args.ldz = 1;
+        if (kz) CHECK(ss1_linear_fit(&desc, &args) == SS1_ERROR_INVALID_ARGUMENT);
+        args.ldz = 0;
+        args.u = r ? nullptr : bias.data();
+        CHECK(ss1_linear_fit(&desc, &args) == SS1_ERROR_INVALID_ARGUMENT);
+        CHECK_THAT(std::string(ss1_last_error()), Catch::Contains("args.u is "));
+    }
+    CHECK(ss1_linear_fit(nullptr, nullptr) == SS1_ERROR_INVALID_ARGUMENT);
 }

@@ -149,9 +149,19 @@ struct conversion {
     const char *layers = nullptr;
     ss1_model_options load = SS1_MODEL_OPTIONS_INIT;
     ss1_table_dtype tables = SS1_TABLE_DEFAULT;
+    size_t min_rows = 0;
+    double share = 0;
 
     operator ss1_convert_options() const {
-        return {sizeof(ss1_convert_options), from, tables, &desc, layers, &load, nullptr};
+        ss1_convert_options options = SS1_CONVERT_OPTIONS_INIT;
+        options.from = from;
+        options.tables = tables;
+        options.desc = &desc;
+        options.layers = layers;
+        options.load = &load;
+        options.min_rows = min_rows;
+        options.share = share;
+        return options;
     }
 };
 

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "convert/convert.hpp"
+#include "convert/select_layers.hpp"
 #include "io/families.hpp"
 #include "io/file.hpp"
 #include "io_support.hpp"
@@ -346,7 +347,8 @@ TEST_CASE("conversion of dense layers", "[io]") {
     context ctx;
     conversion options = tie_options(2, 16);
 
-    SECTION("every layer that is wide enough") {
+    SECTION("layers by name") {
+        options.layers = "bot_l.2,top_l.2";
         REQUIRE(ss1::convert_model(*ctx.handle, in.c_str(), out.c_str(), options) == SS1_OK);
         CHECK(names_in(out) == std::vector<std::string>{"added_tokens.json", "config.json", "model.safetensors",
                                                         "tokenizer.json", "vocab.txt"});
@@ -373,6 +375,7 @@ TEST_CASE("conversion of dense layers", "[io]") {
         const std::string pointer = "version https://git-lfs.github.com/spec/v1\n";
         write_file(in + "/vocab.txt", "");
         write_file(in + "/tokenizer.json", pointer);
+        options.layers = "bot_l.2";
         REQUIRE(ss1::convert_model(*ctx.handle, in.c_str(), out.c_str(), options) == SS1_OK);
         CHECK(std::filesystem::file_size(out + "/vocab.txt") == 0);
         CHECK(read_file(out + "/tokenizer.json") == pointer);
@@ -380,7 +383,7 @@ TEST_CASE("conversion of dense layers", "[io]") {
     SECTION("in two steps") {
         options.layers = " bot_l.* , !bot_l.0";
         REQUIRE(ss1::convert_model(*ctx.handle, in.c_str(), out.c_str(), options) == SS1_OK);
-        options.layers = nullptr;
+        options.layers = "top_l.2";
         REQUIRE(ss1::convert_model(*ctx.handle, out.c_str(), (folder / "twice").c_str(), options) == SS1_OK);
         ss1::model_directory tied;
         REQUIRE(open_model(folder / "twice", tied) == SS1_OK);
@@ -423,6 +426,7 @@ TEST_CASE("conversion of dense layers", "[io]") {
     SECTION("random weights") {
         std::filesystem::remove(in + "/model.safetensors");
         options.load.random_weights = 1;
+        options.layers = "bot_l.2";
         REQUIRE(ss1::convert_model(*ctx.handle, in.c_str(), out.c_str(), options) == SS1_OK);
         CHECK(open_model(out) == SS1_OK);
     }

@@ -1095,6 +1095,20 @@ void add_conversions(table &cases) {
         cases, "unknown source", dlrm, {}, [](auto &o) { o.from = static_cast<ss1_convert_from>(2); }, invalid,
         "options.from=2");
     add_conversion(
+        cases, "c = 1 with a rank", dlrm, {}, [](auto &o) { o.desc.c = 1, o.desc.rank = 2; }, invalid,
+        "options.desc.rank=2, share=0: a low-rank part needs");
+    add_conversion(
+        cases, "rank and share", dlrm, {}, [](auto &o) { o.desc.rank = 2, o.share = 0.5; }, invalid,
+        "options.desc.rank=2 and share=0.5: one of them must be 0");
+    add_conversion(
+        cases, "a share of all", dlrm, {}, [](auto &o) { o.share = 1; }, invalid, "options.share=1 is not in [0, 1)");
+    add_conversion(
+        cases, "a share that c takes", dlrm, {}, [](auto &o) { o.share = 0.5, o.layers = "bot_l.2"; }, invalid,
+        "layer bot_l.2: options.share=0.5 leaves no rank of K=64, N=16, c=2");
+    add_conversion(
+        cases, "rows without a calibration", dlrm, {}, [](auto &o) { o.min_rows = 5; }, invalid,
+        "options.min_rows=5: there is no calibration");
+    add_conversion(
         cases, "block_k", dlrm, {}, [](auto &o) { o.desc.block_k = 17; }, invalid, "options.desc: block_k=17");
     add_conversion(
         cases, "block_n", dlrm, {}, [](auto &o) { o.desc.block_n = 17; }, invalid, "options.desc: block_n=17");
@@ -1143,10 +1157,9 @@ void add_conversions(table &cases) {
         cases, "output is a file", dlrm, {}, [](auto &) {}, io, "exists and is not a folder", "file");
     add_conversion(
         cases, "output is the source", dlrm, {}, [](auto &) {}, io, "already holds a model: config.json exists", "in");
-    add_conversion(
-        cases, "output below a file", dlrm, {}, [](auto &) {}, io, "cannot create the folder", "file/out");
-    add_conversion(
-        cases, "output below nothing", dlrm, {}, [](auto &) {}, io, "cannot create the folder", "a/b");
+    add_conversion(cases, "output below a file", dlrm, {}, layers("bot_l.2"), io, "cannot create the folder",
+                   "file/out");
+    add_conversion(cases, "output below nothing", dlrm, {}, layers("bot_l.2"), io, "cannot create the folder", "a/b");
     add_conversion(cases, "SSL without c", dlrm, z({16, 32}), ssl_and([](auto &o) { o.desc.c = 0; }), invalid,
                    "c must be given");
     add_conversion(cases, "SSL of a type alone", dlrm, z({16, 32}),
@@ -1158,6 +1171,8 @@ void add_conversions(table &cases) {
                    invalid, "block_k is missing");
     add_conversion(cases, "SSL without block_n", dlrm, z({16, 32}), ssl_and([](auto &o) { o.desc.block_n = 0; }),
                    invalid, "block_n is missing");
+    add_conversion(cases, "SSL of low rank", dlrm, z({16, 32}), ssl_and([](auto &o) { o.desc.rank = 2; }), invalid,
+                   "a low-rank part needs SS1_CONVERT_FROM_DENSE");
     add_conversion(cases, "SSL mixed", dlrm, z({16, 32}), ssl_and([](auto &o) { o.desc.scheme = SS1_SCHEME_MIXED; }),
                    invalid, "SSL checkpoints are made with");
     add_conversion(cases, "SSL default scheme", dlrm, z({16, 32}),

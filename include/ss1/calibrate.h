@@ -100,6 +100,47 @@ SS1_API ss1_status ss1_calibration_layer(const ss1_calibration *calibration, con
  */
 SS1_API ss1_status ss1_calibration_change(ss1_calibration *calibration, double *change);
 
+/**
+ * A dense layer to fit, and where its parts go. All pointers are the caller's.
+ *   .weight, .ldw   [N, K] f32, ldw >= K (0 = K), PyTorch's layout.
+ *   .second_moment  [K, K] f32, E[x^T x] over rows that the layer reads, symmetric; NULL: the fit is to the weight.
+ *   .mean           [K] f32, E[x]; NULL: the layer has no bias, or it is not corrected. Needs second_moment.
+ *   .z, .ldz        [N, Kz] f32 out, ldz >= Kz (0 = Kz); NULL if desc has no tied part.
+ *   .u, .v          [N, rank] and [rank, K] f32 out without gaps; NULL if rank is 0.
+ *   .bias           [N] f32 out: what to add to the bias of the layer; NULL without mean.
+ *   .error          Receives E|y - y'|^2 / E|y|^2 of the outputs before the activation (with a mean: over their
+ *                   variance); NULL if not wanted.
+ * @since 0.2
+ */
+typedef struct ss1_fit_args {
+    uint32_t struct_size;
+    const float *weight;
+    size_t ldw;
+    const float *second_moment;
+    const float *mean;
+    float *z;
+    size_t ldz;
+    float *u, *v;
+    float *bias;
+    double *error;
+} ss1_fit_args;
+#define SS1_FIT_ARGS_INIT \
+    { sizeof(ss1_fit_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/**
+ * Fit the parts of a layer, W = T(Z) + V U, to the outputs of a dense one, in closed form. With C = second_moment, or
+ * the covariance second_moment - mean^T mean:
+ *   c >= 1 alone  as ss1_project() with C.
+ *   rank alone    The best rank r for E|y - y'|^2: P_r P_r^T W with the first eigenvectors P_r of W C W^T, which is the
+ *                 SVD of W C^(1/2) (Wang et al., "SVD-LLM", ICLR 2025).
+ *   both          Four alternations of the two, each fitted to what the other leaves.
+ * @param desc   As for ss1_layer_create(); the types do not matter.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (also moments that are not finite and positive semidefinite);
+ *         SS1_ERROR_OUT_OF_MEMORY. Nothing is written on error.
+ * @note Thread-safe, on the calling thread. Time O(N K^2 + min(N, K)^3), for a tied part as ss1_project(). @since 0.2
+ */
+SS1_API ss1_status ss1_linear_fit(const ss1_linear_desc *desc, const ss1_fit_args *args);
+
 #ifdef __cplusplus
 }
 #endif

@@ -5,7 +5,7 @@
 #ifndef SS1_CONVERT_H
 #define SS1_CONVERT_H
 
-#include "ss1.h"
+#include "calibrate.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -55,22 +55,62 @@ typedef enum ss1_convert_from SS1_ENUM_INT {
 } ss1_convert_from;
 
 /**
+ * What became of a linear layer.
+ *   .name     Name of the layer; valid until the function returns, as is .reason.
+ *   .reason   Why it keeps its form; NULL: it has a new one.
+ *   .rows     Calibration rows that it has read; 0 without calibration.
+ *   .error    Mean square of the difference of its outputs over the mean square of the outputs (with a calibration and
+ *             a bias: over their variance), before the types of weights round; 0 if it keeps its form. Without
+ *             calibration this holds for inputs of equal size without correlation.
+ *   .desc     The layer as it is written.
+ * @since 0.2
+ */
+typedef struct ss1_converted_layer {
+    uint32_t struct_size;
+    const char *name;
+    const char *reason;
+    size_t rows;
+    double error;
+    ss1_linear_desc desc;
+} ss1_converted_layer;
+#define SS1_CONVERTED_LAYER_INIT \
+    { sizeof(ss1_converted_layer), 0, 0, 0, 0, SS1_LINEAR_DESC_INIT }
+
+/** Gets each linear layer of the model once, on the thread of ss1_model_convert(): first those that keep their form,
+ * then the others as they are written. @since 0.2 */
+typedef void (*ss1_converted_layer_fn)(void *user, const ss1_converted_layer *layer);
+
+/**
  * Options of ss1_model_convert().
  *   .tables  New dtype of all embedding tables of a DLRM; 0 leaves them unchanged. int8 and int4 are quantised row by
  *            row like FBGEMM. Tables that are int8 or int4 already are an error, and so is a ROBE array. With tables
  *            set, c and weight_dtype of desc may both be 0: the layers stay unchanged.
  *   .desc    c, scheme, seed, block_k, block_n, step and weight_dtype of the matched layers; K, N and activation are
  *            the model's and must be 0. NULL: all 0.
- *            c >= 2 ties them. c = 0 or 1 leaves their mapping unchanged and writes weight_dtype alone, which must
- *            then be given; the other fields must be 0.
+ *            c >= 2 ties them; with a rank, or `share`, they get a low-rank part beside the tied one (c >= 2) or
+ *            alone (c = 0). c = 0 or 1 without both leaves their mapping unchanged and writes weight_dtype alone,
+ *            which must then be given; the other fields must be 0.
  *            weight_dtype: f32, bf16 or i8; 0 keeps the source's. ss1_model_convert() writes it to config.json, and
  *            ss1_model_load() applies it: the tensors in the file stay unchanged.
  *            FROM_SSL: scheme reference; c, seed, block_k and block_n must be given (the file does not have them).
- *   .layers  Names of linear layers, comma separated; * stands for any run of characters, '!' in front excludes.
- *            NULL: every layer with c * block_k <= K; for c < 2 all. A pattern that matches no layer is an error.
+ *   .layers  Names of linear layers, comma separated; * stands for any run of characters, '!' in front excludes. A
+ *            pattern that matches no layer is an error. NULL, where layers get no new part or FROM_SSL: every layer
+ *            that can have the form. NULL else: every layer that is worth it: it can have the form (c * block_k <= K),
+ *            a run would not expand it again (see ss1_linear_desc), and it does not run once a sequence, as poolers
+ *            and classifiers of texts do.
  *   .load    Options for reading the source, see ss1_model_load(); weight_dtype must be 0. NULL for defaults.
  *   .cancel  A number that another thread or a signal handler may set, or NULL: soon after it is no longer 0, the
  *            conversion ends with SS1_ERROR_CANCELLED and removes what it wrote. It must outlive the call.
+ *   .calibration  What the layers of the source, loaded as a model, have read; NULL: none. Weights are then fitted to
+ *            the outputs of the layers instead of to the dense weights, and biases corrected by the outputs' mean
+ *            (ss1_linear_fit()). Only with FROM_DENSE and new parts.
+ *   .min_rows  Rows that each converted layer must have read; 0: as many as it has inputs. With fewer rows a fit may
+ *            follow their noise.
+ *   .report, report_user  Gets each layer, or NULL.
+ *   .share   In (0, 1), with desc.rank = 0: each layer gets the largest rank with which its multiply-adds are at most
+ *            this share of the dense layer's, Kz / K + rank (K + N) / (K N) <= share. 0: desc.rank holds. With a
+ *            calibration and c = 0, layers that read the same rows (queries, keys and values) get one V: it counts
+ *            once, and they run as one layer.
  * @since 0.1
  */
 typedef struct ss1_convert_options {
@@ -80,10 +120,15 @@ typedef struct ss1_convert_options {
     const ss1_linear_desc *desc;
     const char *layers;
     const ss1_model_options *load;
-    const int32_t *cancel; /**< @since 0.2 */
+    const int32_t *cancel;              /**< @since 0.2 */
+    const ss1_calibration *calibration; /**< @since 0.2 */
+    size_t min_rows;                    /**< @since 0.2 */
+    ss1_converted_layer_fn report;      /**< @since 0.2 */
+    void *report_user;                  /**< @since 0.2 */
+    double share;                       /**< @since 0.2 */
 } ss1_convert_options;
 #define SS1_CONVERT_OPTIONS_INIT \
-    { sizeof(ss1_convert_options), (ss1_convert_from)0, (ss1_table_dtype)0, 0, 0, 0, 0 }
+    { sizeof(ss1_convert_options), (ss1_convert_from)0, (ss1_table_dtype)0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /**
  * Read a model directory and write another one with new mappings or weight types of the matched layers, or new table
@@ -94,7 +139,8 @@ typedef struct ss1_convert_options {
  * @param output     Destination, a path.
  * @param options    Not NULL.
  * @return as ss1_model_load(); SS1_ERROR_INVALID_ARGUMENT (pattern without a match, c * B_K > K for a layer named by
- *         `layers`); SS1_ERROR_IO (output exists or cannot be written); SS1_ERROR_CANCELLED.
+ *         `layers`; a calibration of another model, with bad or too few rows); SS1_ERROR_IO (output exists or cannot be
+ * written); SS1_ERROR_CANCELLED.
  * @note Thread-safe for different outputs.
  * @since 0.1
  */

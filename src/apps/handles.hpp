@@ -22,6 +22,7 @@ using layer_handle = std::unique_ptr<ss1_layer, destroy_with<ss1_layer_destroy>>
 using tower_handle = std::unique_ptr<ss1_tower, destroy_with<ss1_tower_destroy>>;
 using bags_handle = std::unique_ptr<ss1_bags, destroy_with<ss1_bags_destroy>>;
 using model_handle = std::unique_ptr<ss1_model, destroy_with<ss1_model_destroy>>;
+using calibration_handle = std::unique_ptr<ss1_calibration, destroy_with<ss1_calibration_destroy>>;
 using session_handle = std::unique_ptr<ss1_session, destroy_with<ss1_session_destroy>>;
 using tokenizer_handle = std::unique_ptr<ss1_tokenizer, destroy_with<ss1_tokenizer_destroy>>;
 

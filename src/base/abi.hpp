@@ -71,8 +71,13 @@ inline constexpr struct_rule rule_of<ss1_tokenize_args> = {SS1_END(ss1_tokenize_
 template <>
 inline constexpr struct_rule rule_of<ss1_encode_args> = {SS1_END(ss1_encode_args, scores), "SS1_ENCODE_ARGS_INIT"};
 template <>
-inline constexpr struct_rule rule_of<ss1_convert_options> = {SS1_END(ss1_convert_options, cancel),
+inline constexpr struct_rule rule_of<ss1_convert_options> = {SS1_END(ss1_convert_options, share),
                                                              "SS1_CONVERT_OPTIONS_INIT"};
+template <>
+inline constexpr struct_rule rule_of<ss1_fit_args> = {SS1_END(ss1_fit_args, error), "SS1_FIT_ARGS_INIT"};
+template <>
+inline constexpr struct_rule rule_of<ss1_converted_layer> = {
+    offsetof(ss1_converted_layer, desc) + rule_of<ss1_linear_desc>.first_size, "SS1_CONVERTED_LAYER_INIT"};
 #undef SS1_END
 
 // No struct will grow beyond this: a larger struct_size comes from a struct that nobody initialised.

@@ -11,30 +11,43 @@
 #include "base/buffer.hpp"
 #include "base/checked.hpp"
 #include "base/status.hpp"
+#include "convert/calibration.hpp"
+#include "convert/other_files.hpp"
+#include "convert/select_layers.hpp"
 #include "io/families.hpp"
-#include "io/file.hpp"
 #include "io/model_directory.hpp"
 #include "io/model_write.hpp"
 #include "io/table_rows.hpp"
+#include "mapping/fit.hpp"
 #include "mapping/mapping.hpp"
-#include "mapping/project.hpp"
 
 namespace ss1 {
 namespace {
 
-// One comma-separated part of ss1_convert_options::layers.
-struct pattern {
-    std::string text;
-    bool exclude;
-};
-
-// Whether layers become tied. Otherwise layers keep their weights and at most the types of weights and tables change.
-bool ties(const ss1_convert_options &options) noexcept {
-    return options.desc->c >= 2;
-}
 bool tables_alone(const ss1_convert_options &options) noexcept {
-    return options.tables != SS1_TABLE_DEFAULT && options.desc->c == 0 &&
+    return options.tables != SS1_TABLE_DEFAULT && options.desc->c == 0 && !reforms(options) &&
            options.desc->weight_dtype == SS1_DTYPE_DEFAULT;
+}
+
+// Checks the fields that say which form the layers get, and from what.
+ss1_status check_form(const ss1_convert_options &options) {
+    const ss1_linear_desc &desc = *options.desc;
+    const bool from_dense = options.from == SS1_CONVERT_FROM_DENSE, has_rank = desc.rank || options.share > 0;
+    SS1_CHECK(options.share >= 0 && options.share < 1, SS1_ERROR_INVALID_ARGUMENT, "options.share=%g is not in [0, 1)",
+              options.share);
+    SS1_CHECK(!desc.rank || !(options.share > 0), SS1_ERROR_INVALID_ARGUMENT,
+              "options.desc.rank=%zu and share=%g: one of them must be 0", desc.rank, options.share);
+    SS1_CHECK(
+        !has_rank || (from_dense && desc.c != 1), SS1_ERROR_INVALID_ARGUMENT,
+        "options.desc.rank=%zu, share=%g: a low-rank part needs SS1_CONVERT_FROM_DENSE, and c=0 or c >= 2 beside it",
+        desc.rank, options.share);
+    SS1_CHECK(
+        !options.calibration || (reforms(options) && from_dense), SS1_ERROR_INVALID_ARGUMENT,
+        "options.calibration serves to fit dense layers: from must be SS1_CONVERT_FROM_DENSE, and desc.c at least 2 "
+        "or rank or share be given");
+    SS1_CHECK(options.calibration || !options.min_rows, SS1_ERROR_INVALID_ARGUMENT,
+              "options.min_rows=%zu: there is no calibration", options.min_rows);
+    return SS1_OK;
 }
 
 ss1_status check_options(const ss1_convert_options &options) {
@@ -49,20 +62,19 @@ ss1_status check_options(const ss1_convert_options &options) {
     SS1_CHECK(!desc.activation && !desc.K && !desc.N, SS1_ERROR_INVALID_ARGUMENT,
               "options.desc.activation=%d, K=%zu, N=%zu: must be 0, the layers of the model have their own",
               static_cast<int>(desc.activation), desc.K, desc.N);
-    SS1_CHECK(!desc.rank, SS1_ERROR_UNSUPPORTED,
-              "options.desc.rank=%zu: must be 0, a conversion makes no low-rank part", desc.rank);
     SS1_CHECK(options.load->weight_dtype == SS1_DTYPE_DEFAULT, SS1_ERROR_INVALID_ARGUMENT,
               "options.load.weight_dtype=%d: the type to write is options.desc.weight_dtype",
               static_cast<int>(options.load->weight_dtype));
     SS1_CHECK(options.tables >= SS1_TABLE_DEFAULT && options.tables <= SS1_TABLE_INT4, SS1_ERROR_INVALID_ARGUMENT,
               "options.tables=%d is not a value of ss1_table_dtype", static_cast<int>(options.tables));
+    SS1_TRY(check_form(options));
     const bool dtype_alone = options.from == SS1_CONVERT_FROM_DENSE && desc.weight_dtype != SS1_DTYPE_DEFAULT;
-    SS1_CHECK(ties(options) || dtype_alone || tables_alone(options), SS1_ERROR_INVALID_ARGUMENT,
-              "options.desc.c=%u: c must be given and at least 2, or weight_dtype be given", desc.c);
+    SS1_CHECK(reforms(options) || dtype_alone || tables_alone(options), SS1_ERROR_INVALID_ARGUMENT,
+              "options.desc.c=%u: c must be given and at least 2, or a rank, a share or weight_dtype be given", desc.c);
     SS1_CHECK(!tables_alone(options) || !options.layers, SS1_ERROR_INVALID_ARGUMENT,
               "options.layers='%.100s': neither desc.c nor desc.weight_dtype says what to do with them",
               options.layers);
-    if (!ties(options))
+    if (desc.c < 2)
         SS1_CHECK(!desc.scheme && !desc.seed && !desc.block_k && !desc.block_n && !desc.step,
                   SS1_ERROR_INVALID_ARGUMENT,
                   "options.desc.c=%u ties no layer: scheme, seed, block_k, block_n and step must be 0", desc.c);
@@ -78,91 +90,6 @@ ss1_status check_options(const ss1_convert_options &options) {
               "options.desc.block_n is missing: an SSL checkpoint does not hold it");
     SS1_CHECK(!options.load->random_weights, SS1_ERROR_INVALID_ARGUMENT,
               "options.load.random_weights: an SSL checkpoint is read, not drawn");
-    return SS1_OK;
-}
-
-ss1_status parse_patterns(const char *list, std::vector<pattern> &out) {
-    std::string_view rest = list ? list : "";
-    while (!rest.empty()) {
-        std::string_view part = rest.substr(0, rest.find(','));
-        rest.remove_prefix(std::min(rest.size(), part.size() + 1));
-        while (part.starts_with(' ')) part.remove_prefix(1);
-        while (part.ends_with(' ')) part.remove_suffix(1);
-        const bool exclude = part.starts_with('!');
-        if (exclude) part.remove_prefix(1);
-        SS1_CHECK(!part.empty(), SS1_ERROR_INVALID_ARGUMENT, "options.layers='%s': empty pattern",
-                  printable(list).c_str());
-        out.push_back({std::string(part), exclude});
-    }
-    SS1_CHECK(!list || !out.empty(), SS1_ERROR_INVALID_ARGUMENT, "options.layers is empty, NULL means every layer");
-    return SS1_OK;
-}
-
-bool matches(const std::vector<pattern> &patterns, bool exclude, const std::string &name) noexcept {
-    return std::any_of(patterns.begin(), patterns.end(),
-                       [&](const pattern &p) { return p.exclude == exclude && glob_match(p.text, name); });
-}
-
-// Lists the linear layers that the directory has: a BERT may lack pooler and classifier.
-std::vector<linear_shape> present_layers(const model_directory &directory) {
-    std::vector<linear_shape> layers = linear_layers(directory.config);
-    std::erase_if(layers, [&](const linear_shape &layer) {
-        return !directory.find(layer.name + ".weight") && !directory.find(layer.name + ".ss1_weight") &&
-               !directory.find(layer.name + ".low_rank_up");
-    });
-    return layers;
-}
-
-// Resolves the desc of a layer from `options`: sets K, N and every default.
-ss1_status convert_layer(const model_directory &directory, const ss1_convert_options &options,
-                         const linear_shape &shape, layer_config &out) {
-    const auto before = directory.config.layers.find(shape.name);
-    out = {false, SS1_LINEAR_DESC_INIT};
-    if (before != directory.config.layers.end()) out = before->second;
-    const ss1_dtype dtype = options.desc->weight_dtype ? options.desc->weight_dtype : out.desc.weight_dtype;
-    if (ties(options)) out = {true, *options.desc};
-    out.desc.weight_dtype = dtype;
-    out.desc.K = shape.K;
-    out.desc.N = shape.N;
-    return resolve_for("layer " + shape.name, SS1_ERROR_INVALID_ARGUMENT, out.desc);
-}
-
-// Returns the least number of columns that the mapping of `options` needs, as far as the options alone determine it; 0
-// without a mapping.
-ss1_status needed_columns(const ss1_convert_options &options, size_t &out) {
-    ss1_linear_desc widest = *options.desc;
-    widest.K = size_t{1} << 31;
-    widest.N = 1;
-    widest.weight_dtype = SS1_DTYPE_F32;
-    SS1_TRY(resolve_for("options.desc", SS1_ERROR_INVALID_ARGUMENT, widest));
-    out = ties(options) ? size_t{widest.c} * widest.block_k : 0;
-    return SS1_OK;
-}
-
-// Selects the layers that `options` name and resolves their descs.
-ss1_status select_layers(const model_directory &directory, const ss1_convert_options &options, layer_configs &out) {
-    std::vector<pattern> patterns;
-    SS1_TRY(parse_patterns(options.layers, patterns));
-    const std::vector<linear_shape> layers = present_layers(directory);
-    for (const pattern &p : patterns) {
-        SS1_CHECK(std::any_of(layers.begin(), layers.end(),
-                              [&](const linear_shape &layer) { return glob_match(p.text, layer.name); }),
-                  SS1_ERROR_INVALID_ARGUMENT, "options.layers: '%s' matches no linear layer of %s",
-                  printable(p.text).c_str(), directory.path.c_str());
-    }
-    const bool named = std::any_of(patterns.begin(), patterns.end(), [](const pattern &p) { return !p.exclude; });
-    size_t needed = 0;
-    SS1_TRY(needed_columns(options, needed));
-    for (const linear_shape &layer : layers) {
-        const bool tied_again = ties(options) && !directory.config.is_plain(layer.name);
-        if (matches(patterns, true, layer.name)) continue;
-        if (named ? !matches(patterns, false, layer.name) : tied_again || layer.K < needed) continue;
-        SS1_CHECK(!tied_again, SS1_ERROR_INVALID_ARGUMENT, "options.layers: layer %s is %s already", layer.name.c_str(),
-                  directory.config.is_tied(layer.name) ? "tied (SS1)" : "of low rank");
-        SS1_TRY(convert_layer(directory, options, layer, out[layer.name]));
-    }
-    SS1_CHECK(!out.empty(), SS1_ERROR_INVALID_ARGUMENT,
-              "no linear layer of %s is selected: none has c*block_k=%zu <= K", directory.path.c_str(), needed);
     return SS1_OK;
 }
 
@@ -189,24 +116,118 @@ ss1_status check_cancel(const ss1_convert_options &options) {
     return SS1_OK;
 }
 
-// Reads `weight` and computes the stored form z [N, Kz] unless the conversion is cancelled.
-ss1_status tie(const ss1_context &context, const model_directory &directory, const model_tensor &weight,
-               const ss1_linear_desc &desc, const ss1_convert_options &options, buffer &z) {
-    SS1_TRY(check_cancel(options));
-    const mapping map(desc);
-    const size_t columns = weight.stored.shape[1], kz = map.stored_columns;
-    buffer source;
-    SS1_TRY(tensor_f32(context, directory, weight.name, weight.stored.shape, source));
-    size_t bytes;
-    SS1_CHECK(checked_bytes(std::array{desc.N, kz}, sizeof(float), bytes), SS1_ERROR_FORMAT,
-              "%s: the size of Z overflows", weight.name.c_str());
-    SS1_TRY(z.allocate(context, bytes));
-    if (options.from == SS1_CONVERT_FROM_DENSE)
-        return project(desc, source.as<float>(), columns, nullptr, z.as<float>(), kz);
-    std::fill_n(z.as<float>(), desc.N * kz, 0.0f);
-    for (size_t n = 0; n < desc.N; ++n) {
-        const float *row = source.as<float>() + n * columns;
-        std::copy_n(row, std::min(columns, map.live_columns), z.as<float>() + n * kz);
+// A conversion, and the parts of the layer that is being written: the tensors of a layer follow each other.
+struct conversion {
+    const ss1_context &context;
+    const model_directory &directory;
+    const ss1_convert_options &options;
+    const layer_configs &layers;  // that get a new form
+    std::string fitted = {};      // name of the layer of `parts`
+    fitted_layer parts = {};
+};
+
+// Copies Z of the authors' files, whose width may be padded.
+void take_ssl(const mapping &map, const buffer &source, size_t columns, std::vector<float> &z) {
+    const size_t kz = map.stored_columns;
+    z.assign(map.desc.N * kz, 0.0f);
+    for (size_t n = 0; n < map.desc.N; ++n)
+        std::copy_n(source.as<float>() + n * columns, std::min(columns, map.live_columns), z.data() + n * kz);
+}
+
+// Whether the layer's bias can take the mean of what the fit loses.
+bool corrects_bias(const model_directory &directory, const ss1_convert_options &options, const std::string &name) {
+    const model_tensor *bias = directory.find(name + ".bias");
+    return options.calibration && bias && !bias->shared;
+}
+
+// The layers that get one V: those that read the same rows as `name`, such as queries, keys and values. A run then
+// multiplies x by V once.
+ss1_status partners_of(const conversion &c, const std::string &name, std::vector<std::string> &out) {
+    out = {name};
+    const ss1_linear_desc &desc = c.layers.at(name).desc;
+    if (!c.options.calibration || desc.c) return SS1_OK;
+    const input_sums *own = nullptr, *others = nullptr;
+    SS1_TRY(calibration_sums(*c.options.calibration, name.c_str(), own));
+    out.clear();
+    for (const auto &[other, layer] : c.layers) {
+        SS1_TRY(calibration_sums(*c.options.calibration, other.c_str(), others));
+        if (others == own && layer.desc.N == desc.N && layer.desc.rank == desc.rank) out.push_back(other);
+    }
+    return SS1_OK;
+}
+
+// Keeps part i of n stacked layers.
+void take_part(size_t i, size_t n, fitted_layer &fit) {
+    for (std::vector<float> *stacked : {&fit.u, &fit.bias}) {
+        const auto size = static_cast<std::ptrdiff_t>(stacked->size() / n),
+                   begin = static_cast<std::ptrdiff_t>(i) * size;
+        *stacked = {stacked->begin() + begin, stacked->begin() + begin + size};
+    }
+}
+
+// Fits the weight to what the layer has read, or to itself.
+ss1_status fit_to_inputs(conversion &c, const std::string &name, const ss1_linear_desc &desc, size_t &rows) {
+    std::vector<std::string> partners;
+    SS1_TRY(partners_of(c, name, partners));
+    const size_t n = partners.size(), shape[] = {desc.N, desc.K};
+    buffer weight;
+    SS1_TRY(weight.allocate(c.context, n * desc.N * desc.K * sizeof(float)));
+    for (size_t i = 0; i < n; ++i)
+        SS1_TRY(tensor_f32(c.directory, partners[i] + ".weight", shape, weight.as<float>() + i * desc.N * desc.K));
+    dense_layer layer = {n * desc.N, desc.K, weight.as<float>(), desc.K, nullptr, nullptr};
+    std::vector<double> second, mean;
+    if (c.options.calibration) {
+        const input_sums *sums = nullptr;
+        SS1_TRY(calibration_sums(*c.options.calibration, name.c_str(), sums));
+        rows = sums->rows;
+        second.resize(desc.K * desc.K);
+        for (size_t i = 0; i < second.size(); ++i) second[i] = sums->moment(i / desc.K, i % desc.K);
+        for (const double sum : sums->sum) mean.push_back(sum / static_cast<double>(rows));
+        layer.second = second.data();
+        if (corrects_bias(c.directory, c.options, name)) layer.mean = mean.data();
+    }
+    SS1_TRY(fit_layer(layer, desc.c ? &desc : nullptr, desc.rank, c.parts));
+    if (n > 1) take_part(static_cast<size_t>(std::ranges::find(partners, name) - partners.begin()), n, c.parts);
+    return SS1_OK;
+}
+
+ss1_status read_ssl(conversion &c, const std::string &name, const ss1_linear_desc &desc) {
+    const model_tensor &tensor = *c.directory.find(name + ".weight");
+    buffer weight;
+    SS1_TRY(tensor_f32(c.context, c.directory, tensor.name, tensor.stored.shape, weight));
+    take_ssl(mapping(desc), weight, tensor.stored.shape[1], c.parts.z);
+    return SS1_OK;
+}
+
+// Makes c.parts those of the layer, unless the conversion is cancelled.
+ss1_status fit(conversion &c, const std::string &name) {
+    if (c.fitted == name) return SS1_OK;
+    SS1_TRY(check_cancel(c.options));
+    const ss1_linear_desc &desc = c.layers.at(name).desc;
+    ss1_converted_layer report = SS1_CONVERTED_LAYER_INIT;
+    SS1_TRY(c.options.from == SS1_CONVERT_FROM_SSL ? read_ssl(c, name, desc)
+                                                   : fit_to_inputs(c, name, desc, report.rows));
+    c.fitted = name;
+    report.name = name.c_str();
+    report.error = c.parts.error;
+    report.desc = desc;
+    if (c.options.report) c.options.report(c.options.report_user, &report);
+    return SS1_OK;
+}
+
+// Checks that the calibration has read enough rows for every layer to convert.
+ss1_status check_calibration(const ss1_convert_options &options, const layer_configs &layers) {
+    if (!options.calibration) return SS1_OK;
+    for (const auto &[name, layer] : layers) {
+        const input_sums *sums = nullptr;
+        SS1_TRY(calibration_sums(*options.calibration, name.c_str(), sums));
+        SS1_CHECK(sums->K == layer.desc.K, SS1_ERROR_INVALID_ARGUMENT,
+                  "options.calibration: layer %s reads %zu inputs there, but has K=%zu", name.c_str(), sums->K,
+                  layer.desc.K);
+        const size_t needed = options.min_rows ? options.min_rows : layer.desc.K;
+        SS1_CHECK(sums->rows >= needed, SS1_ERROR_INVALID_ARGUMENT,
+                  "options.calibration: layer %s has read %zu rows, it needs %zu (%s): calibrate with more",
+                  name.c_str(), sums->rows, needed, options.min_rows ? "options.min_rows" : "as many as it has inputs");
     }
     return SS1_OK;
 }
@@ -268,89 +289,84 @@ void plan_table(const ss1_convert_options &options, const model_directory &direc
     };
 }
 
-// Reads each tensor just before writing it, so that memory holds one at a time. `layers` are the layers to tie.
-std::vector<tensor_to_write> plan(const ss1_context &context, const model_directory &directory,
-                                  const layer_configs &layers, const tables_by_tensor &tables,
-                                  const ss1_convert_options &options) {
-    std::vector<tensor_to_write> plan;
-    for (const model_tensor &tensor : directory.tensors) {
-        const auto layer = layers.find(tensor.name.substr(0, tensor.name.rfind('.')));
-        const bool to_tie = layer != layers.end() && tensor.name.ends_with(".weight");
-        if ((tensor.shared && !to_tie) || tensor.of_module) continue;
+// Plans the parts of a layer; `stored` is the name of its weight in the file.
+void plan_parts(conversion &c, const std::string &name, const std::string &stored, std::vector<tensor_to_write> &plan) {
+    const ss1_linear_desc &desc = c.layers.at(name).desc;
+    const auto add = [&](const char *suffix, std::vector<float> fitted_layer::*part, size_t rows, size_t columns) {
+        if (rows * columns == 0) return;
         tensor_to_write &out = plan.emplace_back();
-        out.name = tensor.shared ? stored_name(directory.config, tensor.name) : tensor.stored.name;
+        out.name = stored.substr(0, stored.rfind('.')) + suffix;
+        out.dtype = file_dtype::f32;
+        out.shape = {rows, columns};
+        out.write = [&c, name, part](output_file &file) {
+            SS1_TRY(fit(c, name));
+            return write_part(c.options, file, std::as_bytes(std::span(c.parts.*part)));
+        };
+    };
+    add(".low_rank_down", &fitted_layer::v, desc.rank, desc.K);
+    add(".low_rank_up", &fitted_layer::u, desc.N, desc.rank);
+    add(".ss1_weight", &fitted_layer::z, desc.N, mapping(desc).stored_columns);
+}
+
+void plan_bias(conversion &c, const std::string &name, const model_tensor &tensor, tensor_to_write &out) {
+    out.dtype = file_dtype::f32;
+    out.write = [&c, name, &tensor](output_file &file) {
+        buffer bias;
+        SS1_TRY(fit(c, name));
+        SS1_TRY(tensor_f32(c.context, c.directory, tensor.name, tensor.stored.shape, bias));
+        for (size_t n = 0; n < c.parts.bias.size(); ++n) bias.as<float>()[n] += c.parts.bias[n];
+        return write_buffer(c.options, bias, file);
+    };
+}
+
+// Reads each tensor just before writing it, so that memory holds one layer at a time.
+std::vector<tensor_to_write> plan(conversion &c, const tables_by_tensor &tables) {
+    std::vector<tensor_to_write> plan;
+    for (const model_tensor &tensor : c.directory.tensors) {
+        const std::string name = tensor.name.substr(0, tensor.name.rfind('.'));
+        const auto layer = c.layers.find(name);
+        const bool has_new_form = layer != c.layers.end();
+        const bool is_weight = has_new_form && tensor.name.ends_with(".weight");
+        if ((tensor.shared && !is_weight) || tensor.of_module) continue;
+        const std::string stored = tensor.shared ? stored_name(c.directory.config, tensor.name) : tensor.stored.name;
+        if (is_weight) {
+            plan_parts(c, name, stored, plan);
+            continue;
+        }
+        tensor_to_write &out = plan.emplace_back();
+        out.name = stored;
         out.dtype = tensor.stored.dtype;
         out.shape = tensor.stored.shape;
-        if (to_tie) {
-            out.name.replace(out.name.rfind('.'), out.name.npos, ".ss1_weight");
-            out.dtype = file_dtype::f32;
-            out.shape = {layer->second.desc.N, mapping(layer->second.desc).stored_columns};
-            out.write = [&, desc = layer->second.desc](output_file &file) {
-                buffer z;
-                SS1_TRY(tie(context, directory, tensor, desc, options, z));
-                return write_buffer(options, z, file);
-            };
+        if (has_new_form && corrects_bias(c.directory, c.options, name)) {
+            plan_bias(c, name, tensor, out);
         } else if (const auto table = tables.find(tensor.name); table != tables.end()) {
-            plan_table(options, directory, tensor, table->second, out);
-        } else if (directory.random) {
+            plan_table(c.options, c.directory, tensor, table->second, out);
+        } else if (c.directory.random) {
             out.write = [&](output_file &file) {
                 buffer values;
-                SS1_TRY(tensor_f32(context, directory, tensor.name, tensor.stored.shape, values));
-                return write_buffer(options, values, file);
+                SS1_TRY(tensor_f32(c.context, c.directory, tensor.name, tensor.stored.shape, values));
+                return write_buffer(c.options, values, file);
             };
         } else {
-            out.write = [&](output_file &file) { return copy_tensor(options, directory, tensor, file); };
+            out.write = [&](output_file &file) { return copy_tensor(c.options, c.directory, tensor, file); };
         }
     }
     return plan;
 }
 
-// Reads the files of the tokenizer, which belongs to its model. They are only copied, so they may be empty or foreign.
-ss1_status read_companions(const std::string &directory, std::map<std::string, std::string> &out) {
-    constexpr size_t most = size_t{64} << 20;
-    for (const char *name : {"vocab.txt", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.json",
-                             "added_tokens.json", "vocab.json", "merges.txt", "sentencepiece.bpe.model"}) {
-        const std::string path = directory + "/" + name;
-        if (!file_exists(path)) continue;
-        input_file file;
-        SS1_TRY(file_open(path, file));
-        SS1_CHECK(file.bytes <= most, SS1_ERROR_FORMAT, "%s: has %zu bytes, the limit is %zu", path.c_str(), file.bytes,
-                  most);
-        out[name].resize(file.bytes);
-        SS1_TRY(file_read(file, 0, std::as_writable_bytes(std::span(out[name]))));
-    }
-    return SS1_OK;
-}
-
 }  // namespace
-
-bool glob_match(std::string_view pattern, std::string_view text) noexcept {
-    size_t p = 0, t = 0, star = pattern.npos, resume = 0;
-    while (t < text.size()) {
-        if (p < pattern.size() && pattern[p] == '*') {
-            star = p++;
-            resume = t;
-        } else if (p < pattern.size() && pattern[p] == text[t]) {
-            ++p, ++t;
-        } else if (star != pattern.npos) {  // the last star takes one more character
-            p = star + 1;
-            t = ++resume;
-        } else {
-            return false;
-        }
-    }
-    return pattern.find_first_not_of('*', p) == pattern.npos;
-}
 
 ss1_status convert_model(ss1_context &context, const char *directory, const char *output,
                          const ss1_convert_options &options) {
     SS1_TRY(check_options(options));
-    SS1_TRY(model_write_possible(output));
     model_directory source;
     SS1_TRY(model_directory_open(directory, *options.load, source));
+    const std::string &folder = source.config.sentence.folder;
+    SS1_TRY(model_write_possible(output, folder));
     layer_configs layers;
     tables_by_tensor tables;
-    if (!tables_alone(options)) SS1_TRY(select_layers(source, options, layers));
+    if (!tables_alone(options)) SS1_TRY(select_layers(context, source, options, layers));
+    SS1_TRY(check_calibration(options, layers));
     SS1_TRY(select_tables(source, options.tables, tables));
     if (options.from == SS1_CONVERT_FROM_SSL) {
         SS1_TRY(model_directory_check(source, layers));
@@ -362,10 +378,10 @@ ss1_status convert_model(ss1_context &context, const char *directory, const char
     std::string config;
     const char *const dtype = options.tables ? table_dtype_name(static_cast<row_format>(options.tables)) : nullptr;
     SS1_TRY(model_config_write(source.config, layers, dtype, config));
-    std::map<std::string, std::string> companions;
-    SS1_TRY(read_companions(source.path, companions));
-    const layer_configs to_tie = ties(options) ? layers : layer_configs();
-    return model_write(output, config, plan(context, source, to_tie, tables, options), companions);
+    const layer_configs new_forms = reforms(options) ? layers : layer_configs();
+    conversion c = {context, source, options, new_forms};
+    return model_write(output, {folder, config, plan(c, tables), directory, other_files(source, directory)},
+                       [&] { return check_cancel(options); });
 }
 
 }  // namespace ss1

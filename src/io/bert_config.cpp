@@ -190,14 +190,14 @@ void add_head(std::vector<linear_shape> &layers, const bert_config &bert) {
     const size_t H = bert.hidden_size;
     const bool optional = bert.head_optional, classifies = bert.head == bert_head::sequence_classification;
     if (bert.has_pooler())
-        layers.push_back({"pooler.dense", H, H, true, optional || !classifies || bert.has_pre_classifier()});
-    if (bert.has_pre_classifier()) layers.push_back({"pre_classifier", H, H, true, false});
+        layers.push_back({"pooler.dense", H, H, true, optional || !classifies || bert.has_pre_classifier(), true});
+    if (bert.has_pre_classifier()) layers.push_back({"pre_classifier", H, H, true, false, true});
     switch (bert.head) {
         case bert_head::none:
             break;
         case bert_head::sequence_classification:
         case bert_head::token_classification:
-            layers.push_back({"classifier", H, bert.num_labels, true, optional});
+            layers.push_back({"classifier", H, bert.num_labels, true, optional, classifies});
             break;
         case bert_head::masked_words:
             layers.push_back({"cls.predictions.transform.dense", H, H, true, false});

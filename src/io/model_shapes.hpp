@@ -7,12 +7,14 @@
 
 namespace ss1 {
 
-// One linear layer of the model, tied or dense. `optional`: a checkpoint may lack it.
+// One linear layer of the model, tied or dense. `optional`: a checkpoint may lack it. `once_a_sequence`: it reads one
+// row for all tokens of a sequence.
 struct linear_shape {
     std::string name;
     size_t K, N;
     bool has_bias;
     bool optional;
+    bool once_a_sequence = false;
 };
 
 // One tensor that the model reads, by canonical name. `layer` is its linear layer, "" if it has none.

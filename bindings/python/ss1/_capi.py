@@ -177,7 +177,21 @@ class EncodeArgs(Struct):
 
 class ConvertOptions(Struct):
     _fields_ = [("struct_size", c_uint32), ("from", c_int), ("tables", c_int), ("desc", POINTER(LinearDesc)),
-                ("layers", c_char_p), ("load", POINTER(ModelOptions)), ("cancel", POINTER(c_int32))]
+                ("layers", c_char_p), ("load", POINTER(ModelOptions)), ("cancel", POINTER(c_int32)), ("calibration", c_void_p),
+                ("min_rows", c_size_t), ("report", c_void_p), ("report_user", c_void_p), ("share", c_double)]
+
+
+class FitArgs(Struct):
+    _fields_ = [("struct_size", c_uint32), ("weight", c_void_p), ("ldw", c_size_t), ("second_moment", c_void_p), ("mean", c_void_p),
+                ("z", c_void_p), ("ldz", c_size_t), ("u", c_void_p), ("v", c_void_p), ("bias", c_void_p), ("error", POINTER(c_double))]
+
+
+class ConvertedLayer(Struct):
+    _fields_ = [("struct_size", c_uint32), ("name", c_char_p), ("reason", c_char_p), ("rows", c_size_t), ("error", c_double),
+                ("desc", LinearDesc)]
+
+    def __init__(self):
+        super().__init__(desc=LinearDesc())
 
 
 lib = _load()
@@ -205,6 +219,7 @@ for _name, _arguments in {
         "ss1_model_label": [c_void_p, c_size_t, POINTER(c_char_p)],
         "ss1_model_prompt": [c_void_p, c_size_t, POINTER(c_char_p), POINTER(c_char_p)],
         "ss1_model_stage": [c_void_p, c_size_t, POINTER(c_char_p)],
+        "ss1_linear_fit": [POINTER(LinearDesc), POINTER(FitArgs)],
         "ss1_calibration_create": [c_void_p, POINTER(c_void_p)],
         "ss1_calibration_layer": [c_void_p, c_char_p, POINTER(LayerStatistics)],
         "ss1_calibration_change": [c_void_p, POINTER(c_double)],

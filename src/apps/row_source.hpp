@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows of a model from a file: a CSV file, or the lines of a text for a BERT with a tokenizer.
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "apps/csv.hpp"
+#include "apps/model_rows.hpp"
+#include "apps/text_lines.hpp"
+#include "apps/text_rows.hpp"
+
+namespace ss1::apps {
+
+class row_source {
+  public:
+    // A DLRM reads CSV; a BERT reads token ids from a file that ends with .csv, and texts from any other.
+    row_source(const context_handle &context, const model_handle &model, const std::string &directory,
+               const std::string &path);
+
+    // Replaces the rows by up to `batch` more; false at the end.
+    bool read(size_t batch);
+    model_rows &rows() { return *rows_; }
+    size_t max_tokens() const { return texts_ ? texts_->max_tokens() : rows_->max_tokens(); }
+    const byte_input &input() const { return lines_ ? lines_->input() : reader_->input(); }
+
+  private:
+    std::unique_ptr<model_rows> rows_;
+    std::optional<csv_reader> reader_;
+    std::optional<text_rows> texts_;
+    std::optional<text_lines> lines_;
+};
+
+}  // namespace ss1::apps
