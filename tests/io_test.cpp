@@ -232,6 +232,33 @@ TEST_CASE("the layer that scores words shares the word embeddings if it has no w
           values_of(directory, "embeddings.word_embeddings.weight"));
     CHECK(values_of(directory, "cls.predictions.decoder.bias") == values_of(directory, "cls.predictions.bias"));
 
+    // A file may have the layer's weight alone. The conversion that ties the layer keeps the embeddings.
+    const auto leave_out_words = [](auto &tensors) {
+        for (const char *name : {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias"})
+            find(tensors, name).name.replace(0, 16, "lm_head.");
+        std::erase_if(tensors, [](const auto &t) { return t.name == "embeddings.word_embeddings.weight"; });
+    };
+    json config = json::parse(roberta_json);
+    config["architectures"] = {"RobertaForMaskedLM"};
+    REQUIRE(write_model(folder.path, config.dump(), leave_out_words) == SS1_OK);
+    REQUIRE(open_model(folder.path, directory) == SS1_OK);
+    const std::vector<float> weights = values_of(directory, "cls.predictions.decoder.weight");
+    CHECK(values_of(directory, "embeddings.word_embeddings.weight") == weights);
+    CHECK(weights.size() == 320);
+    context ctx;
+    conversion options = tie_options(2, 16);
+    options.layers = "cls.predictions.decoder";
+    REQUIRE(ss1::convert_model(*ctx.handle, folder.path.c_str(), (folder / "tied").c_str(), options) == SS1_OK);
+    REQUIRE(open_model(folder / "tied", directory) == SS1_OK);
+    CHECK(values_of(directory, "embeddings.word_embeddings.weight") == weights);
+    CHECK(directory.find("roberta.embeddings.word_embeddings.weight") == nullptr);
+    CHECK(directory.find("embeddings.word_embeddings.weight")->stored.name ==
+          "roberta.embeddings.word_embeddings.weight");
+    config["tie_word_embeddings"] = false;
+    REQUIRE(write_model(folder.path, config.dump(), leave_out_words) == SS1_OK);
+    CHECK(open_model(folder.path) == SS1_ERROR_FORMAT);
+    CHECK_THAT(ss1::last_error(), Catch::Contains("'roberta.embeddings.word_embeddings.weight' is missing"));
+
     // A weight of its own takes precedence.
     REQUIRE(write_model(folder.path, words_json) == SS1_OK);
     REQUIRE(open_model(folder.path, directory) == SS1_OK);
@@ -256,6 +283,22 @@ TEST_CASE("BERT defaults and activations", "[io]") {
     CHECK(config.bert.num_hidden_layers == 12);
     CHECK(config.bert.head == ss1::bert_head::sequence_classification);
     CHECK_FALSE(ss1::linear_layers(config).back().optional);
+}
+
+TEST_CASE("labels count where a head has them, and nowhere else", "[io]") {
+    ss1::model_config config;
+    for (const char *odd : {R"("num_labels": 3, "id2label": {"0": "a"})", R"("id2label": {"0": "a", "2": "b"})",
+                            R"("id2label": ["a"])", R"("id2label": {})", R"("num_labels": 0)"})
+        for (const char *head : {"Model", "ForMaskedLM"}) {
+            const auto with = [&](const char *architecture) {
+                return std::string(R"({"model_type": "roberta", "architectures": ["Roberta)") + architecture +
+                       R"("], )" + odd + "}";
+            };
+            INFO(odd << ", " << head);
+            CHECK(ss1::model_config_parse(with(head), "c", config) == SS1_OK);
+            CHECK(ss1::model_config_parse(with("ForSequenceClassification"), "c", config) == SS1_ERROR_FORMAT);
+            CHECK(ss1::model_config_parse(with("ForQuestionAnswering"), "c", config) == SS1_ERROR_FORMAT);
+        }
 }
 
 TEST_CASE("sharded checkpoints", "[io]") {

@@ -137,7 +137,7 @@ void take_ssl(const mapping &map, const buffer &source, size_t columns, std::vec
 // Whether the layer's bias can take the mean of what the fit loses.
 bool corrects_bias(const model_directory &directory, const ss1_convert_options &options, const std::string &name) {
     const model_tensor *bias = directory.find(name + ".bias");
-    return options.calibration && bias && !bias->shared;
+    return options.calibration && bias && bias->source.empty();
 }
 
 // The layers that get one V: those that read the same rows as `name`, such as queries, keys and values. A run then
@@ -322,13 +322,17 @@ void plan_bias(conversion &c, const std::string &name, const model_tensor &tenso
 // Reads each tensor just before writing it, so that memory holds one layer at a time.
 std::vector<tensor_to_write> plan(conversion &c, const tables_by_tensor &tables) {
     std::vector<tensor_to_write> plan;
+    const auto layer_of = [](const std::string &tensor) { return tensor.substr(0, tensor.rfind('.')); };
+    const auto is_converted = [&](const std::string &tensor) {
+        return tensor.ends_with(".weight") && c.layers.contains(layer_of(tensor));
+    };
     for (const model_tensor &tensor : c.directory.tensors) {
-        const std::string name = tensor.name.substr(0, tensor.name.rfind('.'));
-        const auto layer = c.layers.find(name);
-        const bool has_new_form = layer != c.layers.end();
-        const bool is_weight = has_new_form && tensor.name.ends_with(".weight");
-        if ((tensor.shared && !is_weight) || tensor.of_module) continue;
-        const std::string stored = tensor.shared ? stored_name(c.directory.config, tensor.name) : tensor.stored.name;
+        const std::string name = layer_of(tensor.name);
+        const bool has_new_form = c.layers.contains(name), is_weight = is_converted(tensor.name);
+        const bool shared = !tensor.source.empty();
+        // Two names of one tensor become two tensors when the layer of one is converted.
+        if ((shared && !is_weight && !is_converted(tensor.source)) || tensor.of_module) continue;
+        const std::string stored = shared ? stored_name(c.directory.config, tensor.name) : tensor.stored.name;
         if (is_weight) {
             plan_parts(c, name, stored, plan);
             continue;

@@ -227,8 +227,10 @@ ss1_status bert_config_parse(const json &root, const std::string &model_type, co
     SS1_TRY(parse_activation(config, label, f.activation_key, out.hidden_act));
     SS1_TRY(json_bool(config, label, "tie_word_embeddings", key::optional, out.tie_word_embeddings));
     if (body_only) return SS1_OK;
-    SS1_TRY(parse_labels(config, label, out));
     SS1_TRY(parse_head(config, f, label, out));
+    // Every config.json of transformers may hold labels; most heads have none.
+    if (!out.has_labels()) return SS1_OK;
+    SS1_TRY(parse_labels(config, label, out));
     SS1_CHECK(out.head != bert_head::question_answering || out.num_labels == 2, SS1_ERROR_FORMAT,
               "%s: num_labels is %zu, must be 2 (start and end) for question answering", label.c_str(), out.num_labels);
     return SS1_OK;

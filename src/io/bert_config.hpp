@@ -41,6 +41,10 @@ struct bert_config {
     bool has_pre_classifier() const noexcept {
         return head == bert_head::sequence_classification && variant != bert_variant::bert;
     }
+    bool has_labels() const noexcept {
+        return head == bert_head::sequence_classification || head == bert_head::token_classification ||
+               head == bert_head::question_answering;
+    }
     // The position of the first token.
     size_t first_position() const noexcept { return variant == bert_variant::roberta ? pad_token_id + 1 : 0; }
     size_t max_tokens() const noexcept { return max_position_embeddings - first_position(); }

@@ -7,22 +7,25 @@ namespace ss1 {
 namespace {
 
 // transformers leaves out tied tensors: the layer that scores masked words uses the word embeddings as its weight, and
-// its bias has another name. The layer's own names get them.
+// its bias has another name. Files of other programs keep the layer's weight and leave out the embeddings. The names
+// that are missing get the tensors that are there.
 void share_bert_tensors(model_directory &directory) {
     const model_config &config = directory.config;
     if (config.bert.head != bert_head::masked_words) return;
-    const std::string decoder = "cls.predictions.decoder";
-    const auto share = [&](const std::string &name, const char *source) {
+    const std::string decoder = "cls.predictions.decoder", words = "embeddings.word_embeddings.weight";
+    const auto share = [&](const std::string &name, const std::string &source) {
         const model_tensor *tensor = directory.find(source);
         if (!tensor || directory.find(name)) return;
         model_tensor shared = *tensor;
         shared.name = name;
-        shared.shared = true;
+        shared.source = source;
         directory.tensors.push_back(std::move(shared));
         directory.sort();
     };
-    if (config.bert.tie_word_embeddings && config.has_weight(decoder))
-        share(decoder + ".weight", "embeddings.word_embeddings.weight");
+    if (config.bert.tie_word_embeddings && config.has_weight(decoder)) {
+        share(decoder + ".weight", words);
+        share(words, decoder + ".weight");
+    }
     share(decoder + ".bias", "cls.predictions.bias");
 }
 

@@ -23,7 +23,7 @@ struct model_tensor {
     std::string name;        // canonical
     tensor_info stored;      // as in the file; with random weights only name, dtype and shape are valid
     size_t file = 0;         // index into model_directory::files
-    bool shared = false;     // `stored` belongs to another tensor; no file has this name
+    std::string source{};    // no file has this name: `stored` belongs to the tensor with this one; "": it has
     bool of_module = false;  // in the file of a module of sentence-transformers, not among the transformer's
 };
 
