@@ -99,8 +99,14 @@ struct changed_text {
         ptrdiff_t change;
     };
     std::vector<entry> entries;
+    bool lost_first = false;  // tokenizers then takes the places of the wrong characters
 
     void keep(char32_t c) { entries.push_back({c, 0}); }
+
+    void write(rewriter &writer) {
+        for (const auto &[c, change] : entries) writer.change(c, change);
+        entries.clear();
+    }
 
     // Puts `replacement` instead of `old`. If it is shorter, the last character so far drops the rest of the old ones.
     void put(std::string_view old, std::string_view replacement) {
@@ -108,7 +114,11 @@ struct changed_text {
         for (size_t i = 0; i < old.size(); ++left) next_char(old, i);
         for (size_t i = 0; i < replacement.size(); --left)
             entries.push_back({next_char(replacement, i), left > 0 ? 0 : 1});
-        if (left > 0 && !entries.empty()) entries.back().change -= left;
+        if (left <= 0) return;
+        if (entries.empty())
+            lost_first = true;
+        else
+            entries.back().change -= left;
     }
 };
 
@@ -123,28 +133,30 @@ size_t charsmap::unchanged_prefix(std::string_view text) const noexcept {
 
 void charsmap::run(traced_text &text, traced_text &spare) const {
     const std::string_view all = text.text;
-    const size_t first = unchanged_prefix(all);
     changed_text changed;
-    bool any = false;
     const auto put = [&](std::string_view part) {
         const auto found = find(part);
         if (found) changed.put(part, *found);
-        any |= found.has_value();
         return found.has_value();
     };
-    for (size_t begin = first, end; begin < all.size(); begin = end) {
-        end = is_plain(all, begin) ? begin + 1 : grapheme_end(all, begin);
-        if (end - begin <= longest_cluster && put(all.substr(begin, end - begin))) continue;
-        for (size_t at = begin, next; at < end; at = next) {
-            next = at;
-            const char32_t c = next_char(all, next);
-            if (!put(all.substr(at, next - at))) changed.keep(c);
-        }
-    }
-    if (!any) return;
     rewrite(text, spare, [&](rewriter &writer) {
-        writer.keep(first);
-        for (const auto &[c, change] : changed.entries) writer.change(c, change);
+        for (size_t begin = 0, end; begin < all.size(); begin = end) {
+            end = changed.lost_first ? begin : begin + unchanged_prefix(all.substr(begin));
+            if (end > begin) {
+                changed.write(writer);
+                writer.keep(end);
+                continue;
+            }
+            end = is_plain(all, begin) ? begin + 1 : grapheme_end(all, begin);
+            if (end - begin <= longest_cluster && put(all.substr(begin, end - begin))) continue;
+            for (size_t at = begin, next; at < end; at = next) {
+                next = at;
+                const char32_t c = next_char(all, next);
+                if (!put(all.substr(at, next - at))) changed.keep(c);
+            }
+        }
+        changed.write(writer);
+        if (!writer.at_end()) writer.drop(all.size());
     });
 }
 

@@ -62,11 +62,21 @@ void decompose_run(std::string_view text, size_t &at, bool compatible, std::vect
     }
 }
 
+// The end of the ASCII characters from `at` on that no character behind them joins.
+size_t plain_end(std::string_view text, size_t at) noexcept {
+    size_t end = at;
+    while (end < text.size() && !(text[end] & 0x80)) ++end;
+    return end < text.size() && end > at ? end - 1 : end;
+}
+
 void decompose_text(traced_text &text, traced_text &spare, bool compatible) {
     if (is_ascii(text.text)) return;
     std::vector<moving_char> run;
     rewrite(text, spare, [&](rewriter &writer) {
         for (size_t at = 0; at < text.text.size();) {
+            at = plain_end(text.text, at);
+            writer.keep(at);
+            if (at == text.text.size()) break;
             decompose_run(text.text, at, compatible, run);
             for (const moving_char &part : run) writer.change(part.c, part.change);
         }
@@ -123,6 +133,11 @@ void compose_text(traced_text &text, traced_text &spare, bool compatible) {
     rewrite(text, spare, [&](rewriter &writer) {
         composer joined(writer);
         for (size_t at = 0; at < text.text.size();) {
+            if (const size_t end = plain_end(text.text, at); end > at) {
+                joined.flush();
+                writer.keep(at = end);
+                continue;
+            }
             decompose_run(text.text, at, compatible, run);
             for (const moving_char &part : run) joined.add(part);
         }
@@ -196,12 +211,23 @@ size_t match_end(const normalizer_step &step, std::string_view text, size_t at) 
 }
 
 void replace(const normalizer_step &step, traced_text &text, traced_text &spare) {
-    if (step.least == 0 && text.text.find(step.pattern) == std::string::npos) return;
-    each_char(text, spare, [&](rewriter &writer, char32_t, size_t end) {
-        const size_t match = match_end(step, text.text, writer.position());
-        if (match == writer.position()) return writer.keep(end);
-        writer.drop(match);
-        writer.insert(step.content);
+    const std::string_view first = step.least == 0 ? std::string_view(step.pattern) : " ";
+    const bool known = step.least == 0 || step.only_blanks;  // how a match begins
+    if (known && text.text.find(first) == std::string::npos) return;
+    rewrite(text, spare, [&](rewriter &writer) {
+        while (!writer.at_end()) {
+            if (known) writer.keep(std::min(text.text.find(first, writer.position()), text.text.size()));
+            if (writer.at_end()) break;
+            const size_t match = match_end(step, text.text, writer.position());
+            if (match == writer.position()) {
+                size_t end;
+                writer.peek(end);
+                writer.keep(end);
+                continue;
+            }
+            writer.drop(match);
+            writer.insert(step.content);
+        }
     });
 }
 

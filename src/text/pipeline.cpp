@@ -14,7 +14,9 @@ byte_range place_of(const traced_text &text, size_t begin, size_t end) noexcept 
 void copy_part(const traced_text &from, size_t begin, size_t end, traced_text &to) {
     to.clear();
     to.traced = from.traced;
-    to.origin = from.traced ? from.places[begin].begin : from.origin;
+    // Without places, it only counts whether this is 0.
+    to.origin = from.traced ? from.places[begin].begin : begin < from.first ? 0 : from.origin + begin + 1;
+    to.first = begin < from.first ? std::min(end, from.first) - begin : 0;
     to.text.assign(from.text, begin, end - begin);
     if (from.traced)
         to.places.assign(from.places.begin() + static_cast<ptrdiff_t>(begin),
@@ -90,11 +92,10 @@ bool pipeline::run_part(std::string_view source, byte_range part, bool traced, s
 
 void pipeline::run(std::string_view source, bool with_places, size_t enough, text_scratch &scratch,
                    std::vector<text_token> &out) const {
-    const bool traced = with_places || splitting.needs_places();
     literal.cut(
         source,
         [&](size_t begin, size_t end) {
-            return run_part(source, {begin, end}, traced, enough, scratch, out);
+            return run_part(source, {begin, end}, with_places, enough, scratch, out);
         },
         [&](const special_token &token, size_t begin, size_t end) {
             out.push_back({token.id, false, true, {begin, end}});

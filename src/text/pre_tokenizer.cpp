@@ -126,7 +126,7 @@ void put_blanks(const pre_tokenizer_step &step, traced_text &text, traced_text &
             const size_t begin = writer.written();
             const bool there = all.substr(piece.begin).starts_with(blank) || all[piece.begin] == ' ';
             const bool wanted = step.prefix == pre_tokenizer_step::always ||
-                                (step.prefix == pre_tokenizer_step::first && text.places[piece.begin].begin == 0);
+                                (step.prefix == pre_tokenizer_step::first && piece.begin < text.first);
             if (wanted && !there) writer.insert_before(blank);
             while (writer.position() < piece.end) {
                 const size_t next = std::min(all.substr(0, piece.end).find(' ', writer.position()), piece.end);
@@ -145,11 +145,6 @@ void put_blanks(const pre_tokenizer_step &step, traced_text &text, traced_text &
 }
 
 }  // namespace
-
-bool pre_tokenizer::needs_places() const noexcept {
-    return std::any_of(steps.begin(), steps.end(),
-                       [](const pre_tokenizer_step &step) { return step.prefix == pre_tokenizer_step::first; });
-}
 
 void pre_tokenizer::run(traced_text &text, traced_text &spare, std::vector<byte_range> &pieces,
                         std::vector<byte_range> &next) const {

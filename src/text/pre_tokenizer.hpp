@@ -30,8 +30,6 @@ struct pre_tokenizer {
     std::vector<pre_tokenizer_step> steps;
     bool to_bytes = false;  // ByteLevel: the model works on the bytes of pieces
 
-    // Whether places must be traced even where the caller does not want them.
-    bool needs_places() const noexcept;
     // Splits `text`, which it may change, into `pieces`; `next` is scratch.
     void run(traced_text &text, traced_text &spare, std::vector<byte_range> &pieces,
              std::vector<byte_range> &next) const;

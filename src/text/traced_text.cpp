@@ -43,6 +43,7 @@ void traced_text::take(std::string_view source, byte_range part, bool with_place
     const std::string_view bytes = source.substr(part.begin, part.end - part.begin);
     const bool valid = is_ascii(bytes) || is_utf8(bytes);
     if (valid) text.assign(bytes);
+    if (valid && origin == 0 && !bytes.empty()) next_char(bytes, first);
     if (valid && !traced) return;
     for (size_t i = 0; i < bytes.size();) {
         const size_t begin = i;
@@ -50,6 +51,7 @@ void traced_text::take(std::string_view source, byte_range part, bool with_place
         char encoded[4];
         const size_t n = valid ? i - begin : put_char(c, encoded);
         if (!valid) text.append(encoded, n);
+        if (part.begin + begin == 0) first = n;
         if (traced) places.insert(places.end(), n, {part.begin + begin, part.begin + i});
     }
 }
