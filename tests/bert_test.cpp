@@ -125,6 +125,34 @@ TEST_CASE("encoder layers of different types: a sequence has the same bits in an
         }
 }
 
+TEST_CASE("a bias of the attention, shared layers and projected embeddings keep the bits of a sequence") {
+    auto random = ss1_test::seeded();
+    const std::string sizes =
+        R"(, "vocab_size": 90, "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2,
+            "intermediate_size": 96, "max_position_embeddings": 300})";
+    for (const char *type : {R"("mpnet")", R"("albert", "embedding_size": 24)", R"("electra", "embedding_size": 48)"}) {
+        const std::string config = std::string(R"({"model_type": )") + type + sizes;
+        arrays inputs = random_bert_inputs(random, 3, 280);
+        int64_t *mask = inputs.at("attention_mask").as<int64_t>();
+        for (size_t t = 0; t < 280; ++t) mask[t] = t < 133, mask[280 + t] = 1;  // the third has holes
+        if (std::string_view(type).starts_with("\"mpnet")) inputs.erase("token_type_ids");
+        for (const char *level : ss1_test::levels_here())
+            for (const ss1_dtype dtype : {SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_I8}) {
+                arrays first;
+                for (const uint32_t threads : {1u, 3u, 16u}) {
+                    INFO(type << ", " << level << ", dtype " << dtype << ", " << threads << " threads");
+                    const auto model = random_model(make_context(level, threads), config.c_str(), 1, dtype);
+                    const auto session = make_session(model, 3);
+                    const arrays got = infer(model, session, inputs);
+                    if (threads == 1) first = got;
+                    REQUIRE(same_bits(got, first));
+                    for (size_t s = 0; s < 3; ++s)
+                        REQUIRE(same_bits(infer(model, session, part_of(inputs, s, s + 1)), part_of(got, s, s + 1)));
+                }
+            }
+    }
+}
+
 TEST_CASE("heads split at their queries, for threads that would be idle, give the bits of whole heads") {
     auto random = ss1_test::seeded();
     for (const size_t batch : {size_t{1}, size_t{3}}) {
@@ -195,6 +223,20 @@ TEST_CASE("heads: outputs, limits, memory, empty runs and bits of sequences alon
         {"bert_roberta", 12, 1, 0, {{"last_hidden_state", {-1, -1, 32}}, {"pooled", {-1, 32}}}},
         {"bert_roberta_tokens", 12, 1, 3, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, -1, 3}}}},
         {"bert_xlm_roberta_classifier", 12, 1, 2, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, 2}}}},
+        {"bert_camembert_classifier", 12, 1, 3, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, 3}}}},
+        {"bert_electra", 14, 2, 0, {{"last_hidden_state", {-1, -1, 32}}}},
+        {"bert_electra_classifier", 14, 2, 3, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, 3}}}},
+        {"bert_electra_words", 14, 2, 0, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, -1, 40}}}},
+        {"bert_electra_pretraining", 14, 2, 0, {{"last_hidden_state", {-1, -1, 32}}, {"replaced_logits", {-1, -1}}}},
+        {"bert_mpnet", 178, 0, 0, {{"last_hidden_state", {-1, -1, 16}}, {"pooled", {-1, 16}}}},
+        {"bert_mpnet_tokens", 12, 0, 3, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, -1, 3}}}},
+        {"bert_albert", 14, 2, 0, {{"last_hidden_state", {-1, -1, 32}}, {"pooled", {-1, 32}}}},
+        {"bert_albert_classifier",
+         14,
+         2,
+         3,
+         {{"last_hidden_state", {-1, -1, 32}}, {"pooled", {-1, 32}}, {"logits", {-1, 3}}}},
+        {"bert_albert_words", 14, 2, 0, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, -1, 40}}}},
     };
     counting_allocator counter;
     for (const auto &row : rows) {

@@ -3,7 +3,7 @@
 """Compare ss1 with the transformers package on models of real shapes and random weights.
 
 BertModel as bert-tiny (2 layers x 128), mini (4 x 256), base (12 x 768) and large (24 x 1024), and on tiny and mini every
-head of BERT, DistilBERT, RoBERTa and XLM-RoBERTa: made with transformers' own initial weights (those of one dimension
+head of BERT, DistilBERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, MPNet and ALBERT: made with transformers' own initial weights (those of one dimension
 moved by N(0, 0.02), so that no bias is 0), saved by save_pretrained, loaded with the Python binding and run on a batch of
 different lengths. Prints the largest absolute difference of each output as a Markdown table: padding tokens are not
 compared, ss1 uses f32, bf16 and int8 weights, transformers runs in f32. Exit status 1 if f32 differs by more than
@@ -26,7 +26,8 @@ import ss1
 SIZES = {"tiny": (2, 128, 2), "mini": (4, 256, 4), "base": (12, 768, 12), "large": (24, 1024, 16)}  # layers, width, heads
 ALL_HEADS = ("tiny", "mini")
 HEADS = ("Model", "ForSequenceClassification", "ForTokenClassification", "ForMaskedLM", "ForQuestionAnswering")
-FAMILIES = ("Bert", "DistilBert", "Roberta", "XLMRoberta")
+FAMILIES = ("Bert", "DistilBert", "Roberta", "XLMRoberta", "Camembert", "Electra", "MPNet", "Albert")
+PRETRAINED = ["BertForPreTraining", "ElectraForPreTraining", "AlbertForPreTraining"]
 WEIGHT_DTYPES = {"f32": "f32", "bf16": "bf16", "int8": "i8"}
 LABELS = 5
 
@@ -35,7 +36,7 @@ def architectures(size):
     """Returns the names of the classes to compare in one size."""
     if size not in ALL_HEADS:
         return ["BertModel"]
-    return [family + head for family in FAMILIES for head in HEADS] + ["BertForPreTraining"]
+    return [family + head for family in FAMILIES for head in HEADS] + PRETRAINED
 
 
 def make_model(architecture, size, seed):
@@ -47,8 +48,12 @@ def make_model(architecture, size, seed):
     else:
         sizes = {"num_hidden_layers": layers, "hidden_size": width, "num_attention_heads": heads,
                  "intermediate_size": 4 * width}
-    if family.endswith("Roberta"):
+    if family in ("Roberta", "XLMRoberta", "Camembert"):
         sizes.update(vocab_size=50265, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5)
+    if family == "MPNet":
+        sizes.update(max_position_embeddings=514, layer_norm_eps=1e-5)
+    if family == "Albert":
+        sizes.update(num_hidden_groups=2)
     if architecture.endswith("Classification"):
         sizes["num_labels"] = LABELS
     torch.manual_seed(seed)
@@ -68,7 +73,7 @@ def make_inputs(config, batch, tokens, seed):
     ids = numpy.where(mask, random.integers(5, config.vocab_size, mask.shape), config.pad_token_id)
     inputs = {"input_ids": ids, "attention_mask": mask}
     types = getattr(config, "type_vocab_size", 0)
-    if types:
+    if types and config.model_type != "mpnet":
         second = numpy.arange(tokens) >= numpy.array(lengths)[:, None] // 2
         inputs["token_type_ids"] = numpy.minimum(mask * second, types - 1)
     return inputs
@@ -84,6 +89,8 @@ def reference(model, inputs):
                          ("start_logits", "start_logits"), ("end_logits", "end_logits")):
         if getattr(result, theirs, None) is not None:
             outputs[name] = getattr(result, theirs)
+    if type(model).__name__ == "ElectraForPreTraining":
+        outputs["replaced_logits"] = outputs.pop("logits")
     return {name: value.numpy() for name, value in outputs.items()}
 
 
@@ -91,7 +98,7 @@ def worst_difference(name, got, want, mask):
     """Selects the rows of non-padding tokens if an output has a row per token."""
     assert got.shape == want.shape, f"{name}: shape {got.shape} is not {want.shape}"
     difference = numpy.abs(got.astype(numpy.float64) - want)
-    of_tokens = want.ndim == 3 or name in ("start_logits", "end_logits")
+    of_tokens = want.ndim == 3 or name in ("start_logits", "end_logits", "replaced_logits")
     return float((difference[mask.astype(bool)] if of_tokens else difference).max())
 
 

@@ -82,6 +82,18 @@ inline const char *roberta_json = R"({"model_type": "roberta", "vocab_size": 10,
   "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 10,
   "type_vocab_size": 1, "architectures": ["RobertaForSequenceClassification"]})";
 
+inline const char *electra_json = R"({"model_type": "electra", "vocab_size": 10, "embedding_size": 16,
+  "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64,
+  "max_position_embeddings": 8, "architectures": ["ElectraForPreTraining"]})";
+
+inline const char *mpnet_json = R"({"model_type": "mpnet", "vocab_size": 10, "hidden_size": 32, "num_hidden_layers": 1,
+  "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 10,
+  "architectures": ["MPNetForSequenceClassification"]})";
+
+inline const char *albert_json = R"({"model_type": "albert", "vocab_size": 10, "embedding_size": 16, "hidden_size": 32,
+  "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 8,
+  "architectures": ["AlbertForMaskedLM"]})";
+
 inline const char *words_json = R"({"model_type": "bert", "vocab_size": 10, "hidden_size": 32, "num_hidden_layers": 1,
   "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 8,
   "architectures": ["BertForMaskedLM"]})";

@@ -188,6 +188,13 @@ TEST_CASE("names of BERT's relatives, and the names that transformers gives them
     config = json::parse(roberta_json);
     config["architectures"] = {"RobertaForTokenClassification"};
     REQUIRE(ss1::model_config_parse(config.dump(), "c", tokens) == SS1_OK);
+    ss1::model_config electra, mpnet, albert, generator;
+    REQUIRE(ss1::model_config_parse(electra_json, "c", electra) == SS1_OK);
+    REQUIRE(ss1::model_config_parse(mpnet_json, "c", mpnet) == SS1_OK);
+    REQUIRE(ss1::model_config_parse(albert_json, "c", albert) == SS1_OK);
+    config = json::parse(electra_json);
+    config["architectures"] = {"ElectraForMaskedLM"};
+    REQUIRE(ss1::model_config_parse(config.dump(), "c", generator) == SS1_OK);
     const struct {
         const ss1::model_config &config;
         const char *stored, *canonical;
@@ -205,6 +212,18 @@ TEST_CASE("names of BERT's relatives, and the names that transformers gives them
         {tokens, "classifier.bias", "classifier.bias"},
         {words, "bert.embeddings.word_embeddings.weight", "embeddings.word_embeddings.weight"},
         {words, "cls.predictions.bias", "cls.predictions.bias"},
+        {electra, "electra.embeddings_project.weight", "embeddings_project.weight"},
+        {electra, "discriminator_predictions.dense_prediction.bias", "discriminator_predictions.dense_prediction.bias"},
+        {generator, "generator_lm_head.bias", "cls.predictions.decoder.bias"},
+        {mpnet, "mpnet.encoder.layer.11.attention.attn.o.weight", "encoder.layer.11.attention.output.dense.weight"},
+        {mpnet, "mpnet.encoder.layer.0.attention.LayerNorm.bias", "encoder.layer.0.attention.output.LayerNorm.bias"},
+        {mpnet, "mpnet.encoder.relative_attention_bias.weight", "encoder.relative_attention_bias.weight"},
+        {mpnet, "classifier.dense.weight", "pre_classifier.weight"},
+        {albert, "albert.encoder.embedding_hidden_mapping_in.weight", "embeddings_project.weight"},
+        {albert, "albert.encoder.albert_layer_groups.1.albert_layers.0.ffn_output.ss1_weight",
+         "encoder.layer.1.output.dense.ss1_weight"},
+        {albert, "albert.pooler.bias", "pooler.dense.bias"},
+        {albert, "predictions.bias", "cls.predictions.bias"},
     };
     for (const auto &row : rows) {
         CHECK(ss1::canonical_name(row.config, row.stored) == row.canonical);
@@ -214,7 +233,8 @@ TEST_CASE("names of BERT's relatives, and the names that transformers gives them
     for (const char *other : {"transformer.layer.x.ffn.lin1.weight", "transformer.layer..ffn.lin1.weight",
                               "transformer.layer.1", "transformer.layer.1.ffn", "vocab_projectors.bias", ""})
         CHECK(ss1::canonical_name(distilbert, other) == other);
-    for (const ss1::model_config *each : {&distilbert, &roberta, &words, &tokens})
+    for (const ss1::model_config *each :
+         {&distilbert, &roberta, &words, &tokens, &electra, &mpnet, &albert, &generator})
         for (const ss1::tensor_spec &spec : ss1::model_tensors(*each))
             CHECK(ss1::canonical_name(*each, ss1::stored_name(*each, spec.name)) == spec.name);
 }
@@ -509,7 +529,9 @@ std::vector<std::string> tensors_in(const std::string &folder) {
 TEST_CASE("conversion keeps the names of BERT's relatives and omits the same tensors", "[io]") {
     const temporary_folder folder;
     context ctx;
-    for (const char *name : {"bert_distil_words", "bert_roberta_words", "bert_words", "bert_roberta_classifier"}) {
+    for (const char *name :
+         {"bert_distil_words", "bert_roberta_words", "bert_words", "bert_roberta_classifier", "bert_electra_words",
+          "bert_mpnet_words", "bert_albert_words", "bert_electra_pretraining"}) {
         INFO(name);
         const std::string in = std::string(SS1_TEST_DATA) + "/" + name, out = folder / name, typed = out + "-bf16";
         conversion options = tie_options(2, 16);
@@ -517,7 +539,8 @@ TEST_CASE("conversion keeps the names of BERT's relatives and omits the same ten
         REQUIRE(ss1::convert_model(*ctx.handle, in.c_str(), out.c_str(), options) == SS1_OK);
         std::vector<std::string> expected = tensors_in(in);
         for (std::string &tensor : expected)
-            for (const char *end : {".output.dense.weight", ".out_lin.weight", ".lin2.weight"})
+            for (const char *end : {".output.dense.weight", ".out_lin.weight", ".lin2.weight", ".attn.o.weight",
+                                    ".attention.dense.weight", ".ffn_output.weight"})
                 if (tensor.ends_with(end)) tensor.replace(tensor.rfind('.'), tensor.npos, ".ss1_weight");
         std::sort(expected.begin(), expected.end());
         CHECK(tensors_in(out) == expected);

@@ -5,7 +5,8 @@ Each case is a folder data/dlrm_<case>/ or data/bert_<case>/: a model directory 
 vectors.safetensors with the model's inputs and expected outputs under their names. Outputs of tokens at padding
 positions are unspecified and stored as 0: compare only where attention_mask is 1. Inputs that a file lacks are
 not passed to the run. The forward passes below follow the published definitions (facebookresearch/dlrm, Hugging Face's
-BERT, DistilBERT and RoBERTa); --with-transformers checks those of BERT and its relatives against the transformers package.
+BERT, DistilBERT, RoBERTa, ELECTRA, MPNet and ALBERT); --with-transformers checks those of BERT and its relatives against
+the transformers package.
 """
 import argparse
 import math
@@ -104,6 +105,8 @@ def bert_config(architecture, hidden, heads, intermediate, layers, vocab, positi
 LABELS = {"id2label": {"0": "no", "1": "maybe", "2": "yes"}, "label2id": {"no": 0, "maybe": 1, "yes": 2}}
 SMALL = bert_config("BertModel", 32, 2, 64, 2, 50, 20, hidden_act="relu", layer_norm_eps=1e-5)
 CLASSIFIER = "BertForSequenceClassification"
+POOLED_CLASSIFIERS = (CLASSIFIER, "AlbertForSequenceClassification")
+DISCRIMINATOR = "ElectraForPreTraining"
 
 # name: (config, lengths of the sequences, token and mask arrays are given too, LayerNorm under its legacy names)
 BERT_CASES = {
@@ -122,15 +125,29 @@ BERT_CASES = {
 }
 
 
+# The prefix of the base model's tensors, where it is not the model_type.
+PREFIXES = {"roberta": "roberta", "xlm-roberta": "roberta", "camembert": "roberta"}
+# Families whose words are scored behind gelu, and whose positions are counted from pad_token_id + 1 without padding.
+GELU_WORDS = ("roberta", "xlm-roberta", "camembert", "mpnet", "electra")
+COUNTED_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet")
+BUCKETS = 32  # of MPNet's relative positions
+
+
 def relative(architecture, **more):
     """A small model of one layer under another head or another family; its model_type follows from the architecture."""
-    family = re.match("Bert|DistilBert|Roberta|XLMRoberta", architecture).group()
+    family = re.match("Bert|DistilBert|Roberta|XLMRoberta|Camembert|Electra|MPNet|Albert", architecture).group()
     model_type = {"XLMRoberta": "xlm-roberta"}.get(family, family.lower())
     config = bert_config(architecture, 32, 2, 48, 1, 40, 14, model_type=model_type)
     if model_type == "distilbert":
         config["type_vocab_size"] = 0
-    if model_type.endswith("roberta"):
+    if PREFIXES.get(model_type) == "roberta":
         config.update(type_vocab_size=1, pad_token_id=1, layer_norm_eps=1e-5)
+    if model_type == "mpnet":
+        config.update(type_vocab_size=0, pad_token_id=1, relative_attention_num_buckets=BUCKETS)
+    if model_type == "electra":
+        config.update(embedding_size=24)
+    if model_type == "albert":
+        config.update(embedding_size=24, num_hidden_groups=1, inner_group_num=1, hidden_act="gelu_new", num_hidden_layers=3)
     return {**config, **more}
 
 
@@ -156,9 +173,35 @@ RELATIVE_CASES = {
     "xlm_roberta_classifier": (relative("XLMRobertaForSequenceClassification"), (9, 4), True, False),
 }
 
+FAMILY_CASES = {
+    "camembert_classifier": (relative("CamembertForSequenceClassification", **LABELS), (12, 5, 9), True, False),
+    "electra": (relative("ElectraModel", hidden_act="relu"), (14, 3), True, False),
+    "electra_classifier": (relative("ElectraForSequenceClassification", **LABELS, ss1={"layers": {
+        "encoder.layer.0.intermediate.dense": tied(2, "mixed", 16, 48),
+        "encoder.layer.0.output.dense": tied(2, "mixed", 16, 32, seed=2)}}), (9, 4), True, False),
+    "electra_tokens": (relative("ElectraForTokenClassification", embedding_size=32), (5, 5), False, False),
+    "electra_words": (relative("ElectraForMaskedLM", hidden_act="relu"), (5, 9), True, False),
+    "electra_answers": (relative("ElectraForQuestionAnswering"), (9, 4), True, False),
+    "electra_pretraining": (relative("ElectraForPreTraining", embedding_size=32), (6, 3), True, False),
+    "mpnet": (relative("MPNetModel", hidden_size=16, max_position_embeddings=180), (177, 40), True, False),
+    "mpnet_classifier": (relative("MPNetForSequenceClassification", **LABELS, ss1={"layers": {
+        "encoder.layer.0.attention.self.query": tied(2, "mixed", 16, 32)}}), (12, 4), True, False),
+    "mpnet_tokens": (relative("MPNetForTokenClassification", **LABELS), (3, 8), True, False),
+    "mpnet_words": (relative("MPNetForMaskedLM", hidden_act="relu"), (3, 8), True, False),
+    "mpnet_answers": (relative("MPNetForQuestionAnswering"), (8, 8), False, False),
+    "albert": (relative("AlbertModel", num_hidden_layers=5, num_hidden_groups=2), (14, 3), True, False),
+    "albert_classifier": (relative("AlbertForSequenceClassification", **LABELS, ss1={"layers": {
+        "encoder.layer.0.intermediate.dense": tied(2, "mixed", 16, 48)}}), (9, 4), True, False),
+    "albert_tokens": (relative("AlbertForTokenClassification", embedding_size=32), (5, 5), False, False),
+    "albert_words": (relative("AlbertForMaskedLM"), (5, 9), True, False),
+    "albert_answers": (relative("AlbertForQuestionAnswering"), (9, 4), True, False),
+    "albert_pretraining": (relative("AlbertForPreTraining"), (6, 3), True, False),
+}
+
 # The names of the other families for the tensors of BertModel.
 DISTILBERT_KEYS = {"hidden_size": "dim", "num_hidden_layers": "n_layers", "num_attention_heads": "n_heads",
                    "intermediate_size": "hidden_dim", "hidden_act": "activation"}
+ALBERT = r"encoder.albert_layer_groups.\1.albert_layers.0"
 NAMES = {
     "bert": [],
     "distilbert": [(r"encoder\.layer\.(\d+)\.attention\.self\.([qkv])[a-z]+", r"transformer.layer.\1.attention.\2_lin"),
@@ -173,6 +216,25 @@ NAMES = {
     "roberta": [(r"cls\.predictions\.transform\.dense", "lm_head.dense"),
                 (r"cls\.predictions\.transform\.LayerNorm", "lm_head.layer_norm"),
                 (r"cls\.predictions\.bias", "lm_head.bias")],
+    "electra": [(r"cls\.predictions\.transform\.dense", "generator_predictions.dense"),
+                (r"cls\.predictions\.transform\.LayerNorm", "generator_predictions.LayerNorm"),
+                (r"cls\.predictions\.bias", "generator_lm_head.bias")],
+    "mpnet": [(r"encoder\.layer\.(\d+)\.attention\.self\.([qkv])[a-z]+", r"encoder.layer.\1.attention.attn.\2"),
+              (r"encoder\.layer\.(\d+)\.attention\.output\.dense", r"encoder.layer.\1.attention.attn.o"),
+              (r"encoder\.layer\.(\d+)\.attention\.output\.LayerNorm", r"encoder.layer.\1.attention.LayerNorm"),
+              (r"cls\.predictions\.transform\.dense", "lm_head.dense"),
+              (r"cls\.predictions\.transform\.LayerNorm", "lm_head.layer_norm"),
+              (r"cls\.predictions\.bias", "lm_head.bias")],
+    "albert": [(r"encoder\.layer\.(\d+)\.attention\.self\.", rf"{ALBERT}.attention."),
+               (r"encoder\.layer\.(\d+)\.attention\.output\.", rf"{ALBERT}.attention."),
+               (r"encoder\.layer\.(\d+)\.intermediate\.dense", rf"{ALBERT}.ffn"),
+               (r"encoder\.layer\.(\d+)\.output\.dense", rf"{ALBERT}.ffn_output"),
+               (r"encoder\.layer\.(\d+)\.output\.LayerNorm", rf"{ALBERT}.full_layer_layer_norm"),
+               (r"embeddings_project", "encoder.embedding_hidden_mapping_in"),
+               (r"pooler\.dense", "pooler"),
+               (r"cls\.predictions\.transform\.", "predictions."),
+               (r"cls\.predictions\.bias", "predictions.bias"),
+               (r"cls\.seq_relationship", "sop_classifier.classifier")],
 }
 
 ACTIVATIONS = {"gelu": torch.nn.functional.gelu, "relu": torch.relu,
@@ -190,15 +252,16 @@ def six_layers(config, i):
 
 def bert_tensors(config, random):
     """Weights under BertModel's names (no prefix), tied layers as ss1_weight; large enough that no part is negligible."""
-    H = config["hidden_size"]
+    H, family = config["hidden_size"], config["model_type"]
+    E = config.get("embedding_size", H)
     tensors = {}
 
     def normal(name, shape, deviation, mean=0.0):
         tensors[name] = random.normal(mean, deviation, shape).astype(numpy.float32)
 
-    def norm(name):
-        normal(f"{name}.weight", H, 0.1, 1.0)
-        normal(f"{name}.bias", H, 0.1)
+    def norm(name, width=H):
+        normal(f"{name}.weight", width, 0.1, 1.0)
+        normal(f"{name}.bias", width, 0.1)
 
     def linear(name, K, N):
         entry = config.get("ss1", {}).get("layers", {}).get(name)
@@ -211,28 +274,36 @@ def bert_tensors(config, random):
     for name, rows in (("word", config["vocab_size"]), ("position", config["max_position_embeddings"]),
                        ("token_type", config["type_vocab_size"])):
         if rows:
-            normal(f"embeddings.{name}_embeddings.weight", (rows, H), 0.5)
-    norm("embeddings.LayerNorm")
-    for i in range(config["num_hidden_layers"]):
+            normal(f"embeddings.{name}_embeddings.weight", (rows, E), 0.5)
+    norm("embeddings.LayerNorm", E)
+    if family == "albert" or E != H:
+        linear("embeddings_project", E, H)
+    if family == "mpnet":
+        normal("encoder.relative_attention_bias.weight", (BUCKETS, config["num_attention_heads"]), 1.0)
+    for i in range(config.get("num_hidden_groups", config["num_hidden_layers"])):
         for name, K, N in six_layers(config, i):
             linear(name, K, N)
         norm(f"encoder.layer.{i}.attention.output.LayerNorm")
         norm(f"encoder.layer.{i}.output.LayerNorm")
     architecture = config["architectures"][0]
     labels = len(config["id2label"]) if "id2label" in config else 2
-    if architecture in (CLASSIFIER, "BertForPreTraining") or architecture.endswith("Model") and "Distil" not in architecture:
+    if (architecture in (*POOLED_CLASSIFIERS, "BertForPreTraining", "AlbertForPreTraining") or
+            architecture.endswith("Model") and family not in ("distilbert", "electra")):
         linear("pooler.dense", H, H)
-    if architecture.endswith("ForSequenceClassification") and architecture != CLASSIFIER:
+    if architecture.endswith("ForSequenceClassification") and architecture not in POOLED_CLASSIFIERS:
         linear("pre_classifier", H, H)
     if architecture.endswith("Classification"):
         linear("classifier", H, labels)
-    if architecture.endswith(("ForMaskedLM", "ForPreTraining")):
-        linear("cls.predictions.transform.dense", H, H)
-        norm("cls.predictions.transform.LayerNorm")
+    if architecture == DISCRIMINATOR:
+        linear("discriminator_predictions.dense", H, H)
+        linear("discriminator_predictions.dense_prediction", H, 1)
+    elif architecture.endswith(("ForMaskedLM", "ForPreTraining")):
+        linear("cls.predictions.transform.dense", H, E)
+        norm("cls.predictions.transform.LayerNorm", E)
         normal("cls.predictions.bias", config["vocab_size"], 0.1)
         if not config.get("tie_word_embeddings", True):
             normal("cls.predictions.decoder.weight", (config["vocab_size"], H), 1 / math.sqrt(H))
-    if architecture == "BertForPreTraining":
+    if architecture in ("BertForPreTraining", "AlbertForPreTraining"):
         linear("cls.seq_relationship", H, 2)
     if architecture.endswith("ForQuestionAnswering"):
         linear("qa_outputs", H, 2)
@@ -275,10 +346,14 @@ def bert(config, tensors, ids, mask, types):
     if config["type_vocab_size"]:
         x = x + weights["embeddings.token_type_embeddings.weight"][types]
     x = norm("embeddings.LayerNorm", x)
+    if "embeddings_project.weight" in weights:
+        x = linear("embeddings_project", x)
+    bias = position_bias(weights["encoder.relative_attention_bias.weight"], tokens) if config["model_type"] == "mpnet" else 0
     for i in range(config["num_hidden_layers"]):
-        layer = f"encoder.layer.{i}"
+        layers, groups = config["num_hidden_layers"], config.get("num_hidden_groups", config["num_hidden_layers"])
+        layer = f"encoder.layer.{int(i / (layers / groups))}"
         query, key, value = (split(linear(f"{layer}.attention.self.{part}", x)) for part in ("query", "key", "value"))
-        scores = query @ key.transpose(2, 3) / math.sqrt(size)
+        scores = query @ key.transpose(2, 3) / math.sqrt(size) + bias
         scores = scores.masked_fill(mask[:, None, None, :] == 0, -math.inf)
         seen = (torch.softmax(scores, -1) @ value).transpose(1, 2).reshape(batch, tokens, heads * size)
         x = norm(f"{layer}.attention.output.LayerNorm", x + linear(f"{layer}.attention.output.dense", seen))
@@ -288,15 +363,18 @@ def bert(config, tensors, ids, mask, types):
     if "pooler.dense.weight" in weights:
         outputs["pooled"] = torch.tanh(linear("pooler.dense", x[:, 0]))
     architecture = config["architectures"][0]
-    if architecture == CLASSIFIER:
+    if architecture in POOLED_CLASSIFIERS:
         outputs["logits"] = linear("classifier", outputs["pooled"])
     elif architecture.endswith("ForSequenceClassification"):
-        activation = torch.relu if config["model_type"] == "distilbert" else torch.tanh
+        activation = {"distilbert": torch.relu, "electra": ACTIVATIONS["gelu"]}.get(config["model_type"], torch.tanh)
         outputs["logits"] = linear("classifier", activation(linear("pre_classifier", x[:, 0])))
     elif architecture.endswith("ForTokenClassification"):
         outputs["logits"] = linear("classifier", x)
+    elif architecture == DISCRIMINATOR:
+        y = ACTIVATIONS[config["hidden_act"]](linear("discriminator_predictions.dense", x))
+        outputs["replaced_logits"] = linear("discriminator_predictions.dense_prediction", y).squeeze(-1)
     elif architecture.endswith(("ForMaskedLM", "ForPreTraining")):
-        activation = "gelu" if config["model_type"].endswith("roberta") else config["hidden_act"]
+        activation = "gelu" if config["model_type"] in GELU_WORDS else config["hidden_act"]
         y = norm("cls.predictions.transform.LayerNorm", ACTIVATIONS[activation](linear("cls.predictions.transform.dense", x)))
         outputs["logits"] = y @ weights.get("cls.predictions.decoder.weight", word).T + weights["cls.predictions.bias"]
     elif architecture.endswith("ForQuestionAnswering"):
@@ -304,9 +382,18 @@ def bert(config, tensors, ids, mask, types):
     return outputs
 
 
+def position_bias(table, tokens):
+    """MPNet's bias [1, heads, queries, keys]; the logarithm is PyTorch's in float32, as in transformers."""
+    distance = torch.arange(tokens)[None, :] - torch.arange(tokens)[:, None]
+    half, exact = BUCKETS // 2, BUCKETS // 4
+    far = exact + (torch.log(distance.abs().float() / exact) / math.log(128 / exact) * (half - exact)).long()
+    bucket = torch.where(distance.abs() < exact, distance.abs(), far.clamp(max=half - 1)) + half * (distance > 0)
+    return table[bucket].permute(2, 0, 1)[None]
+
+
 def positions(config, ids):
     """Returns the position of each token: its number, or RoBERTa's count of non-padding tokens, from pad_token_id + 1."""
-    if not config["model_type"].endswith("roberta"):
+    if config["model_type"] not in COUNTED_POSITIONS:
         return torch.arange(ids.shape[1])
     tokens = (ids != config["pad_token_id"]).long()
     return tokens.cumsum(1) * tokens + config["pad_token_id"]
@@ -314,13 +401,13 @@ def positions(config, ids):
 
 def stored(config, tensors):
     """The tensors under the names that transformers gives to those of this architecture."""
-    family, architecture = config["model_type"].removeprefix("xlm-"), config["architectures"][0]
+    family, architecture = PREFIXES.get(config["model_type"], config["model_type"]), config["architectures"][0]
     names = NAMES[family]
-    if architecture.endswith("RobertaForSequenceClassification"):
+    if family in ("roberta", "electra", "mpnet") and architecture.endswith("ForSequenceClassification"):
         names = [*names, (r"pre_classifier", "classifier.dense"), (r"classifier(?=\.(weight|bias))", "classifier.out_proj")]
     result = {}
     for name, value in tensors.items():
-        base = name.startswith(("embeddings.", "encoder.", "pooler."))
+        base = name.startswith(("embeddings", "encoder.", "pooler."))
         name = next((new for pattern, other in names if (new := re.sub(f"^{pattern}", other, name)) != name), name)
         result[name if architecture.endswith("Model") or not base else f"{family}.{name}"] = value
     return result
@@ -328,6 +415,8 @@ def stored(config, tensors):
 
 def stored_config(config):
     """The configuration with the family's own keys."""
+    if config["model_type"] == "mpnet":
+        return {key: value for key, value in config.items() if key not in ("type_vocab_size", "position_embedding_type")}
     if config["model_type"] != "distilbert":
         return config
     return {DISTILBERT_KEYS.get(key, key): value for key, value in config.items()
@@ -342,9 +431,11 @@ def check_with_transformers(config, tensors, arguments, outputs):
     model = getattr(transformers, config["architectures"][0])(settings)
     state = {name: torch.from_numpy(value) for name, value in stored(config, tensors).items()}
     # A head may tie tensors with two names in either direction, so both are given.
-    word = f"{config['model_type'].removeprefix('xlm-')}.embeddings.word_embeddings.weight"
+    word = f"{PREFIXES.get(config['model_type'], config['model_type'])}.embeddings.word_embeddings.weight"
     twice = {"cls.predictions.decoder.weight": word, "vocab_projector.weight": word, "lm_head.decoder.weight": word,
-             "cls.predictions.decoder.bias": "cls.predictions.bias", "lm_head.decoder.bias": "lm_head.bias"}
+             "generator_lm_head.weight": word, "predictions.decoder.weight": word,
+             "cls.predictions.decoder.bias": "cls.predictions.bias", "lm_head.decoder.bias": "lm_head.bias",
+             "predictions.decoder.bias": "predictions.bias"}
     state.update({name: state[same] for name, same in twice.items() if name in model.state_dict() and name not in state})
     missing, unexpected = model.load_state_dict(state, strict=False)
     assert not unexpected and all("position_ids" in name for name in missing), (missing, unexpected)
@@ -354,7 +445,8 @@ def check_with_transformers(config, tensors, arguments, outputs):
     base = model.base_model(**inputs, return_dict=True)
     got = {"last_hidden_state": base.last_hidden_state, "pooled": getattr(base, "pooler_output", None),
            "logits": getattr(got, "prediction_logits", getattr(got, "logits", None)),
-           "start_logits": getattr(got, "start_logits", None), "end_logits": getattr(got, "end_logits", None)}
+           "start_logits": getattr(got, "start_logits", None), "end_logits": getattr(got, "end_logits", None),
+           "replaced_logits": getattr(got, "logits", None)}
     for name, value in outputs.items():
         difference = (got[name] - value).abs()
         if of_tokens(name, value):
@@ -366,11 +458,11 @@ def check_with_transformers(config, tensors, arguments, outputs):
 
 def of_tokens(name, value):
     """Whether an output has a row for each token: [B, T] or [B, T, width]."""
-    return name in ("last_hidden_state", "start_logits", "end_logits") or name == "logits" and value.ndim == 3
+    return name in ("last_hidden_state", "start_logits", "end_logits", "replaced_logits") or name == "logits" and value.ndim == 3
 
 
 def make_bert(name, random, with_transformers):
-    config, lengths, full, legacy = {**BERT_CASES, **RELATIVE_CASES}[name]
+    config, lengths, full, legacy = {**BERT_CASES, **RELATIVE_CASES, **FAMILY_CASES}[name]
     tensors = bert_tensors(config, random)
     shape = (len(lengths), max(lengths))
     mask = (numpy.arange(shape[1]) < numpy.array(lengths)[:, None]).astype(numpy.int64)
@@ -426,7 +518,7 @@ def main():
                         help=f"assert that the transformers package gives the same BERT outputs within {TOLERANCE}")
     options = parser.parse_args()
     cases = [("dlrm", name) for name in DLRM_CASES] + [("bert", name) for name in BERT_CASES]
-    cases += [("dlrm", name) for name in CROSS_CASES] + [("bert", name) for name in RELATIVE_CASES]
+    cases += [("dlrm", name) for name in CROSS_CASES] + [("bert", name) for name in {**RELATIVE_CASES, **FAMILY_CASES}]
     for seed, (family, name) in enumerate(cases, 1):
         random = numpy.random.default_rng(seed)
         torch.manual_seed(seed)

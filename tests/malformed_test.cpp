@@ -599,11 +599,36 @@ void add_relatives(table &cases) {
         {R"({"position_embedding_type":"relative_key_query"})", unsupported, "position_embedding_type"},
         {R"({"architectures":["RobertaForCausalLM"]})", unsupported, "'RobertaForCausalLM' is not supported"},
         {R"({"architectures":["XLMRobertaModel"]})", unsupported, "of model_type 'roberta' are 'RobertaModel'"},
-        {R"({"model_type":"camembert"})", unsupported,
-         "model_type 'camembert' is not supported, 'dlrm', 'bert', 'distilbert', 'roberta', 'xlm-roberta' and "
-         "'model2vec' "
-         "are"}};
+        {R"({"model_type":"xlnet"})", unsupported,
+         "model_type 'xlnet' is not supported, 'dlrm', 'bert', 'distilbert', 'roberta', 'xlm-roberta', 'camembert', "
+         "'electra', 'mpnet', 'albert' and 'model2vec' are"},
+        {R"({"model_type":"camembert"})", unsupported, "of model_type 'camembert' are 'CamembertModel'"}};
     add_patches(cases, "roberta: ", roberta_json, roberta);
+    static const patch_row electra[] = {
+        {R"({"embedding_size":0})", format, "embedding_size: is 0, must be in [1"},
+        {R"({"embedding_size":"16"})", format, "embedding_size: is string"},
+        {R"({"position_embedding_type":"relative_key"})", unsupported, "position_embedding_type 'relative_key'"},
+        {R"({"architectures":["ElectraForCausalLM"]})", unsupported,
+         "'ElectraForMaskedLM', 'ElectraForQuestionAnswering', 'ElectraForPreTraining'"},
+        {R"({"architectures":["ElectraForSequenceClassification"],"id2label":{"1":"a"}})", format,
+         "id2label: key '0' is missing"},
+        {R"({"ss1":{"layers":{"pooler.dense":{"kind":"dense"}}}})", format, "'pooler.dense': is not a linear layer"}};
+    add_patches(cases, "electra: ", electra_json, electra);
+    static const patch_row mpnet[] = {
+        {R"({"relative_attention_num_buckets":64})", unsupported,
+         "relative_attention_num_buckets 64 is not supported, 32 is"},
+        {R"({"max_position_embeddings":2})", format,
+         "max_position_embeddings is 2, must be above pad_token_id + 1 = 2"},
+        {R"({"architectures":["MPNetForPreTraining"]})", unsupported, "of model_type 'mpnet' are 'MPNetModel'"}};
+    add_patches(cases, "mpnet: ", mpnet_json, mpnet);
+    static const patch_row albert[] = {
+        {R"({"inner_group_num":2})", unsupported, "inner_group_num 2 is not supported, 1 is"},
+        {R"({"num_hidden_groups":3})", format, "num_hidden_groups: is 3, must be in [1, 2]"},
+        {R"({"num_hidden_groups":0})", format, "num_hidden_groups: is 0"},
+        {R"({"hidden_size":33})", format, "hidden_size 33 is not a multiple of num_attention_heads 2"},
+        {R"({"ss1":{"layers":{"encoder.layer.1.output.dense":{"kind":"dense"}}}})", format,
+         "is not a linear layer of this model"}};
+    add_patches(cases, "albert: ", albert_json, albert);
 }
 
 void add_index(table &cases) {

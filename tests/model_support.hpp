@@ -70,12 +70,16 @@ inline void read_vectors(const std::string &directory, arrays &inputs, arrays &o
     }
 }
 
+// Models in tests/data, and those of make_transformers_models.py in the folder SS1_TEST_MODELS.
 inline std::vector<std::string> cases() {
     std::vector<std::string> found;
-    for (const auto &entry : std::filesystem::directory_iterator(SS1_TEST_DATA))
-        if (std::filesystem::exists(entry.path() / "vectors.safetensors")) found.push_back(entry.path().string());
+    for (const char *folder : {SS1_TEST_DATA, static_cast<const char *>(std::getenv("SS1_TEST_MODELS"))}) {
+        if (!folder) continue;
+        for (const auto &entry : std::filesystem::directory_iterator(folder))
+            if (std::filesystem::exists(entry.path() / "vectors.safetensors")) found.push_back(entry.path().string());
+    }
     std::sort(found.begin(), found.end());
-    REQUIRE(found.size() >= 27);
+    REQUIRE(found.size() >= 45);
     return found;
 }
 

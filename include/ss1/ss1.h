@@ -499,9 +499,10 @@ SS1_API ss1_status ss1_model_input(const ss1_model *model, size_t i, ss1_tensor 
  *   BERT  last_hidden_state f32 [B, T, H]; pooled f32 [B, H] if the model has a pooler; sentence_embedding f32
  *         [B, embedding_size] if the directory is one of sentence-transformers with a pooling: its modules applied to
  *         the tokens without padding; the head's outputs: logits f32
- *         [B, labels] (sequences), [B, T, labels] (tokens) or [B, T, vocab_size] (masked words), or start_logits and
- *         end_logits f32 [B, T] (answers). A session holds all of them: ss1_session_bytes() includes, for example, the
- *         scores of 30,522 words for each of B T tokens. If T = 0, outputs that are not empty are 0.
+ *         [B, labels] (sequences), [B, T, labels] (tokens) or [B, T, vocab_size] (masked words), start_logits and
+ *         end_logits f32 [B, T] (answers), or replaced_logits f32 [B, T] (ELECTRA's discriminator). A session holds
+ *         all of them: ss1_session_bytes() includes, for example, the scores of 30,522 words for each of B T tokens. If
+ *         T = 0, outputs that are not empty are 0.
  * @param tensor  Receives the description; set struct_size (SS1_TENSOR_INIT).
  * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT if i is not below ss1_model_info.n_outputs. @since 0.1
  */

@@ -11,37 +11,102 @@
 namespace ss1 {
 namespace {
 
-// The keys of a model_type for its sizes, its defaults, and the prefix of its architectures.
+// Keys of sizes in config.json.
+struct size_keys {
+    const char *hidden_size = "hidden_size", *layers = "num_hidden_layers", *heads = "num_attention_heads",
+               *intermediate_size = "intermediate_size", *activation = "hidden_act";
+};
+
+// Defaults of sizes. embedding_size 0: config.json has none, it is hidden_size.
+struct size_defaults {
+    size_t vocab_size = 30522, hidden_size = 768, layers = 12, heads = 12, intermediate_size = 3072, pad_token_id = 0,
+           embedding_size = 0;
+};
+
+// What a model_type decides: `architecture` begins the names of its architectures.
 struct family {
     std::string_view model_type, architecture;
     bert_variant variant;
-    size_t vocab_size, num_hidden_layers, pad_token_id;
-    const char *hidden_size_key, *layers_key, *heads_key, *intermediate_size_key, *activation_key;
+    size_defaults sizes = {};
+    size_keys keys = {};
+    bool has_pooler = true, has_types = true, has_eps = true, counts_positions = false, has_relative_bias = false,
+         shares_layers = false, has_dense_classifier = true;
+    ss1_activation classifier_act = SS1_ACTIVATION_TANH;
+    bool words_use_gelu = false;  // whatever hidden_act is
+    std::string_view activation = "gelu";
+    bert_head pretraining = bert_head::none;  // of ...ForPreTraining; none: there is no such class
 };
-constexpr std::array<family, 4> families{{
-    {"bert", "Bert", bert_variant::bert, 30522, 12, 0, "hidden_size", "num_hidden_layers", "num_attention_heads",
-     "intermediate_size", "hidden_act"},
-    {"distilbert", "DistilBert", bert_variant::distilbert, 30522, 6, 0, "dim", "n_layers", "n_heads", "hidden_dim",
-     "activation"},
-    {"roberta", "Roberta", bert_variant::roberta, 50265, 12, 1, "hidden_size", "num_hidden_layers",
-     "num_attention_heads", "intermediate_size", "hidden_act"},
-    {"xlm-roberta", "XLMRoberta", bert_variant::roberta, 30522, 12, 1, "hidden_size", "num_hidden_layers",
-     "num_attention_heads", "intermediate_size", "hidden_act"},
+constexpr std::array<family, 8> families{{
+    {.model_type = "bert",
+     .architecture = "Bert",
+     .variant = bert_variant::bert,
+     .has_dense_classifier = false,
+     .pretraining = bert_head::masked_words},  // its second head is ignored
+    {.model_type = "distilbert",
+     .architecture = "DistilBert",
+     .variant = bert_variant::distilbert,
+     .sizes = {.layers = 6},
+     .keys = {"dim", "n_layers", "n_heads", "hidden_dim", "activation"},
+     .has_pooler = false,
+     .has_types = false,
+     .has_eps = false,
+     .classifier_act = SS1_ACTIVATION_RELU},
+    {.model_type = "roberta",
+     .architecture = "Roberta",
+     .variant = bert_variant::roberta,
+     .sizes = {.vocab_size = 50265, .pad_token_id = 1},
+     .counts_positions = true,
+     .words_use_gelu = true},
+    {.model_type = "xlm-roberta",
+     .architecture = "XLMRoberta",
+     .variant = bert_variant::roberta,
+     .sizes = {.pad_token_id = 1},
+     .counts_positions = true,
+     .words_use_gelu = true},
+    {.model_type = "camembert",
+     .architecture = "Camembert",
+     .variant = bert_variant::roberta,
+     .sizes = {.pad_token_id = 1},
+     .counts_positions = true,
+     .words_use_gelu = true},
+    {.model_type = "electra",
+     .architecture = "Electra",
+     .variant = bert_variant::electra,
+     .sizes = {.hidden_size = 256, .heads = 4, .intermediate_size = 1024, .embedding_size = 128},
+     .has_pooler = false,
+     .classifier_act = SS1_ACTIVATION_GELU,
+     .words_use_gelu = true,
+     .pretraining = bert_head::replaced_tokens},
+    {.model_type = "mpnet",
+     .architecture = "MPNet",
+     .variant = bert_variant::mpnet,
+     .sizes = {.vocab_size = 30527, .pad_token_id = 1},
+     .has_types = false,
+     .counts_positions = true,
+     .has_relative_bias = true,
+     .words_use_gelu = true},
+    {.model_type = "albert",
+     .architecture = "Albert",
+     .variant = bert_variant::albert,
+     .sizes =
+         {.vocab_size = 30000, .hidden_size = 4096, .heads = 64, .intermediate_size = 16384, .embedding_size = 128},
+     .shares_layers = true,
+     .has_dense_classifier = false,
+     .activation = "gelu_new",
+     .pretraining = bert_head::masked_words},
 }};
 
 struct architecture {
     std::string_view name;  // after the family's prefix
     bert_head head;
 };
-constexpr std::array<architecture, 6> architectures{
-    {{"Model", bert_head::none},
-     {"ForSequenceClassification", bert_head::sequence_classification},
-     {"ForTokenClassification", bert_head::token_classification},
-     {"ForMaskedLM", bert_head::masked_words},
-     {"ForQuestionAnswering", bert_head::question_answering},
-     {"ForPreTraining", bert_head::masked_words}}};  // BERT only; its second head is ignored
+constexpr std::array<architecture, 5> architectures{{{"Model", bert_head::none},
+                                                     {"ForSequenceClassification", bert_head::sequence_classification},
+                                                     {"ForTokenClassification", bert_head::token_classification},
+                                                     {"ForMaskedLM", bert_head::masked_words},
+                                                     {"ForQuestionAnswering", bert_head::question_answering}}};
 
-ss1_status parse_activation(const json &config, const std::string &label, const char *name, ss1_activation &out) {
+ss1_status parse_activation(const json &config, const std::string &label, const family &f, ss1_activation &out) {
     struct row {
         std::string_view name;
         ss1_activation activation;
@@ -58,7 +123,8 @@ ss1_status parse_activation(const json &config, const std::string &label, const 
                                                {"tanh", SS1_ACTIVATION_TANH},
                                                {"sigmoid", SS1_ACTIVATION_SIGMOID},
                                                {"linear", SS1_ACTIVATION_NONE}}};
-    std::string value = "gelu";
+    const char *name = f.keys.activation;
+    std::string value(f.activation);
     SS1_TRY(json_string(config, label, name, key::optional, value));
     if (const auto known = std::ranges::find(rows, value, &row::name); known != rows.end()) {
         out = known->activation;
@@ -106,8 +172,9 @@ ss1_status parse_head(const json &config, const family &f, const std::string &la
     SS1_CHECK(value.is_string(), SS1_ERROR_FORMAT, "%s: architectures[0]: must be a string", label.c_str());
     const std::string_view name = value.string();
     std::string supported;
-    for (const architecture &known : architectures) {
-        if (known.name == "ForPreTraining" && f.variant != bert_variant::bert) continue;
+    std::vector<architecture> of_family(architectures.begin(), architectures.end());
+    if (f.pretraining != bert_head::none) of_family.push_back({"ForPreTraining", f.pretraining});
+    for (const architecture &known : of_family) {
         const std::string full = std::string(f.architecture) + std::string(known.name);
         if (full == name) {
             out.head = known.head;
@@ -141,32 +208,51 @@ ss1_status parse_labels(const json &config, const std::string &label, bert_confi
     return SS1_OK;
 }
 
+// Reads ALBERT's groups and MPNet's buckets.
+ss1_status parse_structure(const json &config, const family &f, const std::string &label, bert_config &out) {
+    const auto only = [&](const char *name, size_t one) {
+        size_t value = one;
+        SS1_TRY(json_size(config, label, name, key::optional, 1, max_width, value));
+        SS1_CHECK(value == one, SS1_ERROR_UNSUPPORTED, "%s: %s %zu is not supported, %zu is", label.c_str(), name,
+                  value, one);
+        return SS1_OK;
+    };
+    if (f.has_relative_bias) SS1_TRY(only("relative_attention_num_buckets", relative_buckets));
+    if (!f.shares_layers) return SS1_OK;
+    SS1_TRY(only("inner_group_num", 1));
+    out.num_hidden_groups = 1;
+    return json_size(config, label, "num_hidden_groups", key::optional, 1, out.num_hidden_layers,
+                     out.num_hidden_groups);
+}
+
 ss1_status parse_sizes(const json &config, const family &f, const std::string &label, bert_config &out) {
-    const auto size = [&](const char *name, size_t max, size_t &value) {
+    const auto size = [&](const char *name, size_t max, size_t otherwise, size_t &value) {
+        value = otherwise;
         return json_size(config, label, name, key::optional, 1, max, value);
     };
-    out.vocab_size = f.vocab_size;
-    out.num_hidden_layers = f.num_hidden_layers;
-    SS1_TRY(size("vocab_size", max_width, out.vocab_size));
-    SS1_TRY(size(f.hidden_size_key, max_width, out.hidden_size));
-    SS1_TRY(size(f.layers_key, max_layers, out.num_hidden_layers));
-    SS1_TRY(size(f.heads_key, max_width, out.num_attention_heads));
-    SS1_TRY(size(f.intermediate_size_key, max_width, out.intermediate_size));
-    SS1_TRY(size("max_position_embeddings", max_width, out.max_position_embeddings));
+    SS1_TRY(size("vocab_size", max_width, f.sizes.vocab_size, out.vocab_size));
+    SS1_TRY(size(f.keys.hidden_size, max_width, f.sizes.hidden_size, out.hidden_size));
+    SS1_TRY(size(f.keys.layers, max_layers, f.sizes.layers, out.num_hidden_layers));
+    SS1_TRY(size(f.keys.heads, max_width, f.sizes.heads, out.num_attention_heads));
+    SS1_TRY(size(f.keys.intermediate_size, max_width, f.sizes.intermediate_size, out.intermediate_size));
+    SS1_TRY(size("max_position_embeddings", max_width, 512, out.max_position_embeddings));
     SS1_CHECK(out.hidden_size % out.num_attention_heads == 0, SS1_ERROR_FORMAT,
-              "%s: %s %zu is not a multiple of %s %zu", label.c_str(), f.hidden_size_key, out.hidden_size, f.heads_key,
-              out.num_attention_heads);
-    if (f.variant == bert_variant::distilbert) {  // config.json lacks its other constants
-        out.type_vocab_size = 0;
-        return SS1_OK;
-    }
-    SS1_TRY(size("type_vocab_size", max_width, out.type_vocab_size));
-    SS1_TRY(json_number(config, label, "layer_norm_eps", key::optional, out.layer_norm_eps));
+              "%s: %s %zu is not a multiple of %s %zu", label.c_str(), f.keys.hidden_size, out.hidden_size,
+              f.keys.heads, out.num_attention_heads);
+    out.embedding_size = out.hidden_size;
+    if (f.sizes.embedding_size) SS1_TRY(size("embedding_size", max_width, f.sizes.embedding_size, out.embedding_size));
+    // ALBERT has the layer for equal sizes, too.
+    out.projects_embeddings = f.shares_layers || out.embedding_size != out.hidden_size;
+    SS1_TRY(parse_structure(config, f, label, out));
+    out.type_vocab_size = 0;
+    if (f.has_types) SS1_TRY(size("type_vocab_size", max_width, 2, out.type_vocab_size));
+    if (f.has_eps) SS1_TRY(json_number(config, label, "layer_norm_eps", key::optional, out.layer_norm_eps));
     SS1_CHECK(out.layer_norm_eps > 0 && out.layer_norm_eps < 1, SS1_ERROR_FORMAT,
               "%s: layer_norm_eps is %g, must be in (0, 1)", label.c_str(), out.layer_norm_eps);
-    if (f.variant == bert_variant::bert) return SS1_OK;
-    out.pad_token_id = f.pad_token_id;
-    SS1_TRY(json_size(config, label, "pad_token_id", key::optional, 0, out.vocab_size - 1, out.pad_token_id));
+    if (!f.counts_positions) return SS1_OK;
+    out.pad_token_id = f.sizes.pad_token_id;
+    if (f.variant == bert_variant::roberta)  // MPNet's is fixed
+        SS1_TRY(json_size(config, label, "pad_token_id", key::optional, 0, out.vocab_size - 1, out.pad_token_id));
     SS1_CHECK(out.max_position_embeddings > out.first_position(), SS1_ERROR_FORMAT,
               "%s: max_position_embeddings is %zu, must be above pad_token_id + 1 = %zu, where positions start",
               label.c_str(), out.max_position_embeddings, out.first_position());
@@ -175,7 +261,7 @@ ss1_status parse_sizes(const json &config, const family &f, const std::string &l
 
 void add_encoder(std::vector<linear_shape> &layers, const bert_config &bert) {
     const size_t H = bert.hidden_size, I = bert.intermediate_size;
-    for (size_t i = 0; i < bert.num_hidden_layers; ++i) {
+    for (size_t i = 0; i < bert.stored_layers(); ++i) {
         const std::string prefix = "encoder.layer." + std::to_string(i) + ".";
         for (const char *name :
              {"attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"}) {
@@ -187,9 +273,9 @@ void add_encoder(std::vector<linear_shape> &layers, const bert_config &bert) {
 }
 
 void add_head(std::vector<linear_shape> &layers, const bert_config &bert) {
-    const size_t H = bert.hidden_size;
+    const size_t H = bert.hidden_size, E = bert.embedding_size;
     const bool optional = bert.head_optional, classifies = bert.head == bert_head::sequence_classification;
-    if (bert.has_pooler())
+    if (bert.has_pooler)
         layers.push_back({"pooler.dense", H, H, true, optional || !classifies || bert.has_pre_classifier(), true});
     if (bert.has_pre_classifier()) layers.push_back({"pre_classifier", H, H, true, false, true});
     switch (bert.head) {
@@ -200,11 +286,15 @@ void add_head(std::vector<linear_shape> &layers, const bert_config &bert) {
             layers.push_back({"classifier", H, bert.num_labels, true, optional, classifies});
             break;
         case bert_head::masked_words:
-            layers.push_back({"cls.predictions.transform.dense", H, H, true, false});
-            layers.push_back({"cls.predictions.decoder", H, bert.vocab_size, true, false});
+            layers.push_back({"cls.predictions.transform.dense", H, E, true, false});
+            layers.push_back({"cls.predictions.decoder", E, bert.vocab_size, true, false});
             break;
         case bert_head::question_answering:
             layers.push_back({"qa_outputs", H, 2, true, false});
+            break;
+        case bert_head::replaced_tokens:
+            layers.push_back({"discriminator_predictions.dense", H, H, true, false});
+            layers.push_back({"discriminator_predictions.dense_prediction", H, 1, true, false});
             break;
     }
 }
@@ -222,9 +312,15 @@ ss1_status bert_config_parse(const json &root, const std::string &model_type, co
     const json config = root.without_nulls();
     out = {};
     out.variant = f.variant;
+    out.has_pooler = f.has_pooler;
+    out.counts_positions = f.counts_positions;
+    out.has_relative_bias = f.has_relative_bias;
+    out.has_dense_classifier = f.has_dense_classifier;
+    out.classifier_act = f.classifier_act;
     SS1_TRY(refuse_variants(config, label));
     SS1_TRY(parse_sizes(config, f, label, out));
-    SS1_TRY(parse_activation(config, label, f.activation_key, out.hidden_act));
+    SS1_TRY(parse_activation(config, label, f, out.hidden_act));
+    out.words_act = f.words_use_gelu ? SS1_ACTIVATION_GELU : out.hidden_act;
     SS1_TRY(json_bool(config, label, "tie_word_embeddings", key::optional, out.tie_word_embeddings));
     if (body_only) return SS1_OK;
     SS1_TRY(parse_head(config, f, label, out));
@@ -238,21 +334,26 @@ ss1_status bert_config_parse(const json &root, const std::string &model_type, co
 
 void add_bert_layers(const bert_config &bert, std::vector<linear_shape> &layers) {
     add_encoder(layers, bert);
+    if (bert.projects_embeddings)
+        layers.push_back({"embeddings_project", bert.embedding_size, bert.hidden_size, true, false});
     add_head(layers, bert);
 }
 
 void add_bert_tensors(const bert_config &bert, std::vector<tensor_spec> &tensors) {
-    const size_t H = bert.hidden_size;
-    tensors.push_back({"embeddings.word_embeddings.weight", {bert.vocab_size, H}, "", false});
-    tensors.push_back({"embeddings.position_embeddings.weight", {bert.max_position_embeddings, H}, "", false});
+    const size_t H = bert.hidden_size, E = bert.embedding_size;
+    tensors.push_back({"embeddings.word_embeddings.weight", {bert.vocab_size, E}, "", false});
+    tensors.push_back({"embeddings.position_embeddings.weight", {bert.max_position_embeddings, E}, "", false});
     if (bert.type_vocab_size)
-        tensors.push_back({"embeddings.token_type_embeddings.weight", {bert.type_vocab_size, H}, "", false});
-    add_norm(tensors, "embeddings.LayerNorm", H);
-    for (size_t i = 0; i < bert.num_hidden_layers; ++i) {
+        tensors.push_back({"embeddings.token_type_embeddings.weight", {bert.type_vocab_size, E}, "", false});
+    add_norm(tensors, "embeddings.LayerNorm", E);
+    if (bert.has_relative_bias)
+        tensors.push_back(
+            {"encoder.relative_attention_bias.weight", {relative_buckets, bert.num_attention_heads}, "", false});
+    for (size_t i = 0; i < bert.stored_layers(); ++i) {
         add_norm(tensors, "encoder.layer." + std::to_string(i) + ".attention.output.LayerNorm", H);
         add_norm(tensors, "encoder.layer." + std::to_string(i) + ".output.LayerNorm", H);
     }
-    if (bert.head == bert_head::masked_words) add_norm(tensors, "cls.predictions.transform.LayerNorm", H);
+    if (bert.head == bert_head::masked_words) add_norm(tensors, "cls.predictions.transform.LayerNorm", E);
 }
 
 }  // namespace ss1

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// config.json of BERT, DistilBERT, RoBERTa and XLM-RoBERTa, which share one graph with few differences.
+// config.json of BERT, DistilBERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, MPNet and ALBERT, which share one graph
+// with few differences.
 #pragma once
 #include <cstddef>
 #include <string>
@@ -11,42 +12,63 @@
 
 namespace ss1 {
 
-// The model type that defines the graph; XLM-RoBERTa has RoBERTa's.
-enum class bert_variant { bert, distilbert, roberta };
+// The model type that defines the names of tensors; XLM-RoBERTa and CamemBERT have RoBERTa's.
+enum class bert_variant { bert, distilbert, roberta, electra, mpnet, albert };
 // The layers after the hidden states.
-enum class bert_head { none, sequence_classification, token_classification, masked_words, question_answering };
+enum class bert_head {
+    none,
+    sequence_classification,
+    token_classification,
+    masked_words,
+    question_answering,
+    replaced_tokens  // ELECTRA's discriminator
+};
 
 // The defaults are those of transformers' configuration_bert.py.
 struct bert_config {
     bert_variant variant = bert_variant::bert;
     bert_head head = bert_head::none;
+    // What the model type decides.
+    bool has_pooler = true;             // a dense layer with tanh on the first token
+    bool counts_positions = false;      // from pad_token_id + 1 on, without padding
+    bool has_relative_bias = false;     // MPNet: a number for each distance and head is added to the scores
+    bool projects_embeddings = false;   // a layer from embedding_size to hidden_size behind the embeddings
+    bool has_dense_classifier = false;  // a dense layer before the classifier, in place of the pooler
+    ss1_activation classifier_act = SS1_ACTIVATION_TANH;  // of that layer
+    ss1_activation words_act = SS1_ACTIVATION_GELU;       // of the dense layer before the scores of words
     // config.json names no architecture: a BERT then has pooler and classifier if its files have their tensors.
     bool head_optional = false;
     size_t vocab_size = 30522;
     size_t hidden_size = 768;
+    size_t embedding_size = 768;  // width of the embeddings and of what scores words: hidden_size for most
     size_t num_hidden_layers = 12;
+    size_t num_hidden_groups = 0;  // ALBERT: stored layers, each of which runs several times; 0: each runs once
     size_t num_attention_heads = 12;
     size_t intermediate_size = 3072;
     ss1_activation hidden_act = SS1_ACTIVATION_GELU;
     size_t max_position_embeddings = 512;
     size_t type_vocab_size = 2;  // 0: no token types
     double layer_norm_eps = 1e-12;
-    size_t pad_token_id = 0;  // affects RoBERTa's positions
+    size_t pad_token_id = 0;  // affects positions that are counted
     bool tie_word_embeddings = true;
     size_t num_labels = 2;
     std::vector<std::string> labels;  // id2label by id; empty: config.json has none
 
-    bool has_pooler() const noexcept { return variant != bert_variant::distilbert; }
-    // DistilBERT and RoBERTa have a dense layer before the classifier in place of the pooler.
     bool has_pre_classifier() const noexcept {
-        return head == bert_head::sequence_classification && variant != bert_variant::bert;
+        return head == bert_head::sequence_classification && has_dense_classifier;
+    }
+    size_t stored_layers() const noexcept { return num_hidden_groups ? num_hidden_groups : num_hidden_layers; }
+    // The stored layer of encoder layer i. ALBERT's is computed in double, as transformers does.
+    size_t stored_layer(size_t i) const noexcept {
+        const auto layers = static_cast<double>(num_hidden_layers), groups = static_cast<double>(num_hidden_groups);
+        return num_hidden_groups ? static_cast<size_t>(static_cast<double>(i) / (layers / groups)) : i;
     }
     bool has_labels() const noexcept {
         return head == bert_head::sequence_classification || head == bert_head::token_classification ||
                head == bert_head::question_answering;
     }
     // The position of the first token.
-    size_t first_position() const noexcept { return variant == bert_variant::roberta ? pad_token_id + 1 : 0; }
+    size_t first_position() const noexcept { return counts_positions ? pad_token_id + 1 : 0; }
     size_t max_tokens() const noexcept { return max_position_embeddings - first_position(); }
 };
 
@@ -55,7 +77,11 @@ struct bert_config {
 ss1_status bert_config_parse(const json &root, const std::string &model_type, const std::string &label,
                              bert_config &out, bool body_only = false);
 
-// Append the linear layers in the order of execution, and the tensors that belong to no linear layer.
+// Rows of MPNet's table of relative positions; the number is fixed in transformers.
+inline constexpr size_t relative_buckets = 32;
+
+// Append the linear layers, those of the encoder first, then in the order of execution, and the tensors that belong to
+// no linear layer.
 void add_bert_layers(const bert_config &bert, std::vector<linear_shape> &layers);
 void add_bert_tensors(const bert_config &bert, std::vector<tensor_spec> &tensors);
 

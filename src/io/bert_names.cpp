@@ -31,32 +31,58 @@ constexpr std::array<name_pair, 4> roberta_names{{{"lm_head.dense.", "cls.predic
                                                   {"lm_head.decoder.", "cls.predictions.decoder."},
                                                   {"lm_head.bias", "cls.predictions.bias"}}};
 
-// RoBERTa's classifier of tokens is a single layer with BERT's name.
-constexpr std::array<name_pair, 2> roberta_classifier_names{
+constexpr std::array<name_pair, 3> electra_names{
+    {{"generator_predictions.dense.", "cls.predictions.transform.dense."},
+     {"generator_predictions.LayerNorm.", "cls.predictions.transform.LayerNorm."},
+     {"generator_lm_head.", "cls.predictions.decoder."}}};
+
+constexpr std::array<name_pair, 9> mpnet_names{
+    {{"encoder.layer.#.attention.attn.q.", "encoder.layer.#.attention.self.query."},
+     {"encoder.layer.#.attention.attn.k.", "encoder.layer.#.attention.self.key."},
+     {"encoder.layer.#.attention.attn.v.", "encoder.layer.#.attention.self.value."},
+     {"encoder.layer.#.attention.attn.o.", "encoder.layer.#.attention.output.dense."},
+     {"encoder.layer.#.attention.LayerNorm.", "encoder.layer.#.attention.output.LayerNorm."},
+     {"lm_head.dense.", "cls.predictions.transform.dense."},
+     {"lm_head.layer_norm.", "cls.predictions.transform.LayerNorm."},
+     {"lm_head.decoder.", "cls.predictions.decoder."},
+     {"lm_head.bias", "cls.predictions.bias"}}};
+
+constexpr std::array<name_pair, 14> albert_names{
+    {{"encoder.albert_layer_groups.#.albert_layers.0.attention.query.", "encoder.layer.#.attention.self.query."},
+     {"encoder.albert_layer_groups.#.albert_layers.0.attention.key.", "encoder.layer.#.attention.self.key."},
+     {"encoder.albert_layer_groups.#.albert_layers.0.attention.value.", "encoder.layer.#.attention.self.value."},
+     {"encoder.albert_layer_groups.#.albert_layers.0.attention.dense.", "encoder.layer.#.attention.output.dense."},
+     {"encoder.albert_layer_groups.#.albert_layers.0.attention.LayerNorm.",
+      "encoder.layer.#.attention.output.LayerNorm."},
+     {"encoder.albert_layer_groups.#.albert_layers.0.ffn.", "encoder.layer.#.intermediate.dense."},
+     {"encoder.albert_layer_groups.#.albert_layers.0.ffn_output.", "encoder.layer.#.output.dense."},
+     {"encoder.albert_layer_groups.#.albert_layers.0.full_layer_layer_norm.", "encoder.layer.#.output.LayerNorm."},
+     {"encoder.embedding_hidden_mapping_in.", "embeddings_project."},
+     {"pooler.", "pooler.dense."},
+     {"predictions.dense.", "cls.predictions.transform.dense."},
+     {"predictions.LayerNorm.", "cls.predictions.transform.LayerNorm."},
+     {"predictions.decoder.", "cls.predictions.decoder."},
+     {"predictions.bias", "cls.predictions.bias"}}};
+
+// Two layers classify sequences; the classifier of tokens is a single layer with BERT's name.
+constexpr std::array<name_pair, 2> dense_classifier_names{
     {{"classifier.dense.", "pre_classifier."}, {"classifier.out_proj.", "classifier."}}};
 
-std::span<const name_pair> names_of(bert_variant variant) noexcept {
-    switch (variant) {
-        case bert_variant::bert:
-            return {};
-        case bert_variant::distilbert:
-            return distilbert_names;
-        case bert_variant::roberta:
-            return roberta_names;
-    }
-    return {};
-}
+struct variant_names {
+    bert_variant variant;
+    std::string_view prefix;  // of the base's tensors in a model with a head
+    std::span<const name_pair> names;
+    bool has_dense_classifier_names;
+};
+constexpr std::array<variant_names, 6> variants{{{bert_variant::bert, "bert.", {}, false},
+                                                 {bert_variant::distilbert, "distilbert.", distilbert_names, false},
+                                                 {bert_variant::roberta, "roberta.", roberta_names, true},
+                                                 {bert_variant::electra, "electra.", electra_names, true},
+                                                 {bert_variant::mpnet, "mpnet.", mpnet_names, true},
+                                                 {bert_variant::albert, "albert.", albert_names, false}}};
 
-std::string_view prefix_of(bert_variant variant) noexcept {
-    switch (variant) {
-        case bert_variant::bert:
-            return "bert.";
-        case bert_variant::distilbert:
-            return "distilbert.";
-        case bert_variant::roberta:
-            return "roberta.";
-    }
-    return "";
+const variant_names &names_of(const bert_config &config) noexcept {
+    return *std::ranges::find(variants, config.variant, &variant_names::variant);
 }
 
 // Replaces the prefix `from` of a name by `to`; keeps the number that '#' stands for.
@@ -91,15 +117,15 @@ void rename(std::string &name, const bert_config &config, std::string_view name_
         return std::ranges::any_of(
             pairs, [&](const name_pair &pair) { return replace_beginning(name, pair.*from, pair.*to); });
     };
-    if (config.variant == bert_variant::roberta && config.has_pre_classifier() && replace(roberta_classifier_names))
-        return;
-    replace(names_of(config.variant));
+    const variant_names &variant = names_of(config);
+    if (variant.has_dense_classifier_names && config.has_pre_classifier() && replace(dense_classifier_names)) return;
+    replace(variant.names);
 }
 
 }  // namespace
 
 std::string canonical_bert_name(const bert_config &config, std::string_view stored) {
-    const std::string_view prefix = prefix_of(config.variant);
+    const std::string_view prefix = names_of(config).prefix;
     if (stored.starts_with(prefix)) stored.remove_prefix(prefix.size());
     std::string name(stored);
     // Old checkpoints have TensorFlow's names.
@@ -111,10 +137,10 @@ std::string canonical_bert_name(const bert_config &config, std::string_view stor
 
 std::string stored_bert_name(const bert_config &config, std::string_view canonical) {
     std::string name(canonical);
-    const bool of_base = name.starts_with("embeddings.") || name.starts_with("encoder.") || name.starts_with("pooler.");
+    const bool of_base = name.starts_with("embeddings") || name.starts_with("encoder.") || name.starts_with("pooler.");
     rename(name, config, &name_pair::canonical, &name_pair::stored);
     const bool with_head = config.head != bert_head::none && !config.head_optional;
-    return of_base && with_head ? std::string(prefix_of(config.variant)) + name : name;
+    return of_base && with_head ? std::string(names_of(config).prefix) + name : name;
 }
 
 }  // namespace ss1

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tensor names of BERT, DistilBERT and RoBERTa. The rest of the library knows one graph and its canonical names:
-// those of transformers' BertModel, BertForMaskedLM and BertForQuestionAnswering without `bert.`, and `pre_classifier`
-// for the dense layer before a classifier.
+// The tensor names of BERT and its relatives. The rest of the library knows one graph and its canonical names:
+// those of transformers' BertModel, BertForMaskedLM and BertForQuestionAnswering without `bert.`, `pre_classifier` for
+// the dense layer before a classifier, and ELECTRA's names for what BERT lacks.
 #pragma once
 #include <string>
 #include <string_view>

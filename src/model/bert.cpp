@@ -2,31 +2,39 @@
 #include "model/bert.hpp"
 
 #include <algorithm>
+#include <cmath>
+
+#include "base/checked.hpp"
 
 namespace ss1 {
 namespace {
 
 ss1_activation activation_of(const bert_config &config, std::string_view layer) noexcept {
-    if (layer.ends_with(".intermediate.dense")) return config.hidden_act;
+    if (layer.ends_with(".intermediate.dense") || layer == "discriminator_predictions.dense") return config.hidden_act;
     if (layer == "pooler.dense") return SS1_ACTIVATION_TANH;
-    if (layer == "pre_classifier")
-        return config.variant == bert_variant::distilbert ? SS1_ACTIVATION_RELU : SS1_ACTIVATION_TANH;
-    if (layer == "cls.predictions.transform.dense")
-        return config.variant == bert_variant::roberta ? SS1_ACTIVATION_GELU : config.hidden_act;
-    return SS1_ACTIVATION_NONE;
+    if (layer == "pre_classifier") return config.classifier_act;
+    return layer == "cls.predictions.transform.dense" ? config.words_act : SS1_ACTIVATION_NONE;
 }
 
-// The pointer to a layer of pooler or head.
+// The pointer to a layer behind the encoder's.
 const ss1_layer *&place_of(bert_model &model, std::string_view layer) noexcept {
+    if (layer == "embeddings_project") return model.projection;
     if (layer == "pooler.dense") return model.pooler;
-    return layer == "pre_classifier" || layer == "cls.predictions.transform.dense" ? model.head_dense : model.head_out;
+    const bool is_first = layer == "pre_classifier" || layer == "cls.predictions.transform.dense" ||
+                          layer == "discriminator_predictions.dense";
+    return is_first ? model.head_dense : model.head_out;
+}
+
+bool is_there(const bert_model &model, std::string_view layer) noexcept {
+    if (layer == "embeddings_project") return true;
+    return layer == "pooler.dense" ? model.has_pooler : model.has_head;
 }
 
 // The layers inside an encoder layer hand bf16 on where all layers around have weights below f32. The state between
 // encoder layers is f32, as its error would grow with each of them.
 layer_types types_of(const model_directory &from, std::span<const linear_shape> shapes, size_t i,
                      const bert_config &config) {
-    if (i >= config.num_hidden_layers * per_encoder) return {};
+    if (i >= config.stored_layers() * per_encoder) return {};
     const size_t which = i % per_encoder;
     const auto below_f32 = [&](std::initializer_list<size_t> layers) {
         return std::ranges::all_of(layers, [&](size_t layer) { return is_below_f32(from, shapes[i - which + layer]); });
@@ -48,11 +56,11 @@ layer_types types_of(const model_directory &from, std::span<const linear_shape> 
 
 ss1_status load_layers(ss1_context &context, const model_directory &from, bert_model &out) {
     const std::vector<linear_shape> shapes = linear_layers(from.config);
-    const size_t encoders = out.config.num_hidden_layers * per_encoder;
+    const size_t encoders = out.config.stored_layers() * per_encoder;
     for (size_t i = 0, n; i < shapes.size(); i += n) {
         const std::string &name = shapes[i].name;
         n = i < encoders && i % per_encoder == to_query ? 3 : 1;  // queries, keys and values read the same x
-        if (i >= encoders && !(name == "pooler.dense" ? out.has_pooler : out.has_head)) continue;
+        if (i >= encoders && !is_there(out, name)) continue;
         SS1_TRY(load_layers(context, from, std::span(shapes).subspan(i, n), activation_of(out.config, name), out.layers,
                             types_of(from, shapes, i, out.config)));
         if (i >= encoders) place_of(out, name) = out.layers.back().layer.get();
@@ -63,23 +71,57 @@ ss1_status load_layers(ss1_context &context, const model_directory &from, bert_m
 ss1_status load_tables(const ss1_context &context, const model_directory &from, bert_model &out) {
     const bert_config &config = out.config;
     const auto table = [&](const char *name, size_t rows, buffer &to) {
-        const size_t shape[] = {rows, config.hidden_size};
+        const size_t shape[] = {rows, config.embedding_size};
         return tensor_f32(context, from, std::string("embeddings.") + name + "_embeddings.weight", shape, to);
     };
     SS1_TRY(table("word", config.vocab_size, out.word));
     SS1_TRY(table("position", config.max_position_embeddings, out.position));
     if (config.type_vocab_size) SS1_TRY(table("token_type", config.type_vocab_size, out.type));
-    const auto norm = [&](const std::string &name, norm_weights &to) {
-        return load_norm(context, from, name, config.hidden_size, to);
+    const auto norm = [&](const std::string &name, size_t width, norm_weights &to) {
+        return load_norm(context, from, name, width, to);
     };
-    SS1_TRY(norm("embeddings.LayerNorm", out.embedding_norm));
-    for (size_t i = 0; i < config.num_hidden_layers; ++i) {
+    SS1_TRY(norm("embeddings.LayerNorm", config.embedding_size, out.embedding_norm));
+    for (size_t i = 0; i < config.stored_layers(); ++i) {
         const std::string prefix = "encoder.layer." + std::to_string(i);
-        SS1_TRY(norm(prefix + ".attention.output.LayerNorm", out.norms.emplace_back()));
-        SS1_TRY(norm(prefix + ".output.LayerNorm", out.norms.emplace_back()));
+        SS1_TRY(norm(prefix + ".attention.output.LayerNorm", config.hidden_size, out.norms.emplace_back()));
+        SS1_TRY(norm(prefix + ".output.LayerNorm", config.hidden_size, out.norms.emplace_back()));
     }
     if (config.head != bert_head::masked_words) return SS1_OK;
-    return norm("cls.predictions.transform.LayerNorm", out.head_norm);
+    return norm("cls.predictions.transform.LayerNorm", config.embedding_size, out.head_norm);
+}
+
+// The row of MPNet's table for a key `distance` tokens behind its query: half of the rows are for keys before it. Each
+// half has 8 rows for distances below 8 and 8 for those up to 128, on a logarithmic scale. PyTorch's numbers are f32.
+size_t bucket_of(ptrdiff_t distance) noexcept {
+    constexpr size_t half = relative_buckets / 2, exact = half / 2;
+    const auto n = static_cast<size_t>(distance < 0 ? -distance : distance);
+    const size_t first = distance > 0 ? half : 0;
+    if (n < exact) return first + n;
+    constexpr float least = exact, rows = half - exact;
+    const float far = std::log(static_cast<float>(n) / least) / static_cast<float>(std::log(128.0 / exact)) * rows;
+    return first + std::min(half - 1, exact + static_cast<size_t>(far));
+}
+
+// Spreads MPNet's table over all distances. The attention scales its sums by 1 / sqrt(d) after the bias.
+ss1_status load_bias(const ss1_context &context, const model_directory &from, bert_model &out) {
+    const bert_config &config = out.config;
+    if (!config.has_relative_bias) return SS1_OK;
+    const size_t heads = config.num_attention_heads, T = config.max_tokens(), shape[] = {relative_buckets, heads};
+    buffer table;
+    SS1_TRY(tensor_f32(context, from, "encoder.relative_attention_bias.weight", shape, table));
+    const size_t all[] = {heads, 2 * T - 1};
+    size_t bytes;
+    SS1_CHECK(checked_bytes(all, sizeof(float), bytes), SS1_ERROR_FORMAT,
+              "%s/config.json: the attention's bias for %zu tokens does not fit the address space", from.path.c_str(),
+              T);
+    SS1_TRY(out.bias.allocate(context, bytes));
+    const float scale = std::sqrt(static_cast<float>(config.hidden_size / heads));
+    for (size_t h = 0; h < heads; ++h)
+        for (size_t i = 0; i < 2 * T - 1; ++i) {
+            const size_t row = bucket_of(static_cast<ptrdiff_t>(i) - static_cast<ptrdiff_t>(T - 1));
+            out.bias.as<float>()[h * (2 * T - 1) + i] = table.as<float>()[row * heads + h] * scale;
+        }
+    return SS1_OK;
 }
 
 // The names of the classes: id2label's, else those that transformers makes.
@@ -99,14 +141,14 @@ std::vector<std::string> labels_of(const bert_model &model) {
 ss1_status prepare(const model_directory &from, bert_model &out) {
     out.config = from.config.bert;
     // Pooler and classifier may be missing; an optional classifier without its pooler has no input.
-    const auto is_there = [&](const linear_shape &s) { return !s.optional || from.find(s.name + ".bias") != nullptr; };
-    const size_t encoders = out.config.num_hidden_layers * per_encoder;
+    const auto is_stored = [&](const linear_shape &s) { return !s.optional || from.find(s.name + ".bias") != nullptr; };
+    const size_t encoders = out.config.stored_layers() * per_encoder;
     const std::vector<linear_shape> shapes = linear_layers(from.config);
     for (const linear_shape &shape : std::span(shapes).subspan(encoders)) {
         if (shape.name == "pooler.dense") {
-            out.has_pooler = is_there(shape);
-        } else {
-            out.has_head = is_there(shape) && (shape.name != "classifier" || !shape.optional || out.has_pooler);
+            out.has_pooler = is_stored(shape);
+        } else if (shape.name != "embeddings_project") {
+            out.has_head = is_stored(shape) && (shape.name != "classifier" || !shape.optional || out.has_pooler);
         }
     }
     out.labels = labels_of(out);
@@ -121,12 +163,13 @@ ss1_status load(ss1_context &context, const model_directory &from, bert_model &o
     out.attention = select_attention(context.usable, out.config.hidden_size / out.config.num_attention_heads);
     out.norm = &norm_kernels().select(context.usable);
     out.intermediate_ld = row_stride(out.config.intermediate_size);
-    for (size_t i = 0; i < out.config.num_hidden_layers; ++i) {
+    for (size_t i = 0; i < out.config.stored_layers(); ++i) {
         const ss1_linear_desc &between = out.layers[i * per_encoder + intermediate].layer->desc;
         const size_t size = size_of(static_cast<dtype>(between.y_dtype)), ld = row_stride(3 * out.config.hidden_size);
         out.qkv_row_bytes = std::max(out.qkv_row_bytes, ld * out.qkv_size(i));
         out.intermediate_row_bytes = std::max(out.intermediate_row_bytes, out.intermediate_ld * size);
     }
+    SS1_TRY(load_bias(context, from, out));
     return load_tables(context, from, out);
 }
 
@@ -144,8 +187,9 @@ void describe(const bert_model &model, ss1_model_info &info) noexcept {
     for (const norm_weights *norm : {&model.embedding_norm, &model.head_norm})
         bytes += norm->gamma.bytes() + norm->beta.bytes();
     for (const norm_weights &norm : model.norms) bytes += norm.gamma.bytes() + norm.beta.bytes();
-    info.weight_bytes = bytes;
+    info.weight_bytes = bytes + model.bias.bytes();
     info.parameters = bytes / sizeof(float);
+    if (model.config.has_relative_bias) info.parameters += relative_buckets * model.config.num_attention_heads;
     info.n_labels = model.labels.size();
     info.max_tokens = model.config.max_tokens();
     info.vocab_size = model.config.vocab_size;

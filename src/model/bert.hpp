@@ -25,13 +25,14 @@ inline constexpr size_t n_bert_stages = 8;
 
 // Holds the activations of up to max_batch * max_tokens rows, all in the session's memory.
 struct bert_activations {
-    float *state;  // [rows, H]: outputs of the encoder layers, packed; in the end [B, T, H], zeros as padding
-    char *qkv;     // rows of qkv_row_bytes: queries, keys and values; the attention's result replaces the queries
+    float *embedded;  // [rows, embedding_size], where a layer projects them; else NULL
+    float *state;     // [rows, H]: outputs of the encoder layers, packed; in the end [B, T, H], zeros as padding
+    char *qkv;        // rows of qkv_row_bytes: queries, keys and values; the attention's result replaces the queries
     sequence *sequences;  // [B]
     float *mask;          // [B, T], for sequences whose mask is not a length
     float *pooled;        // [B, H]
-    float *head;          // between the layers of the head: [B, H], [rows, H] or [rows, 2]
-    float *logits;        // [B, labels], [rows, labels] or [rows, vocab_size]; answers: [2, rows], starts and ends
+    float *head;          // between the layers of the head: [B, H], [rows, H], [rows, embedding_size] or [rows, 2]
+    float *logits;        // [B, labels], [rows, labels], [rows, vocab_size] or [rows]; answers: [2, rows], starts, ends
     sentence_rows pooling;
     void *scratch;         // for the heads' layers
     char *memory;          // for the workers between attentions, and for the attention
@@ -44,18 +45,19 @@ struct bert_model {
                                              "intermediate", "output", "norm",      "heads"};
 
     bert_config config;
-    // Six of each encoder layer, then those of pooler, head and sentence that are there.
+    // Six of each stored encoder layer, then those of embeddings, pooler, head and sentence that are there.
     std::vector<named_layer> layers;
     bool has_pooler = false, has_head = false;  // known before the layers are loaded
     // Point into `layers`; NULL where the model has none. A head without a dense layer reads the pooler or the tokens.
-    const ss1_layer *pooler = nullptr, *head_dense = nullptr, *head_out = nullptr;
+    const ss1_layer *projection = nullptr, *pooler = nullptr, *head_dense = nullptr, *head_out = nullptr;
     bool adds_residual = false;       // every layer does
     norm_weights head_norm;           // between the layers that score masked words
     std::vector<std::string> labels;  // of the classes, if it is a classifier
     sentence_graph sentence;
     buffer word, position, type;  // type: empty where the model has none
     norm_weights embedding_norm;
-    std::vector<norm_weights> norms;  // two of each encoder layer: after the attention, after the output
+    std::vector<norm_weights> norms;  // two of each stored layer: after the attention, after the output
+    buffer bias;                      // [heads, 2 * max_tokens - 1] of each distance, see attention_args; or empty
     attention_kernels attention;
     const norm_kernel *norm = nullptr;
     // Row strides are equal for all encoder layers, whatever their dtypes: tasks may be one layer apart.

@@ -18,10 +18,10 @@ ss1_status run_all(const model_run &run, const ss1_layer &layer, size_t m, const
 // Rows whose words are scored at a time for SPLADE: 16 MB of scores for 30,522 words.
 constexpr size_t splade_rows = 128;
 
-// What the layer that scores words reads: [rows, H] in memory.head.
+// What the layer that scores words reads: [rows, embedding_size] in memory.head.
 ss1_status transform(const bert_model &model, const bert_activations &memory, const model_run &run, size_t rows) {
-    const size_t H = model.config.hidden_size;
-    SS1_TRY(run_all(run, *model.head_dense, rows, memory.state, H, memory.head, H, memory));
+    const size_t E = model.config.embedding_size;
+    SS1_TRY(run_all(run, *model.head_dense, rows, memory.state, model.config.hidden_size, memory.head, E, memory));
     normalize(run.context, *model.norm,
               {.x = memory.head,
                .r = nullptr,
@@ -29,7 +29,7 @@ ss1_status transform(const bert_model &model, const bert_activations &memory, co
                .beta = model.head_norm.beta.as<float>(),
                .y = memory.head,
                .m = rows,
-               .n = H,
+               .n = E,
                .eps = static_cast<float>(model.config.layer_norm_eps)});
     return run.control.check();
 }
@@ -37,7 +37,7 @@ ss1_status transform(const bert_model &model, const bert_activations &memory, co
 // Scores words: writes [rows, vocab_size] to memory.logits.
 ss1_status score_words(const bert_model &model, const bert_activations &memory, const model_run &run, size_t rows) {
     SS1_TRY(transform(model, memory, run, rows));
-    return run_all(run, *model.head_out, rows, memory.head, model.config.hidden_size, memory.logits,
+    return run_all(run, *model.head_out, rows, memory.head, model.config.embedding_size, memory.logits,
                    model.config.vocab_size, memory);
 }
 
@@ -45,7 +45,7 @@ ss1_status score_words(const bert_model &model, const bert_activations &memory, 
 ss1_status run_splade(const bert_model &model, const bert_activations &memory, const model_run &run,
                       std::span<const sequence> sequences, const float *&embedding) {
     const size_t rows = sequences.back().first + sequences.back().length;
-    const size_t H = model.config.hidden_size, V = model.config.vocab_size;
+    const size_t E = model.config.embedding_size, V = model.config.vocab_size;
     const sentence_config &config = model.sentence.config;
     word_args args = {.scores = memory.logits,
                       .words = V,
@@ -60,7 +60,7 @@ ss1_status run_splade(const bert_model &model, const bert_activations &memory, c
     for (; args.begin < rows; args.begin += args.rows) {
         args.rows = std::min(splade_rows, rows - args.begin);
         SS1_TRY(run.control.check());
-        SS1_TRY(run_all(run, *model.head_out, args.rows, memory.head + args.begin * H, H, memory.logits, V, memory));
+        SS1_TRY(run_all(run, *model.head_out, args.rows, memory.head + args.begin * E, E, memory.logits, V, memory));
         pool_words(run.context, args);
     }
     finish_words(run.context, args);
@@ -117,6 +117,11 @@ ss1_status run_token_head(const bert_model &model, const bert_activations &memor
             SS1_TRY(linear(memory.head));
             split_answers(memory, sequences, T);
             break;
+        case bert_head::replaced_tokens:
+            SS1_TRY(run_all(run, *model.head_dense, rows, memory.state, H, memory.head, H, memory));
+            SS1_TRY(run_all(run, *model.head_out, rows, memory.head, H, memory.logits, 1, memory));
+            unpack(memory.logits, sequences, T, 1);
+            break;
         case bert_head::none:
         case bert_head::sequence_classification:
             break;
@@ -171,6 +176,9 @@ std::vector<tensor_slot> output_slots(const bert_model &model) {
             slots.push_back(slot("start_logits", {varies, varies}));
             slots.push_back(slot("end_logits", {varies, varies}));
             break;
+        case bert_head::replaced_tokens:
+            slots.push_back(slot("replaced_logits", {varies, varies}));
+            break;
     }
     return slots;
 }
@@ -192,13 +200,17 @@ void carve_heads(const bert_model &model, size_t B, size_t rows, carver &memory,
             a.logits = memory.take<float>(rows, config.num_labels);
             break;
         case bert_head::masked_words:
-            a.head = memory.take<float>(rows, H);
+            a.head = memory.take<float>(rows, config.embedding_size);
             a.logits = memory.take<float>(model.sentence.pools_words() ? std::min(rows, splade_rows) : rows,
                                           config.vocab_size);
             break;
         case bert_head::question_answering:
             a.head = memory.take<float>(rows, 2);
             a.logits = memory.take<float>(rows, 2);
+            break;
+        case bert_head::replaced_tokens:
+            a.head = memory.take<float>(rows, H);
+            a.logits = memory.take<float>(rows, 1);
             break;
     }
 }

@@ -158,8 +158,9 @@ ss1_status run_between(const row_graph &graph, const bert_model &model, const be
         const between b = {
             .model = model, .memory = memory, .control = run.control, .worker = worker, .at = make_layout(model, most)};
         return for_blocks(begin, end, worker.block_rows, [&](size_t m0, size_t m1) {
-            if (next > 0) SS1_TRY(finish_encoder(b, next - 1, m0, m1 - m0));
-            return next < model.config.num_hidden_layers ? run_qkv(b, next, m0, m1 - m0) : SS1_OK;
+            const bert_config &config = model.config;
+            if (next > 0) SS1_TRY(finish_encoder(b, config.stored_layer(next - 1), m0, m1 - m0));
+            return next < config.num_hidden_layers ? run_qkv(b, config.stored_layer(next), m0, m1 - m0) : SS1_OK;
         });
     });
 }
@@ -201,7 +202,7 @@ ss1_status run_encoders(const bert_model &model, const bert_activations &memory,
         if (i == n) break;
         SS1_TRY(run.control.check());
         clock.restart();
-        const size_t size = model.qkv_size(i);
+        const size_t layer = model.config.stored_layer(i), size = model.qkv_size(layer);
         attend(run.context, model.attention,
                {.q = memory.qkv,
                 .k = memory.qkv + H * size,
@@ -210,8 +211,10 @@ ss1_status run_encoders(const bert_model &model, const bert_activations &memory,
                 .sequences = sequences,
                 .heads = heads,
                 .head_size = H / heads,
-                .ld = model.qkv_ld(i),
-                .scratch = memory.memory});
+                .ld = model.qkv_ld(layer),
+                .scratch = memory.memory,
+                .bias = model.bias.as<float>(),
+                .bias_tokens = model.config.max_tokens()});
         clock.lap(bert_stage::attention);
     }
     return run.control.check();
@@ -229,6 +232,7 @@ bert_activations carve(const ss1_context &context, const bert_model &model, cons
     a.sequences = memory.take<sequence>(B, 1);
     if (!memory.fits()) return a;
     const size_t rows = B * T;
+    if (config.projects_embeddings) a.embedded = memory.take<float>(rows, config.embedding_size);
     a.state = memory.take<float>(rows, H);
     a.qkv = memory.take<char>(rows + row_group, model.qkv_row_bytes);
     if (!memory.fits()) return a;
@@ -247,7 +251,9 @@ ss1_status run(const bert_model &model, const bert_activations &memory, model_ru
     const bert_config &config = model.config;
     stage_clock clock(run.stage_seconds);
     const std::span<const sequence> sequences = find_sequences(memory, run.inputs[attention_mask], run.size);
-    const size_t rows = sequences.back().first + sequences.back().length;
+    const size_t rows = sequences.back().first + sequences.back().length, E = config.embedding_size;
+    norm_args norm = norm_of(model, model.embedding_norm, model.projection ? memory.embedded : memory.state, rows);
+    norm.n = E;
     embed_tokens(run.context, *model.norm,
                  {.word = model.word.as<float>(),
                   .position = model.position.as<float>(),
@@ -256,8 +262,11 @@ ss1_status run(const bert_model &model, const bert_activations &memory, model_ru
                   .types = model.types_in(run.inputs),
                   .tokens = run.size.tokens,
                   .sequences = sequences,
-                  .padding = config.variant == bert_variant::roberta ? static_cast<int64_t>(config.pad_token_id) : -1},
-                 norm_of(model, model.embedding_norm, memory.state, rows));
+                  .padding = config.counts_positions ? static_cast<int64_t>(config.pad_token_id) : -1},
+                 norm);
+    if (model.projection)
+        SS1_TRY(layer_run(run.context, *model.projection,
+                          linear_args(rows, memory.embedded, E, memory.state, config.hidden_size, memory.scratch)));
     clock.lap(bert_stage::embed);
     SS1_TRY(run_encoders(model, memory, run, sequences));
     clock.restart();

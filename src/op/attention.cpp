@@ -3,7 +3,7 @@
 // values of such a head itself. f32: K^T and V are packed once (96 KB at 128 tokens of 64 elements, in L2); then mr
 // rows of Q at a time are multiplied, whose scores (14 x 128 floats, 7 KB) stay in L1 from the first product to the
 // second. bf16 has kernels of its own for AMX and for fast dot products; elsewhere a head is widened to f32, which
-// costs less than its exponentials.
+// costs less than its exponentials. So is a head with a bias, which these kernels do not add.
 #include "op/attention.hpp"
 
 #include <cmath>
@@ -64,12 +64,21 @@ size_t query_group(const attention_kernels &kernels, dtype type) noexcept {
     return type == dtype::bf16 && kernels.attend ? kernels.attend->mr : kernels.gemm->mr;
 }
 
-// One head in f32, in rows of ld elements.
+// One head in f32, in rows of ld elements. `bias`: that of query 0 and key 0, or NULL; see attention_args.
 struct head_rows {
     float *q;
     const float *k, *v;
     size_t ld;
+    const float *bias;
 };
+
+// scores [m, n] += the bias of queries i0 on.
+void add_bias(const float *bias, size_t i0, float *scores, size_t lds, size_t m, size_t n) noexcept {
+    for (size_t i = 0; i < m; ++i) {
+        const float *row = bias - (i0 + i);
+        for (size_t j = 0; j < n; ++j) scores[i * lds + j] += row[j];
+    }
+}
 
 // The share of a task in the queries of a head.
 struct row_range {
@@ -90,6 +99,7 @@ void attend_f32(const attention_kernels &kernels, const head_rows &head, const s
         const size_t i0 = m * p / panels, height = m * (p + 1) / panels - i0;
         float *rows = head.q + (queries.begin + i0) * head.ld;
         multiply(gemm, rows, head.ld, keys, s.mask, scores, l.lds, height, T, d);
+        if (head.bias) add_bias(head.bias, queries.begin + i0, scores, l.lds, height, T);
         kernels.softmax->run({.y = scores, .m = height, .n = T, .ldy = l.lds, .scale = scale});
         multiply(gemm, scores, l.lds, values, nullptr, rows, head.ld, height, d, T);
     }
@@ -103,15 +113,16 @@ void widen(const uint16_t *from, size_t ld, size_t rows, size_t d, float *to) no
 void attend_head(const attention_kernels &kernels, const attention_args &a, const sequence &s, size_t head,
                  row_range queries, const layout &l, float *scratch) noexcept {
     const size_t d = a.head_size, at = s.first * a.ld + head * d;
+    const float *bias = a.bias ? a.bias + head * (2 * a.bias_tokens - 1) + a.bias_tokens - 1 : nullptr;
     if (a.type == dtype::f32) {
         const head_rows rows = {static_cast<float *>(a.q) + at, static_cast<const float *>(a.k) + at,
-                                static_cast<const float *>(a.v) + at, a.ld};
+                                static_cast<const float *>(a.v) + at, a.ld, bias};
         return attend_f32(kernels, rows, s, queries, d, l, scratch);
     }
     uint16_t *q = static_cast<uint16_t *>(a.q) + at + queries.begin * a.ld;
     const uint16_t *k = static_cast<const uint16_t *>(a.k) + at, *v = static_cast<const uint16_t *>(a.v) + at;
     const size_t m = queries.end - queries.begin;
-    if (kernels.attend)
+    if (kernels.attend && !bias)
         return kernels.attend->run({.q = q,
                                     .k = k,
                                     .v = v,
@@ -127,7 +138,8 @@ void attend_head(const attention_kernels &kernels, const attention_args &a, cons
     widen(q, a.ld, m, d, wide);
     widen(k, a.ld, s.length, d, wide + l.wide);
     widen(v, a.ld, s.length, d, wide + 2 * l.wide);
-    attend_f32(kernels, {wide, wide + l.wide, wide + 2 * l.wide, d}, s, {0, m}, d, l, scratch);
+    if (bias) bias -= queries.begin;  // the first query of `wide`
+    attend_f32(kernels, {wide, wide + l.wide, wide + 2 * l.wide, d, bias}, s, {0, m}, d, l, scratch);
     kernels.round->run({.c = wide, .y = q, .residual = nullptr, .m = m, .n = d, .ldc = d, .ldy = a.ld, .ldr = 0});
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Self-attention: softmax(Q K^T / sqrt(d) + mask) V for every sequence and head.
+// Self-attention: softmax((Q K^T + bias) / sqrt(d) + mask) V for every sequence and head.
 #pragma once
 #include "base/context.hpp"
 #include "op/sequences.hpp"
@@ -25,6 +25,10 @@ struct attention_args {
     std::span<const sequence> sequences;
     size_t heads, head_size, ld;
     void *scratch;  // attention_scratch() BYTES at a multiple of 64
+    // [heads, 2 * bias_tokens - 1]: that of query i and key j is element bias_tokens - 1 + j - i; NULL: none. No
+    // sequence has more than bias_tokens tokens.
+    const float *bias = nullptr;
+    size_t bias_tokens = 0;
 };
 
 // For `batch` sequences of up to `tokens` tokens each. Grows with both: scratch for the largest serves all.
