@@ -130,7 +130,8 @@ TEST_CASE("a bias of the attention, shared layers and projected embeddings keep 
     const std::string sizes =
         R"(, "vocab_size": 90, "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2,
             "intermediate_size": 96, "max_position_embeddings": 300})";
-    for (const char *type : {R"("mpnet")", R"("albert", "embedding_size": 24)", R"("electra", "embedding_size": 48)"}) {
+    for (const char *type : {R"("mpnet")", R"("albert", "embedding_size": 24)", R"("electra", "embedding_size": 48)",
+                             R"("bert", "position_embedding_type": "alibi", "feed_forward_type": "geglu")"}) {
         const std::string config = std::string(R"({"model_type": )") + type + sizes;
         arrays inputs = random_bert_inputs(random, 3, 280);
         int64_t *mask = inputs.at("attention_mask").as<int64_t>();
@@ -236,6 +237,7 @@ TEST_CASE("heads: outputs, limits, memory, empty runs and bits of sequences alon
          2,
          3,
          {{"last_hidden_state", {-1, -1, 32}}, {"pooled", {-1, 32}}, {"logits", {-1, 3}}}},
+        {"bert_jina", 64, 2, 0, {{"last_hidden_state", {-1, -1, 48}}, {"pooled", {-1, 48}}}},
         {"bert_albert_words", 14, 2, 0, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, -1, 40}}}},
     };
     counting_allocator counter;

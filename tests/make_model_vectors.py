@@ -105,7 +105,7 @@ def bert_config(architecture, hidden, heads, intermediate, layers, vocab, positi
 LABELS = {"id2label": {"0": "no", "1": "maybe", "2": "yes"}, "label2id": {"no": 0, "maybe": 1, "yes": 2}}
 SMALL = bert_config("BertModel", 32, 2, 64, 2, 50, 20, hidden_act="relu", layer_norm_eps=1e-5)
 CLASSIFIER = "BertForSequenceClassification"
-POOLED_CLASSIFIERS = (CLASSIFIER, "AlbertForSequenceClassification")
+POOLED_CLASSIFIERS = (CLASSIFIER, "AlbertForSequenceClassification", "JinaBertForSequenceClassification")
 DISCRIMINATOR = "ElectraForPreTraining"
 
 # name: (config, lengths of the sequences, token and mask arrays are given too, LayerNorm under its legacy names)
@@ -173,6 +173,10 @@ RELATIVE_CASES = {
     "xlm_roberta_classifier": (relative("XLMRobertaForSequenceClassification"), (9, 4), True, False),
 }
 
+def jina(architecture, **more):
+    return bert_config(architecture, 48, 3, 40, 2, 40, 64, position_embedding_type="alibi", feed_forward_type="geglu", **more)
+
+
 FAMILY_CASES = {
     "camembert_classifier": (relative("CamembertForSequenceClassification", **LABELS), (12, 5, 9), True, False),
     "electra": (relative("ElectraModel", hidden_act="relu"), (14, 3), True, False),
@@ -196,6 +200,10 @@ FAMILY_CASES = {
     "albert_words": (relative("AlbertForMaskedLM"), (5, 9), True, False),
     "albert_answers": (relative("AlbertForQuestionAnswering"), (9, 4), True, False),
     "albert_pretraining": (relative("AlbertForPreTraining"), (6, 3), True, False),
+    "jina": (jina("JinaBertModel"), (61, 20), True, False),
+    "jina_classifier": (jina("JinaBertForSequenceClassification", **LABELS, ss1={"layers": {
+        "encoder.layer.0.intermediate.dense": tied(2, "mixed", 16, 80)}}), (9, 4), True, False),
+    "jina_words": (jina("JinaBertForMaskedLM"), (12, 12), False, False),
 }
 
 # The names of the other families for the tensors of BertModel.
@@ -235,6 +243,9 @@ NAMES = {
                (r"cls\.predictions\.transform\.", "predictions."),
                (r"cls\.predictions\.bias", "predictions.bias"),
                (r"cls\.seq_relationship", "sop_classifier.classifier")],
+    "jina": [(r"encoder\.layer\.(\d+)\.intermediate\.dense", r"encoder.layer.\1.mlp.gated_layers"),
+             (r"encoder\.layer\.(\d+)\.output\.dense", r"encoder.layer.\1.mlp.wo"),
+             (r"encoder\.layer\.(\d+)\.output\.LayerNorm", r"encoder.layer.\1.mlp.layernorm")],
 }
 
 ACTIVATIONS = {"gelu": torch.nn.functional.gelu, "relu": torch.relu,
@@ -247,7 +258,12 @@ def six_layers(config, i):
     """(name, K, N) of the linear layers of encoder layer i."""
     H, I = config["hidden_size"], config["intermediate_size"]
     for name in SIX_LAYERS:
-        yield f"encoder.layer.{i}.{name}", I if name == "output.dense" else H, I if name == "intermediate.dense" else H
+        wide = 2 * I if is_jina(config) else I
+        yield f"encoder.layer.{i}.{name}", I if name == "output.dense" else H, wide if name == "intermediate.dense" else H
+
+
+def is_jina(config):
+    return config["position_embedding_type"] == "alibi"
 
 
 def bert_tensors(config, random):
@@ -269,9 +285,10 @@ def bert_tensors(config, random):
             normal(f"{name}.weight", (N, K), 1 / math.sqrt(K))
         else:
             normal(f"{name}.ss1_weight", (N, stored_columns(K, entry["c"], entry["block_k"])), 1 / math.sqrt(K))
-        normal(f"{name}.bias", N, 0.1)
+        if not (is_jina(config) and name.endswith(".intermediate.dense")):
+            normal(f"{name}.bias", N, 0.1)
 
-    for name, rows in (("word", config["vocab_size"]), ("position", config["max_position_embeddings"]),
+    for name, rows in (("word", config["vocab_size"]), ("position", 0 if is_jina(config) else config["max_position_embeddings"]),
                        ("token_type", config["type_vocab_size"])):
         if rows:
             normal(f"embeddings.{name}_embeddings.weight", (rows, E), 0.5)
@@ -331,7 +348,7 @@ def bert(config, tensors, ids, mask, types):
     size = config["hidden_size"] // heads
 
     def linear(name, x):
-        return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+        return x @ weights[f"{name}.weight"].T + weights.get(f"{name}.bias", 0)
 
     def norm(name, x):
         x = x - x.mean(-1, keepdim=True)
@@ -341,14 +358,18 @@ def bert(config, tensors, ids, mask, types):
     def split(x):
         return x.reshape(batch, tokens, heads, size).transpose(1, 2)
 
-    word, position = weights["embeddings.word_embeddings.weight"], weights["embeddings.position_embeddings.weight"]
-    x = word[ids] + position[positions(config, ids)]
+    word, position = weights["embeddings.word_embeddings.weight"], weights.get("embeddings.position_embeddings.weight")
+    x = word[ids]
+    if position is not None:
+        x = x + position[positions(config, ids)]
     if config["type_vocab_size"]:
         x = x + weights["embeddings.token_type_embeddings.weight"][types]
     x = norm("embeddings.LayerNorm", x)
     if "embeddings_project.weight" in weights:
         x = linear("embeddings_project", x)
     bias = position_bias(weights["encoder.relative_attention_bias.weight"], tokens) if config["model_type"] == "mpnet" else 0
+    if is_jina(config):
+        bias = alibi(heads, tokens)
     for i in range(config["num_hidden_layers"]):
         layers, groups = config["num_hidden_layers"], config.get("num_hidden_groups", config["num_hidden_layers"])
         layer = f"encoder.layer.{int(i / (layers / groups))}"
@@ -357,7 +378,12 @@ def bert(config, tensors, ids, mask, types):
         scores = scores.masked_fill(mask[:, None, None, :] == 0, -math.inf)
         seen = (torch.softmax(scores, -1) @ value).transpose(1, 2).reshape(batch, tokens, heads * size)
         x = norm(f"{layer}.attention.output.LayerNorm", x + linear(f"{layer}.attention.output.dense", seen))
-        inner = ACTIVATIONS[config["hidden_act"]](linear(f"{layer}.intermediate.dense", x))
+        inner = linear(f"{layer}.intermediate.dense", x)
+        if is_jina(config):
+            gate, value = inner.chunk(2, -1)
+            inner = ACTIVATIONS["gelu"](gate) * value
+        else:
+            inner = ACTIVATIONS[config["hidden_act"]](inner)
         x = norm(f"{layer}.output.LayerNorm", x + linear(f"{layer}.output.dense", inner))
     outputs = {"last_hidden_state": x}
     if "pooler.dense.weight" in weights:
@@ -391,6 +417,17 @@ def position_bias(table, tokens):
     return table[bucket].permute(2, 0, 1)[None]
 
 
+def alibi(heads, tokens):
+    """-slope * |i - j| [1, heads, queries, keys]; the slopes by the recursion of the ALiBi paper's code."""
+    def slopes(n):
+        if n & (n - 1) == 0:
+            return [2 ** (-8 * (k + 1) / n) for k in range(n)]
+        power = 2 ** (n.bit_length() - 1)
+        return slopes(power) + slopes(2 * power)[0::2][:n - power]
+    distance = (torch.arange(tokens)[None, :] - torch.arange(tokens)[:, None]).abs()
+    return -torch.tensor(slopes(heads), dtype=torch.float64)[None, :, None, None] * distance
+
+
 def positions(config, ids):
     """Returns the position of each token: its number, or RoBERTa's count of non-padding tokens, from pad_token_id + 1."""
     if config["model_type"] not in COUNTED_POSITIONS:
@@ -402,7 +439,7 @@ def positions(config, ids):
 def stored(config, tensors):
     """The tensors under the names that transformers gives to those of this architecture."""
     family, architecture = PREFIXES.get(config["model_type"], config["model_type"]), config["architectures"][0]
-    names = NAMES[family]
+    names = NAMES["jina" if is_jina(config) else family]
     if family in ("roberta", "electra", "mpnet") and architecture.endswith("ForSequenceClassification"):
         names = [*names, (r"pre_classifier", "classifier.dense"), (r"classifier(?=\.(weight|bias))", "classifier.out_proj")]
     result = {}
@@ -475,7 +512,7 @@ def make_bert(name, random, with_transformers):
     dense = expanded(config, tensors)
     with torch.no_grad():
         outputs = bert(config, dense, *arguments)
-        if with_transformers:
+        if with_transformers and not is_jina(config):  # which has no class of its own
             check_with_transformers(config, dense, arguments, outputs)
     outputs = {key: value * arguments[1].reshape(*shape, *[1] * (value.ndim - 2)) if of_tokens(key, value) else value
                for key, value in outputs.items()}

@@ -604,6 +604,14 @@ void add_relatives(table &cases) {
          "'electra', 'mpnet', 'albert' and 'model2vec' are"},
         {R"({"model_type":"camembert"})", unsupported, "of model_type 'camembert' are 'CamembertModel'"}};
     add_patches(cases, "roberta: ", roberta_json, roberta);
+    static const patch_row jina[] = {
+        {R"({"position_embedding_type":"alibi"})", unsupported,
+         "feed_forward_type 'original' is not supported with position_embedding_type 'alibi', 'geglu' and 'reglu' are"},
+        {R"({"position_embedding_type":"alibi","feed_forward_type":7})", format,
+         "feed_forward_type: is of type number"},
+        {R"({"position_embedding_type":"alibi","feed_forward_type":"geglu","architectures":["BertModel"]})",
+         unsupported, "of model_type 'bert' are 'JinaBertModel'"}};
+    add_patches(cases, "jina: ", bert_json, jina);
     static const patch_row electra[] = {
         {R"({"embedding_size":0})", format, "embedding_size: is 0, must be in [1"},
         {R"({"embedding_size":"16"})", format, "embedding_size: is string"},

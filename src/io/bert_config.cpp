@@ -29,8 +29,9 @@ struct family {
     bert_variant variant;
     size_defaults sizes = {};
     size_keys keys = {};
-    bool has_pooler = true, has_types = true, has_eps = true, counts_positions = false, has_relative_bias = false,
-         shares_layers = false, has_dense_classifier = true;
+    bool has_pooler = true, has_types = true, has_eps = true, counts_positions = false, shares_layers = false,
+         has_dense_classifier = true;
+    distance_bias bias = distance_bias::none;
     ss1_activation classifier_act = SS1_ACTIVATION_TANH;
     bool words_use_gelu = false;  // whatever hidden_act is
     std::string_view activation = "gelu";
@@ -83,7 +84,7 @@ constexpr std::array<family, 8> families{{
      .sizes = {.vocab_size = 30527, .pad_token_id = 1},
      .has_types = false,
      .counts_positions = true,
-     .has_relative_bias = true,
+     .bias = distance_bias::buckets,
      .words_use_gelu = true},
     {.model_type = "albert",
      .architecture = "Albert",
@@ -95,6 +96,13 @@ constexpr std::array<family, 8> families{{
      .activation = "gelu_new",
      .pretraining = bert_head::masked_words},
 }};
+
+// The model_type of JinaBERT is BERT's; position_embedding_type tells them apart.
+constexpr family jina = {.model_type = "bert",
+                         .architecture = "JinaBert",
+                         .variant = bert_variant::jina,
+                         .has_dense_classifier = false,
+                         .bias = distance_bias::alibi};
 
 struct architecture {
     std::string_view name;  // after the family's prefix
@@ -137,13 +145,23 @@ ss1_status parse_activation(const json &config, const std::string &label, const 
                 printable(value).c_str(), supported.c_str());
 }
 
-// Refuses variants of BERT that compute something else.
-ss1_status refuse_variants(const json &config, const std::string &label) {
+ss1_status find_family(const json &config, const std::string &model_type, const std::string &label,
+                       const family *&out) {
+    out = &*std::ranges::find(families, model_type, &family::model_type);
     std::string position = "absolute";
     SS1_TRY(json_string(config, label, "position_embedding_type", key::optional, position));
+    if (out->variant == bert_variant::bert && position == "alibi") {
+        out = &jina;
+        return SS1_OK;
+    }
     SS1_CHECK(position == "absolute", SS1_ERROR_UNSUPPORTED,
               "%s: position_embedding_type '%s' is not supported, 'absolute' is", label.c_str(),
               printable(position).c_str());
+    return SS1_OK;
+}
+
+// Refuses variants of BERT that compute something else.
+ss1_status refuse_variants(const json &config, const std::string &label) {
     for (const char *name : {"is_decoder", "add_cross_attention", "is_encoder_decoder"}) {
         bool value = false;
         SS1_TRY(json_bool(config, label, name, key::optional, value));
@@ -208,6 +226,20 @@ ss1_status parse_labels(const json &config, const std::string &label, bert_confi
     return SS1_OK;
 }
 
+// Reads JinaBERT's activation, which hidden_act is not.
+ss1_status parse_gate(const json &config, const std::string &label, bert_config &out) {
+    std::string type = "original";
+    SS1_TRY(json_string(config, label, "feed_forward_type", key::optional, type));
+    SS1_CHECK(type == "geglu" || type == "reglu", SS1_ERROR_UNSUPPORTED,
+              "%s: feed_forward_type '%s' is not supported with position_embedding_type 'alibi', 'geglu' and 'reglu' "
+              "are",
+              label.c_str(), printable(type).c_str());
+    out.hidden_act = type == "geglu" ? SS1_ACTIVATION_GELU : SS1_ACTIVATION_RELU;
+    out.gated = true;
+    out.has_positions = false;
+    return SS1_OK;
+}
+
 // Reads ALBERT's groups and MPNet's buckets.
 ss1_status parse_structure(const json &config, const family &f, const std::string &label, bert_config &out) {
     const auto only = [&](const char *name, size_t one) {
@@ -217,7 +249,7 @@ ss1_status parse_structure(const json &config, const family &f, const std::strin
                   value, one);
         return SS1_OK;
     };
-    if (f.has_relative_bias) SS1_TRY(only("relative_attention_num_buckets", relative_buckets));
+    if (f.bias == distance_bias::buckets) SS1_TRY(only("relative_attention_num_buckets", relative_buckets));
     if (!f.shares_layers) return SS1_OK;
     SS1_TRY(only("inner_group_num", 1));
     out.num_hidden_groups = 1;
@@ -267,7 +299,7 @@ void add_encoder(std::vector<linear_shape> &layers, const bert_config &bert) {
              {"attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"}) {
             layers.push_back({prefix + name, H, H, true, false});
         }
-        layers.push_back({prefix + "intermediate.dense", H, I, true, false});
+        layers.push_back({prefix + "intermediate.dense", H, bert.gated ? 2 * I : I, !bert.gated, false});
         layers.push_back({prefix + "output.dense", I, H, true, false});
     }
 }
@@ -308,19 +340,22 @@ void add_norm(std::vector<tensor_spec> &tensors, const std::string &name, size_t
 
 ss1_status bert_config_parse(const json &root, const std::string &model_type, const std::string &label,
                              bert_config &out, bool body_only) {
-    const family &f = *std::ranges::find(families, model_type, &family::model_type);
     const json config = root.without_nulls();
+    const family *found;
+    SS1_TRY(find_family(config, model_type, label, found));
+    const family &f = *found;
     out = {};
     out.variant = f.variant;
     out.has_pooler = f.has_pooler;
     out.counts_positions = f.counts_positions;
-    out.has_relative_bias = f.has_relative_bias;
+    out.bias = f.bias;
     out.has_dense_classifier = f.has_dense_classifier;
     out.classifier_act = f.classifier_act;
     SS1_TRY(refuse_variants(config, label));
     SS1_TRY(parse_sizes(config, f, label, out));
     SS1_TRY(parse_activation(config, label, f, out.hidden_act));
     out.words_act = f.words_use_gelu ? SS1_ACTIVATION_GELU : out.hidden_act;
+    if (f.variant == bert_variant::jina) SS1_TRY(parse_gate(config, label, out));
     SS1_TRY(json_bool(config, label, "tie_word_embeddings", key::optional, out.tie_word_embeddings));
     if (body_only) return SS1_OK;
     SS1_TRY(parse_head(config, f, label, out));
@@ -342,11 +377,12 @@ void add_bert_layers(const bert_config &bert, std::vector<linear_shape> &layers)
 void add_bert_tensors(const bert_config &bert, std::vector<tensor_spec> &tensors) {
     const size_t H = bert.hidden_size, E = bert.embedding_size;
     tensors.push_back({"embeddings.word_embeddings.weight", {bert.vocab_size, E}, "", false});
-    tensors.push_back({"embeddings.position_embeddings.weight", {bert.max_position_embeddings, E}, "", false});
+    if (bert.has_positions)
+        tensors.push_back({"embeddings.position_embeddings.weight", {bert.max_position_embeddings, E}, "", false});
     if (bert.type_vocab_size)
         tensors.push_back({"embeddings.token_type_embeddings.weight", {bert.type_vocab_size, E}, "", false});
     add_norm(tensors, "embeddings.LayerNorm", E);
-    if (bert.has_relative_bias)
+    if (bert.bias == distance_bias::buckets)
         tensors.push_back(
             {"encoder.relative_attention_bias.weight", {relative_buckets, bert.num_attention_heads}, "", false});
     for (size_t i = 0; i < bert.stored_layers(); ++i) {

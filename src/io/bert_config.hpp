@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// config.json of BERT, DistilBERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, MPNet and ALBERT, which share one graph
-// with few differences.
+// config.json of BERT, DistilBERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, MPNet, ALBERT and JinaBERT, which share
+// one graph with few differences.
 #pragma once
 #include <cstddef>
 #include <string>
@@ -13,7 +13,10 @@
 namespace ss1 {
 
 // The model type that defines the names of tensors; XLM-RoBERTa and CamemBERT have RoBERTa's.
-enum class bert_variant { bert, distilbert, roberta, electra, mpnet, albert };
+enum class bert_variant { bert, distilbert, roberta, electra, mpnet, albert, jina };
+// What is added to the scores of the attention for the distance of two tokens: MPNet's table, or ALiBi (Press et al.,
+// ICLR 2022), a slope for each head.
+enum class distance_bias { none, buckets, alibi };
 // The layers after the hidden states.
 enum class bert_head {
     none,
@@ -29,9 +32,11 @@ struct bert_config {
     bert_variant variant = bert_variant::bert;
     bert_head head = bert_head::none;
     // What the model type decides.
-    bool has_pooler = true;             // a dense layer with tanh on the first token
-    bool counts_positions = false;      // from pad_token_id + 1 on, without padding
-    bool has_relative_bias = false;     // MPNet: a number for each distance and head is added to the scores
+    bool has_pooler = true;         // a dense layer with tanh on the first token
+    bool counts_positions = false;  // from pad_token_id + 1 on, without padding
+    distance_bias bias = distance_bias::none;
+    bool has_positions = true;          // a table of them, which is added to the words
+    bool gated = false;                 // act(first half) * (second half) of what `intermediate` makes, without bias
     bool projects_embeddings = false;   // a layer from embedding_size to hidden_size behind the embeddings
     bool has_dense_classifier = false;  // a dense layer before the classifier, in place of the pooler
     ss1_activation classifier_act = SS1_ACTIVATION_TANH;  // of that layer

@@ -64,6 +64,11 @@ constexpr std::array<name_pair, 14> albert_names{
      {"predictions.decoder.", "cls.predictions.decoder."},
      {"predictions.bias", "cls.predictions.bias"}}};
 
+constexpr std::array<name_pair, 3> jina_names{
+    {{"encoder.layer.#.mlp.gated_layers.", "encoder.layer.#.intermediate.dense."},
+     {"encoder.layer.#.mlp.wo.", "encoder.layer.#.output.dense."},
+     {"encoder.layer.#.mlp.layernorm.", "encoder.layer.#.output.LayerNorm."}}};
+
 // Two layers classify sequences; the classifier of tokens is a single layer with BERT's name.
 constexpr std::array<name_pair, 2> dense_classifier_names{
     {{"classifier.dense.", "pre_classifier."}, {"classifier.out_proj.", "classifier."}}};
@@ -74,12 +79,13 @@ struct variant_names {
     std::span<const name_pair> names;
     bool has_dense_classifier_names;
 };
-constexpr std::array<variant_names, 6> variants{{{bert_variant::bert, "bert.", {}, false},
+constexpr std::array<variant_names, 7> variants{{{bert_variant::bert, "bert.", {}, false},
                                                  {bert_variant::distilbert, "distilbert.", distilbert_names, false},
                                                  {bert_variant::roberta, "roberta.", roberta_names, true},
                                                  {bert_variant::electra, "electra.", electra_names, true},
                                                  {bert_variant::mpnet, "mpnet.", mpnet_names, true},
-                                                 {bert_variant::albert, "albert.", albert_names, false}}};
+                                                 {bert_variant::albert, "albert.", albert_names, false},
+                                                 {bert_variant::jina, "bert.", jina_names, false}}};
 
 const variant_names &names_of(const bert_config &config) noexcept {
     return *std::ranges::find(variants, config.variant, &variant_names::variant);

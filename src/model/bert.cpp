@@ -2,7 +2,9 @@
 #include "model/bert.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdlib>
 
 #include "base/checked.hpp"
 
@@ -10,7 +12,8 @@ namespace ss1 {
 namespace {
 
 ss1_activation activation_of(const bert_config &config, std::string_view layer) noexcept {
-    if (layer.ends_with(".intermediate.dense") || layer == "discriminator_predictions.dense") return config.hidden_act;
+    if (layer.ends_with(".intermediate.dense")) return config.gated ? SS1_ACTIVATION_NONE : config.hidden_act;
+    if (layer == "discriminator_predictions.dense") return config.hidden_act;
     if (layer == "pooler.dense") return SS1_ACTIVATION_TANH;
     if (layer == "pre_classifier") return config.classifier_act;
     return layer == "cls.predictions.transform.dense" ? config.words_act : SS1_ACTIVATION_NONE;
@@ -41,7 +44,7 @@ layer_types types_of(const model_directory &from, std::span<const linear_shape> 
     };
     const ss1_dtype attended =
         below_f32({to_query, to_key, to_value, attention_output}) ? SS1_DTYPE_BF16 : SS1_DTYPE_F32;
-    const ss1_dtype between = below_f32({intermediate, output}) ? SS1_DTYPE_BF16 : SS1_DTYPE_F32;
+    const ss1_dtype between = !config.gated && below_f32({intermediate, output}) ? SS1_DTYPE_BF16 : SS1_DTYPE_F32;
     switch (which) {
         case attention_output:
             return {attended, SS1_DTYPE_F32};
@@ -75,7 +78,7 @@ ss1_status load_tables(const ss1_context &context, const model_directory &from, 
         return tensor_f32(context, from, std::string("embeddings.") + name + "_embeddings.weight", shape, to);
     };
     SS1_TRY(table("word", config.vocab_size, out.word));
-    SS1_TRY(table("position", config.max_position_embeddings, out.position));
+    if (config.has_positions) SS1_TRY(table("position", config.max_position_embeddings, out.position));
     if (config.type_vocab_size) SS1_TRY(table("token_type", config.type_vocab_size, out.type));
     const auto norm = [&](const std::string &name, size_t width, norm_weights &to) {
         return load_norm(context, from, name, width, to);
@@ -102,13 +105,23 @@ size_t bucket_of(ptrdiff_t distance) noexcept {
     return first + std::min(half - 1, exact + static_cast<size_t>(far));
 }
 
-// Spreads MPNet's table over all distances. The attention scales its sums by 1 / sqrt(d) after the bias.
+// ALiBi's slope of a head. For numbers of heads that are no power of two, the heads behind the largest one have every
+// second slope of twice as many.
+float slope_of(size_t head, size_t heads) noexcept {
+    const size_t power = std::bit_floor(heads);
+    const double exponent = head < power ? static_cast<double>(head + 1) / static_cast<double>(power)
+                                         : static_cast<double>(2 * (head - power) + 1) / static_cast<double>(2 * power);
+    return static_cast<float>(std::exp2(-8 * exponent));
+}
+
+// Writes the bias of each distance. The attention scales its sums by 1 / sqrt(d) after the bias.
 ss1_status load_bias(const ss1_context &context, const model_directory &from, bert_model &out) {
     const bert_config &config = out.config;
-    if (!config.has_relative_bias) return SS1_OK;
+    if (config.bias == distance_bias::none) return SS1_OK;
+    const bool buckets = config.bias == distance_bias::buckets;
     const size_t heads = config.num_attention_heads, T = config.max_tokens(), shape[] = {relative_buckets, heads};
     buffer table;
-    SS1_TRY(tensor_f32(context, from, "encoder.relative_attention_bias.weight", shape, table));
+    if (buckets) SS1_TRY(tensor_f32(context, from, "encoder.relative_attention_bias.weight", shape, table));
     const size_t all[] = {heads, 2 * T - 1};
     size_t bytes;
     SS1_CHECK(checked_bytes(all, sizeof(float), bytes), SS1_ERROR_FORMAT,
@@ -118,8 +131,10 @@ ss1_status load_bias(const ss1_context &context, const model_directory &from, be
     const float scale = std::sqrt(static_cast<float>(config.hidden_size / heads));
     for (size_t h = 0; h < heads; ++h)
         for (size_t i = 0; i < 2 * T - 1; ++i) {
-            const size_t row = bucket_of(static_cast<ptrdiff_t>(i) - static_cast<ptrdiff_t>(T - 1));
-            out.bias.as<float>()[h * (2 * T - 1) + i] = table.as<float>()[row * heads + h] * scale;
+            const ptrdiff_t distance = static_cast<ptrdiff_t>(i) - static_cast<ptrdiff_t>(T - 1);
+            const float bias = buckets ? table.as<float>()[bucket_of(distance) * heads + h]
+                                       : -slope_of(h, heads) * static_cast<float>(std::abs(distance));
+            out.bias.as<float>()[h * (2 * T - 1) + i] = bias * scale;
         }
     return SS1_OK;
 }
@@ -162,7 +177,8 @@ ss1_status load(ss1_context &context, const model_directory &from, bert_model &o
     out.adds_residual = std::ranges::all_of(out.layers, [](const named_layer &l) { return l.layer->adds_residual; });
     out.attention = select_attention(context.usable, out.config.hidden_size / out.config.num_attention_heads);
     out.norm = &norm_kernels().select(context.usable);
-    out.intermediate_ld = row_stride(out.config.intermediate_size);
+    if (out.config.gated) out.gate = select_activation(static_cast<activation>(out.config.hidden_act), context.usable);
+    out.intermediate_ld = row_stride((out.config.gated ? 2 : 1) * out.config.intermediate_size);
     for (size_t i = 0; i < out.config.stored_layers(); ++i) {
         const ss1_linear_desc &between = out.layers[i * per_encoder + intermediate].layer->desc;
         const size_t size = size_of(static_cast<dtype>(between.y_dtype)), ld = row_stride(3 * out.config.hidden_size);
@@ -189,7 +205,8 @@ void describe(const bert_model &model, ss1_model_info &info) noexcept {
     for (const norm_weights &norm : model.norms) bytes += norm.gamma.bytes() + norm.beta.bytes();
     info.weight_bytes = bytes + model.bias.bytes();
     info.parameters = bytes / sizeof(float);
-    if (model.config.has_relative_bias) info.parameters += relative_buckets * model.config.num_attention_heads;
+    if (model.config.bias == distance_bias::buckets)
+        info.parameters += relative_buckets * model.config.num_attention_heads;
     info.n_labels = model.labels.size();
     info.max_tokens = model.config.max_tokens();
     info.vocab_size = model.config.vocab_size;

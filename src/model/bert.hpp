@@ -60,6 +60,7 @@ struct bert_model {
     buffer bias;                      // [heads, 2 * max_tokens - 1] of each distance, see attention_args; or empty
     attention_kernels attention;
     const norm_kernel *norm = nullptr;
+    const activation_kernel *gate = nullptr;  // NULL where `intermediate` is not gated
     // Row strides are equal for all encoder layers, whatever their dtypes: tasks may be one layer apart.
     size_t qkv_row_bytes = 0, intermediate_ld = 0, intermediate_row_bytes = 0;
 

@@ -117,6 +117,19 @@ void run_norm(const between &b, const norm_weights &weights, float *rows, size_t
     b.worker.clock.lap(bert_stage::norm);
 }
 
+// Multiplies the activation of the first half of each row by its second half.
+void run_gate(const between &b, size_t m) {
+    if (!b.model.gate || b.control.given_up()) return;
+    auto *rows = reinterpret_cast<float *>(b.worker.memory);
+    const size_t n = b.model.config.intermediate_size, ld = b.model.intermediate_ld;
+    parallel_ranges(b.worker.who, m, 3 * n, [&](size_t begin, size_t end) {
+        b.model.gate->run({.y = rows + begin * ld, .m = end - begin, .n = n, .ldy = ld});
+        for (size_t i = begin; i < end; ++i)
+            for (size_t j = 0; j < n; ++j) rows[i * ld + j] *= rows[i * ld + n + j];
+    });
+    b.worker.clock.lap(bert_stage::intermediate);
+}
+
 // Takes m rows from m0 on from the attention's result to the input of the next encoder layer.
 ss1_status finish_encoder(const between &b, size_t encoder, size_t m0, size_t m) {
     const bert_model &model = b.model;
@@ -129,6 +142,7 @@ ss1_status finish_encoder(const between &b, size_t encoder, size_t m0, size_t m)
                        model.qkv_ld(encoder), state, H, true));
     run_norm(b, model.norms[2 * encoder], state, m);
     SS1_TRY(run_linear(b, bert_stage::intermediate, *layers[intermediate].layer, m, state, H, between_layers, ld));
+    run_gate(b, m);
     SS1_TRY(run_linear(b, bert_stage::output, *layers[output].layer, m, between_layers, ld, state, H, true));
     run_norm(b, model.norms[2 * encoder + 1], state, m);
     return SS1_OK;

@@ -116,7 +116,7 @@ void embed_tokens(const team &who, const norm_kernel &kernel, const token_batch 
             norm_args row = norm;
             row.x = batch.type ? y : word;
             row.y = y;
-            row.r = batch.position + position_of(batch, i) * n;
+            row.r = batch.position ? batch.position + position_of(batch, i) * n : nullptr;
             row.m = 1;
             kernel.run(row);
         });

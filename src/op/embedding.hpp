@@ -41,8 +41,8 @@ bool sum_bags(const team &who, const bag_batch &bags, size_t b0, size_t b1, floa
 ss1_status find_bad_bag(const bag_batch &bags);
 
 // y[row of token t of sequence s, :] = norm(word[ids[s,t]] + type[types[s,t]] + position[p(s,t)]) for [batch, tokens]
-// checked ids; types NULL: all 0; type NULL: none is added. p(s,t) = t where padding < 0, else RoBERTa's position:
-// `padding` for ids that are `padding`, padding + 1 + (tokens before it that are not) for the others.
+// checked ids; types NULL: all 0; type or position NULL: none is added. p(s,t) = t where padding < 0, else RoBERTa's
+// position: `padding` for ids that are `padding`, padding + 1 + (tokens before it that are not) for the others.
 struct token_batch {
     const float *word, *position, *type;
     const int64_t *ids, *types;
