@@ -465,6 +465,9 @@ TEST_CASE("sketch: any rotation, every block length and tail, one or several") {
                     check_sketch(kernel, {1, k, block_k, c, random.index(1, 3)}, random);
                 for (const size_t k : {group - 1, group, group + 1, 2 * group, 3 * group - block_k + 5})
                     check_sketch(kernel, {3, k, block_k, c}, random);
+                // Kernels may take some rows at a time, and may read rotations of whole vectors in their own way.
+                for (size_t i = 0; group <= 512 && i < 4; i++)
+                    check_sketch(kernel, {19, 2 * group + i, block_k, c, i % 3 + 1}, random);
             }
         check_sketch(kernel, {2, 479, 64, 4, 8}, random);
         // Larger than the buffers of kernels: for a group of several sketches, for many groups, for one group.

@@ -7,6 +7,9 @@
 // places, wraps and the end of x included, are computed once for all rows: computing the masks for each row was more
 // work than the sums. Several sketches: each group of x is widened once into L1, two copies of each block in a row, so
 // that a rotated block is contiguous; a sketch then takes one load and one FMA for 16 elements.
+//
+// Rotations by multiples of 16, the usual ones, never cut 16 neighbours: whole blocks are then read from x itself, and
+// rows are the inner loop, so that the places of a group are computed once for 8 rows.
 #pragma once
 #include <immintrin.h>
 
@@ -40,6 +43,9 @@ struct load_f32 {
     using element = float;
     static constexpr bool interleaved = false;
     static pair whole(const element *x) noexcept { return {_mm512_loadu_ps(x), _mm512_loadu_ps(x + 16)}; }
+    static pair halves(const element *first, const element *second) noexcept {
+        return {_mm512_loadu_ps(first), _mm512_loadu_ps(second)};
+    }
     static pair masked(const element *x, __mmask32 mask) noexcept {
         return {_mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), x),
                 _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> 16), x + 16)};
@@ -62,6 +68,13 @@ inline __m512i gather_words(const uint16_t *x, const piece &p) noexcept {
     return _mm512_mask_loadu_epi16(_mm512_maskz_loadu_epi16(p.front_lanes, x + p.front), p.back_lanes, x + p.back);
 }
 
+// Loads 16 elements of 2 bytes from each place.
+inline __m512i join_words(const uint16_t *first, const uint16_t *second) noexcept {
+    const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(first));
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low),
+                              _mm256_loadu_si256(reinterpret_cast<const __m256i *>(second)), 1);
+}
+
 struct load_bf16 {
     using element = uint16_t;
     static constexpr bool interleaved = true;
@@ -70,6 +83,9 @@ struct load_bf16 {
                 _mm512_castsi512_ps(_mm512_and_si512(v, _mm512_set1_epi32(static_cast<int>(0xffff0000u))))};
     }
     static pair whole(const element *x) noexcept { return widen(_mm512_loadu_si512(x)); }
+    static pair halves(const element *first, const element *second) noexcept {
+        return widen(join_words(first, second));
+    }
     static pair masked(const element *x, __mmask32 mask) noexcept { return widen(_mm512_maskz_loadu_epi16(mask, x)); }
     static pair gathered(const element *x, const piece &p) noexcept { return widen(gather_words(x, p)); }
 };
@@ -81,6 +97,9 @@ struct load_f16 {
         return {_mm512_cvtph_ps(_mm512_castsi512_si256(v)), _mm512_cvtph_ps(_mm512_extracti64x4_epi64(v, 1))};
     }
     static pair whole(const element *x) noexcept { return widen(_mm512_loadu_si512(x)); }
+    static pair halves(const element *first, const element *second) noexcept {
+        return widen(join_words(first, second));
+    }
     static pair masked(const element *x, __mmask32 mask) noexcept { return widen(_mm512_maskz_loadu_epi16(mask, x)); }
     static pair gathered(const element *x, const piece &p) noexcept { return widen(gather_words(x, p)); }
 };
@@ -233,14 +252,74 @@ inline void group_of_wide(const float *wide, typename S::element *s, const sketc
         S::template run<false>(s + 16 * v, {sum[v], sum[v + 1]}, block_k < 32 ? __mmask32{0xffff} : ~__mmask32{0});
 }
 
+// 8 rows: at a distance of 4 KB they share a set of L1, which has 8 to 12 ways.
+constexpr size_t most_halves = 512, rows_at_once = 8;
+
+// One group of one sketch of the rows [0, m): 16 elements v of block q are at x + places[q * block_k / 16 + v].
 template <class X, class S, size_t block_k>
-void several_sketches(const sketch_args &args) noexcept {
+void group_by_vectors(const sketch_args &args, const typename X::element *x, typename S::element *s, size_t m,
+                      const uint32_t *places, const float *signs) noexcept {
+    constexpr size_t pairs = block_k / 32;
+    for (; m > 0; m--, x += args.ldx, s += args.lds) {
+        pair sum[pairs];
+#pragma GCC unroll 8
+        for (size_t v = 0; v < pairs; v++) sum[v] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+        const uint32_t *place = places;
+        for (size_t q = 0; q < args.c; q++, place += 2 * pairs) {
+            const __m512 sign = _mm512_set1_ps(signs[q]);
+#pragma GCC unroll 8
+            for (size_t v = 0; v < pairs; v++) {
+                const pair t = X::halves(x + place[2 * v], x + place[2 * v + 1]);
+                sum[v] = {_mm512_fmadd_ps(sign, t.first, sum[v].first), _mm512_fmadd_ps(sign, t.second, sum[v].second)};
+            }
+        }
+#pragma GCC unroll 8
+        for (size_t v = 0; v < pairs; v++) S::template run<X::interleaved>(s + 32 * v, sum[v], ~__mmask32{0});
+    }
+}
+
+// Computes the first `groups` groups of all sketches; their blocks are whole, and rotations are multiples of 16.
+template <class X, class S, size_t block_k>
+void sketch_by_vectors(const sketch_args &args, size_t groups) noexcept {
+    constexpr size_t halves = block_k / 16;
+    uint32_t places[most_halves];
+    float signs[most_halves / halves];
+    for (size_t i = 0; i < args.m; i += rows_at_once) {
+        const size_t m = args.m - i < rows_at_once ? args.m - i : rows_at_once;
+        const auto *x = static_cast<const typename X::element *>(args.x) + i * args.ldx;
+        auto *s = static_cast<typename S::element *>(args.s) + i * args.lds;
+        for (size_t g = 0; g < groups; g++)
+            for (size_t j = 0; j < args.sketches; j++) {
+                const sketch_entry *entries = args.entries + (j * args.groups + g) * args.c;
+                for (size_t q = 0; q < args.c; q++) {
+                    signs[q] = sign_of(entries[q]);
+                    for (size_t v = 0; v < halves; v++)
+                        places[q * halves + v] =
+                            static_cast<uint32_t>(q * block_k + (16 * v + entries[q].rotation) % block_k);
+                }
+                group_by_vectors<X, S, block_k>(args, x + g * args.c * block_k,
+                                                s + j * args.sketch_stride + g * block_k, m, places, signs);
+            }
+    }
+}
+
+// The groups that sketch_by_vectors() can compute. For a few rows finding the places costs more than it saves.
+template <size_t block_k>
+size_t groups_by_vectors(const sketch_args &args) noexcept {
+    if (args.m < 4 || block_k < 32 || args.c * (block_k / 16) > most_halves) return 0;
+    unsigned rotations = 0;
+    for (size_t e = 0; e < args.sketches * args.groups * args.c; e++) rotations |= args.entries[e].rotation;
+    return rotations % 16 == 0 ? args.k / (args.c * block_k) : 0;
+}
+
+template <class X, class S, size_t block_k>
+void several_sketches(const sketch_args &args, size_t first_group) noexcept {
     alignas(64) float wide[widest_group];
     const size_t columns = args.c * block_k, entries = args.groups * args.c;
     for (size_t i = 0; i < args.m; i++) {
         const auto *x = static_cast<const typename X::element *>(args.x) + i * args.ldx;
         auto *s = static_cast<typename S::element *>(args.s) + i * args.lds;
-        for (size_t g = 0; g < args.groups; g++) {
+        for (size_t g = first_group; g < args.groups; g++) {
             widen<X, block_k>(x + g * columns, wide, args.c, args.k - g * columns);
             for (size_t j = 0; j < args.sketches; j++)
                 group_of_wide<S, block_k>(wide, s + j * args.sketch_stride + g * block_k,
@@ -251,11 +330,15 @@ void several_sketches(const sketch_args &args) noexcept {
 
 template <class X, class S, size_t block_k>
 void sketch_rows(const sketch_args &args) noexcept {
-    if (args.sketches > 1 && 2 * args.c * block_k <= widest_group) return several_sketches<X, S, block_k>(args);
+    const size_t whole = groups_by_vectors<block_k>(args);
+    if constexpr (block_k >= 32)
+        if (whole > 0) sketch_by_vectors<X, S, block_k>(args, whole);
+    if (whole == args.groups) return;
+    if (args.sketches > 1 && 2 * args.c * block_k <= widest_group) return several_sketches<X, S, block_k>(args, whole);
     const size_t group_pieces = args.c * (block_k < 32 ? 1 : block_k / 32);
     const size_t step = group_pieces < most_pieces ? most_pieces / group_pieces : 1;
     for (size_t j = 0; j < args.sketches; j++)
-        for (size_t g = 0; g < args.groups; g += step)
+        for (size_t g = whole; g < args.groups; g += step)
             sketch_groups<X, S, block_k>(args, j, g, args.groups - g < step ? args.groups : g + step);
 }
 
