@@ -136,7 +136,7 @@ TEST_CASE("activation: partial vectors and padding") {
 namespace {
 
 void check_norm(const norm_kernel &kernel, size_t n, bool residual, int alias, seeded &random) {
-    const size_t m = 3;
+    const size_t m = 7;  // four rows together and three
     const float eps = 1e-5f, offset = random.uniform(-3, 3);
     guarded<float> x(m, n, n), r(m, n, n), y(m, n, n), gamma(1, n, n), beta(1, n, n);
     const auto number = [&] { return random.uniform(); };
