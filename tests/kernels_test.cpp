@@ -207,7 +207,7 @@ TEST_CASE("norm: with and without a second operand, in place or not") {
 namespace {
 
 void check_softmax(const softmax_kernel &kernel, size_t n, float range, bool masked, seeded &random) {
-    const size_t m = 3;
+    const size_t m = 7;  // four rows together and three
     const float scale = 0.125f;
     guarded<float> x(m, n, n), y(m, n, n + random.index(0, 3), random.index(0, 1) ? guard::after : guard::before);
     x.fill([&] { return random.uniform(-range, range); });
