@@ -41,17 +41,15 @@ inline void transpose(__m512i (&r)[16]) noexcept {
 }
 
 // 2^x for x <= 0: relative error 3e-6 at most, far below that of a weight rounded to bf16. NaN stays NaN; from -150
-// on it is 0.
+// on it is 0. p stands for 2^f, 0 <= f < 1: scalef() takes the floor of x by itself.
 inline __m512 exp2(__m512 x) noexcept {
-    x = _mm512_max_ps(_mm512_set1_ps(-200.0f), x);  // maxps gives its second operand if either is NaN
-    const __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    const __m512 f = _mm512_sub_ps(x, n);
-    __m512 p = _mm512_set1_ps(9.60039552e-3f);
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(5.59168938e-2f));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.40237185e-1f));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.93121995e-1f));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0f));
-    return _mm512_scalef_ps(p, n);
+    const __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    __m512 p = _mm512_set1_ps(1.35341681e-2f);
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(5.20114603e-2f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.41442757e-1f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.93003834e-1f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.00000259f));
+    return _mm512_scalef_ps(p, x);
 }
 
 // Loads 16 scores of a row; keys that do not exist get -inf.

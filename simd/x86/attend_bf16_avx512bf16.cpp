@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The attention of one head by bf16 dot products: up to 14 queries at a time are multiplied by blocks of up to 256
-// keys, whose scores (14 KB) and weights (8 KB) stay in L1. As on AMX, the softmax is online, so memory does not grow
-// with n^2. Rows of weights are made 4 at a time: one row alone waits for the latency of its exponentials.
+// The attention of one head by bf16 dot products: up to 12 queries at a time are multiplied by blocks of up to 256
+// keys, whose scores (12 KB) and weights (7 KB) stay in L1. As on AMX, the softmax is online, so memory does not grow
+// with n^2. Rows of weights are made 4 at a time, three times a panel: one row alone waits for the latency of its
+// exponentials and sums.
 #include <immintrin.h>
 
 #include <cstddef>
@@ -14,7 +15,7 @@
 namespace ss1 {
 namespace {
 
-constexpr size_t most_keys = attend_block_keys, rows_at_once = 4;
+constexpr size_t most_keys = attend_block_keys, most_rows = 12, rows_at_once = 4;
 // Not powers of two: rows at such a distance would share a few sets of L1.
 constexpr size_t lds = most_keys + 16, ldp = most_keys + 32;
 
@@ -32,9 +33,9 @@ parts make_parts(const attend_args &g) noexcept {
     p.keys = static_cast<uint16_t *>(g.scratch);
     p.values = p.keys + p.padded * g.d;
     p.weights = p.values + p.padded * g.d;
-    p.scores = reinterpret_cast<float *>(p.weights + (mr + 2) * ldp);
-    p.sums = p.scores + (mr + 2) * lds;
-    p.max = p.sums + (mr + 2) * g.d;
+    p.scores = reinterpret_cast<float *>(p.weights + most_rows * ldp);
+    p.sums = p.scores + most_rows * lds;
+    p.max = p.sums + most_rows * g.d;
     p.total = p.max + 16;
     p.factor = p.total + 16;
     return p;
@@ -75,57 +76,92 @@ template <size_t rows>
 void multiply_tile(const uint16_t *a, size_t lda, const uint16_t *b, size_t pairs, float *y, size_t ldy) noexcept {
     multiply<rows, 1, false>(a, lda, b, 0, pairs, y, ldy, 0);
 }
-constexpr product by_rows[mr] = {
-    multiply_tile<1>,  multiply_tile<2>,  multiply_tile<3>,  multiply_tile<4>,  multiply_tile<5>,
-    multiply_tile<6>,  multiply_tile<7>,  multiply_tile<8>,  multiply_tile<9>,  multiply_tile<10>,
-    multiply_tile<11>, multiply_tile<12>, multiply_tile<13>, multiply_tile<14>,
+constexpr product by_rows[most_rows] = {
+    multiply_tile<1>, multiply_tile<2>, multiply_tile<3>, multiply_tile<4>,  multiply_tile<5>,  multiply_tile<6>,
+    multiply_tile<7>, multiply_tile<8>, multiply_tile<9>, multiply_tile<10>, multiply_tile<11>, multiply_tile<12>,
 };
 
-// Turns the scores of some queries with the keys from j0 on into weights, and updates their running maximum and sum.
-// Weights up to the next multiple of 32 keys become zero.
+// Gives the scores of keys that do not exist -inf, up to the next multiple of 32.
+void hide_keys(const parts &p, size_t rows, size_t keys) noexcept {
+    const __m512 lowest = _mm512_set1_ps(-__builtin_inff());
+    const __mmask32 hidden = ~__mmask32{0} << keys % nt;
+    for (size_t i = 0; i < rows; i++) {
+        float *s = p.scores + i * lds + keys / nt * nt;
+        _mm512_mask_storeu_ps(s, static_cast<__mmask16>(hidden), lowest);
+        _mm512_mask_storeu_ps(s + 16, static_cast<__mmask16>(hidden >> 16), lowest);
+    }
+}
+
+// The largest, or the sum, of each of 4 vectors, one in each lane.
+template <class F>
+inline __m128 combine(const __m512 (&v)[rows_at_once], F &&f) noexcept {
+    const __m512 first = f(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));
+    const __m512 last = f(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
+    const __m512d a = _mm512_castps_pd(first), b = _mm512_castps_pd(last);
+    const __m512 all =
+        f(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));  // 4 of each row
+    const __m512 half = f(all, _mm512_shuffle_f32x4(all, all, 0x4e));
+    return _mm512_castps512_ps128(f(half, _mm512_shuffle_f32x4(half, half, 0xb1)));
+}
+
+// Turns the scores of 4 queries from i on with `keys` keys from j0 on into weights, and updates their running maximum
+// and sum. Where there are fewer queries, the last one is read in place of those that are missing, and they are not
+// written.
 template <bool masked>
-void weigh_rows(const attend_args &g, const parts &p, const size_t (&rows)[rows_at_once], size_t j0,
-                size_t j1) noexcept {
-    const __m512 lowest = _mm512_set1_ps(-__builtin_inff()), scale = _mm512_set1_ps(g.scale * 1.44269504f);
-    const size_t keys = (j1 < g.n ? j1 : g.n) - j0;
-    const float *mask = masked ? g.mask + j0 : p.scores;  // unused unless `masked`
-    const auto left = [keys](size_t j) { return j < keys ? keys - j : 0; };
+void weigh_rows(const attend_args &g, const parts &p, size_t i, size_t rows, size_t j0, size_t keys) noexcept {
+    const __m512 scale = _mm512_set1_ps(g.scale * 1.44269504f);
+    const size_t padded = (keys + nt - 1) / nt * nt;
+    const float *s[rows_at_once];
+    uint16_t *w[rows_at_once];
+    for (size_t r = 0; r < rows_at_once; r++) {
+        const size_t row = i + (r < rows ? r : rows - 1);
+        s[r] = p.scores + row * lds;
+        w[r] = p.weights + row * ldp;
+    }
+    const auto mask_at = [&](size_t j) {
+        if (!masked || j >= keys) return _mm512_setzero_ps();
+        if (j + 16 <= keys) return _mm512_loadu_ps(g.mask + j0 + j);
+        return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << (keys - j)) - 1), g.mask + j0 + j);
+    };
+    const auto score = [](const float *at, __m512 mask) {
+        return masked ? _mm512_add_ps(_mm512_loadu_ps(at), mask) : _mm512_loadu_ps(at);
+    };
     __m512 max[rows_at_once], sum[rows_at_once], center[rows_at_once];
 #pragma GCC unroll 4
-    for (size_t r = 0; r < rows_at_once; r++) max[r] = lowest, sum[r] = _mm512_setzero_ps();
-    for (size_t j = 0; j < keys; j += 16)
+    for (size_t r = 0; r < rows_at_once; r++) max[r] = _mm512_set1_ps(-__builtin_inff()), sum[r] = _mm512_setzero_ps();
+    for (size_t j = 0; j < padded; j += 16) {
+        const __m512 mask = mask_at(j);
 #pragma GCC unroll 4
-        for (size_t r = 0; r < rows_at_once; r++)
-            max[r] = _mm512_max_ps(max[r], score<masked>(p.scores + rows[r] * lds + j, mask + j, left(j)));
-#pragma GCC unroll 4
-    for (size_t r = 0; r < rows_at_once; r++) {
-        float top = _mm512_reduce_max_ps(max[r]);
-        if (j0 && p.max[rows[r]] > top) top = p.max[rows[r]];
-        center[r] = _mm512_set1_ps(top);
+        for (size_t r = 0; r < rows_at_once; r++) max[r] = _mm512_max_ps(max[r], score(s[r] + j, mask));
     }
+    const auto lanes = static_cast<__mmask8>((1u << rows) - 1);
+    __m128 top = combine(max, [](__m512 a, __m512 b) { return _mm512_max_ps(a, b); });
+    const __m128 top_before = _mm_loadu_ps(p.max + i);
+    if (j0) top = _mm_max_ps(top, top_before);
+    _mm_mask_storeu_ps(p.max + i, lanes, top);
+    alignas(16) float tops[rows_at_once];
+    _mm_store_ps(tops, top);
+#pragma GCC unroll 4
+    for (size_t r = 0; r < rows_at_once; r++) center[r] = _mm512_set1_ps(tops[r < rows ? r : rows - 1]);
     const auto weight = [scale](__m512 v, __m512 from) { return exp2(_mm512_mul_ps(_mm512_sub_ps(v, from), scale)); };
-    for (size_t j = 0; j < keys; j += 32)
+    for (size_t j = 0; j < padded; j += 32) {
+        const __m512 mask_low = mask_at(j), mask_high = mask_at(j + 16);
 #pragma GCC unroll 4
         for (size_t r = 0; r < rows_at_once; r++) {
-            const float *s = p.scores + rows[r] * lds + j;
-            const __m512 low = weight(score<masked>(s, mask + j, left(j)), center[r]);
-            const __m512 high = weight(score<masked>(s + 16, mask + j + 16, left(j + 16)), center[r]);
+            const __m512 low = weight(score(s[r] + j, mask_low), center[r]);
+            const __m512 high = weight(score(s[r] + j + 16, mask_high), center[r]);
             sum[r] = _mm512_add_ps(sum[r], _mm512_add_ps(low, high));
-            _mm512_storeu_si512(p.weights + rows[r] * ldp + j,
-                                reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));
+            _mm512_storeu_si512(w[r] + j, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));
         }
-    float totals[rows_at_once], factors[rows_at_once];
-#pragma GCC unroll 4
-    for (size_t r = 0; r < rows_at_once; r++) {
-        totals[r] = _mm512_reduce_add_ps(sum[r]);
-        factors[r] = j0 ? _mm512_cvtss_f32(weight(_mm512_set1_ps(p.max[rows[r]]), center[r])) : 0.0f;
-        if (j0) totals[r] += p.total[rows[r]] * factors[r];
     }
-    for (size_t r = 0; r < rows_at_once; r++) {
-        p.max[rows[r]] = _mm512_cvtss_f32(center[r]);
-        p.total[rows[r]] = totals[r];
-        p.factor[rows[r]] = factors[r];
+    __m128 total = combine(sum, [](__m512 a, __m512 b) { return _mm512_add_ps(a, b); });
+    if (j0) {
+        const __m128 factor =
+            _mm512_castps512_ps128(weight(_mm512_castps128_ps512(top_before), _mm512_castps128_ps512(top)));
+        _mm_mask_storeu_ps(p.factor + i, lanes, factor);
+        total = _mm_add_ps(total, _mm_mul_ps(_mm_loadu_ps(p.total + i), factor));
     }
+    _mm_mask_storeu_ps(p.total + i, lanes, total);
 }
 
 // Adds to the sums of a panel, scaled down where the maximum has grown, the weighted values of a later block of keys.
@@ -153,15 +189,16 @@ void finish(const attend_args &g, const parts &p, size_t i0, size_t rows) noexce
 void attend_panel(const attend_args &g, const parts &p, size_t i0, size_t rows) noexcept {
     const product multiply_rows = by_rows[rows - 1];
     const uint16_t *q = g.q + i0 * g.ld;
-    alignas(64) float tile[mr * nt];
+    alignas(64) float tile[most_rows * nt];
     for (size_t j0 = 0; j0 < p.padded; j0 += most_keys) {
         const size_t j1 = p.padded - j0 < most_keys ? p.padded : j0 + most_keys;
         for (size_t j = j0; j < j1; j += nt)
             multiply_rows(q, g.ld, p.keys + j * g.d, g.d / kr, p.scores + (j - j0), lds);
+        const size_t keys = (j1 < g.n ? j1 : g.n) - j0;
+        if (keys < j1 - j0) hide_keys(p, rows, keys);
         for (size_t i = 0; i < rows; i += rows_at_once) {
-            size_t some[rows_at_once];  // the last row fills up the last group
-            for (size_t r = 0; r < rows_at_once; r++) some[r] = i + r < rows ? i + r : rows - 1;
-            g.mask ? weigh_rows<true>(g, p, some, j0, j1) : weigh_rows<false>(g, p, some, j0, j1);
+            const size_t some = rows - i < rows_at_once ? rows - i : rows_at_once;
+            g.mask ? weigh_rows<true>(g, p, i, some, j0, keys) : weigh_rows<false>(g, p, i, some, j0, keys);
         }
         for (size_t c = 0; c < g.d; c += nt) {
             const uint16_t *values = p.values + c * p.padded + j0 * nt;
@@ -183,11 +220,7 @@ void attend_bf16_avx512bf16(const attend_args &g) noexcept {
     const parts p = make_parts(g);
     pack_keys(g, p);
     pack_values(g, p);
-    const size_t panels = (g.m + mr - 1) / mr;
-    for (size_t i = 0; i < panels; i++) {
-        const size_t begin = g.m * i / panels;
-        attend_panel(g, p, begin, g.m * (i + 1) / panels - begin);
-    }
+    for (size_t i = 0; i < g.m; i += most_rows) attend_panel(g, p, i, g.m - i < most_rows ? g.m - i : most_rows);
 }
 
 }  // namespace ss1
