@@ -74,7 +74,9 @@ void pack_values(const attend_args &g, const parts &p) noexcept {
 using product = void (*)(const uint16_t *a, size_t lda, const uint16_t *b, size_t pairs, float *y, size_t ldy) noexcept;
 template <size_t rows>
 void multiply_tile(const uint16_t *a, size_t lda, const uint16_t *b, size_t pairs, float *y, size_t ldy) noexcept {
-    multiply<rows, 1, false>(a, lda, b, 0, pairs, y, ldy, 0);
+    accumulators<rows, 1> acc;
+    multiply<rows, 1, false>(a, lda, b, 0, pairs, acc);
+    store<rows, 1>(acc, y, ldy, 0);
 }
 constexpr product by_rows[most_rows] = {
     multiply_tile<1>, multiply_tile<2>, multiply_tile<3>, multiply_tile<4>,  multiply_tile<5>,  multiply_tile<6>,

@@ -37,12 +37,13 @@ inline void multiply_add(__m512 &acc, __m512i a, __m512i b) noexcept {
     asm("vdpbf16ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
 }
 
-// Writes the sums of `rows` rows x `tiles` tiles over `pairs` pairs of k to `sums`: row i of tile t is at
-// sums + t * tile_stride + i * row_stride, a multiple of 64 bytes.
+template <size_t rows, size_t tiles>
+using accumulators = __m512[rows][2 * tiles];
+
+// Computes `rows` rows x `tiles` tiles over `pairs` pairs of k. Always inlined: the sums are registers.
 template <size_t rows, size_t tiles, bool prefetch>
-inline void multiply(const uint16_t *a, size_t lda, const uint16_t *b, size_t ldb, size_t pairs, float *sums,
-                     size_t row_stride, size_t tile_stride) noexcept {
-    __m512 acc[rows][2 * tiles];
+[[gnu::always_inline]] inline void multiply(const uint16_t *a, size_t lda, const uint16_t *b, size_t ldb, size_t pairs,
+                                            accumulators<rows, tiles> &acc) noexcept {
 #pragma GCC unroll 14
     for (size_t i = 0; i < rows; i++)
 #pragma GCC unroll 8
@@ -66,6 +67,12 @@ inline void multiply(const uint16_t *a, size_t lda, const uint16_t *b, size_t ld
             for (size_t v = 0; v < 2 * tiles; v++) multiply_add(acc[i][v], ak, bk[v]);
         }
     }
+}
+
+// Writes the sums: row i of tile t is at sums + t * tile_stride + i * row_stride, a multiple of 64 bytes.
+template <size_t rows, size_t tiles>
+[[gnu::always_inline]] inline void store(const accumulators<rows, tiles> &acc, float *sums, size_t row_stride,
+                                         size_t tile_stride) noexcept {
 #pragma GCC unroll 8
     for (size_t v = 0; v < 2 * tiles; v++)
 #pragma GCC unroll 14
