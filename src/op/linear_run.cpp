@@ -15,7 +15,8 @@ namespace ss1 {
 namespace {
 
 constexpr size_t line = 64;                            // bytes
-constexpr size_t sketch_f32_bytes = size_t{16} << 10;  // f32 sketches that wait to be quantized
+constexpr size_t sketch_f32_bytes = size_t{24} << 10;  // f32 sketches that wait to be quantized
+constexpr size_t least_sketched_rows = 4;              // kernels sketch fewer rows more slowly
 constexpr size_t least_prefetching_rows = 33;          // fewer wait for their own weights: a prefetch only delays
 
 // The cut of a run of m rows: a grid of tasks, each with an equal share of the rows and of the tiles.
@@ -34,9 +35,14 @@ size_t sketches_at_once(const linear &l, size_t rows) noexcept {
     return std::clamp<size_t>(l.sketch_bytes / (rows * l.row_bytes_of_a()), 1, l.n_sketches);
 }
 
-// Rows of `sketches` f32 sketches that are made before they are quantized.
-size_t rows_of_sketch_f32(const linear &l, size_t sketches) noexcept {
-    return std::clamp<size_t>(sketch_f32_bytes / (sketches * l.lda * sizeof(float)), 1, 32);
+// Rows and sketches that are made in f32 before they are quantized.
+struct sketch_chunk {
+    size_t rows, sketches;
+};
+sketch_chunk chunk_of(const linear &l, size_t sketches) noexcept {
+    const size_t row = l.lda * sizeof(float);
+    const size_t rows = std::clamp<size_t>(sketch_f32_bytes / (sketches * row), least_sketched_rows, 32);
+    return {rows, std::clamp<size_t>(sketch_f32_bytes / (rows * row), 1, sketches)};
 }
 
 // Scratch of one task, in bytes from its start; each part is a multiple of a cache line. `a` comes first.
@@ -59,8 +65,9 @@ layout make_layout(const linear &l, size_t rows) noexcept {
                   ? round_up(at_most(l.row_bytes_of_a(), std::max(l.sketch_bytes, rows * l.row_bytes_of_a())), line)
                   : 0;
     p.sketch_f32 = p.scale + (l.quantize ? round_up(rows * l.n_sketches * sizeof(float), line) : 0);
-    p.down = p.sketch_f32 +
-             (l.quantize ? round_up(at_most(row_f32, std::max(sketch_f32_bytes, l.n_sketches * row_f32)), line) : 0);
+    p.down =
+        p.sketch_f32 +
+        (l.quantize ? round_up(at_most(row_f32, std::max(sketch_f32_bytes, least_sketched_rows * row_f32)), line) : 0);
     p.down_scratch = p.down + rows * l.down_ld * size_of(l.encoded_type());
     p.products = p.down_scratch + (l.down ? make_layout(*l.down, rows).total : 0);
     const size_t mr = l.gemm->mr;
@@ -151,40 +158,57 @@ void append_down(const task_state &t, size_t m, size_t rows, char *encoded, size
                         t.scratch + t.at.down + (m + i) * l.down_ld * size, l.map.desc.rank * size);
 }
 
+// Encodes rows [m, m + rows) for the sketches [s0, s1) at `to`: the sketches, `stride` rows each, and x V behind each.
+// x V was made from row m0 on.
+void encode(const task_state &t, size_t m0, size_t m, size_t rows, size_t s0, size_t s1, char *to,
+            size_t stride) noexcept {
+    const linear &l = t.l;
+    if (l.sketch)
+        l.sketch->run({.x = t.x(m),
+                       .s = to,
+                       .entries = l.entries.as<sketch_entry>() + s0 * l.groups * l.c,
+                       .m = rows,
+                       .k = l.map.desc.K,
+                       .ldx = t.args.ldx,
+                       .lds = l.lda,
+                       .block_k = l.block_k,
+                       .c = l.c,
+                       .groups = l.groups,
+                       .sketches = s1 - s0,
+                       .sketch_stride = stride * l.lda});
+    if (l.down) append_down(t, m - m0, rows, to, s1 - s0, stride);
+}
+
+// The same for rows [m0, m1), as integers and their scales.
+void encode_integers(const task_state &t, size_t m0, size_t m1, size_t s0, size_t s1, size_t stride) noexcept {
+    const linear &l = t.l;
+    const sketch_chunk most = chunk_of(l, s1 - s0);
+    float *sums = reinterpret_cast<float *>(t.scratch + t.at.sketch_f32);
+    float *scale = reinterpret_cast<float *>(t.scratch + t.at.scale);
+    for (size_t m = m0; m < m1; m += most.rows)
+        for (size_t s = s0; s < s1; s += most.sketches) {
+            const size_t rows = std::min(most.rows, m1 - m), end = std::min(s1, s + most.sketches);
+            encode(t, m0, m, rows, s, end, reinterpret_cast<char *>(sums), rows);
+            for (size_t j = s; j < end; ++j)
+                l.quantize->run({.s = sums + (j - s) * rows * l.lda,
+                                 .q = t.a(j - s0, m - m0, stride),
+                                 .scale = scale + (j - s0) * stride + (m - m0),
+                                 .m = rows,
+                                 .n = l.made_columns(),
+                                 .lds = l.lda,
+                                 .ldq = l.lda,
+                                 .zero = static_cast<uint8_t>(l.gemm->a == dtype::u8 ? 128 : 0)});
+        }
+}
+
 // Makes rows [m0, m1) of the sketches [s0, s1), all columns, in `a`: sketch j of them starts at j * stride rows.
 void make_a(const task_state &t, size_t m0, size_t m1, size_t s0, size_t s1, size_t stride) noexcept {
     const linear &l = t.l;
     const size_t columns = l.made_columns(), size = size_of(l.gemm->a);
-    const size_t step = l.quantize ? rows_of_sketch_f32(l, s1 - s0) : m1 - m0;
-    float *sums = reinterpret_cast<float *>(t.scratch + t.at.sketch_f32);
-    for (size_t m = m0; m < m1; m += step) {
-        const size_t rows = std::min(step, m1 - m), apart = l.quantize ? rows : stride;
-        char *encoded = l.quantize ? reinterpret_cast<char *>(sums) : t.a(0, m - m0, stride);
-        if (l.sketch)
-            l.sketch->run({.x = t.x(m),
-                           .s = encoded,
-                           .entries = l.entries.as<sketch_entry>() + s0 * l.groups * l.c,
-                           .m = rows,
-                           .k = l.map.desc.K,
-                           .ldx = t.args.ldx,
-                           .lds = l.lda,
-                           .block_k = l.block_k,
-                           .c = l.c,
-                           .groups = l.groups,
-                           .sketches = s1 - s0,
-                           .sketch_stride = apart * l.lda});
-        if (l.down) append_down(t, m - m0, rows, encoded, s1 - s0, apart);
-        for (size_t j = 0; l.quantize && j < s1 - s0; ++j) {
-            float *scale = reinterpret_cast<float *>(t.scratch + t.at.scale) + j * stride + (m - m0);
-            l.quantize->run({.s = sums + j * rows * l.lda,
-                             .q = t.a(j, m - m0, stride),
-                             .scale = scale,
-                             .m = rows,
-                             .n = columns,
-                             .lds = l.lda,
-                             .ldq = l.lda,
-                             .zero = static_cast<uint8_t>(l.gemm->a == dtype::u8 ? 128 : 0)});
-        }
+    if (l.quantize) {
+        encode_integers(t, m0, m1, s0, s1, stride);
+    } else {
+        encode(t, m0, m0, m1 - m0, s0, s1, t.a(0, 0, stride), stride);
     }
     if (columns == l.ka) return;
     for (size_t j = 0; j < s1 - s0; ++j)
