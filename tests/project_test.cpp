@@ -127,6 +127,52 @@ TEST_CASE("every element of a second moment must be finite, also where no stored
     CHECK(ss1_project(&desc, weight.data(), 0, s.data(), z.data(), 0) == SS1_OK);
 }
 
+TEST_CASE("a second moment must be symmetric and positive semidefinite, also between inputs that no weight ties") {
+    const ss1_linear_desc desc = desc_of(SS1_SCHEME_MIXED);
+    const std::vector<float> weight(N * K, 0.25f);
+    std::vector<float> z(N * K / 2, 7.0f);
+    const auto project = [&](const std::vector<float> &s) {
+        return ss1_project(&desc, weight.data(), 0, s.data(), z.data(), 0);
+    };
+    const auto refused = [&](const std::vector<float> &s, const char *message) {
+        CHECK(project(s) == SS1_ERROR_INVALID_ARGUMENT);
+        CHECK_THAT(std::string(ss1_last_error()), Catch::Contains(message));
+        CHECK(z == std::vector<float>(z.size(), 7.0f));
+    };
+    const auto correlated = [](float r, float scale) {  // inputs 3 and 150; its least eigenvalue is about 1 - r
+        std::vector<float> s = moment();
+        s[3 * K + 3] = 1;
+        s[150 * K + 150] = scale * scale;
+        s[3 * K + 150] = s[150 * K + 3] = r * scale;
+        return s;
+    };
+    for (const float scale : {1.0f, 1e-4f, 1e4f}) {
+        refused(correlated(1.002f, scale),
+                "second_moment is not positive semidefinite, as a mean of x^T x must be, to 0.001");
+        refused(correlated(-1.002f, scale), "is not positive semidefinite");
+    }
+    for (const float diagonal : {0.0f, -1.0f}) {
+        std::vector<float> s = correlated(0.5f, 1);
+        s[3 * K + 3] = diagonal;
+        refused(s, "is not positive semidefinite");
+    }
+    std::vector<float> lopsided = correlated(0.5f, 1);
+    lopsided[3 * K + 150] = 0.51f;
+    refused(lopsided, "second_moment[150][3]=0.5 is not [3][150]=0.51, but it must be symmetric");
+
+    // The mean of few rows of very different scales, computed in f32, of which one input is always 0.
+    auto random = ss1_test::seeded();
+    std::vector<float> mean(K * K);
+    for (int row = 0; row < 50; ++row) {
+        std::vector<float> x(K);
+        for (size_t k = 0; k < K; ++k) x[k] = k == 7 ? 0 : random.uniform() * (k % 9 == 0 ? 1e4f : 1e-2f);
+        for (size_t i = 0; i < K * K; ++i) mean[i] += x[i / K] * x[i % K] / 50;
+    }
+    CHECK(project(mean) == SS1_OK);
+    CHECK(project(std::vector<float>(K * K)) == SS1_OK);
+    CHECK(project(correlated(1.0005f, 1e4f)) == SS1_OK);
+}
+
 // 96 KB is beside the frames of a sanitizer little, but Eigen's buffers were 128 KB each.
 TEST_CASE("a projection by a second moment starts no thread and needs little stack") {
     struct task {

@@ -20,9 +20,9 @@ extern "C" {
  * @param weight  [N, K] f32, ldw >= K (0 = K), PyTorch's layout.
  * @param second_moment  [K, K] f32, E[x^T x] over calibration rows, symmetric; or NULL.
  * @param z       [N, Kz] f32 out, ldz >= Kz (0 = Kz). Must not overlap the inputs.
- * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (also a second moment that is not finite and positive semidefinite);
- * SS1_ERROR_OUT_OF_MEMORY.
- * @note Thread-safe. Time O(N K); with second_moment O(N K^2 + (N / B_N) Kz^3). @since 0.1
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (also a second moment that is not finite, or not symmetric or positive
+ * semidefinite: S + 1e-3 diag(S) must be definite); SS1_ERROR_OUT_OF_MEMORY.
+ * @note Thread-safe. Time O(N K); with second_moment O(N K^2 + K^3 + (N / B_N) Kz^3). @since 0.1
  */
 SS1_API ss1_status ss1_project(const ss1_linear_desc *desc, const float *weight, size_t ldw, const float *second_moment,
                                float *z, size_t ldz);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <Eigen/Cholesky>
 #include <span>
 #include <vector>
 
@@ -13,12 +14,38 @@
 namespace ss1 {
 namespace {
 
+using matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+// Checks that S is finite and symmetric, and that S + tolerance * diag(S) is positive definite. A mean of x^T x in f32
+// is so whatever the scales of its inputs; this tolerance is also what fit_tied() adds.
+ss1_status check_moment(const float *moment, size_t K) {
+    constexpr double tolerance = 1e-3;
+    for (size_t i = 0; i < K * K; ++i)  // also where no stored weight stands
+        SS1_CHECK(std::isfinite(moment[i]), SS1_ERROR_INVALID_ARGUMENT, "second_moment[%zu][%zu]=%g is not finite",
+                  i / K, i % K, static_cast<double>(moment[i]));
+    const auto n = static_cast<Eigen::Index>(K);
+    matrix s = Eigen::Map<const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>(moment, n, n)
+                   .cast<double>();
+    for (size_t i = 0; i < K; ++i)
+        for (size_t k = 0; k < i; ++k) {
+            const double a = moment[i * K + k], b = moment[k * K + i];
+            const double scale = std::sqrt(std::max(0.0, s(i, i)) * std::max(0.0, s(k, k)));
+            SS1_CHECK(std::fabs(a - b) <= tolerance * scale, SS1_ERROR_INVALID_ARGUMENT,
+                      "second_moment[%zu][%zu]=%g is not [%zu][%zu]=%g, but it must be symmetric", i, k, a, k, i, b);
+        }
+    s.diagonal() *= 1 + tolerance;
+    s.diagonal().array() += 1e-30;  // for inputs that are always 0
+    const Eigen::LLT<Eigen::Ref<matrix>> factors(s);
+    SS1_CHECK(factors.info() == Eigen::Success, SS1_ERROR_INVALID_ARGUMENT,
+              "second_moment is not positive semidefinite, as a mean of x^T x must be, to %g of its diagonal",
+              tolerance);
+    return SS1_OK;
+}
+
 // Fits all of z before it writes the first value.
 ss1_status project_by_moment(const ss1_linear_desc &desc, const float *weight, size_t ldw, const float *moment,
                              float *z, size_t ldz) {
-    for (size_t i = 0; i < desc.K * desc.K; ++i)  // also where no stored weight stands
-        SS1_CHECK(std::isfinite(moment[i]), SS1_ERROR_INVALID_ARGUMENT, "second_moment[%zu][%zu]=%g is not finite",
-                  i / desc.K, i % desc.K, static_cast<double>(moment[i]));
+    SS1_TRY(check_moment(moment, desc.K));
     const std::vector<double> second(moment, moment + desc.K * desc.K);
     std::vector<float> fitted;
     SS1_TRY(fit_tied({desc.N, desc.K, weight, ldw, second.data(), nullptr}, desc, fitted));

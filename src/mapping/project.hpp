@@ -7,7 +7,7 @@
 namespace ss1 {
 
 // Projects weight [N, K] to z [N, Kz]: the mean of the tied entries, or with `moment` [K, K] the best fit to the
-// layer's output. Fails with SS1_ERROR_INVALID_ARGUMENT, z unchanged, if `moment` is not finite and positive
+// layer's output. Fails with SS1_ERROR_INVALID_ARGUMENT, z unchanged, if `moment` is not finite, symmetric and positive
 // semidefinite.
 ss1_status project(const ss1_linear_desc &desc, const float *weight, size_t ldw, const float *moment, float *z,
                    size_t ldz);
