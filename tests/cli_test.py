@@ -456,6 +456,8 @@ class Models(Case):
                     b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12\n",
                     "is an HTML page, not the file itself": b'<!DOCTYPE html>\n<html lang="en">\n',
                     "is an HTML page,": b'<html lang="en"><body></body></html>\n',
+                    "is an HTML page, not": b'\xef\xbb\xbf\r\n\t \n  <!doctype HTML>\n',
+                    "is an HTML page, not the": b'\n' * 300 + b'<HTML lang="en">\n',
                     "is empty": b""}
         for name, command in {"config.json": ["inspect", model], "model.safetensors": ["inspect", model],
                               "model.safetensors.index.json": ["inspect", model], "vocab.txt": ["run", model, "--text", "-"],

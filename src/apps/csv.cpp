@@ -35,6 +35,11 @@ std::errc parse_whole(std::string_view field, T &value) {
 
 csv_reader::csv_reader(const std::string &path) : in_(path) {
     if (!read_record()) fail_at(1, "the file is empty: the first line must name the columns");
+    if (is_blank_) {
+        while (is_blank_ && read_record()) {  // to what the file may be instead
+        }
+        fail_at(1, "the line is blank: it must name the columns");
+    }
     for (const std::string &name : fields_) header_.emplace_back(trim(name));
 }
 
@@ -44,7 +49,7 @@ void csv_reader::refuse_foreign(std::string_view front) const {
 }
 
 void csv_reader::fail_at(size_t line, const std::string &problem) const {
-    if (line == 1 && !fields_.empty()) refuse_foreign(fields_[0]);
+    if ((line == 1 || header_.empty()) && !fields_.empty()) refuse_foreign(fields_[0]);
     throw failure(in_.name() + ":" + std::to_string(line) + ": " + problem, "mend this line of the CSV file");
 }
 
