@@ -1475,8 +1475,9 @@ class Files(Case):
             time.sleep(0.01)
         self.fail(f"no {pattern} in 30 s")
 
-    def ended_by(self, sent, pattern, *arguments, stdin=b""):
-        """stderr of a command that gets a signal when there is a file of this pattern, and ends by it."""
+    def ended_by(self, sent, pattern, *arguments, stdin=b"", again=False):
+        """stderr of a command that gets a signal when there is a file of this pattern, and ends by it. `again`: it gets the
+        signal until it ends."""
         # A shell starts what it runs in the background with SIGINT ignored; that would be inherited.
         with subprocess.Popen([EXE, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               preexec_fn=lambda: sent != signal.SIGKILL and signal.signal(sent, signal.SIG_DFL)) as process:
@@ -1484,6 +1485,8 @@ class Files(Case):
             process.stdin.flush()
             self.wait_for(pattern, process)
             process.send_signal(sent)
+            while again and process.poll() is None:
+                process.send_signal(sent)
             message = process.communicate(timeout=60)[1].decode()
         self.assertEqual(process.returncode, -sent, message)
         return message
@@ -1579,6 +1582,15 @@ class Files(Case):
         for sent in (signal.SIGINT, signal.SIGTERM):
             self.assertEqual(self.ended_by(sent, "model/model.safetensors.tmp-*", *arguments), "interrupted: nothing written\n")
             self.assertEqual(self.names(), [])
+
+    def test_more_signals_leave_no_more_files(self):
+        conversion = self.long_conversion()
+        for _ in range(10):
+            message = self.ended_by(signal.SIGINT, "model/model.safetensors.tmp-*", *conversion, again=True)
+            self.assertEqual((message, self.names()), ("interrupted: nothing written\n", []))
+            message = self.ended_by(signal.SIGTERM, "scores.csv.tmp-*", "run", self.MODEL, "--input", "-", "--output", self.scores,
+                                    stdin=to_text(self.rows), again=True)
+            self.assertEqual((message, self.names()), ("interrupted: nothing written\n", []))
 
     def test_killed_conversion_is_repeated(self):
         model, small = self.out / "model", ["convert", DATA / "bert_classifier", self.out / "model", "--dtype", "bf16"]

@@ -26,28 +26,34 @@ void say(const char *message) {
     put(message);
 }
 
-// If a file is half made, ends the process by the signal that came. SA_RESETHAND has restored the default, which ends
-// it at once, or when the handler returns.
+void set(void (*handler)(int)) {
+    struct sigaction action = {}, before;
+    action.sa_handler = handler;
+    action.sa_flags = SA_RESTART;
+    for (const int signal : signals)
+        if (sigaction(signal, nullptr, &before) == 0 && before.sa_handler != SIG_IGN)
+            sigaction(signal, &action, nullptr);
+}
+
+// Ends the process by a signal that came, at once or when its handler returns.
+void end_by(int signal) {
+    set(SIG_DFL);
+    raise(signal);
+}
+
+// Removes the file that is half made and ends the process by the signal that came. Without a file, the signal is noted,
+// or a handler that was called before is about to end the process.
 void remove_and_end() {
     const char *path = half_made_file.exchange(nullptr);
     if (!path) return;
     unlink(path);
     say("interrupted: nothing written\n");
-    raise(__atomic_load_n(&signal_that_came, __ATOMIC_SEQ_CST));
+    end_by(__atomic_load_n(&signal_that_came, __ATOMIC_SEQ_CST));
 }
 
 void on_signal(int signal) {
     __atomic_store_n(&signal_that_came, signal, __ATOMIC_SEQ_CST);
     remove_and_end();
-}
-
-void set(void (*handler)(int)) {
-    struct sigaction action = {}, before;
-    action.sa_handler = handler;
-    action.sa_flags = SA_RESETHAND | SA_RESTART;
-    for (const int signal : signals)
-        if (sigaction(signal, nullptr, &before) == 0 && before.sa_handler != SIG_IGN)
-            sigaction(signal, &action, nullptr);
 }
 
 }  // namespace
@@ -69,7 +75,7 @@ void interruption::obey(const char *message) const {
     const int signal = __atomic_load_n(&signal_that_came, __ATOMIC_RELAXED);
     if (!signal) return;
     say(message);
-    raise(signal);
+    end_by(signal);
 }
 
 void interruption::arm(const char *half_made) {

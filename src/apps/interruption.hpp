@@ -6,8 +6,8 @@
 
 namespace ss1::apps {
 
-// One at a time in a process. Before and after its life the signals end the process at once. During its life the first
-// signal is noted for *flag() and obey(), or removes the file that arm() names; a second one ends the process at once.
+// One at a time in a process. Before and after its life the signals end the process at once. During its life they are
+// noted for *flag() and obey(), or remove the file that arm() names; only SIGKILL ends the process before that is done.
 // Any thread may get the signals, so they are not blocked: whether the file is removed is decided by one atomic
 // pointer.
 class interruption {
