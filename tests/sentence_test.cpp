@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <sstream>
 
 #include "base/context.hpp"
 #include "model_support.hpp"
@@ -600,6 +601,49 @@ TEST_CASE("static embeddings are the means of the rows of a text's own tokens") 
     bytes.replace(bytes.find(name), name.size(), "\"embeddings\"      ");
     io_support::write_file(own / "model.safetensors", bytes);
     check(own.path, {{5, 5, 11}, {}, {6, 9}});
+}
+
+// sentence-transformers' StaticEmbedding has no max_seq_length, and reads tokenizer.json alone.
+TEST_CASE("texts of static embeddings are cut by tokenizer.json alone") {
+    const directory made("static");
+    io_support::write_file(
+        made.folder / "tokenizer_config.json",
+        R"({"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 3, "truncation_side": "left"})");
+    const auto write = [&](const std::string &truncation) {
+        std::string vocab;
+        std::istringstream lines(letters);
+        size_t id = 0;
+        for (std::string line; std::getline(lines, line); ++id)
+            vocab += (id ? ", \"" : "\"") + line + "\": " + std::to_string(id);
+        io_support::write_file(made.folder / "tokenizer.json",
+                               R"({"truncation": )" + truncation +
+                                   R"(, "normalizer": {"type": "BertNormalizer", "clean_text": true,
+            "handle_chinese_chars": true, "strip_accents": null, "lowercase": true}, "pre_tokenizer":
+            {"type": "BertPreTokenizer"}, "post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]},
+            "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "vocab": {)" +
+                                   vocab + "}}}");
+    };
+    const auto context = make_context(nullptr, 1);
+    write("null");
+    if (!tokenizer_of(context, made.folder.path)) return;
+    const auto rows = [&](const std::string &text) {
+        const encoded got =
+            encode(ss1::load_model(context, made.folder.path), tokenizer_of(context, made.folder.path), {text}, 12);
+        ss1::check(got.status);
+        return got.y;
+    };
+    const std::vector<float> five = rows("a b c d e"), two = rows("a b"), last = rows("d e");
+    CHECK(five != two);
+    write(R"({"max_length": 2, "strategy": "LongestFirst", "stride": 0})");
+    CHECK(rows("a b c d e") == two);
+    write(R"({"direction": "Left", "max_length": 2, "strategy": "LongestFirst", "stride": 0})");
+    CHECK(rows("a b c d e") == last);
+    write(R"({"max_length": 5})");
+    CHECK(rows("a b c d e") == five);
+    write(R"({"max_length": 0})");
+    ss1_tokenizer *tokenizer = nullptr;
+    CHECK(ss1_tokenizer_load(context.get(), made.folder.path.c_str(), &tokenizer) == SS1_ERROR_FORMAT);
+    CHECK_THAT(ss1_last_error(), Catch::Contains("truncation: max_length: is 0, must be in [1,"));
 }
 
 TEST_CASE("StaticEmbedding ignores config.json") {

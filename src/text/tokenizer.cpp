@@ -446,6 +446,12 @@ ss1_status check_args(const ss1_tokenizer &tokenizer, ss1_tokenize_args &args) n
     return SS1_OK;
 }
 
+// sentence-transformers reads nothing but tokenizer.json for static embeddings, and adds no special tokens.
+void take_truncation(const tokenizer_rules &rules, ss1_tokenizer &out) noexcept {
+    out.max_tokens = rules.file_max_tokens ? rules.file_max_tokens + out.processor.single.specials() : 0;
+    out.cuts_beginning = rules.file_cuts_beginning;
+}
+
 }  // namespace
 
 ss1_status check_text(const char *name, const ss1_text &text, size_t i) noexcept {
@@ -487,6 +493,7 @@ ss1_status tokenizer_load(ss1_context &context, const std::string &given, ss1_to
     SS1_CHECK(!sentence.lower_case || !out.steps, SS1_ERROR_UNSUPPORTED,
               "%s: a module of sentence-transformers wants lower case, which only tokenizers with BERT's rules support",
               path.c_str());
+    if (sentence.is_static || rules.model_type == "model2vec") take_truncation(rules, out);
     return take_added_tokens(std::move(special), out);
 }
 

@@ -49,7 +49,9 @@ struct tokenizer_rules {
     bool lists_added = false;  // in added_tokens_decoder, which overrides special_tokens_map.json and added_tokens.json
     size_t max_tokens = 0;     // model_max_length; 0: no limit
     size_t max_positions = 0;  // of the model; 0: no limit
-    std::optional<bool> cuts_beginning;              // of rows that are too long
+    std::optional<bool> cuts_beginning;  // of rows that are too long
+    size_t file_max_tokens = 0;          // `truncation` of tokenizer.json, without special tokens; 0: none
+    bool file_cuts_beginning = false;
     bool add_prefix_space = false, roberta = false;  // without tokenizer.json
     bool adds_bos = false, adds_eos = false;         // transformers then makes a template of its own
     // The class is not one of BERT's, which have rules and special tokens of their own: tokenizer.json alone counts.

@@ -85,7 +85,7 @@ ss1_status read_added_tokens(const json &root, const std::string &path, tokenize
     return SS1_OK;
 }
 
-// The file's direction counts if tokenizer_config.json has no truncation_side; its max_length never does.
+// The file's direction counts if tokenizer_config.json has no truncation_side; its max_length for static embeddings.
 ss1_status read_truncation(const json &root, const std::string &path, tokenizer_rules &out) {
     const std::string where = path + ": truncation";
     const json *truncation;
@@ -96,8 +96,9 @@ ss1_status read_truncation(const json &root, const std::string &path, tokenizer_
     SS1_TRY(json_string(*truncation, where, "direction", key::optional, direction));
     SS1_CHECK(direction == "Left" || direction == "Right", SS1_ERROR_FORMAT,
               "%s: direction is '%s', must be 'Left' or 'Right'", where.c_str(), printable(direction).c_str());
-    if (!out.cuts_beginning) out.cuts_beginning = direction == "Left";
-    return SS1_OK;
+    out.file_cuts_beginning = direction == "Left";
+    if (!out.cuts_beginning) out.cuts_beginning = out.file_cuts_beginning;
+    return json_size(*truncation, where, "max_length", key::optional, 1, SIZE_MAX / 2, out.file_max_tokens);
 }
 
 const json *member_of(const json *object, const char *name) {
