@@ -5,8 +5,10 @@
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <map>
+#include <set>
 #include <thread>
 
+#include "base/hash_multiplier.hpp"
 #include "io_support.hpp"
 #include "ss1/ss1.hpp"
 #include "text/unicode.hpp"
@@ -42,6 +44,30 @@ std::string words_of(const ss1::word_rules &rules, const std::string &text) {
 }
 
 }  // namespace
+
+// Keys of which a search with the best known fixed multiplier would pass over all, because they want the same slot.
+TEST_CASE("a file cannot know where its tokens and merges stand in a table") {
+    constexpr uint64_t golden = 0x9E3779B97F4A7C15;
+    uint64_t inverse = golden;
+    for (int i = 0; i < 5; ++i) inverse *= 2 - golden * inverse;
+    REQUIRE(golden * inverse == 1);
+    const auto slots = [inverse](uint64_t multiplier) {
+        std::set<uint64_t> taken;
+        for (uint64_t i = 0; i < 4096; ++i) taken.insert(i * inverse * multiplier >> 48);
+        return taken.size();
+    };
+    CHECK(slots(golden) == 1);
+    std::set<uint64_t> multipliers;
+    size_t spread = 0;
+    for (int draw = 0; draw < 64; ++draw) {
+        const uint64_t multiplier = ss1::hash_multiplier();
+        CHECK((multiplier % 2 == 1 && multiplier >> 48 == golden >> 48));
+        multipliers.insert(multiplier);
+        spread += slots(multiplier) > 256;
+    }
+    CHECK(multipliers.size() == 64);
+    CHECK(spread > 32);  // about 1 draw in 3,000 is unlucky
+}
 
 TEST_CASE("texts, pairs and truncation give the ids and offsets of Hugging Face's tokenizers") {
     using numbers = std::vector<int64_t>;

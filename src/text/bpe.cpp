@@ -129,7 +129,7 @@ ss1_status bpe::find_whole_words(const allocator &memory) {
 
 bpe::merge &bpe::slot(uint64_t pair) const noexcept {
     merge *const slots = merges_.as<merge>();
-    for (auto i = static_cast<uint32_t>((pair * 0x9E3779B97F4A7C15) >> merge_shift_);; ++i) {
+    for (auto i = static_cast<uint32_t>(pair * merge_multiplier_ >> merge_shift_);; ++i) {
         merge &found = slots[i & merge_mask_];
         if (found.pair == pair || found.pair == no_pair) return found;
     }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/buffer.hpp"
+#include "base/hash_multiplier.hpp"
 #include "text/vocabulary.hpp"
 
 namespace ss1 {
@@ -70,6 +71,7 @@ class bpe {
     std::array<int32_t, 256> byte_ids_{};   // of the bytes of ByteLevel's alphabet, else of ASCII characters
     std::array<int32_t, 256> fallbacks_{};  // <0x00> and so on
     buffer merges_;
+    uint64_t merge_multiplier_ = hash_multiplier();
     uint32_t merge_mask_ = 0, merge_shift_ = 0;
     vocabulary whole_;  // pieces that are one token, by their bytes
     bool any_whole_ = false;

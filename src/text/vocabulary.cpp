@@ -100,7 +100,7 @@ ss1_status vocabulary::allocate(const allocator &memory, std::span<const vocabul
     std::fill_n(edges_.as<edge>(), slots, edge{});
     std::fill_n(ids_.as<int32_t>(), nodes, none);
     mask_ = static_cast<uint32_t>(slots - 1);
-    shift_ = static_cast<uint32_t>(std::countl_zero(mask_));
+    shift_ = static_cast<uint32_t>(std::countl_zero(uint64_t{mask_}));
     return SS1_OK;
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/buffer.hpp"
+#include "base/hash_multiplier.hpp"
 
 namespace ss1 {
 
@@ -85,10 +86,10 @@ class vocabulary {
     }
 
     ss1_status allocate(const allocator &memory, std::span<const vocabulary_entry> entries);
-    // Returns the slot of an edge, or the free slot to put it in. Fibonacci hashing; the table is at most 2/3 full.
+    // Returns the slot of an edge, or the free slot to put it in. The table is at most 2/3 full.
     edge &slot(uint32_t key) const noexcept {
         edge *const edges = edges_.as<edge>();
-        for (uint32_t i = (key * 0x9E3779B1u) >> shift_;; ++i) {
+        for (auto i = static_cast<uint32_t>(key * multiplier_ >> shift_);; ++i) {
             edge &found = edges[i & mask_];
             if (found.key == key || found.key == 0) return found;
         }
@@ -103,6 +104,7 @@ class vocabulary {
     size_t end_ = 0, different_ = 0;
     buffer text_, starts_;  // the zero-terminated tokens; the start of each id's
     buffer edges_, ids_;    // the hash table of edges; the token that ends at each node
+    uint64_t multiplier_ = hash_multiplier();
     uint32_t mask_ = 0, shift_ = 0, nodes_ = 1, continuation_ = no_node;
     std::map<std::string, int32_t, std::less<>> added_ids_;
     std::vector<const std::string *> added_;  // its keys by id
