@@ -35,6 +35,9 @@ import os, ss1, sys
 library = next(line.split()[-1] for line in open("/proc/self/maps") if "libss1.so" in line)
 if not os.path.realpath(library).startswith(os.path.realpath(sys.argv[1])):
     sys.exit(f"Python loaded {library}, which is not below {sys.argv[1]}")
+import importlib.util
+if importlib.util.find_spec("torch"):
+    import ss1.torch
 print("Python:", ss1.__version__)' "$tree/moved"
 [ "$looks_there" = true ] || exit 0
 "$python" -c 'import sys; sys.exit(sys.argv[1] not in sys.path)' "${packages#"$tree/root"}" ||

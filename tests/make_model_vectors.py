@@ -5,8 +5,8 @@ Each case is a folder data/dlrm_<case>/ or data/bert_<case>/: a model directory 
 vectors.safetensors with the model's inputs and expected outputs under their names. Outputs of tokens at padding
 positions are unspecified and stored as 0: compare only where attention_mask is 1. Inputs that a file lacks are
 not passed to the run. The forward passes below follow the published definitions (facebookresearch/dlrm, Hugging Face's
-BERT, DistilBERT, RoBERTa, ELECTRA, MPNet and ALBERT); --with-transformers checks those of BERT and its relatives against
-the transformers package.
+BERT, DistilBERT, RoBERTa, ELECTRA, MPNet and ALBERT), ss1.expand makes dense weights of tied ones; --with-transformers
+checks those of BERT and its relatives against the transformers package.
 """
 import argparse
 import math
@@ -18,11 +18,11 @@ import numpy
 import torch
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "bindings/python/train"))
-import model_dir
-import safetensors_io
+sys.path[:0] = [str(HERE.parent / "bindings/python"), str(HERE.parent / "bindings/python/train")]
+import ss1
 from dlrm import DLRM
-from ss1_torch import REFERENCE_STEP, SS1Linear, default_block_n, mapping, stored_columns
+from ss1 import model_dir, safetensors_io
+from ss1.torch import resolve, stored_columns
 
 TOLERANCE = 1e-5  # between this file's BERT and the transformers package
 
@@ -30,7 +30,7 @@ TOLERANCE = 1e-5  # between this file's BERT and the transformers package
 def tied(c, scheme, block_k, block_n, seed=1):
     """An entry of ss1.layers; four different rotations for mixed, which makes the default 16 for block_k = 64."""
     return {"kind": "ss1", "c": c, "scheme": scheme, "seed": seed, "block_k": block_k, "block_n": block_n,
-            "step": REFERENCE_STEP if scheme == "reference" else block_k // 4}
+            "step": 8 if scheme == "reference" else block_k // 4}
 
 
 # ---------------------------------------------------------------- DLRM
@@ -71,8 +71,7 @@ def make_dlrm(name, random):
         for table in model.emb_l:
             table.weight.normal_(0, 1 / math.sqrt(config["embedding_dim"]))
         for layer in (*model.bot_l[::2], *model.top_l[::2]):
-            weight, K = (layer.ss1_weight, layer.K) if isinstance(layer, SS1Linear) else (layer.weight, layer.in_features)
-            weight.normal_(0, math.sqrt(1.5 / K))
+            next(layer.parameters()).normal_(0, math.sqrt(1.5 / layer.in_features))
             layer.bias.normal_(0, 0.2)
         for layer in getattr(model, "cross_net", []):
             layer.v.weight.normal_(0, 1 / math.sqrt(layer.v.in_features))
@@ -333,10 +332,7 @@ def expanded(config, tensors):
     for name, entry in config.get("ss1", {}).get("layers", {}).items():
         z = dense.pop(f"{name}.ss1_weight")
         K = {layer: K for i in range(config["num_hidden_layers"]) for layer, K, _ in six_layers(config, i)}[name]
-        column, sign = mapping(entry["scheme"], entry["seed"], K, len(z), entry["c"], entry["block_k"], entry["block_n"],
-                               entry["step"])
-        j = numpy.arange(len(z)) // entry["block_n"]
-        dense[f"{name}.weight"] = numpy.take_along_axis(z, column[j], 1) * sign[j].astype(numpy.float32)
+        dense[f"{name}.weight"] = ss1.expand(z, K, **{key: value for key, value in entry.items() if key != "kind"})
     return dense
 
 
@@ -536,7 +532,7 @@ def write_configs(directory):
     """config.json alone, for measuring shapes with random weights."""
     base = bert_config("BertModel", 768, 12, 3072, 12, 30522, 512)
     model_dir.save_config(directory / "bert-base", base)
-    layers = {name: tied(4, "mixed", 64, default_block_n(N)) for i in range(12) for name, _, N in six_layers(base, i)}
+    layers = {name: resolve(K, N, c=4, seed=1) for i in range(12) for name, K, N in six_layers(base, i)}
     model_dir.save_config(directory / "bert-base-ss1", {**base, "ss1": {"layers": layers}})
     model_dir.save_config(directory / "dlrm-mlperf", {
         "model_type": "dlrm", "dense_features": [f"I{i}" for i in range(1, 14)], "embedding_dim": 128,

@@ -13,8 +13,8 @@ import sys
 import numpy
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "bindings/python/train"))
-import safetensors_io
+sys.path.insert(0, str(HERE.parent / "bindings/python"))
+from ss1 import safetensors_io
 
 ACTIVATIONS = {"Identity": lambda x: x, "Tanh": numpy.tanh, "ReLU": lambda x: numpy.maximum(x, 0),
                "Sigmoid": lambda x: 1 / (1 + numpy.exp(-x)), "SiLU": lambda x: x / (1 + numpy.exp(-x))}

@@ -7,8 +7,7 @@ import shutil
 import numpy
 
 import files
-import model_dir
-import safetensors_io
+from ss1 import model_dir, safetensors_io
 
 # The number of mails of the SpamAssassin public corpus by their number of tokens: words of subject and text x 1.3, and 2 at the ends.
 LENGTHS = pathlib.Path(__file__).resolve().parents[1] / "shapes/mail_lengths.csv"

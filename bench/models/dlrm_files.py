@@ -5,8 +5,7 @@ import shutil
 import numpy
 
 import files
-import model_dir
-import safetensors_io
+from ss1 import model_dir, safetensors_io
 
 # Rows of the tables for Criteo Terabyte, before they are capped (MLPerf inference v1).
 ROWS = (39884406, 39043, 17289, 7420, 20263, 3, 7120, 1543, 63, 38532951, 2953546, 403346, 10, 2208, 11938, 155, 4, 976, 14,

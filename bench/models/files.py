@@ -6,15 +6,15 @@ import pathlib
 import subprocess
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bindings/python/train"))
-import model_dir
-import safetensors_io
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bindings/python"))
+import ss1
+from ss1 import model_dir, safetensors_io
 
 
-def convert(ss1, source, target, *arguments):
-    result = subprocess.run([ss1, "convert", source, target, *arguments], capture_output=True, text=True)
+def convert(program, source, target, *arguments):
+    result = subprocess.run([program, "convert", source, target, *arguments], capture_output=True, text=True)
     if result.returncode:
-        raise SystemExit(f"{ss1} convert {source} {target} {' '.join(arguments)}: {result.stderr.strip()}")
+        raise SystemExit(f"{program} convert {source} {target} {' '.join(arguments)}: {result.stderr.strip()}")
 
 
 def assemble(directory, config, shards):
@@ -50,7 +50,6 @@ def read(directory):
 
 def dense_tensors(directory, widths):
     """As read(), but every layer as the dense weight that it stands for; widths(config) is {linear layer: inputs}."""
-    import ss1  # needs the library; only workers call this
     config, tensors = read(directory)
     for layer, entry in config.pop("ss1", {}).get("layers", {}).items():
         if entry["kind"] == "dense" and "rank" not in entry:

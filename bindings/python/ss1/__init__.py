@@ -268,7 +268,7 @@ class Context(_Handle):
 
 
 class Layer(_Handle):
-    """One linear layer y = activation(x . W + b), W tied c-fold; z is [N, Kz] as ss1_torch.SS1Linear stores it.
+    """One linear layer y = activation(x . W + b), W tied c-fold; z is [N, Kz] as ss1.torch.Linear stores it.
 
         layer = ss1.Layer(context, z, bias, K=1024, c=4, activation="relu")
         layer = ss1.Layer(context, z, bias, c=8, u=up, v=down)      # W has u v added: u [N, rank], v [rank, K]

@@ -22,7 +22,7 @@ try:
     from torch.nn import functional
     import dlrm
     import import_dlrm
-    import model_dir
+    from ss1 import model_dir
 except ImportError as error:
     raise unittest.SkipTest(f"PyTorch is not installed: {error}")
 

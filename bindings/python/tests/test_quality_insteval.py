@@ -20,7 +20,6 @@ try:
     import quality_insteval
 except ImportError as error:
     raise unittest.SkipTest(f"PyTorch is not installed: {error}")
-quality_insteval.ss1 = ss1
 
 COLUMNS = numpy.array([[2971, 1127, 3, 5, 1, 13], [0, 7, 1, 2, 0, 3]])  # the largest and some other ids
 

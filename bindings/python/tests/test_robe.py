@@ -16,7 +16,7 @@ import ss1
 try:
     import torch
     import dlrm
-    import model_dir
+    from ss1 import model_dir
     import robe
     from robe import RobeEmbeddingBags
 except ImportError as error:

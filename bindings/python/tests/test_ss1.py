@@ -19,8 +19,8 @@ import numpy
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "train")]
-import safetensors_io
 import ss1
+from ss1 import safetensors_io
 
 DATA = HERE.parents[2] / "tests/data"
 EXAMPLES = HERE.parents[2] / "examples"

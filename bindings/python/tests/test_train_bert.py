@@ -21,11 +21,11 @@ try:
     import torch
     import bert
     import finetune_spam
-    import model_dir
     import pretrain_bert
+    from ss1 import model_dir
+    from ss1.torch import fit
 except ImportError as error:
     raise unittest.SkipTest(f"PyTorch is not installed: {error}")
-finetune_spam.ss1 = ss1
 
 VOCABULARY, LENGTH = 60, 24
 SIZES = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 256}
@@ -139,14 +139,10 @@ class Model(unittest.TestCase):
         projected = bert.project(model, 4).eval()
         name = "bert.encoder.layer.1.intermediate.dense"
         layer = dict(projected.named_modules())[name]
-        mapping = layer.config()
-        del mapping["kind"]
-        want = ss1.project(model.state_dict()[f"{name}.weight"].numpy(), **mapping)
+        want = ss1.project(model.state_dict()[f"{name}.weight"].numpy(), **layer.mapping)
         numpy.testing.assert_allclose(layer.ss1_weight.detach().numpy(), want, atol=1e-6)
-        again = torch.nn.Linear(layer.K, layer.N)
-        again.weight.data.copy_(layer.expand())
         before = layer.ss1_weight.detach().clone()
-        layer.project_(again.weight)
+        fit(layer, layer.weight.detach().clone(), layer.bias.detach().clone())
         torch.testing.assert_close(layer.ss1_weight.detach(), before)
 
     def test_directory_runs_in_the_library(self):

@@ -7,13 +7,16 @@
 
 The graph is Devlin et al.'s (NAACL 2019): sums of embeddings, encoder layers with the norm after each residual, a tanh
 pooler over the first token, and for masked words a transform whose output is multiplied by the word embeddings. Layers
-named in config["ss1"]["layers"] are SS1Linear.
+named in config["ss1"]["layers"] are ss1.torch.Linear.
 """
 import math
+import pathlib
+import sys
 
 import torch
 
-from ss1_torch import SS1Linear, default_block_n
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from ss1.torch import Linear, fit, resolve
 
 ATTENTION = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense")
 PER_LAYER = (*ATTENTION, "intermediate.dense", "output.dense")
@@ -47,10 +50,9 @@ def tied_layers(config, c, encoder_layers=None):
     for i in range(config["num_hidden_layers"]) if encoder_layers is None else encoder_layers:
         for j, name in enumerate(PER_LAYER):
             K, N = shape_of(config, name)
-            block_n = config["hidden_size"] // config["num_attention_heads"] if name in ATTENTION else default_block_n(N)
-            layers[f"encoder.layer.{i}.{name}"] = {
-                "kind": "ss1", "c": c, "scheme": "mixed", "seed": 1 + i * len(PER_LAYER) + j, "block_k": min(64, K // c),
-                "block_n": max(16, block_n), "step": 16}
+            block_n = max(16, config["hidden_size"] // config["num_attention_heads"]) if name in ATTENTION else 0
+            layers[f"encoder.layer.{i}.{name}"] = resolve(K, N, c=c, seed=1 + i * len(PER_LAYER) + j, block_k=min(64, K // c),
+                                                          block_n=block_n)
     return {"layers": layers}
 
 
@@ -84,7 +86,7 @@ class Encoder(torch.nn.Module):
     def _layer(self, i):
         def linear(name):
             options = dict(self.config.get("ss1", {}).get("layers", {}).get(f"encoder.layer.{i}.{name}", {"kind": "dense"}))
-            kind = SS1Linear if options.pop("kind") == "ss1" else torch.nn.Linear
+            kind = Linear if options.pop("kind") == "ss1" else torch.nn.Linear
             return kind(*shape_of(self.config, name), **options)
 
         query, key, value, output = map(linear, ATTENTION)
@@ -175,6 +177,6 @@ def project(model, c):
             if name in dense:
                 parameter.copy_(dense[name])
     for name, module in projected.named_modules():
-        if isinstance(module, SS1Linear):
-            module.project_(dense[f"{name}.weight"])
+        if isinstance(module, Linear):
+            fit(module, dense[f"{name}.weight"], dense[f"{name}.bias"])
     return projected

@@ -8,14 +8,17 @@
 The graph and the tensor names are those of facebookresearch/dlrm, so its state_dicts load unchanged: a bottom MLP over
 the dense features, one embedding bag per table, the pairwise dot products (or the concatenation, or a low-rank cross net
 over it) of all these vectors, a top MLP over them, ReLU between layers and a sigmoid at the end. Layers named in
-config["ss1"]["layers"] are SS1Linear; with config["robe"] the tables share one array (robe.py).
+config["ss1"]["layers"] are ss1.torch.Linear; with config["robe"] the tables share one array (robe.py).
 """
 import functools
+import pathlib
+import sys
 
 import torch
 
 from robe import RobeEmbeddingBags
-from ss1_torch import SS1Linear
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from ss1.torch import Linear
 
 
 def interaction_width(config):
@@ -60,7 +63,7 @@ class DLRM(torch.nn.Module):
         layers, tied = [], self.config.get("ss1", {}).get("layers", {})
         for K, N in zip(widths, widths[1:]):
             options = dict(tied.get(f"{name}.{len(layers)}", {"kind": "dense"}))
-            linear = SS1Linear(K, N, **options) if options.pop("kind") == "ss1" else torch.nn.Linear(K, N)
+            linear = Linear(K, N, **options) if options.pop("kind") == "ss1" else torch.nn.Linear(K, N)
             layers += [linear, torch.nn.ReLU()]
         return torch.nn.Sequential(*layers)
 

@@ -29,11 +29,11 @@ import torch
 
 import bert
 import mails
-import model_dir
+import ss1
 from pretrain_bert import autocast, learning_rate, optimizer_of
 from quality_insteval import DTYPES, chosen, stored, write
+from ss1 import model_dir
 
-HERE = pathlib.Path(__file__).resolve().parent
 MODELS = ["dense", "scratch", "ss1-4", "ss1-8", "ss1-8-half", "projected-4", "projected-8", "tuned-4", "tuned-8"]
 NAME = r"dense|scratch|ss1-\d+(-half)?|(projected|tuned)-\d+"
 TOKENIZER_FILES = ("vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
@@ -316,9 +316,6 @@ def main():
     settings = {name: value for name, value in vars(options).items() if name not in NOT_SETTINGS}
     context = None
     if options.dtypes != ["f32"]:
-        sys.path.insert(0, str(HERE.parent))
-        global ss1
-        import ss1
         context = ss1.Context(num_threads=options.threads)
     options.models = with_pretraining(options)
     data = Data(options.data, options.device)

@@ -26,8 +26,8 @@ import sys
 import numpy
 import torch
 
-import model_dir
-import safetensors_io
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from ss1 import model_dir, safetensors_io
 
 TORCHREC = ("dense_arch.", "sparse_arch.", "inter_arch.", "over_arch.")
 TORCHREC_TABLES = "sparse_arch.embedding_bag_collection.embedding_bags."

@@ -22,7 +22,7 @@ import numpy
 import torch
 
 import bert
-import model_dir
+from ss1 import model_dir
 
 CLS, SEP, MASK = 2, 3, 4
 SPECIAL = 5  # smaller ids are never drawn

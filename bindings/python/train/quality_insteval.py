@@ -28,11 +28,11 @@ import numpy
 import torch
 
 import dlrm
+import ss1
 import train_insteval
-from ss1_torch import SS1Linear, stored_columns
+from ss1.torch import Linear, stored_columns
 from train_insteval import BOTTOM, DENSE, TIED_LAYERS, TOP, auc, config, log_loss, predict, tied_layers
 
-HERE = pathlib.Path(__file__).resolve().parent
 COMPRESSIONS = (2, 4, 8)
 ROBE_BLOCK = 16
 MODELS = ["dense", *(f"{kind}-{c}" for kind in ("reference", "mixed", "lowrank", "narrow") for c in COMPRESSIONS),
@@ -103,12 +103,11 @@ class LibraryLinear(torch.nn.Module):
 
     def __init__(self, context, linear, weight_dtype):
         super().__init__()
-        tied = isinstance(linear, SS1Linear)
-        mapping = linear.config() if tied else {"kind": "dense"}
-        del mapping["kind"]
+        tied = isinstance(linear, Linear)
+        mapping = linear.mapping if tied else {}
         weight, bias = linear.ss1_weight if tied else linear.weight, linear.bias
         self.layer = ss1.Layer(context, weight.detach().numpy(), None if bias is None else bias.detach().numpy(),
-                               K=linear.K if tied else linear.in_features, weight_dtype=weight_dtype, **mapping)
+                               K=linear.in_features, weight_dtype=weight_dtype, **mapping)
 
     def forward(self, x):
         return torch.from_numpy(self.layer(x.contiguous().numpy()))
@@ -117,7 +116,7 @@ class LibraryLinear(torch.nn.Module):
 def with_library_layers(module, context, weight_dtype):
     """Replaces each linear layer of the module, in place, by one that ss1 runs."""
     for name, child in module.named_children():
-        linear = isinstance(child, (torch.nn.Linear, SS1Linear))
+        linear = isinstance(child, (torch.nn.Linear, Linear))
         setattr(module, name, LibraryLinear(context, child, weight_dtype) if linear
                 else with_library_layers(child, context, weight_dtype))
     return module
@@ -258,9 +257,6 @@ def main():
     settings = {name: value for name, value in vars(options).items() if name not in NOT_SETTINGS}
     context = None
     if options.dtypes != ["f32"]:
-        sys.path.insert(0, str(HERE.parent))
-        global ss1
-        import ss1
         context = ss1.Context(num_threads=options.threads)
     columns, label = (torch.from_numpy(array) for array in train_insteval.read(options.data))
     runs = {name: [] for name in options.models}

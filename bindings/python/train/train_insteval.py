@@ -18,8 +18,8 @@ import numpy
 import torch
 
 import dlrm
-import model_dir
-from ss1_torch import REFERENCE_STEP, default_block_n
+from ss1 import model_dir
+from ss1.torch import resolve
 
 HERE = pathlib.Path(__file__).resolve().parent
 DENSE = ["studage", "lectage", "service"]
@@ -47,9 +47,7 @@ def split(count, seed):
 
 def tied_layers(scheme, c, seed):
     """The key "ss1" of config.json: the wide layers tied c-fold."""
-    step = REFERENCE_STEP if scheme == "reference" else 16
-    return {"layers": {name: {"kind": "ss1", "c": c, "scheme": scheme, "seed": seed, "block_k": 64,
-                              "block_n": default_block_n(N), "step": step} for name, N in TIED_LAYERS.items()}}
+    return {"layers": {name: resolve(64 * c, N, c=c, scheme=scheme, seed=seed) for name, N in TIED_LAYERS.items()}}
 
 
 def config(columns, **more):

@@ -10,7 +10,7 @@ import re
 
 import numpy
 
-import safetensors_io
+from . import safetensors_io
 
 
 def config_text(config):
