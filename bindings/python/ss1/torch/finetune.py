@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training of a converted model on the outputs of its original."""
+import torch
+
+from .convert import call, dense_weight, is_conv1d
+from .linear import Linear
+
+
+def _output(result):
+    """The tensor of a model's result, and the loss that its name tells."""
+    for name, loss in (("logits", "kl"), ("last_hidden_state", "mse")):
+        if getattr(result, name, None) is not None:
+            return getattr(result, name), loss
+    while isinstance(result, (tuple, list)):
+        result = result[0]
+    if not isinstance(result, torch.Tensor):
+        raise ValueError(f"a {type(result).__name__} has neither logits nor last_hidden_state and is no tensor; give forward=")
+    return result, None
+
+
+def _distance(loss, got, want, mask):
+    """KL(want || got) of logits in nats, or the mean square error over the mean square; averaged over rows, without padding."""
+    if mask is not None and got.shape[:-1] == mask.shape:
+        got, want = got[mask], want[mask]
+    got, want = got.float(), want.float()
+    if loss == "kl":
+        log_p = torch.log_softmax(want, -1)
+        return (log_p.exp() * (log_p - torch.log_softmax(got, -1))).sum(-1).mean()
+    return (got - want).square().mean() / want.square().mean().clamp(min=1e-12)
+
+
+def _pairs(student, teacher):
+    """[(layer of the student, layer of the teacher)] of equal names, where the student's is converted."""
+    originals, pairs = dict(teacher.named_modules()), []
+    for name, layer in student.named_modules():
+        original = originals.get(name)
+        if isinstance(layer, Linear) and (isinstance(original, torch.nn.Linear) or is_conv1d(original)):
+            if tuple(dense_weight(original).shape) != (layer.out_features, layer.in_features):
+                raise ValueError(f"{name}: the teacher's layer has weight {tuple(dense_weight(original).shape)}, the student's "
+                                 f"{(layer.out_features, layer.in_features)}")
+            pairs.append((layer, original))
+    return pairs
+
+
+def _recorder(seen, layer):
+    def hook(module, inputs, output):
+        seen.append((layer, inputs[0].clone(), output.clone()))  # what follows may write into them
+    return hook
+
+
+def _forever(loader):
+    while True:
+        empty = True
+        for batch in loader:
+            empty = False
+            yield batch
+        if empty:
+            raise ValueError("loader: has no batch, or is an iterator that has ended; give a list or a DataLoader")
+
+
+def finetune(student, teacher, loader, steps, *, loss=None, layers=1.0, lr=1e-3, seed=0, forward=call, progress=None):
+    """Train the student, in place, to give the teacher's outputs; returns the loss of each step.
+
+    The loss of a step is that of the outputs plus `layers` times the mean, over converted layers, of the error of each layer
+    on the teacher's inputs. loss: "kl" for logits, "mse" for hidden outputs, "none" for layers alone; None: as the output's
+    name tells (.logits, .last_hidden_state). loader is read again when it ends. AdamW, whose rate falls from lr to 0 as a
+    cosine. Every parameter of the student that requires a gradient is trained; the student keeps its mode (train or eval:
+    dropout), the teacher runs in eval mode. The same seed, batches and machine give the same model; torch's own random state is
+    left as it was. progress(step, loss) is called after each step.
+    """
+    if loss not in (None, "kl", "mse", "none"):
+        raise ValueError(f"loss={loss!r} is none of 'kl', 'mse', 'none'")
+    if steps < 1:
+        raise ValueError(f"steps={steps} must be at least 1")
+    pairs = _pairs(student, teacher)
+    if not pairs and (layers or loss == "none"):
+        raise ValueError("the student has no converted layer whose original is in the teacher; with layers=0 outputs alone count")
+    if loss == "none" and not layers:
+        raise ValueError("loss='none' and layers=0 leave nothing to train for")
+    seen, modes = [], {module: module.training for module in teacher.modules()}
+    handles = [original.register_forward_hook(_recorder(seen, layer)) for layer, original in pairs] if layers else []
+    parameters = [p for p in student.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    history, devices = [], sorted({p.device.index for p in parameters if p.is_cuda})
+    teacher.eval()
+    try:
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            for step, batch in zip(range(1, steps + 1), _forever(loader)):
+                total = _step_loss(student, teacher, batch, loss, layers, seen, forward)
+                optimizer.zero_grad()
+                total.backward()
+                torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+                optimizer.step()
+                schedule.step()
+                history.append(total.item())
+                if progress:
+                    progress(step, history[-1])
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, training in modes.items():
+            module.training = training
+    return history
+
+
+def _step_loss(student, teacher, batch, loss, layers, seen, forward):
+    mask = batch.get("attention_mask") if hasattr(batch, "get") else None
+    mask = mask.bool() if mask is not None and mask.dim() == 2 else None
+    seen.clear()
+    with torch.no_grad():
+        want, by_name = _output(forward(teacher, batch))
+    loss = loss or by_name
+    if loss is None:
+        raise ValueError("loss: must be given, the model's output is a tensor without a name: 'kl' for logits, 'mse' for hidden outputs")
+    total = torch.zeros((), device=want.device)
+    if loss != "none":
+        total = total + _distance(loss, _output(forward(student, batch))[0], want, mask)
+    if layers:
+        errors = [_distance("mse", layer(x), y, mask) for layer, x, y in seen]
+        total = total + layers * sum(errors) / len(errors)
+    seen.clear()
+    return total
