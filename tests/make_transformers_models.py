@@ -8,7 +8,7 @@ vectors.safetensors with inputs and the outputs of transformers in float64. A te
     python3 tests/make_transformers_models.py models && tar czf models.tar.gz models     # about 2 MB
     SS1_TEST_MODELS=models meson test -C build/test models
 
-Needs torch and transformers.
+Needs torch, transformers and libss1.so: $SS1_LIBRARY, or the one that the system's linker finds.
 """
 import argparse
 import math
@@ -19,8 +19,8 @@ import numpy
 import torch
 import transformers
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bindings/python/train"))
-import safetensors_io
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bindings/python"))
+from ss1 import safetensors_io
 
 HEADS = ("Model", "ForSequenceClassification", "ForTokenClassification", "ForMaskedLM", "ForQuestionAnswering")
 SIZES = {"vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48,
