@@ -384,7 +384,9 @@ ss1_status convert_model(ss1_context &context, const char *directory, const char
     SS1_TRY(model_config_write(source.config, layers, dtype, config));
     const layer_configs new_forms = reforms(options) ? layers : layer_configs();
     conversion c = {context, source, options, new_forms};
-    return model_write(output, {folder, config, plan(c, tables), directory, other_files(source, directory)},
+    std::vector<std::string> kept;
+    SS1_TRY(other_files(source, directory, kept));
+    return model_write(output, {folder, config, plan(c, tables), directory, kept},
                        [&] { return check_cancel(options); });
 }
 

@@ -5,6 +5,10 @@
 #include <array>
 #include <filesystem>
 #include <string_view>
+#include <system_error>
+
+#include "base/status.hpp"
+#include "io/file.hpp"
 
 namespace ss1 {
 namespace {
@@ -20,28 +24,38 @@ bool is_among(const auto &list, std::string_view name) {
     return std::ranges::find(list, name) != list.end();
 }
 
-}  // namespace
-
-std::vector<std::string> other_files(const model_directory &directory, const std::string &root) {
+// Adds the files in `folder`, relative to the root, and in up to `deeper` levels of folders below it.
+ss1_status list(const model_directory &directory, const fs::path &root, const fs::path &folder, int deeper,
+                std::vector<std::string> &files) {
     std::vector<std::string> names;
-    const bool has_modules = fs::exists(fs::path(root) / "modules.json");
-    const auto follow = fs::directory_options::follow_directory_symlink;
-    for (auto at = fs::recursive_directory_iterator(root, follow); at != fs::recursive_directory_iterator(); ++at) {
-        const fs::path path = at->path().lexically_relative(root);
-        const std::string name = path.filename().string(), extension = path.extension().string();
-        if (at->is_directory()) {
-            if (!has_modules || at.depth() > 1 || name.starts_with('.') || is_among(foreign_folders, name))
-                at.disable_recursion_pending();
+    SS1_TRY(folder_names(root / folder, names));
+    for (const std::string &name : names) {
+        const fs::path path = folder / name;
+        const std::string extension = path.extension().string();
+        std::error_code unknown;  // of a link that leads nowhere: it is neither
+        const fs::file_status status = fs::status(root / path, unknown);
+        if (fs::is_directory(status)) {
+            if (deeper > 0 && !name.starts_with('.') && !is_among(foreign_folders, name))
+                SS1_TRY(list(directory, root, path, deeper - 1, files));
             continue;
         }
         const bool is_old =
-            path.parent_path() == fs::path(directory.config.sentence.folder) &&
+            folder == fs::path(directory.config.sentence.folder) &&
             (name == "config.json" || name == "model.safetensors.index.json" || extension == ".safetensors");
-        if (at->is_regular_file() && !is_old && !is_among(foreign, extension) && name.find(".tmp-") == name.npos)
-            names.push_back(path.string());
+        if (fs::is_regular_file(status) && !is_old && !is_among(foreign, extension) && name.find(".tmp-") == name.npos)
+            files.push_back(path.string());
     }
+    return SS1_OK;
+}
+
+}  // namespace
+
+ss1_status other_files(const model_directory &directory, const std::string &root, std::vector<std::string> &names) {
+    std::error_code none;
+    const bool has_modules = fs::exists(fs::path(root) / "modules.json", none);
+    SS1_TRY(list(directory, root.empty() ? "." : root, {}, has_modules ? 2 : 0, names));
     std::ranges::sort(names);
-    return names;
+    return SS1_OK;
 }
 
 }  // namespace ss1

@@ -11,6 +11,6 @@ namespace ss1 {
 // Lists them, relative to `root`, the path from which `directory` was opened. Not among them: the transformer's
 // config.json and weights, and weights of other frameworks, which would be the old ones. Folders are those of
 // sentence-transformers.
-std::vector<std::string> other_files(const model_directory &directory, const std::string &root);
+ss1_status other_files(const model_directory &directory, const std::string &root, std::vector<std::string> &names);
 
 }  // namespace ss1

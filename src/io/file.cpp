@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/file.hpp"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -8,7 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <filesystem>
+#include <memory>
 #include <string_view>
 #include <system_error>
 
@@ -137,16 +138,28 @@ ss1_status file_commit(output_file &file) {
     return SS1_OK;
 }
 
-std::vector<std::string> file_leftovers(const std::string &path) {
-    namespace fs = std::filesystem;
-    std::vector<std::string> found;
-    std::error_code error;
-    const std::string start = fs::path(path).filename().string() + std::string(temporary_suffix);
-    for (fs::directory_iterator entry(folder_of(path), error), end; !error && entry != end; entry.increment(error)) {
-        const std::string name = entry->path().filename().string();
-        if (name.starts_with(start) && name.find_first_not_of("0123456789-", start.size()) == name.npos)
-            found.push_back(entry->path().string());
+ss1_status folder_names(const std::string &folder, std::vector<std::string> &names) {
+    const std::unique_ptr<DIR, int (*)(DIR *)> listing(opendir(folder.c_str()), closedir);
+    if (!listing) return system_error("cannot be listed", folder, errno);
+    errno = 0;
+    while (const dirent *entry = readdir(listing.get())) {
+        const std::string_view name = entry->d_name;
+        if (name != "." && name != "..") names.emplace_back(name);
+        errno = 0;
     }
+    if (errno) return system_error("cannot be listed", folder, errno);
+    std::ranges::sort(names);
+    return SS1_OK;
+}
+
+std::vector<std::string> file_leftovers(const std::string &path) {
+    std::vector<std::string> names, found;
+    const std::string folder = folder_of(path),
+                      start = path.substr(path.rfind('/') + 1) + std::string(temporary_suffix);
+    if (folder_names(folder, names) != SS1_OK) return found;  // there is no such folder
+    for (const std::string &name : names)
+        if (name.starts_with(start) && name.find_first_not_of("0123456789-", start.size()) == name.npos)
+            found.push_back(folder + '/' + name);
     return found;
 }
 

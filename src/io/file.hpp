@@ -83,6 +83,9 @@ struct output_file {
 ss1_status file_create(const std::string &path, output_file &out);
 ss1_status file_write(output_file &file, std::span<const std::byte> bytes);
 ss1_status file_commit(output_file &file);
+// The names in a folder, sorted, without "." and "..". std::filesystem's iterators end the process if they get no
+// memory.
+ss1_status folder_names(const std::string &folder, std::vector<std::string> &names);
 // The temporary files beside `path` that killed processes left; also those of processes that still write.
 std::vector<std::string> file_leftovers(const std::string &path);
 
