@@ -126,7 +126,11 @@ TEST_CASE("an observer sees the rows of every layer and changes no bit") {
         ss1_model_info info = SS1_MODEL_INFO_INIT;
         ss1::check(ss1_model_describe(model.get(), &info));
         CHECK(seen.by_layer.size() == info.n_layers);
-        CHECK(seen.order.size() == info.n_layers);  // each once
+        if (directory.find("albert") == directory.npos) {
+            CHECK(seen.order.size() == info.n_layers);  // each once
+        } else {
+            CHECK(seen.order.size() > info.n_layers);  // layers that share weights are one layer that runs more often
+        }
         for (const auto &[layer, x] : seen.by_layer)
             check_statistics(statistics(calibration.get(), layer_name(model, layer)), x);
     }

@@ -279,7 +279,7 @@ ss1_status run(const bert_model &model, const bert_activations &memory, model_ru
                   .padding = config.counts_positions ? static_cast<int64_t>(config.pad_token_id) : -1},
                  norm);
     if (model.projection)
-        SS1_TRY(layer_run(run.context, *model.projection,
+        SS1_TRY(layer_run(run.all(), *model.projection,
                           linear_args(rows, memory.embedded, E, memory.state, config.hidden_size, memory.scratch)));
     clock.lap(bert_stage::embed);
     SS1_TRY(run_encoders(model, memory, run, sequences));
