@@ -29,6 +29,10 @@ int main(void) {
     CHECK_INIT(ss1_tokenize_args, SS1_TOKENIZE_ARGS_INIT);
     CHECK_INIT(ss1_encode_args, SS1_ENCODE_ARGS_INIT);
     CHECK_INIT(ss1_convert_options, SS1_CONVERT_OPTIONS_INIT);
+    CHECK_INIT(ss1_layer_rows, SS1_LAYER_ROWS_INIT);
+    CHECK_INIT(ss1_layer_statistics, SS1_LAYER_STATISTICS_INIT);
+    CHECK_INIT(ss1_fit_args, SS1_FIT_ARGS_INIT);
+    CHECK_INIT(ss1_converted_layer, SS1_CONVERTED_LAYER_INIT);
     CHECK_INIT(ss1_layer_info, SS1_LAYER_INFO_INIT);
     CHECK_INIT(ss1_model_layer_info, SS1_MODEL_LAYER_INFO_INIT);
     if (failures) return 1;

@@ -20,7 +20,9 @@ bool all_sized() {
            is_sized<ss1_session_options>(SS1_SESSION_OPTIONS_INIT) &&
            is_sized<ss1_tokenizer_info>(SS1_TOKENIZER_INFO_INIT) && is_sized<ss1_text>(SS1_TEXT_INIT) &&
            is_sized<ss1_tokenize_args>(SS1_TOKENIZE_ARGS_INIT) && is_sized<ss1_encode_args>(SS1_ENCODE_ARGS_INIT) &&
-           is_sized<ss1_convert_options>(SS1_CONVERT_OPTIONS_INIT);
+           is_sized<ss1_convert_options>(SS1_CONVERT_OPTIONS_INIT) &&
+           is_sized<ss1_converted_layer>(SS1_CONVERTED_LAYER_INIT) && is_sized<ss1_layer_rows>(SS1_LAYER_ROWS_INIT) &&
+           is_sized<ss1_layer_statistics>(SS1_LAYER_STATISTICS_INIT) && is_sized<ss1_fit_args>(SS1_FIT_ARGS_INIT);
 }
 
 }  // namespace

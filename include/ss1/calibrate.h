@@ -40,9 +40,6 @@ typedef struct ss1_layer_rows {
 #define SS1_LAYER_ROWS_INIT \
     { sizeof(ss1_layer_rows), (ss1_dtype)0, 0, 0, 0, 0, 0, 0 }
 
-/** Sums over the rows that the layers of one model have read. @since 0.2 */
-typedef struct ss1_calibration ss1_calibration;
-
 /**
  * Create a calibration without rows. It holds a reference to the model, and K * K + K sums in f64 for each layer that
  * has read rows: its memory does not grow with their number.

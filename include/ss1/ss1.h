@@ -582,6 +582,9 @@ SS1_API ss1_status ss1_model_prompt(const ss1_model *model, size_t i, const char
  */
 SS1_API ss1_status ss1_model_stage(const ss1_model *model, size_t i, const char **name);
 
+/** Sums over the rows that the layers of one model have read, see calibrate.h. @since 0.2 */
+typedef struct ss1_calibration ss1_calibration;
+
 struct ss1_layer_rows;
 /** Sees what a linear layer is about to read, see calibrate.h. Must return normally and call no function of its session
  * but ss1_session_cancel(). @since 0.2 */
