@@ -219,6 +219,6 @@ TEST_CASE("a conversion keeps low-rank parts and their entries, and refuses to t
         options.layers = low.c_str();
         CHECK(ss1::convert_model(*context, (folder / "in").c_str(), (folder / "2").c_str(), options) ==
               SS1_ERROR_INVALID_ARGUMENT);
-        CHECK_THAT(ss1_last_error(), Catch::Contains("layer " + low + " is of low rank already"));
+        CHECK_THAT(ss1_last_error(), Catch::Contains("layer " + low + " has a low-rank part already"));
     }
 }

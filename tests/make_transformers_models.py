@@ -73,6 +73,12 @@ def outputs_of(model, head, inputs):
     for name, theirs in OUTPUTS.items():
         if getattr(result, theirs, None) is not None:
             outputs[name] = getattr(result, theirs)
+    base = getattr(model, model.base_model_prefix, None)
+    if "pooled" not in outputs and base is not None:  # what the classifier reads; heads do not return it
+        with torch.no_grad():
+            pooled = getattr(base(**{name: torch.from_numpy(value) for name, value in inputs.items()}), "pooler_output", None)
+        if pooled is not None:
+            outputs["pooled"] = pooled
     if head == "ForPreTraining":
         replaces = model.config.model_type == "electra"
         outputs["replaced_logits" if replaces else "logits"] = result.logits if replaces else result.prediction_logits

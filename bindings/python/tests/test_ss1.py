@@ -25,7 +25,7 @@ from ss1 import safetensors_io
 DATA = HERE.parents[2] / "tests/data"
 EXAMPLES = HERE.parents[2] / "examples"
 MODELS = sorted(path.parent for path in DATA.glob("*/vectors.safetensors"))
-OUTPUTS = ("probability", "last_hidden_state", "pooled", "logits", "start_logits", "end_logits")
+OUTPUTS = ("probability", "last_hidden_state", "pooled", "logits", "start_logits", "end_logits", "replaced_logits")
 # Both schemes, one and several output blocks, K that is not a multiple of a block.
 MAPPINGS = [dict(K=256, N=96, c=1), dict(K=256, N=96, c=4),
             dict(K=512, N=300, c=8, seed=99, block_k=32, block_n=256, step=8),
@@ -471,7 +471,8 @@ class Models(TestCase):
                 batch = len(inputs["dense_x" if "dense_x" in inputs else "input_ids"])
                 got = ss1.Session(model, max_batch=batch).run(inputs)
                 for name, array in want.items():
-                    of_tokens = name in ("last_hidden_state", "start_logits", "end_logits") or name == "logits" and array.ndim == 3
+                    of_tokens = (name in ("last_hidden_state", "start_logits", "end_logits", "replaced_logits")
+                                 or name == "logits" and array.ndim == 3)
                     if of_tokens and "attention_mask" in inputs:
                         seen = inputs["attention_mask"] == 1
                         array, got[name] = array[seen], got[name][seen]
