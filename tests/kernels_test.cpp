@@ -523,8 +523,8 @@ void check_bags(const bag_kernel &kernel, random_table &table, random_bags &bags
 }
 
 // Values of d to test. ROBE tables use those that are multiples of their chunk.
-const std::vector<size_t> bag_widths = {1,  3,  4,   5,   8,   15,  16,  17,  24,  32, 40,
-                                        64, 96, 100, 128, 130, 192, 256, 264, 384, 512};
+const std::vector<size_t> bag_widths = {1,  2,  3,  4,  5,  7,   8,   9,   15,  16,  17,  24,  31,  32,  33,  40,  48,
+                                        56, 64, 65, 96, 97, 100, 120, 128, 130, 192, 200, 256, 257, 264, 384, 512, 519};
 
 }  // namespace
 
