@@ -1007,7 +1007,7 @@ class Text(Case):
         self.assertEqual([(word["word"], word["begin"], word["end"]) for word in json.loads(broken.stdout)["words"]],
                          [("yo\ufffdur", 0, 5), ("you", 6, 9)])
         self.assertIn("--pairs does not go with a classifier of tokens", self.refused("run", model, "--text", "-", "--pairs"))
-        (model / "tokenizer_config.json").write_text('{"additional_special_tokens": ["##r"]}')  # in the text as it is
+        (model / "tokenizer_config.json").write_text('{"additional_special_tokens": ["##r"]}')  # found in the text before it is normalised
         added = self.answers(model, text="you ##r you\n")[0]["words"]
         self.assertEqual([word["word"] for word in added], ["you", "##r", "you"])
 

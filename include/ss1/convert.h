@@ -62,7 +62,7 @@ typedef enum ss1_convert_from SS1_ENUM_INT {
  *   .error    Mean square of the difference of its outputs over the mean square of the outputs (with a calibration and
  *             a bias: over their variance), before the types of weights round; 0 if it keeps its form. Without
  *             calibration this holds for inputs of equal size without correlation.
- *   .desc     The layer as it is written.
+ *   .desc     Form and types of the layer in the new directory.
  * @since 0.2
  */
 typedef struct ss1_converted_layer {
@@ -77,7 +77,7 @@ typedef struct ss1_converted_layer {
     { sizeof(ss1_converted_layer), 0, 0, 0, 0, SS1_LINEAR_DESC_INIT }
 
 /** Gets each linear layer of the model once, on the thread of ss1_model_convert(): first those that keep their form,
- * then the others as they are written. @since 0.2 */
+ * then each other layer when its weights are written. @since 0.2 */
 typedef void (*ss1_converted_layer_fn)(void *user, const ss1_converted_layer *layer);
 
 /**

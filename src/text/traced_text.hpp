@@ -57,7 +57,7 @@ class rewriter {
         return next_char(from_.text, end);
     }
 
-    // Takes the bytes up to `end` as they are.
+    // Takes the bytes up to `end` without change.
     void keep(size_t end) noexcept { position_ = end; }
     void drop(size_t end) {
         copy_kept();

@@ -223,7 +223,7 @@ def _best(module, plans, moments):
 
 
 def convert(model, spec, calibrate=None, *, forward=call, seed=0, memory=2**30, progress=None):
-    """(a copy of the model with SS1 and low-rank layers, a Report on every linear layer); the model stays as it is.
+    """(a copy of the model with SS1 and low-rank layers, a Report on every linear layer); the model does not change.
 
     spec: a budget, the share of each layer's multiply-adds to keep, such as 0.25: tied, low rank and both are fitted and the
     one with the least error is taken. Or {pattern: wish} for the names of layers, with * and ? in patterns, of which the first

@@ -142,7 +142,7 @@ class Linear(torch.nn.Module):
 
     def _make_tables(self, Kz, options):
         K, c, mapping = self.in_features, self.c, self.mapping
-        width = mapping["step"]  # rotations are multiples of it: chunks of so many inputs stay together
+        width = mapping["step"]  # rotations are multiples of it, so chunks of this width stay together
         blocks = math.ceil(self.out_features / mapping["block_n"])
         column, sign = _places(K, blocks, mapping, Kz)
         inputs, chunks = math.ceil(K / width), Kz // width
