@@ -121,9 +121,12 @@ struct conversion {
     const ss1_context &context;
     const model_directory &directory;
     const ss1_convert_options &options;
-    const layer_configs &layers;  // that get a new form
-    std::string fitted = {};      // name of the layer of `parts`
+    const layer_configs &layers;              // that get a new form
+    const std::vector<linear_shape> &shapes;  // the same layers
+    std::string fitted = {};                  // name of the layer of `parts`
     fitted_layer parts = {};
+    std::vector<std::string> partners = {};  // layers with one V, and their fit, stacked along N
+    fitted_layer stack = {};
 };
 
 // Copies Z of the authors' files, whose width may be padded.
@@ -134,60 +137,62 @@ void take_ssl(const mapping &map, const buffer &source, size_t columns, std::vec
         std::copy_n(source.as<float>() + n * columns, std::min(columns, map.live_columns), z.data() + n * kz);
 }
 
+linear_shape shape_of(const std::string &name, const ss1_linear_desc &desc) {
+    return {name, desc.K, desc.N, false, false};
+}
+
 // Whether the layer's bias can take the mean of what the fit loses.
 bool corrects_bias(const model_directory &directory, const ss1_convert_options &options, const std::string &name) {
     const model_tensor *bias = directory.find(name + ".bias");
     return options.calibration && bias && bias->source.empty();
 }
 
-// The layers that get one V: those that read the same rows as `name`, such as queries, keys and values. A run then
-// multiplies x by V once.
-ss1_status partners_of(const conversion &c, const std::string &name, std::vector<std::string> &out) {
-    out = {name};
-    const ss1_linear_desc &desc = c.layers.at(name).desc;
-    if (!c.options.calibration || desc.c) return SS1_OK;
-    const input_sums *own = nullptr, *others = nullptr;
-    SS1_TRY(calibration_sums(*c.options.calibration, name.c_str(), own));
-    out.clear();
-    for (const auto &[other, layer] : c.layers) {
-        SS1_TRY(calibration_sums(*c.options.calibration, other.c_str(), others));
-        if (others == own && layer.desc.N == desc.N && layer.desc.rank == desc.rank) out.push_back(other);
-    }
-    return SS1_OK;
-}
-
-// Keeps part i of n stacked layers.
-void take_part(size_t i, size_t n, fitted_layer &fit) {
-    for (std::vector<float> *stacked : {&fit.u, &fit.bias}) {
+// Part i of n stacked layers.
+fitted_layer part_of(const fitted_layer &stack, size_t i, size_t n) {
+    fitted_layer part = stack;
+    for (std::vector<float> *stacked : {&part.u, &part.bias}) {
         const auto size = static_cast<std::ptrdiff_t>(stacked->size() / n),
                    begin = static_cast<std::ptrdiff_t>(i) * size;
         *stacked = {stacked->begin() + begin, stacked->begin() + begin + size};
     }
+    return part;
 }
 
-// Fits the weight to what the layer has read, or to itself.
-ss1_status fit_to_inputs(conversion &c, const std::string &name, const ss1_linear_desc &desc, size_t &rows) {
-    std::vector<std::string> partners;
-    SS1_TRY(partners_of(c, name, partners));
-    const size_t n = partners.size(), shape[] = {desc.N, desc.K};
+// Fits the weights of the layers of c.partners, stacked along N, to what they have read (NULL: to themselves).
+ss1_status fit_stack(conversion &c, const ss1_linear_desc &desc, const input_sums *sums) {
+    const size_t n = c.partners.size(), shape[] = {desc.N, desc.K};
     buffer weight;
     SS1_TRY(weight.allocate(c.context, n * desc.N * desc.K * sizeof(float)));
     for (size_t i = 0; i < n; ++i)
-        SS1_TRY(tensor_f32(c.directory, partners[i] + ".weight", shape, weight.as<float>() + i * desc.N * desc.K));
+        SS1_TRY(tensor_f32(c.directory, c.partners[i] + ".weight", shape, weight.as<float>() + i * desc.N * desc.K));
     dense_layer layer = {n * desc.N, desc.K, weight.as<float>(), desc.K, nullptr, nullptr};
     std::vector<double> second, mean;
-    if (c.options.calibration) {
-        const input_sums *sums = nullptr;
-        SS1_TRY(calibration_sums(*c.options.calibration, name.c_str(), sums));
-        rows = sums->rows;
+    if (sums) {
         second.resize(desc.K * desc.K);
         for (size_t i = 0; i < second.size(); ++i) second[i] = sums->moment(i / desc.K, i % desc.K);
-        for (const double sum : sums->sum) mean.push_back(sum / static_cast<double>(rows));
+        for (const double sum : sums->sum) mean.push_back(sum / static_cast<double>(sums->rows));
         layer.second = second.data();
-        if (corrects_bias(c.directory, c.options, name)) layer.mean = mean.data();
+        if (corrects_bias(c.directory, c.options, c.partners[0])) layer.mean = mean.data();
     }
-    SS1_TRY(fit_layer(layer, desc.c ? &desc : nullptr, desc.rank, c.parts));
-    if (n > 1) take_part(static_cast<size_t>(std::ranges::find(partners, name) - partners.begin()), n, c.parts);
+    return fit_layer(layer, desc.c ? &desc : nullptr, desc.rank, c.stack);
+}
+
+// Fits the weight to what the layer has read, or to itself. Layers with one V, whose tensors follow each other in most
+// files, are fitted once.
+ss1_status fit_to_inputs(conversion &c, const std::string &name, const ss1_linear_desc &desc, size_t &rows) {
+    const input_sums *sums = nullptr;
+    if (c.options.calibration) {
+        SS1_TRY(calibration_sums(*c.options.calibration, name.c_str(), sums));
+        rows = sums->rows;
+    }
+    std::vector<std::string> partners;
+    SS1_TRY(layers_with_one_v(c.options, c.shapes, shape_of(name, desc), partners));
+    if (partners != c.partners) {
+        c.partners = std::move(partners);
+        SS1_TRY(fit_stack(c, desc, sums));
+    }
+    c.parts = part_of(c.stack, static_cast<size_t>(std::ranges::find(c.partners, name) - c.partners.begin()),
+                      c.partners.size());
     return SS1_OK;
 }
 
@@ -383,7 +388,9 @@ ss1_status convert_model(ss1_context &context, const char *directory, const char
     const char *const dtype = options.tables ? table_dtype_name(static_cast<row_format>(options.tables)) : nullptr;
     SS1_TRY(model_config_write(source.config, layers, dtype, config));
     const layer_configs new_forms = reforms(options) ? layers : layer_configs();
-    conversion c = {context, source, options, new_forms};
+    std::vector<linear_shape> shapes;
+    for (const auto &[name, layer] : new_forms) shapes.push_back(shape_of(name, layer.desc));
+    conversion c = {context, source, options, new_forms, shapes};
     std::vector<std::string> kept;
     SS1_TRY(other_files(source, directory, kept));
     return model_write(output, {folder, config, plan(c, tables), directory, kept},

@@ -81,21 +81,6 @@ ss1_status convert_layer(const model_directory &directory, const ss1_convert_opt
     return resolve_for(where, SS1_ERROR_INVALID_ARGUMENT, out.desc);
 }
 
-// Counts the layers that read the same rows as `layer`, by the calibration: without a tied part they get one V.
-ss1_status layers_with_one_v(const ss1_convert_options &options, const std::vector<linear_shape> &chosen,
-                             const linear_shape &layer, size_t &count) {
-    count = 1;
-    if (!options.calibration || options.desc->c || !reforms(options)) return SS1_OK;
-    const input_sums *own = nullptr, *others = nullptr;
-    SS1_TRY(calibration_sums(*options.calibration, layer.name.c_str(), own));
-    count = 0;
-    for (const linear_shape &other : chosen) {
-        SS1_TRY(calibration_sums(*options.calibration, other.name.c_str(), others));
-        count += others == own && other.N == layer.N;
-    }
-    return SS1_OK;
-}
-
 // Returns the least number of columns that the mapping of `options` needs, as far as the options alone determine it; 0
 // without a mapping.
 ss1_status needed_columns(const ss1_convert_options &options, size_t &out) {
@@ -194,6 +179,20 @@ bool glob_match(std::string_view pattern, std::string_view text) noexcept {
     return pattern.find_first_not_of('*', p) == pattern.npos;
 }
 
+ss1_status layers_with_one_v(const ss1_convert_options &options, std::span<const linear_shape> converted,
+                             const linear_shape &layer, std::vector<std::string> &out) {
+    out = {layer.name};
+    if (!options.calibration || options.desc->c || !reforms(options)) return SS1_OK;
+    const input_sums *own = nullptr, *others = nullptr;
+    SS1_TRY(calibration_sums(*options.calibration, layer.name.c_str(), own));
+    out.clear();
+    for (const linear_shape &other : converted) {
+        SS1_TRY(calibration_sums(*options.calibration, other.name.c_str(), others));
+        if (others == own && other.N == layer.N) out.push_back(other.name);
+    }
+    return SS1_OK;
+}
+
 ss1_status select_layers(ss1_context &context, const model_directory &directory, const ss1_convert_options &options,
                          layer_configs &out) {
     std::vector<pattern> patterns;
@@ -224,10 +223,10 @@ ss1_status select_layers(ss1_context &context, const model_directory &directory,
         chosen.push_back(layer);
     }
     for (const linear_shape &layer : chosen) {
-        size_t parts = 1;
-        SS1_TRY(layers_with_one_v(options, chosen, layer, parts));
+        std::vector<std::string> partners;
+        SS1_TRY(layers_with_one_v(options, chosen, layer, partners));
         layer_config &config = out[layer.name];
-        SS1_TRY(convert_layer(directory, options, layer, parts, config));
+        SS1_TRY(convert_layer(directory, options, layer, partners.size(), config));
         SS1_CHECK(!(options.share > 0) || config.desc.rank, SS1_ERROR_INVALID_ARGUMENT,
                   "layer %s: options.share=%g leaves no rank of K=%zu, N=%zu, c=%u", layer.name.c_str(), options.share,
                   layer.K, layer.N, options.desc->c);
