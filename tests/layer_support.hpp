@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Helpers for the layer tests: contexts, activations in double, matrices of any element type.
+// Helpers for the layer tests: contexts, random weights, activations in double, matrices of any element type.
 #pragma once
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "check.hpp"
 #include "half.hpp"
@@ -19,6 +20,47 @@ inline ss1::context_ptr make_context(const char *max_isa, uint32_t threads) {
     options.num_threads = threads;
     options.parallel_for = executor;
     return ss1::make_context(options);
+}
+
+// The stored weights of a layer; empty parts are not there.
+struct problem {
+    ss1_linear_desc desc;  // resolved
+    size_t kz = 0;
+    std::vector<float> z, u, v, bias;
+
+    ss1_linear_weights weights() const {
+        const auto data = [](const std::vector<float> &values) { return values.empty() ? nullptr : values.data(); };
+        ss1_linear_weights given = SS1_LINEAR_WEIGHTS_INIT;
+        given.z = data(z);
+        given.bias = data(bias);
+        given.u = data(u);
+        given.v = data(v);
+        return given;
+    }
+    // The dense weight [N, K] that they stand for.
+    std::vector<float> dense() const {
+        std::vector<float> weight(desc.N * desc.K);
+        const ss1_linear_weights stored = weights();
+        ss1::check(ss1_linear_expand(&desc, &stored, weight.data(), 0));
+        return weight;
+    }
+};
+
+inline problem make_problem(ss1_linear_desc desc, seeded &random, bool with_bias = true) {
+    problem p;
+    ss1::check(ss1_linear_resolve(&desc, &p.kz));
+    p.desc = desc;
+    p.z.resize(desc.N * p.kz);
+    p.u.resize(desc.N * desc.rank);
+    p.v.resize(desc.rank * desc.K);
+    if (with_bias) p.bias.resize(desc.N);
+    for (std::vector<float> *values : {&p.z, &p.u, &p.v, &p.bias})
+        for (float &v : *values) v = random.uniform();
+    return p;
+}
+
+inline ss1::layer_ptr make_layer(const ss1::context_ptr &context, const problem &p) {
+    return ss1::make_layer(context, p.desc, p.weights());
 }
 
 inline double activate(ss1_activation what, double v) {

@@ -15,42 +15,9 @@ namespace {
 
 using ss1_test::activate;
 using ss1_test::make_context;
-
-struct problem {
-    ss1_linear_desc desc;
-    std::vector<float> z, u, v, bias, dense;  // dense [N, K]
-    size_t kz = 0;
-
-    ss1_linear_weights weights() const {
-        const auto data = [](const std::vector<float> &values) { return values.empty() ? nullptr : values.data(); };
-        ss1_linear_weights given = SS1_LINEAR_WEIGHTS_INIT;
-        given.z = data(z);
-        given.bias = data(bias);
-        given.u = data(u);
-        given.v = data(v);
-        return given;
-    }
-};
-
-problem make_problem(ss1_linear_desc desc, ss1_test::seeded &random, bool with_bias = true) {
-    problem p;
-    ss1::check(ss1_linear_resolve(&desc, &p.kz));
-    p.desc = desc;
-    p.z.resize(desc.N * p.kz);
-    p.u.resize(desc.N * desc.rank);
-    p.v.resize(desc.rank * desc.K);
-    if (with_bias) p.bias.resize(desc.N);
-    for (std::vector<float> *values : {&p.z, &p.u, &p.v, &p.bias})
-        for (float &v : *values) v = random.uniform();
-    p.dense.resize(desc.N * desc.K);
-    const ss1_linear_weights weights = p.weights();
-    ss1::check(ss1_linear_expand(&desc, &weights, p.dense.data(), 0));
-    return p;
-}
-
-ss1::layer_ptr make_layer(const ss1::context_ptr &context, const problem &p) {
-    return ss1::make_layer(context, p.desc, p.weights());
-}
+using ss1_test::make_layer;
+using ss1_test::make_problem;
+using ss1_test::problem;
 
 void run(const ss1::layer_ptr &layer, size_t m, const float *x, size_t ldx, float *y, size_t ldy) {
     ss1_linear_args args = SS1_LINEAR_ARGS_INIT;
@@ -66,6 +33,7 @@ void run(const ss1::layer_ptr &layer, size_t m, const float *x, size_t ldx, floa
 // low-rank part its K + rank more, and sum |x||v||u|. The largest slope of an activation is 1.13 (GELU); the error of
 // the activation itself is a few eps of its value.
 void check_against_double(const problem &p, size_t m, const float *x, size_t ldx, const float *y, size_t ldy) {
+    const std::vector<float> dense = p.dense();
     const double eps = std::numeric_limits<float>::epsilon();
     const size_t K = p.desc.K, rank = p.desc.rank, roundings = p.kz + p.desc.c + 8 + (rank ? K + rank : 0);
     std::vector<double> down(rank);
@@ -77,7 +45,7 @@ void check_against_double(const problem &p, size_t m, const float *x, size_t ldx
         for (size_t n = 0; n < p.desc.N; ++n) {
             double sum = p.bias.empty() ? 0.0 : p.bias[n], magnitude = std::abs(sum);
             for (size_t k = 0; k < p.desc.K; ++k) {
-                const double product = static_cast<double>(x[i * ldx + k]) * p.dense[n * p.desc.K + k];
+                const double product = static_cast<double>(x[i * ldx + k]) * dense[n * p.desc.K + k];
                 sum += product;
                 magnitude += std::abs(product);
             }

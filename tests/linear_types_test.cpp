@@ -33,46 +33,16 @@ namespace {
 
 using ss1_test::guard;
 using ss1_test::make_context;
+using ss1_test::make_layer;
+using ss1_test::make_problem;
 using ss1_test::matrix;
 using ss1_test::name_of;
+using ss1_test::problem;
 
 constexpr ss1_dtype x_types[] = {SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_F16};
 constexpr ss1_dtype weight_types[] = {SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_I8};
 constexpr ss1_dtype y_types[] = {SS1_DTYPE_F32, SS1_DTYPE_BF16};
 enum class residual { none, apart, in_place };
-
-struct problem {
-    ss1_linear_desc desc;
-    size_t kz = 0;
-    std::vector<float> z, u, v, bias;
-
-    ss1_linear_weights weights() const {
-        const auto data = [](const std::vector<float> &values) { return values.empty() ? nullptr : values.data(); };
-        ss1_linear_weights given = SS1_LINEAR_WEIGHTS_INIT;
-        given.z = data(z);
-        given.bias = data(bias);
-        given.u = data(u);
-        given.v = data(v);
-        return given;
-    }
-};
-
-problem make_problem(ss1_linear_desc desc, ss1_test::seeded &random, bool with_bias = true) {
-    problem p;
-    ss1::check(ss1_linear_resolve(&desc, &p.kz));
-    p.desc = desc;
-    p.z.resize(desc.N * p.kz);
-    p.u.resize(desc.N * desc.rank);
-    p.v.resize(desc.rank * desc.K);
-    if (with_bias) p.bias.resize(desc.N);
-    for (std::vector<float> *values : {&p.z, &p.u, &p.v, &p.bias})
-        for (float &v : *values) v = random.uniform();
-    return p;
-}
-
-ss1::layer_ptr make_layer(const ss1::context_ptr &context, const problem &p) {
-    return ss1::make_layer(context, p.desc, p.weights());
-}
 
 std::string kernels_of(const ss1::layer_ptr &layer) {
     ss1_layer_info info = SS1_LAYER_INFO_INIT;
