@@ -25,7 +25,7 @@ import numpy
 from . import _capi
 from ._capi import lib as _lib
 
-__all__ = ["Bags", "Context", "Error", "Layer", "Model", "Session", "Status", "Tokenizer", "Tower", "expand", "project", "version"]
+__all__ = ["Bags", "Context", "Error", "Layer", "Model", "Session", "Status", "Tokenizer", "Tower", "expand", "fit", "project", "version"]
 
 _SCHEMES = {None: 0, **{name: number for name, number in _capi.SCHEME.items() if name != "default"}}
 _ACTIVATIONS = {None: 0, **_capi.ACTIVATION}
@@ -365,6 +365,39 @@ def project(weight, *, c, scheme=None, seed=0, block_k=0, block_n=0, step=0, sec
     z = numpy.empty((N, stored_columns), numpy.float32)
     _check(_lib.ss1_project(desc, pointer, leading, moment, z.ctypes.data, stored_columns))
     return z
+
+
+def fit(weight, *, c=0, rank=0, scheme=None, seed=0, block_k=0, block_n=0, step=0, second_moment=None, mean=None):
+    """The parts of a layer W = T(Z) + V U nearest to a dense weight [N, K], as a dict: z [N, Kz], u [N, rank], v [rank, K], bias
+    [N], what to add to the layer's bias, and the error. Parts that the layer does not have are None.
+
+        parts = ss1.fit(weight, rank=32, second_moment=x.T @ x / len(x), mean=x.mean(0))     # x: rows that the layer reads
+        layer = ss1.Layer(context, parts["z"], bias + parts["bias"], u=parts["u"], v=parts["v"])
+
+    Nearest means in the outputs for inputs of this second moment [K, K], or without it in the weight. mean [K]: the bias takes
+    the difference of the mean outputs. error: the mean square of the outputs' difference over that of the outputs; with a
+    mean, over their variance. c = 0: no tied part.
+    """
+    N, K = _array("weight", weight, numpy.float32, 2).shape
+    desc, stored_columns = _desc(K, N, c, scheme, seed, block_k, block_n, step, rank=_unsigned("rank", rank, 64))
+    _require(mean is None or second_moment is not None, "mean: needs second_moment")
+    arguments, error = _capi.FitArgs(), ctypes.c_double()
+    arguments.weight, arguments.ldw = _matrix("weight", weight, (N, K))
+    if second_moment is not None:
+        _matrix("second_moment", second_moment, (K, K))
+        arguments.second_moment = _contiguous("second_moment", second_moment)
+    if mean is not None:
+        _array("mean", mean, numpy.float32, 1)
+        _require(mean.shape == (K,), f"mean: has shape {mean.shape}, must be {(K,)}")
+        arguments.mean = _contiguous("mean", mean)
+    shapes = {"z": (N, stored_columns), "u": (N, rank), "v": (rank, K), "bias": (N if mean is not None else 0,)}
+    parts = {name: numpy.empty(shape, numpy.float32) if all(shape) else None for name, shape in shapes.items()}
+    for name, array in parts.items():
+        if array is not None:
+            setattr(arguments, name, array.ctypes.data)
+    arguments.error = ctypes.pointer(error)
+    _check(_lib.ss1_linear_fit(desc, arguments))
+    return {**parts, "error": error.value}
 
 
 def expand(z, K, *, c=None, scheme=None, seed=0, block_k=0, block_n=0, step=0, u=None, v=None):

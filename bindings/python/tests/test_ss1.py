@@ -243,6 +243,27 @@ class Layer(TestCase):
         self.refused("v: has type float64", make, v=v.astype(float))
         self.refused("rank=97 is above min", make, u=uniform(96, 97), v=uniform(97, 256))
 
+    def test_fit(self):
+        weight, bias = uniform(96, 256), uniform(96, seed=2)
+        x = (uniform(500, 40, seed=3) @ uniform(40, 256, seed=4) + 0.5).astype(numpy.float32)
+        moments = {"second_moment": x.T @ x / len(x), "mean": x.mean(0)}
+        y = x @ weight.T + bias
+        for options in ({"c": 4}, {"rank": 16}, {"c": 8, "block_k": 32, "rank": 8}):
+            parts = ss1.fit(weight, **options, **moments)
+            mapping = {name: value for name, value in options.items() if name != "rank"}
+            layer = ss1.Layer(self.context, parts["z"], bias + parts["bias"], K=256, u=parts["u"], v=parts["v"], **mapping)
+            lost = ((layer(x) - y)**2).sum() / ((y - y.mean(0))**2).sum()
+            self.assertAlmostEqual(lost, parts["error"], delta=1e-3 * (1 + lost))
+            numpy.testing.assert_allclose(layer(x).mean(0), y.mean(0), rtol=0, atol=1e-2)
+        alone = ss1.fit(weight, c=2)
+        numpy.testing.assert_array_equal(alone["z"], ss1.project(weight, c=2))
+        self.assertEqual((alone["u"], alone["v"], alone["bias"]), (None, None, None))
+        self.refused("weight: has type float64", ss1.fit, weight.astype(float), c=2)
+        self.refused("mean: needs second_moment", ss1.fit, weight, c=2, mean=moments["mean"])
+        self.refused(r"mean: has shape \(255,\), must be \(256,\)", ss1.fit, weight, c=2, **{**moments, "mean": moments["mean"][:-1]})
+        self.refused(r"second_moment: has shape \(255, 256\)", ss1.fit, weight, c=2, second_moment=moments["second_moment"][:-1])
+        self.refused("rank=97 is above min", ss1.fit, weight, rank=97)
+
     def test_many_threads_share_a_layer(self):
         layer, _, _ = self.layer(MAPPINGS[2])
         inputs = [uniform(20, layer.K, seed=seed) for seed in range(4)]

@@ -2,6 +2,7 @@
 """From a trained model to one with SS1 and low-rank layers, without training: closed forms from calibration rows."""
 import collections
 import collections.abc
+import contextlib
 import copy
 import fnmatch
 import math
@@ -15,7 +16,7 @@ from .linear import Linear, stored_columns
 LayerReport = collections.namedtuple("LayerReport", "name K N c rank share error reason")
 LayerReport.__doc__ = """What became of a layer with K inputs and N outputs.
 
-c and rank: of the new layer. share: its multiply-adds over those of the dense layer. error: see fit.error_of. reason: why the
+c and rank: of the new layer. share: its multiply-adds over those of the dense layer. error: see ss1.fit. reason: why the
 layer stayed dense; then c = 1, rank = 0, share = 1, error = 0.
 """
 SMALLEST = 64  # a budget leaves layers with fewer inputs or outputs dense: there a sketch costs what it saves
@@ -135,6 +136,20 @@ def call(model, batch):
     return model(*batch) if isinstance(batch, (tuple, list)) else model(batch)
 
 
+@contextlib.contextmanager
+def watched(model, handles):
+    """The model in eval mode with the hooks of `handles`; afterwards each module has its mode again, and the hooks are gone."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, training in modes.items():
+            module.training = training
+
+
 @torch.no_grad()
 def _measure(model, layers, loader, forward, progress):
     """{name: Moments} of the inputs of these layers over all batches."""
@@ -160,9 +175,7 @@ def _measure(model, layers, loader, forward, progress):
         return hook
 
     handles = [module.register_forward_pre_hook(observe(name)) for name, module in layers.items()]
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
+    with watched(model, handles):
         for number, batch in enumerate(loader, 1):
             mask = batch.get("attention_mask") if isinstance(batch, collections.abc.Mapping) else None
             mask = mask.bool() if mask is not None and mask.dim() == 2 else None
@@ -170,11 +183,6 @@ def _measure(model, layers, loader, forward, progress):
             last[:] = [None] * 4
             if progress:
                 progress(f"{len(layers)} layers have seen {number} batches")
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, training in modes.items():
-            module.training = training
     return moments
 
 

@@ -2,7 +2,7 @@
 """Training of a converted model on the outputs of its original."""
 import torch
 
-from .convert import call, dense_weight, is_conv1d
+from .convert import call, dense_weight, is_conv1d, watched
 from .linear import Linear
 
 
@@ -77,31 +77,24 @@ def finetune(student, teacher, loader, steps, *, loss=None, layers=1.0, lr=1e-3,
         raise ValueError("the student has no converted layer whose original is in the teacher; with layers=0 outputs alone count")
     if loss == "none" and not layers:
         raise ValueError("loss='none' and layers=0 leave nothing to train for")
-    seen, modes = [], {module: module.training for module in teacher.modules()}
+    seen = []
     handles = [original.register_forward_hook(_recorder(seen, layer)) for layer, original in pairs] if layers else []
     parameters = [p for p in student.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     history, devices = [], sorted({p.device.index for p in parameters if p.is_cuda})
-    teacher.eval()
-    try:
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed)
-            for step, batch in zip(range(1, steps + 1), _forever(loader)):
-                total = _step_loss(student, teacher, batch, loss, layers, seen, forward)
-                optimizer.zero_grad()
-                total.backward()
-                torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-                optimizer.step()
-                schedule.step()
-                history.append(total.item())
-                if progress:
-                    progress(step, history[-1])
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, training in modes.items():
-            module.training = training
+    with watched(teacher, handles), torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        for step, batch in zip(range(1, steps + 1), _forever(loader)):
+            total = _step_loss(student, teacher, batch, loss, layers, seen, forward)
+            optimizer.zero_grad()
+            total.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            schedule.step()
+            history.append(total.item())
+            if progress:
+                progress(step, history[-1])
     return history
 
 
