@@ -41,6 +41,8 @@ class Prose(unittest.TestCase):
                 seen = set()
                 self.assertEqual(collect_text.collect(pathlib.Path(folder), seen, 10**6), [PROSE], name)
                 self.assertEqual(collect_text.collect(pathlib.Path(folder), seen, 10**6), [], name)
+                kept = collect_text.collect(pathlib.Path(folder), set(), 10, raw=True)
+                self.assertEqual([len(text) for text in kept], [10], name)
 
 
 if __name__ == "__main__":

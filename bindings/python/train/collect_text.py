@@ -74,8 +74,8 @@ def paragraphs(text):
             yield paragraph
 
 
-def texts(root):
-    """Yields the documentation files of an unpacked package as plain text, in a fixed order."""
+def texts(root, raw):
+    """Yields the documentation files of an unpacked package as plain text, or with all of their markup, in a fixed order."""
     for place in PLACES:
         for path in sorted((root / place).rglob("*")):
             name = str(path).removesuffix(".gz")
@@ -83,14 +83,15 @@ def texts(root):
                 continue
             data = path.read_bytes()
             data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-            yield plain_text(name, data.decode("utf-8", "replace"))
+            text = data.decode("utf-8", "replace")
+            yield text if raw else plain_text(name, text)
 
 
-def collect(root, seen, limit):
-    """Returns new paragraphs of an unpacked package, up to about `limit` characters; `seen` holds hashes of their letters."""
+def collect(root, seen, limit, raw=False):
+    """Returns new paragraphs, or files, of an unpacked package, up to about `limit` characters; `seen` has hashes of their letters."""
     kept, total = [], 0
-    for text in texts(root):
-        for paragraph in paragraphs(text):
+    for text in texts(root, raw):
+        for paragraph in [text[:limit - total]] if raw else paragraphs(text):
             key = hashlib.sha1(re.sub(r"[^a-z]", "", paragraph.lower()).encode()).digest()[:10]
             if key not in seen:
                 seen.add(key)
@@ -119,11 +120,12 @@ def arguments():
         epilog="example:\n  python3 collect_text.py --packages debian_text.tsv --debs /tmp/debs --out corpus.txt")
     parser.add_argument("--packages", type=pathlib.Path, default=HERE / "debian_text.tsv",
                         help="the list: package, version and characters kept, by tabs; of a new line only the first is "
-                             "needed; rewritten with what was found (default: debian_text.tsv beside this script)")
+                             "needed; rewritten with what was found, but for --raw (default: debian_text.tsv beside this script)")
     parser.add_argument("--debs", type=pathlib.Path, required=True, help="folder for the downloaded packages")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="text file to write")
     parser.add_argument("--limit", type=int, default=5_000_000,
                         help="characters from one package at most, so that none dominates (default: %(default)s)")
+    parser.add_argument("--raw", action="store_true", help="keep whole files with their markup instead of paragraphs of prose")
     return parser.parse_args()
 
 
@@ -140,11 +142,12 @@ def main():
             deb = fetch("=".join(line.split("\t")[:2]), options.debs)
             with tempfile.TemporaryDirectory() as folder:
                 subprocess.run(["dpkg-deb", "-x", deb, folder], check=True)
-                kept = collect(pathlib.Path(folder), seen, options.limit)
+                kept = collect(pathlib.Path(folder), seen, options.limit, options.raw)
             out.writelines(paragraph + "\n" for paragraph in kept)
             rows.append(f"{field(deb, 'Package')}\t{field(deb, 'Version')}\t{sum(map(len, kept))}")
             print(rows[-1], file=sys.stderr, flush=True)
-    options.packages.write_text("\n".join(header + rows) + "\n")
+    if not options.raw:
+        options.packages.write_text("\n".join(header + rows) + "\n")
 
 
 if __name__ == "__main__":

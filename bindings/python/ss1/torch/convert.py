@@ -2,16 +2,20 @@
 """From a trained model to one with SS1 and low-rank layers, without training: closed forms from calibration rows."""
 import collections
 import collections.abc
+import concurrent.futures
 import contextlib
 import copy
 import fnmatch
+import itertools
 import math
 import warnings
 
 import torch
 
+from .allocate import allocate, output_losses
 from .fit import Moments, fit
 from .linear import Linear, stored_columns
+from .outputs import padding_mask
 
 LayerReport = collections.namedtuple("LayerReport", "name K N c rank share error reason")
 LayerReport.__doc__ = """What became of a layer with K inputs and N outputs.
@@ -19,6 +23,8 @@ LayerReport.__doc__ = """What became of a layer with K inputs and N outputs.
 c and rank: of the new layer. share: its multiply-adds over those of the dense layer. error: see ss1.fit. reason: why the
 layer stayed dense; then c = 1, rank = 0, share = 1, error = 0.
 """
+SPREAD = (0.5, 2**-0.5, 1, 2**0.5, 2)  # the budgets that a layer may get, over that of the model
+BATCHES = 4  # whose outputs show what a layer's error costs the model
 SMALLEST = 64  # a budget leaves layers with fewer inputs or outputs dense: there a sketch costs what it saves
 
 
@@ -153,7 +159,7 @@ def watched(model, handles):
 @torch.no_grad()
 def _measure(model, layers, loader, forward, progress):
     """{name: Moments} of the inputs of these layers over all batches."""
-    moments = {name: Moments(dense_weight(module).shape[1]) for name, module in layers.items()}
+    moments = {name: Moments(dense_weight(module).shape[1], module.weight.device) for name, module in layers.items()}
     last, mask = [None] * 4, None
 
     def observe(name):
@@ -167,7 +173,7 @@ def _measure(model, layers, loader, forward, progress):
                 rows = x.detach().reshape(-1, x.shape[-1])
                 if mask is not None and x.shape[:-1] == mask.shape:
                     rows = x.detach()[mask]
-                rows = rows.double().cpu()
+                rows = rows.double()
                 last[:] = x, rows, rows.T @ rows, version
             if not torch.isfinite(last[2]).all():
                 raise ValueError(f"calibrate: {name} reads values that are not finite")
@@ -177,8 +183,7 @@ def _measure(model, layers, loader, forward, progress):
     handles = [module.register_forward_pre_hook(observe(name)) for name, module in layers.items()]
     with watched(model, handles):
         for number, batch in enumerate(loader, 1):
-            mask = batch.get("attention_mask") if isinstance(batch, collections.abc.Mapping) else None
-            mask = mask.bool() if mask is not None and mask.dim() == 2 else None
+            mask = padding_mask(batch)
             forward(model, batch)
             last[:] = [None] * 4
             if progress:
@@ -230,51 +235,105 @@ def _best(module, plans, moments):
     return best
 
 
+def _stored(layer):
+    """The weights of a layer, and so its multiply-adds for a row."""
+    return sum(p.numel() for key, p in layer.named_parameters() if key != "bias")
+
+
+def _fit_all(layers, plans, found_moments, reasons, progress):
+    """{name: [(layer, error), one for each of its plans]}; a layer that read no row gets a reason instead."""
+    fitted = {}
+    with concurrent.futures.ThreadPoolExecutor(torch.get_num_threads()) as pool:  # a fit runs on one thread
+        for name, moments in found_moments:
+            if moments is not None and moments.rows == 0:
+                reasons[name] = "no calibration row reached it"
+            else:
+                fitted[name] = [pool.submit(_best, layers[name], plan, moments) for plan in plans[name]]
+        for name, options in fitted.items():
+            fitted[name] = [option.result() for option in options]
+            if progress:
+                progress(f"{name}: errors " + ", ".join(f"{error:.4f} (c={layer.c} rank={layer.rank})" for layer, error in fitted[name]))
+    return fitted
+
+
+def _spread(model, layers, fitted, budget, batches, forward, reasons):
+    """{name: (layer, error)}: for each layer one of those fitted, or none, so that all together keep the budget.
+
+    KL divergences and errors of outputs grow with the square of a small change, as a layer's error does: what an error costs
+    the model is measured once for each layer, at the budget itself.
+    """
+    middle = {name: min(options, key=lambda o: abs(_stored(o[0]) / dense_weight(layers[name]).numel() - budget))
+              for name, options in fitted.items()}
+    with watched(model, []):
+        losses = output_losses(model, {name: (layers[name], middle[name][0]) for name in fitted}, batches, forward)
+    names, choices = list(fitted), []
+    for name in names:
+        cost = losses[name] / max(middle[name][1], 1e-30)
+        choices.append([(_stored(layer), cost * error) for layer, error in fitted[name]] + [(dense_weight(layers[name]).numel(), 0.0)])
+    dense = sum(dense_weight(layers[name]).numel() for name in names)
+    taken = allocate(choices, 1.05 * budget * dense) or [0] * len(names)
+    chosen = {}
+    for name, i in zip(names, taken):
+        if i < len(fitted[name]):
+            chosen[name] = fitted[name][i]
+        else:
+            reasons[name] = "its error would cost the model more than the time it saves"
+    return chosen
+
+
 def convert(model, spec, calibrate=None, *, forward=call, seed=0, memory=2**30, progress=None):
     """(a copy of the model with SS1 and low-rank layers, a Report on every linear layer); the model does not change.
 
-    spec: a budget, the share of each layer's multiply-adds to keep, such as 0.25: tied, low rank and both are fitted and the
-    one with the least error is taken. Or {pattern: wish} for the names of layers, with * and ? in patterns, of which the first
-    one that matches counts; a wish is a budget, None (stays dense), or options of Linear: {"c": 4}, {"rank": 64}, {"c": 8,
-    "rank": 32, "scheme": "reference"}. Layers that no pattern matches stay dense.
+    spec: a budget, the share of the multiply-adds of all layers to keep, such as 0.25: layers whose error costs the model's
+    output more get more, or stay dense (without calibration: each layer gets this share). Or {pattern: wish} for the names of
+    layers, with * and ? in patterns, of which the first one that matches counts; a wish is a budget of each such layer, None (stays
+    dense), or options of Linear: {"c": 4}, {"rank": 64}, {"c": 8, "rank": 32, "scheme": "reference"}. Layers that no pattern matches
+    stay dense. For a budget tied, low rank and both are fitted, and the one with the least error is taken.
     calibrate: batches of inputs, some thousand rows at least. Without it the weights alone are fitted, which costs far more
-    quality, and a warning says so. forward(model, batch) runs the model on one. With "attention_mask" [B, T] in a batch,
-    padding is left out. seed: of the first layer's mapping; each further layer has the next one.
+    quality, and a warning says so. forward(model, batch) runs the model on one; a budget for the model compares the logits,
+    last_hidden_state or tensor that it returns. With "attention_mask" [B, T] in a batch, padding is left out. seed: of the first
+    layer's mapping; each further layer has the next one.
     memory: bytes of second moments at once; where they do not suffice, the batches are read several times.
     progress(text) is called now and then. Layers: torch.nn.Linear itself (no subclass) and transformers' Conv1D.
     """
-    if not isinstance(spec, collections.abc.Mapping):
-        spec = {"*": spec}
+    whole = not isinstance(spec, collections.abc.Mapping)
     layers, refused = find_layers(model)
     if not layers:
         raise ValueError(f"{type(model).__name__} has no torch.nn.Linear and no Conv1D")
-    wishes, plans, reasons = _wishes(spec, list(layers)), {}, dict(refused)
+    wishes, plans, reasons = _wishes({"*": spec} if whole else spec, list(layers)), {}, dict(refused)
+    spread = [f * spec for f in SPREAD if f * spec < 1] if whole and spec and calibrate is not None else []
     for number, (name, module) in enumerate(layers.items()):
         plan, reason = _plan(name, wishes[name], module, seed + number)
         if reason:
             reasons.setdefault(name, reason)
         if name not in reasons:
-            plans[name] = plan
-    replaced, errors = {}, {}
-    for name, moments in _moments(model, {name: layers[name] for name in plans}, calibrate, forward, memory, progress):
-        if moments is not None and moments.rows == 0:
-            reasons[name] = "no calibration row reached it"
-            continue
-        replaced[name], errors[name] = _best(layers[name], plans[name], moments)
-        if progress:
-            progress(f"{name}: c={replaced[name].c} rank={replaced[name].rank} error={errors[name]:.4f}")
-    report = Report(_row(name, module, replaced.get(name), errors.get(name), reasons.get(name)) for name, module in layers.items())
+            plans[name] = [p for p in (_plan(name, budget, module, seed + number)[0] for budget in spread) if p] or [plan]
+    first, calibrate = _first_batches(calibrate) if spread else (None, calibrate)
+    found_moments = _moments(model, {name: layers[name] for name in plans}, calibrate, forward, memory, progress)
+    fitted = _fit_all(layers, plans, found_moments, reasons, progress)
+    if spread:
+        replaced = _spread(model, layers, fitted, spec, first, forward, reasons)
+    else:
+        replaced = {name: options[0] for name, options in fitted.items()}
+    report = Report(_row(name, module, *replaced.get(name, (None, None)), reasons.get(name)) for name, module in layers.items())
     # The copy takes the new layers for the old ones, wherever they stand.
-    converted = copy.deepcopy(model, {id(layers[name]): layer for name, layer in replaced.items()})
+    converted = copy.deepcopy(model, {id(layers[name]): layer for name, (layer, _) in replaced.items()})
     if calibrate is None and replaced:
-        warnings.warn(f"without calibration: errors of {min(errors.values()):.3f} to {max(errors.values()):.3f} of the outputs' "
+        errors = [error for _, error in replaced.values()]
+        warnings.warn(f"without calibration: errors of {min(errors):.3f} to {max(errors):.3f} of the outputs' "
                       "energy if inputs have equal size and no correlation; expect a loss of quality", stacklevel=2)
     return converted, report
+
+
+def _first_batches(calibrate):
+    """(the first batches, what gives all of them again)."""
+    once = iter(calibrate) is calibrate
+    first = list(itertools.islice(calibrate, BATCHES))
+    return first, itertools.chain(first, calibrate) if once else calibrate
 
 
 def _row(name, module, layer, error, reason):
     N, K = dense_weight(module).shape
     if layer is None:
         return LayerReport(name, K, N, 1, 0, 1.0, 0.0, reason)
-    stored = sum(p.numel() for key, p in layer.named_parameters() if key != "bias")
-    return LayerReport(name, K, N, layer.c, layer.rank, stored / (K * N), error, None)
+    return LayerReport(name, K, N, layer.c, layer.rank, _stored(layer) / (K * N), error, None)

@@ -4,29 +4,7 @@ import torch
 
 from .convert import call, dense_weight, is_conv1d, watched
 from .linear import Linear
-
-
-def _output(result):
-    """The tensor of a model's result, and the loss that its name tells."""
-    for name, loss in (("logits", "kl"), ("last_hidden_state", "mse")):
-        if getattr(result, name, None) is not None:
-            return getattr(result, name), loss
-    while isinstance(result, (tuple, list)):
-        result = result[0]
-    if not isinstance(result, torch.Tensor):
-        raise ValueError(f"a {type(result).__name__} has neither logits nor last_hidden_state and is no tensor; give forward=")
-    return result, None
-
-
-def _distance(loss, got, want, mask):
-    """KL(want || got) of logits in nats, or the mean square error over the mean square; averaged over rows, without padding."""
-    if mask is not None and got.shape[:-1] == mask.shape:
-        got, want = got[mask], want[mask]
-    got, want = got.float(), want.float()
-    if loss == "kl":
-        log_p = torch.log_softmax(want, -1)
-        return (log_p.exp() * (log_p - torch.log_softmax(got, -1))).sum(-1).mean()
-    return (got - want).square().mean() / want.square().mean().clamp(min=1e-12)
+from .outputs import distance, output, padding_mask
 
 
 def _pairs(student, teacher):
@@ -99,19 +77,18 @@ def finetune(student, teacher, loader, steps, *, loss=None, layers=1.0, lr=1e-3,
 
 
 def _step_loss(student, teacher, batch, loss, layers, seen, forward):
-    mask = batch.get("attention_mask") if hasattr(batch, "get") else None
-    mask = mask.bool() if mask is not None and mask.dim() == 2 else None
+    mask = padding_mask(batch)
     seen.clear()
     with torch.no_grad():
-        want, by_name = _output(forward(teacher, batch))
+        want, by_name = output(forward(teacher, batch))
     loss = loss or by_name
     if loss is None:
         raise ValueError("loss: must be given, the model's output is a tensor without a name: 'kl' for logits, 'mse' for hidden outputs")
     total = torch.zeros((), device=want.device)
     if loss != "none":
-        total = total + _distance(loss, _output(forward(student, batch))[0], want, mask)
+        total = total + distance(loss, output(forward(student, batch))[0], want, mask)
     if layers:
-        errors = [_distance("mse", layer(x), y, mask) for layer, x, y in seen]
+        errors = [distance("mse", layer(x), y, mask) for layer, x, y in seen]
         total = total + layers * sum(errors) / len(errors)
     seen.clear()
     return total

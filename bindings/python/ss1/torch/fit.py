@@ -6,10 +6,11 @@ import ss1
 
 
 class Moments:
-    """Sums over calibration rows, in float64."""
+    """Sums over calibration rows, in float64, on the device of the layer that reads them."""
 
-    def __init__(self, K):
-        self.rows, self.sum, self.products = 0, torch.zeros(K, dtype=torch.float64), torch.zeros(K, K, dtype=torch.float64)
+    def __init__(self, K, device=None):
+        options = {"dtype": torch.float64, "device": device}
+        self.rows, self.sum, self.products = 0, torch.zeros(K, **options), torch.zeros(K, K, **options)
 
     def add(self, x, products):
         """Add rows x [M, K] in float64 with their x^T x."""
@@ -27,7 +28,7 @@ class Moments:
 
 
 def _numpy(tensor):
-    return tensor.float().contiguous().numpy()
+    return tensor.detach().float().cpu().contiguous().numpy()
 
 
 def _balanced(up, down):
@@ -47,7 +48,7 @@ def fit(layer, weight, bias=None, moments=None):
     given = {} if moments is None else {"second_moment": _numpy(moments.second)}
     if moments is not None and layer.bias is not None:
         given["mean"] = _numpy(moments.mean)
-    parts = ss1.fit(_numpy(weight.detach().cpu()), rank=layer.rank, **layer.mapping, **given)
+    parts = ss1.fit(_numpy(weight), rank=layer.rank, **layer.mapping, **given)
     if layer.c:
         layer.ss1_weight.copy_(torch.from_numpy(parts["z"]))
     if layer.rank:

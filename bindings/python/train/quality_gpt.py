@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Train a byte-level GPT, convert it to SS1 and low-rank layers at several budgets, fine-tune, and print bits per byte.
+
+The model: 6 layers, 512 wide, 8 heads, a context of 256 bytes; all 24 linear layers of its blocks are replaced. Kinds:
+
+    mean      SS1 whose weights are the means of those they replace (without calibration)
+    tied      SS1 fitted to calibration rows
+    low rank  fitted to calibration rows
+    both      SS1 with twice the compression, and low rank for the rest
+    choice    what ss1.torch.convert takes for a budget of the whole model
+
+Each is measured as converted, after a short and after a long fine-tuning. Trained from the start: SS1, low rank (three
+initialisations) and a dense model of smaller width; start and learning rate are those that were best at 1/4 with the first seed.
+A run is one line of OUT/results.jsonl; a command that is repeated continues. Needs PyTorch 2.
+"""
+import argparse
+import concurrent.futures
+import contextlib
+import json
+import lzma
+import math
+import multiprocessing
+import os
+import pathlib
+import statistics
+import sys
+import time
+import warnings
+
+import numpy
+import torch
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+import ss1.torch
+
+CONTEXT, BATCH, PIECE = 256, 32, 1 << 15
+BUDGETS = {"1/2": 0.5, "1/4": 0.25, "1/8": 0.125}
+KINDS = ("mean", "tied", "low rank", "both", "choice")
+RATES = {"SS1": (1e-3, 2e-3), "low": (5e-4, 1e-3), "narrow": (1e-3, 2e-3)}
+STARTS = ("SS1", "low rank uniform", "low rank spectral", "low rank orthogonal", "narrow")
+
+
+class Block(torch.nn.Module):
+    def __init__(self, width, heads, linear):
+        super().__init__()
+        self.heads = heads
+        self.norm_1, self.norm_2 = torch.nn.LayerNorm(width), torch.nn.LayerNorm(width)
+        self.qkv, self.proj = linear(width, 3 * width), linear(width, width)
+        self.up, self.down = linear(width, 4 * width), linear(4 * width, width)
+
+    def forward(self, x):
+        b, t, d = x.shape
+        q, k, v = (a.transpose(1, 2) for a in self.qkv(self.norm_1(x)).view(b, t, 3, self.heads, d // self.heads).unbind(2))
+        a = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.proj(a.transpose(1, 2).reshape(b, t, d))
+        return x + self.down(torch.nn.functional.gelu(self.up(self.norm_2(x))))
+
+
+class GPT(torch.nn.Module):
+    def __init__(self, width=512, layers=6, heads=8, linear=torch.nn.Linear):
+        super().__init__()
+        self.byte, self.place = torch.nn.Embedding(256, width), torch.nn.Embedding(CONTEXT, width)
+        self.blocks = torch.nn.ModuleList(Block(width, heads, linear) for _ in range(layers))
+        self.norm = torch.nn.LayerNorm(width)
+        for embedding in (self.byte, self.place):
+            torch.nn.init.normal_(embedding.weight, std=0.02)
+
+    def forward(self, ids):
+        x = self.byte(ids) + self.place.weight[:ids.shape[1]]
+        for block in self.blocks:
+            x = block(x)
+        return torch.nn.functional.linear(self.norm(x), self.byte.weight)  # the embeddings are the output layer, too
+
+
+class Text:
+    """Windows of CONTEXT + 1 bytes; of the text's pieces every 32nd is never trained on."""
+
+    def __init__(self, path, device):
+        data = pathlib.Path(path).read_bytes()
+        data = lzma.decompress(data) if str(path).endswith(".xz") else data
+        pieces = numpy.frombuffer(data, numpy.uint8)[:len(data) // (32 * PIECE) * 32 * PIECE].reshape(-1, 32, PIECE)
+        self.train, self.held_out = (torch.from_numpy(part.reshape(-1).copy()).to(device) for part in (pieces[:, :31], pieces[:, 31]))
+
+    def batch(self, generator, size=BATCH):
+        at = torch.randint(len(self.train) - CONTEXT - 1, (size,), generator=generator).to(self.train.device)
+        rows = self.train[at[:, None] + torch.arange(CONTEXT + 1, device=at.device)].long()
+        return rows[:, :-1], rows[:, 1:]
+
+
+def autocast(device):
+    return torch.autocast("cuda", torch.bfloat16) if device.startswith("cuda") else contextlib.nullcontext()
+
+
+def loss_of(model, ids, targets):
+    return torch.nn.functional.cross_entropy(model(ids).float().flatten(0, 1), targets.flatten())
+
+
+@torch.no_grad()
+def bits(model, text):
+    """Bits per byte of the held-out text."""
+    model.eval()
+    windows = text.held_out[:len(text.held_out) // (CONTEXT + 1) * (CONTEXT + 1)].view(-1, CONTEXT + 1).long()
+    total = sum(loss_of(model, rows[:, :-1], rows[:, 1:]).item() * len(rows) for rows in windows.split(256))
+    return total / len(windows) / math.log(2)
+
+
+def train(model, text, steps, lr, seed, device):
+    """AdamW; the rate rises for 50 steps (at most a tenth) and falls to 0 as a cosine."""
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.01)
+    generator, warm = torch.Generator().manual_seed(seed), min(50, steps // 10) + 1
+    for step in range(steps):
+        rate = min((step + 1) / warm, 0.5 + 0.5 * math.cos(math.pi * step / steps))
+        for group in optimizer.param_groups:
+            group["lr"] = lr * rate
+        with autocast(device):
+            loss = loss_of(model, *text.batch(generator))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    return model
+
+
+def shape_of(budget, K, N):
+    """The options of ss1.torch.Linear for one kind at a budget."""
+    c, rank = round(1 / budget), int(budget * K * N / (K + N)) // 16 * 16
+    rest = int(budget / 2 * K * N / (K + N)) // 16 * 16
+    both = {"c": 2 * c, "rank": rest, "block_k": min(64, K // (2 * c))}
+    return {"tied": {"c": c}, "mean": {"c": c}, "SS1": {"c": c}, "low rank": {"c": 0, "rank": rank}, "both": both}
+
+
+def initialise(layer, how):
+    """Low-rank weights that start as: those of ss1.torch.Linear, the best approximation of a dense start, orthogonal ones."""
+    rank, K = layer.low_rank_down.shape
+    if how == "spectral":
+        dense = torch.empty(layer.out_features, K).uniform_(-1, 1) / math.sqrt(K)
+        u, s, v = torch.linalg.svd(dense, full_matrices=False)
+        up, down = u[:, :rank] * s[:rank].sqrt(), s[:rank, None].sqrt() * v[:rank]
+    elif how == "orthogonal":
+        up = torch.nn.init.orthogonal_(torch.empty(layer.out_features, rank), gain=math.sqrt(layer.out_features / rank / 3))
+        down = torch.nn.init.orthogonal_(torch.empty(rank, K))
+    else:
+        return layer
+    layer.low_rank_up.data.copy_(up)
+    layer.low_rank_down.data.copy_(down)
+    return layer
+
+
+def make_start(kind, budget):
+    """A GPT to be trained from the start."""
+    if kind == "narrow":
+        return GPT(width=int(512 * math.sqrt(budget)) // 8 * 8)
+
+    def linear(K, N):
+        name = "SS1" if kind == "SS1" else "low rank"
+        layer = ss1.torch.Linear(K, N, **shape_of(budget, K, N)[name])
+        return layer if kind == "SS1" else initialise(layer, kind.split()[-1])
+    return GPT(linear=linear)
+
+
+def convert(model, kind, budget, text, seed):
+    generator = torch.Generator().manual_seed(1000 + seed)
+    batches = [text.batch(generator)[0] for _ in range(16)]  # 131,072 rows
+    if kind == "choice":
+        return ss1.torch.convert(model, budget, batches, seed=seed)
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    spec = {name: shape_of(budget, m.in_features, m.out_features)[kind] for name, m in layers.items()}
+    return ss1.torch.convert(model, spec, None if kind == "mean" else batches, seed=seed)
+
+
+def run(task, options):
+    """One line of the results: what task = (what, kind, budget, seed, lr) gives."""
+    what, kind, name, seed, lr = task
+    torch.set_num_threads(2)
+    torch.manual_seed(seed)
+    warnings.filterwarnings("ignore", "without calibration")
+    device, budget, start = options.device, BUDGETS.get(name), time.time()
+    if device == "cuda":  # processes take turns on the devices
+        device = f"cuda:{os.getpid() % torch.cuda.device_count()}"
+        torch.cuda.set_device(device)
+    text, dense = Text(options.text, device), options.out / f"dense-{seed}.pt"
+    result = dict(zip(("what", "kind", "budget", "seed", "lr"), task))
+    if what == "dense":
+        model = train(GPT().to(device), text, options.steps, lr, seed, device)
+        torch.save(model.state_dict(), dense)
+    elif what == "start":
+        model = train(make_start(kind, budget).to(device), text, options.start, lr, seed, device)
+    else:
+        model = GPT().to(device)
+        model.load_state_dict(torch.load(dense, map_location=device))
+        model, report = convert(model.float(), kind, budget, text, seed)
+        result["layers"] = [[r.name, r.c, r.rank, round(r.share, 4), round(r.error, 5)] for r in report]
+        result["converted"], state = bits(model, text), {key: value.clone() for key, value in model.state_dict().items()}
+        result["short"] = bits(train(model, text, options.short, lr, seed + 100, device), text)
+        model.load_state_dict(state)
+        train(model, text, options.long, lr, seed + 200, device)
+    return {**result, "bits": bits(model, text), "seconds": round(time.time() - start, 1)}
+
+
+class Results:
+    """The lines of OUT/results.jsonl by task."""
+
+    def __init__(self, path):
+        self.path, self.lines = path, {}
+        for line in path.read_text().splitlines() if path.exists() else []:
+            self.add(json.loads(line))
+
+    def add(self, line):
+        self.lines[tuple(line[key] for key in ("what", "kind", "budget", "seed", "lr"))] = line
+
+    def best(self, kind, budget, seed):
+        found = [line for task, line in self.lines.items() if task[:4] == ("start", kind, budget, seed)]
+        return min(found, key=lambda line: line["bits"], default=None)
+
+
+def tasks_after(done, results, options):
+    """The tasks that the line `done` makes possible; None: those at the start."""
+    first = options.seeds[0]
+    if done is None:
+        dense = [("dense", "dense", "1", seed, 1e-3) for seed in options.seeds]
+        return dense + [("start", kind, "1/4", first, lr) for kind in STARTS for lr in RATES[kind.split()[0]]]
+    if done["what"] == "dense":
+        return [("converted", kind, budget, done["seed"], 3e-4) for budget in BUDGETS for kind in KINDS]
+    if done["what"] == "start" and (done["budget"], done["seed"]) == ("1/4", first):
+        kind = done["kind"].split()[0]
+        starts = [start for start in STARTS if start.split()[0] == kind]
+        tried = [results.lines.get(("start", start, "1/4", first, lr)) for start in starts for lr in RATES[kind]]
+        if all(tried):
+            best = min(tried, key=lambda line: line["bits"])
+            where = [(budget, first) for budget in BUDGETS] + [("1/4", seed) for seed in options.seeds]
+            return [("start", best["kind"], budget, seed, best["lr"]) for budget, seed in where if (budget, seed) != ("1/4", first)]
+    return []
+
+
+def work(options):
+    results = Results(options.out / "results.jsonl")
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(options.jobs, context) as pool, open(results.path, "a") as file:
+        waiting, found, known = set(), [None], set()
+        while found or waiting:
+            for done in found:
+                for task in tasks_after(done, results, options):
+                    if task in known:
+                        continue
+                    known.add(task)
+                    if task in results.lines:
+                        found.append(results.lines[task])
+                    else:
+                        waiting.add(pool.submit(run, task, options))
+            finished, waiting = concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED)
+            failed = [str(future.exception()) for future in finished if future.exception()]
+            print(*failed, sep="\n", end="\n" if failed else "", flush=True)
+            found = [future.result() for future in finished if not future.exception()]
+            for line in found:
+                results.add(line)
+                file.write(json.dumps(line) + "\n")
+                file.flush()
+                print({key: value for key, value in line.items() if key != "layers"}, flush=True)
+    return results
+
+
+def cell(values):
+    values = [v for v in values if v is not None]
+    if not values:
+        return "–"
+    spread = f" ± {(max(values) - min(values)) / 2:.3f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{spread}"
+
+
+def report(results, options):
+    """Markdown: mean bits per byte over the seeds, and half of the range."""
+    lines = results.lines
+    print("\ndense:", cell([lines.get(("dense", "dense", "1", s, 1e-3), {}).get("bits") for s in options.seeds]))
+    for key, title in (("converted", "as converted"), ("short", f"after {options.short} steps"), ("bits", f"after {options.long} steps")):
+        print(f"\n| {title} | " + " | ".join(KINDS) + " |\n|---" + "|---" * len(KINDS) + "|")
+        for budget in BUDGETS:
+            row = [cell([lines.get(("converted", kind, budget, s, 3e-4), {}).get(key) for s in options.seeds]) for kind in KINDS]
+            print(f"| {budget} | " + " | ".join(row) + " |")
+    print("\n| from the start | " + " | ".join(STARTS) + " |\n|---" + "|---" * len(STARTS) + "|")
+    for budget in BUDGETS:
+        row = []
+        for kind in STARTS:
+            best = [results.best(kind, budget, s) for s in options.seeds]
+            row.append(cell([line and line["bits"] for line in best]))
+        print(f"| {budget} | " + " | ".join(row) + " |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     epilog="example:\n  python3 quality_gpt.py --text corpus.txt.xz --out gpt --jobs 12")
+    parser.add_argument("--text", type=pathlib.Path, required=True, help="what to learn, by collect_text.py; .xz is decompressed")
+    parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for models and results")
+    parser.add_argument("--seeds", type=lambda text: [int(s) for s in text.split(",")], default=[0, 1, 2], help="default: 0,1,2")
+    parser.add_argument("--steps", type=int, default=4000, help="training of the dense model (default: %(default)s)")
+    parser.add_argument("--short", type=int, default=200, help="short fine-tuning (default: %(default)s)")
+    parser.add_argument("--long", type=int, default=500, help="long fine-tuning (default: %(default)s)")
+    parser.add_argument("--start", type=int, default=1500, help="training from the start (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=8, help="processes that share the device (default: %(default)s)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: %(default)s")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    report(work(options), options)
+
+
+if __name__ == "__main__":
+    main()
