@@ -48,11 +48,16 @@ ss1_status check_shard_name(std::string_view name, const std::string &where) {
     return SS1_OK;
 }
 
-// Lists all tensors of the files under their canonical names.
+// Moves all tensors of the files to the directory, under their canonical names.
 ss1_status collect(model_directory &directory) {
+    size_t count = 0;
+    for (const safetensors_file &file : directory.files) count += file.header.tensors.size();
+    directory.tensors.reserve(count);
     for (size_t i = 0; i < directory.files.size(); ++i) {
-        for (const tensor_info &tensor : directory.files[i].header.tensors) {
-            directory.tensors.push_back({canonical_name(directory.config, tensor.name), tensor, i});
+        std::vector<tensor_info> tensors = std::move(directory.files[i].header.tensors);
+        for (tensor_info &tensor : tensors) {
+            std::string name = canonical_name(directory.config, tensor.name);
+            directory.tensors.push_back({std::move(name), std::move(tensor), i});
         }
     }
     directory.sort();

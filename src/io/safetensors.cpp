@@ -90,9 +90,8 @@ ss1_status parse_sizes(const json &entry, const std::string &where, const char *
 }
 
 // The bytes of the tensors start at `data` in the file. check_tiling() checks that they end inside the file.
-ss1_status parse_tensor(const json &entry, const char *label, size_t data, tensor_info &out) {
+ss1_status parse_tensor(const json &entry, const std::string &where, size_t data, tensor_info &out) {
     const std::string_view name = entry.key();
-    const std::string where = place{label, name}.text();
     SS1_CHECK(is_name(name), SS1_ERROR_FORMAT, "%s: a name has 1 to 512 bytes and no control characters",
               where.c_str());
     SS1_TRY(json_is_object(entry, where));
@@ -131,24 +130,54 @@ ss1_status parse_metadata(const json &object, const char *label, std::map<std::s
 }
 
 // Checks that the tensors fill [data, file_bytes) without holes and overlaps: no byte is hidden or used twice.
-ss1_status check_tiling(std::vector<tensor_info> &tensors, const char *label, size_t data, size_t file_bytes) {
-    std::sort(tensors.begin(), tensors.end(), [](const tensor_info &a, const tensor_info &b) {
-        return a.begin != b.begin ? a.begin < b.begin : a.bytes < b.bytes;
+ss1_status check_tiling(const std::vector<tensor_info> &tensors, const char *label, size_t data, size_t file_bytes) {
+    std::vector<const tensor_info *> in_file;
+    in_file.reserve(tensors.size());
+    for (const tensor_info &tensor : tensors) in_file.push_back(&tensor);
+    std::sort(in_file.begin(), in_file.end(), [](const tensor_info *a, const tensor_info *b) {
+        return a->begin != b->begin ? a->begin < b->begin : a->bytes < b->bytes;
     });
     size_t end = data;
-    for (const tensor_info &tensor : tensors) {
-        SS1_CHECK(tensor.begin == end, SS1_ERROR_FORMAT,
+    for (const tensor_info *tensor : in_file) {
+        SS1_CHECK(tensor->begin == end, SS1_ERROR_FORMAT,
                   "%s: begins at data offset %zu, %s the tensor before it ends at %zu",
-                  (place{label, tensor.name}.text()).c_str(), tensor.begin - data,
-                  tensor.begin > end ? "leaving a hole:" : "overlapping:", end - data);
-        SS1_CHECK(checked_add(end, tensor.bytes, end) && end <= file_bytes, SS1_ERROR_FORMAT,
-                  "%s: its %zu bytes end past the end of the file (%zu)", (place{label, tensor.name}.text()).c_str(),
-                  tensor.bytes, file_bytes);
+                  (place{label, tensor->name}.text()).c_str(), tensor->begin - data,
+                  tensor->begin > end ? "leaving a hole:" : "overlapping:", end - data);
+        SS1_CHECK(checked_add(end, tensor->bytes, end) && end <= file_bytes, SS1_ERROR_FORMAT,
+                  "%s: its %zu bytes end past the end of the file (%zu)", (place{label, tensor->name}.text()).c_str(),
+                  tensor->bytes, file_bytes);
     }
     SS1_CHECK(end == file_bytes, SS1_ERROR_FORMAT, "%s: the tensors end at byte %zu, the file at %zu", label, end,
               file_bytes);
-    std::sort(tensors.begin(), tensors.end(),
-              [](const tensor_info &a, const tensor_info &b) { return a.name < b.name; });
+    return SS1_OK;
+}
+
+// The JSON of a header that fills the bytes behind the length.
+ss1_status parse_json(std::string_view text, const char *label, json_document &out) {
+    const size_t last = text.find_last_not_of(' ');
+    SS1_CHECK(last != text.npos && text.front() == '{' && text[last] == '}', SS1_ERROR_FORMAT,
+              "%s: the header must start with '{' and end with '}' and spaces", label);
+    return json_parse(text, label, {.bytes = max_header_bytes}, out);
+}
+
+// The tensors of a header; `data`: where their bytes start. Members of an object are sorted by key, so these are by
+// name.
+ss1_status parse_header(const json &root, const char *label, size_t data, size_t file_bytes, safetensors_header &out) {
+    safetensors_header header;
+    header.tensors.reserve(root.size());
+    for (const json &entry : root) {
+        if (entry.key() == "__metadata__") {
+            SS1_TRY(parse_metadata(entry, label, header.metadata));
+            continue;
+        }
+        // Most tensors need no message: the text that names one in it is made when there is one.
+        if (parse_tensor(entry, "", data, header.tensors.emplace_back()) != SS1_OK) {
+            header.tensors.back() = {};
+            SS1_TRY(parse_tensor(entry, place{label, entry.key()}.text(), data, header.tensors.back()));
+        }
+    }
+    SS1_TRY(check_tiling(header.tensors, label, data, file_bytes));
+    out = std::move(header);
     return SS1_OK;
 }
 
@@ -195,25 +224,9 @@ ss1_status safetensors_parse(std::span<const std::byte> front, size_t file_bytes
     SS1_TRY(parse_length(front, file_bytes, label, n));
     SS1_CHECK(n <= front.size() - length_bytes, SS1_ERROR_INVALID_ARGUMENT,
               "%s: %zu bytes of a header of %zu were given", label, front.size() - length_bytes, n);
-    const std::string_view text(reinterpret_cast<const char *>(front.data()) + length_bytes, n);
-    const size_t last = text.find_last_not_of(' ');
-    SS1_CHECK(last != text.npos && text.front() == '{' && text[last] == '}', SS1_ERROR_FORMAT,
-              "%s: the header must start with '{' and end with '}' and spaces", label);
     json_document document;
-    SS1_TRY(json_parse(text, label, {.bytes = max_header_bytes}, document));
-
-    safetensors_header header;
-    const size_t data = length_bytes + n;
-    for (const json &entry : document.root()) {
-        if (entry.key() == "__metadata__") {
-            SS1_TRY(parse_metadata(entry, label, header.metadata));
-        } else {
-            SS1_TRY(parse_tensor(entry, label, data, header.tensors.emplace_back()));
-        }
-    }
-    SS1_TRY(check_tiling(header.tensors, label, data, file_bytes));
-    out = std::move(header);
-    return SS1_OK;
+    SS1_TRY(parse_json({reinterpret_cast<const char *>(front.data()) + length_bytes, n}, label, document));
+    return parse_header(document.root(), label, length_bytes + n, file_bytes, out);
 }
 
 ss1_status safetensors_open(const std::string &path, safetensors_file &out) {
@@ -224,9 +237,13 @@ ss1_status safetensors_open(const std::string &path, safetensors_file &out) {
     SS1_TRY(file_refuse_foreign(path, front));
     size_t n;
     SS1_TRY(parse_length(front, opened.file.bytes, path.c_str(), n));
-    front.resize(length_bytes + n);
-    SS1_TRY(file_read(opened.file, length_bytes, std::span(front).subspan(length_bytes)));
-    SS1_TRY(safetensors_parse(front, opened.file.bytes, path.c_str(), opened.header));
+    json_document document;
+    {  // the text is not kept beside the tensors: a header may have 100 MB
+        std::string text(n, '\0');
+        SS1_TRY(file_read(opened.file, length_bytes, std::as_writable_bytes(std::span(text))));
+        SS1_TRY(parse_json(text, path.c_str(), document));
+    }
+    SS1_TRY(parse_header(document.root(), path.c_str(), length_bytes + n, opened.file.bytes, opened.header));
     out = std::move(opened);
     return SS1_OK;
 }
