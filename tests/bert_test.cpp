@@ -125,18 +125,20 @@ TEST_CASE("encoder layers of different types: a sequence has the same bits in an
         }
 }
 
-TEST_CASE("a bias of the attention, shared layers and projected embeddings keep the bits of a sequence") {
+TEST_CASE("a bias of the attention, a window, rotary positions and shared layers keep the bits of a sequence") {
     auto random = ss1_test::seeded();
     const std::string sizes =
         R"(, "vocab_size": 90, "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2,
             "intermediate_size": 96, "max_position_embeddings": 300})";
     for (const char *type : {R"("mpnet")", R"("albert", "embedding_size": 24)", R"("electra", "embedding_size": 48)",
-                             R"("bert", "position_embedding_type": "alibi", "feed_forward_type": "geglu")"}) {
+                             R"("bert", "position_embedding_type": "alibi", "feed_forward_type": "geglu")",
+                             R"("modernbert", "local_attention": 40)", R"("new", "type_vocab_size": 2)",
+                             R"("nomic_bert", "rope_parameters": {"rope_theta": 1000})"}) {
         const std::string config = std::string(R"({"model_type": )") + type + sizes;
         arrays inputs = random_bert_inputs(random, 3, 280);
         int64_t *mask = inputs.at("attention_mask").as<int64_t>();
-        for (size_t t = 0; t < 280; ++t) mask[t] = t < 133, mask[280 + t] = 1;  // the third has holes
-        if (std::string_view(type).starts_with("\"mpnet")) inputs.erase("token_type_ids");
+        for (size_t t = 0; t < 280; ++t) mask[t] = t < 133, mask[280 + t] = 1;          // the third has holes
+        if (std::string_view(type).starts_with("\"m")) inputs.erase("token_type_ids");  // mpnet and modernbert
         for (const char *level : ss1_test::levels_here())
             for (const ss1_dtype dtype : {SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_I8}) {
                 arrays first;
@@ -238,6 +240,25 @@ TEST_CASE("heads: outputs, limits, memory, empty runs and bits of sequences alon
          3,
          {{"last_hidden_state", {-1, -1, 32}}, {"pooled", {-1, 32}}, {"logits", {-1, 3}}}},
         {"bert_jina", 64, 2, 0, {{"last_hidden_state", {-1, -1, 48}}, {"pooled", {-1, 48}}}},
+        {"bert_modernbert", 64, 0, 0, {{"last_hidden_state", {-1, -1, 32}}}},
+        {"bert_modernbert_classifier", 64, 0, 3, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, 3}}}},
+        {"bert_modernbert_first", 64, 0, 2, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, 2}}}},
+        {"bert_modernbert_tokens", 64, 0, 3, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, -1, 3}}}},
+        {"bert_modernbert_words", 64, 0, 0, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, -1, 40}}}},
+        {"bert_modernbert_answers",
+         64,
+         0,
+         0,
+         {{"last_hidden_state", {-1, -1, 32}}, {"start_logits", {-1, -1}}, {"end_logits", {-1, -1}}}},
+        {"bert_nomic", 64, 2, 0, {{"last_hidden_state", {-1, -1, 32}}}},
+        {"bert_nomic_words", 64, 0, 0, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, -1, 40}}}},
+        {"bert_nomic_hf", 64, 2, 0, {{"last_hidden_state", {-1, -1, 32}}, {"pooled", {-1, 32}}}},
+        {"bert_gte", 64, 2, 0, {{"last_hidden_state", {-1, -1, 32}}}},
+        {"bert_gte_classifier",
+         64,
+         0,
+         3,
+         {{"last_hidden_state", {-1, -1, 32}}, {"pooled", {-1, 32}}, {"logits", {-1, 3}}}},
         {"bert_albert_words", 14, 2, 0, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, -1, 40}}}},
     };
     counting_allocator counter;
@@ -372,4 +393,66 @@ TEST_CASE("queries, keys and values that run as one layer are described separate
         CHECK(three[i].flops_per_row == 2.0 * 64 * 128 + 4 * 128);
     }
     CHECK((mixed[1].desc.c == 1 && mixed[0].desc.c == 2 && mixed[2].desc.c == 2));
+}
+
+// Of 8,192 tokens two layers of three see 129 each. Norms over 8 values divide by what may be small: 1.5e-5 measured.
+TEST_CASE("a ModernBERT takes 8,192 tokens, in memory that grows with them alone") {
+    const std::string directory = SS1_TEST_DATA "/bert_modernbert_long";
+    arrays inputs, expected;
+    read_vectors(directory, inputs, expected, "long.safetensors");
+    REQUIRE(inputs.at("input_ids").shape == std::vector<int64_t>{1, 8192});
+    for (const ss1_dtype dtype : {SS1_DTYPE_F32, SS1_DTYPE_BF16}) {
+        arrays first;
+        for (const uint32_t threads : {1u, 3u}) {
+            const auto model = load_as(make_context(nullptr, threads), directory, dtype);
+            const arrays got = infer(model, make_session(model, 1), inputs);
+            if (threads == 1) first = got;
+            CHECK(same_bits(got, first));
+            const double worst =
+                worst_difference(got.at("last_hidden_state"), expected.at("last_hidden_state"), inputs);
+            INFO("dtype " << dtype << ": differs by " << worst);
+            CHECK(worst <= (dtype == SS1_DTYPE_F32 ? 5e-5 : 0.2));
+        }
+    }
+    const auto model = ss1::load_model(make_context(nullptr, 1), directory);
+    const auto bytes_of = [&](size_t tokens) {
+        ss1_session_options options = SS1_SESSION_OPTIONS_INIT;
+        options.max_batch = 1;
+        options.max_tokens = tokens;
+        size_t bytes = 0;
+        ss1::check(ss1_session_bytes(model.get(), &options, &bytes));
+        return static_cast<double>(bytes);
+    };
+    CHECK(bytes_of(8192) < 2.2 * bytes_of(4096));
+}
+
+// Tokens of a local layer that are further away than the window change nothing, bit for bit; the nearest do.
+TEST_CASE("the tokens of a local layer see their window alone") {
+    const char *config = R"({"model_type": "modernbert", "vocab_size": 90, "hidden_size": 64, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "intermediate_size": 96, "max_position_embeddings": 700, "local_attention": 33,
+        "layer_types": ["sliding_attention"]})";
+    auto random = ss1_test::seeded();
+    arrays inputs = random_bert_inputs(random, 1, 700);
+    inputs.erase("attention_mask");
+    inputs.erase("token_type_ids");
+    for (const char *level : ss1_test::levels_here())
+        for (const ss1_dtype dtype : {SS1_DTYPE_F32, SS1_DTYPE_BF16}) {
+            const auto model = random_model(make_context(level, 2), config, 1, dtype);
+            const auto session = make_session(model, 1);
+            const arrays before = infer(model, session, inputs);
+            for (const size_t changed : {size_t{0}, size_t{256}, size_t{391}, size_t{699}}) {
+                arrays other = inputs;
+                int64_t &id = other.at("input_ids").as<int64_t>()[changed];
+                id = (id + 1) % 90;
+                const arrays after = infer(model, session, other);
+                const float *x = before.at("last_hidden_state").as<float>(),
+                            *y = after.at("last_hidden_state").as<float>();
+                for (size_t t = 0; t < 700; ++t) {
+                    const bool same = std::equal(x + t * 64, x + (t + 1) * 64, y + t * 64);
+                    const bool sees = t + 16 >= changed && t <= changed + 16;
+                    INFO(level << ", dtype " << dtype << ": token " << t << " with token " << changed << " changed");
+                    REQUIRE(same == !sees);
+                }
+            }
+        }
 }

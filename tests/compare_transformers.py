@@ -3,7 +3,7 @@
 """Compare ss1 with the transformers package on models of real shapes and random weights.
 
 BertModel as bert-tiny (2 layers x 128), mini (4 x 256), base (12 x 768) and large (24 x 1024), and on tiny and mini every
-head of BERT, DistilBERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, MPNet and ALBERT: made with transformers' own initial weights (those of one dimension
+head of BERT, DistilBERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, MPNet, ALBERT, ModernBERT and NomicBERT: made with transformers' own initial weights (those of one dimension
 moved by N(0, 0.02), so that no bias is 0), saved by save_pretrained, loaded with the Python binding and run on a batch of
 different lengths. Prints the largest absolute difference of each output as a Markdown table: padding tokens are not
 compared, ss1 uses f32, bf16 and int8 weights, transformers runs in f32. Exit status 1 if f32 differs by more than
@@ -26,7 +26,7 @@ import ss1
 SIZES = {"tiny": (2, 128, 2), "mini": (4, 256, 4), "base": (12, 768, 12), "large": (24, 1024, 16)}  # layers, width, heads
 ALL_HEADS = ("tiny", "mini")
 HEADS = ("Model", "ForSequenceClassification", "ForTokenClassification", "ForMaskedLM", "ForQuestionAnswering")
-FAMILIES = ("Bert", "DistilBert", "Roberta", "XLMRoberta", "Camembert", "Electra", "MPNet", "Albert")
+FAMILIES = ("Bert", "DistilBert", "Roberta", "XLMRoberta", "Camembert", "Electra", "MPNet", "Albert", "ModernBert", "NomicBert")
 PRETRAINED = ["BertForPreTraining", "ElectraForPreTraining", "AlbertForPreTraining"]
 WEIGHT_DTYPES = {"f32": "f32", "bf16": "bf16", "int8": "i8"}
 LABELS = 5
@@ -36,7 +36,8 @@ def architectures(size):
     """Returns the names of the classes to compare in one size."""
     if size not in ALL_HEADS:
         return ["BertModel"]
-    return [family + head for family in FAMILIES for head in HEADS] + PRETRAINED
+    names = [family + head for family in FAMILIES for head in HEADS] + PRETRAINED
+    return [name for name in names if hasattr(transformers, name)]  # NomicBERT's class came with transformers 5
 
 
 def make_model(architecture, size, seed):
@@ -54,6 +55,8 @@ def make_model(architecture, size, seed):
         sizes.update(max_position_embeddings=514, layer_norm_eps=1e-5)
     if family == "Albert":
         sizes.update(num_hidden_groups=2)
+    if family == "NomicBert":
+        sizes.update(hidden_act="silu", rope_parameters={"rope_type": "default", "rope_theta": 1000.0})
     if architecture.endswith("Classification"):
         sizes["num_labels"] = LABELS
     torch.manual_seed(seed)
@@ -83,8 +86,9 @@ def reference(model, inputs):
     """Runs transformers; returns {name in ss1: array}."""
     with torch.no_grad():
         tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
-        result = model(**tensors, output_hidden_states=True, return_dict=True)
-    outputs = {"last_hidden_state": result.hidden_states[-1]}
+        result = model(**tensors, return_dict=True)
+        last = getattr(model, model.base_model_prefix, model)(**tensors, return_dict=True).last_hidden_state
+    outputs = {"last_hidden_state": last}
     for name, theirs in (("pooled", "pooler_output"), ("logits", "logits"), ("logits", "prediction_logits"),
                          ("start_logits", "start_logits"), ("end_logits", "end_logits")):
         if getattr(result, theirs, None) is not None:

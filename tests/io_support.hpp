@@ -94,6 +94,23 @@ inline const char *albert_json = R"({"model_type": "albert", "vocab_size": 10, "
   "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 8,
   "architectures": ["AlbertForMaskedLM"]})";
 
+inline const char *modernbert_json = R"({"model_type": "modernbert", "vocab_size": 10, "hidden_size": 32,
+  "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 8,
+  "architectures": ["ModernBertForMaskedLM"]})";
+
+inline const char *nomic_json =
+    R"({"model_type": "nomic_bert", "vocab_size": 10, "n_embd": 32, "n_layer": 1, "n_head": 2,
+  "n_inner": 64, "n_positions": 8, "activation_function": "swiglu", "rotary_emb_fraction": 1.0,
+  "architectures": ["NomicBertForMaskedLM"]})";
+
+inline const char *nomic_hf_json = R"({"model_type": "nomic_bert", "vocab_size": 10, "hidden_size": 32,
+  "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 8,
+  "rope_parameters": {"rope_type": "default", "rope_theta": 1000.0}, "architectures": ["NomicBertForMaskedLM"]})";
+
+inline const char *gte_json = R"({"model_type": "new", "vocab_size": 10, "hidden_size": 32, "num_hidden_layers": 1,
+  "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 8,
+  "architectures": ["NewForMaskedLM"]})";
+
 inline const char *words_json = R"({"model_type": "bert", "vocab_size": 10, "hidden_size": 32, "num_hidden_layers": 1,
   "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 8,
   "architectures": ["BertForMaskedLM"]})";

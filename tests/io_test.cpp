@@ -192,6 +192,11 @@ TEST_CASE("names of BERT's relatives, and the names that transformers gives them
     REQUIRE(ss1::model_config_parse(electra_json, "c", electra) == SS1_OK);
     REQUIRE(ss1::model_config_parse(mpnet_json, "c", mpnet) == SS1_OK);
     REQUIRE(ss1::model_config_parse(albert_json, "c", albert) == SS1_OK);
+    ss1::model_config modernbert, nomic, nomic_hf, gte;
+    REQUIRE(ss1::model_config_parse(modernbert_json, "c", modernbert) == SS1_OK);
+    REQUIRE(ss1::model_config_parse(nomic_json, "c", nomic) == SS1_OK);
+    REQUIRE(ss1::model_config_parse(nomic_hf_json, "c", nomic_hf) == SS1_OK);
+    REQUIRE(ss1::model_config_parse(gte_json, "c", gte) == SS1_OK);
     config = json::parse(electra_json);
     config["architectures"] = {"ElectraForMaskedLM"};
     REQUIRE(ss1::model_config_parse(config.dump(), "c", generator) == SS1_OK);
@@ -224,6 +229,21 @@ TEST_CASE("names of BERT's relatives, and the names that transformers gives them
          "encoder.layer.1.output.dense.ss1_weight"},
         {albert, "albert.pooler.bias", "pooler.dense.bias"},
         {albert, "predictions.bias", "cls.predictions.bias"},
+        {modernbert, "model.embeddings.tok_embeddings.weight", "embeddings.word_embeddings.weight"},
+        {modernbert, "model.layers.21.attn.Wqkv.ss1_weight", "encoder.layer.21.attention.self.qkv.ss1_weight"},
+        {modernbert, "model.layers.1.attn_norm.weight", "encoder.layer.1.attention.LayerNorm.weight"},
+        {modernbert, "model.layers.1.mlp.Wo.weight", "encoder.layer.1.output.dense.weight"},
+        {modernbert, "model.final_norm.weight", "encoder.LayerNorm.weight"},
+        {modernbert, "head.norm.weight", "cls.predictions.transform.LayerNorm.weight"},
+        {modernbert, "decoder.bias", "cls.predictions.decoder.bias"},
+        {nomic, "bert.emb_ln.bias", "embeddings.LayerNorm.bias"},
+        {nomic, "bert.encoder.layers.11.mlp.fc12.weight", "encoder.layer.11.intermediate.gate.weight"},
+        {nomic, "bert.encoder.layers.0.norm1.weight", "encoder.layer.0.attention.output.LayerNorm.weight"},
+        {nomic_hf, "nomic_bert.layers.2.intermediate.up_proj.weight", "encoder.layer.2.intermediate.up.weight"},
+        {nomic_hf, "nomic_bert.layers.2.attention.o_proj.weight", "encoder.layer.2.attention.output.dense.weight"},
+        {gte, "new.encoder.layer.3.attention.qkv_proj.bias", "encoder.layer.3.attention.self.qkv.bias"},
+        {gte, "new.encoder.layer.3.mlp.up_gate_proj.weight", "encoder.layer.3.intermediate.dense.weight"},
+        {gte, "lm_head.norm.bias", "cls.predictions.transform.LayerNorm.bias"},
     };
     for (const auto &row : rows) {
         CHECK(ss1::canonical_name(row.config, row.stored) == row.canonical);
@@ -233,8 +253,8 @@ TEST_CASE("names of BERT's relatives, and the names that transformers gives them
     for (const char *other : {"transformer.layer.x.ffn.lin1.weight", "transformer.layer..ffn.lin1.weight",
                               "transformer.layer.1", "transformer.layer.1.ffn", "vocab_projectors.bias", ""})
         CHECK(ss1::canonical_name(distilbert, other) == other);
-    for (const ss1::model_config *each :
-         {&distilbert, &roberta, &words, &tokens, &electra, &mpnet, &albert, &generator})
+    for (const ss1::model_config *each : {&distilbert, &roberta, &words, &tokens, &electra, &mpnet, &albert, &generator,
+                                          &modernbert, &nomic, &nomic_hf, &gte})
         for (const ss1::tensor_spec &spec : ss1::model_tensors(*each))
             CHECK(ss1::canonical_name(*each, ss1::stored_name(*each, spec.name)) == spec.name);
 }
@@ -529,9 +549,9 @@ std::vector<std::string> tensors_in(const std::string &folder) {
 TEST_CASE("conversion keeps the names of BERT's relatives and omits the same tensors", "[io]") {
     const temporary_folder folder;
     context ctx;
-    for (const char *name :
-         {"bert_distil_words", "bert_roberta_words", "bert_words", "bert_roberta_classifier", "bert_electra_words",
-          "bert_mpnet_words", "bert_albert_words", "bert_electra_pretraining"}) {
+    for (const char *name : {"bert_distil_words", "bert_roberta_words", "bert_words", "bert_roberta_classifier",
+                             "bert_electra_words", "bert_mpnet_words", "bert_albert_words", "bert_electra_pretraining",
+                             "bert_modernbert_words", "bert_nomic_hf_words", "bert_gte_words"}) {
         INFO(name);
         const std::string in = std::string(SS1_TEST_DATA) + "/" + name, out = folder / name, typed = out + "-bf16";
         conversion options = tie_options(2, 16);
@@ -540,7 +560,8 @@ TEST_CASE("conversion keeps the names of BERT's relatives and omits the same ten
         std::vector<std::string> expected = tensors_in(in);
         for (std::string &tensor : expected)
             for (const char *end : {".output.dense.weight", ".out_lin.weight", ".lin2.weight", ".attn.o.weight",
-                                    ".attention.dense.weight", ".ffn_output.weight"})
+                                    ".attention.dense.weight", ".ffn_output.weight", ".attn.Wo.weight",
+                                    ".mlp.Wo.weight", ".o_proj.weight", ".down_proj.weight"})
                 if (tensor.ends_with(end)) tensor.replace(tensor.rfind('.'), tensor.npos, ".ss1_weight");
         std::sort(expected.begin(), expected.end());
         CHECK(tensors_in(out) == expected);

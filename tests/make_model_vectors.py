@@ -5,8 +5,9 @@ Each case is a folder data/dlrm_<case>/ or data/bert_<case>/: a model directory 
 vectors.safetensors with the model's inputs and expected outputs under their names. Outputs of tokens at padding
 positions are unspecified and stored as 0: compare only where attention_mask is 1. Inputs that a file lacks are
 not passed to the run. The forward passes below follow the published definitions (facebookresearch/dlrm, Hugging Face's
-BERT, DistilBERT, RoBERTa, ELECTRA, MPNet and ALBERT), ss1.expand makes dense weights of tied ones; --with-transformers
-checks those of BERT and its relatives against the transformers package.
+BERT, DistilBERT, RoBERTa, ELECTRA, MPNet and ALBERT; rotary_models.py has those of ModernBERT, NomicBERT and GTE),
+ss1.expand makes dense weights of tied ones; --with-transformers checks those of BERT and its relatives against the
+transformers package. data/bert_modernbert_long/long.safetensors holds a sequence of 8,192 tokens.
 """
 import argparse
 import math
@@ -18,8 +19,9 @@ import numpy
 import torch
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "bindings/python"), str(HERE.parent / "bindings/python/train")]
+sys.path[:0] = [str(HERE), str(HERE.parent / "bindings/python"), str(HERE.parent / "bindings/python/train")]
 import ss1
+import rotary_models
 from dlrm import DLRM
 from ss1 import model_dir, safetensors_io
 from ss1.torch import resolve, stored_columns
@@ -520,6 +522,50 @@ def make_bert(name, random, with_transformers):
     return stored_config(config), stored(config, tensors), vectors
 
 
+# ---------------------------------------------------------------- ModernBERT, NomicBERT and GTE
+
+def check_rotary(config, tensors, arguments, outputs):
+    """Assert that the transformers package computes the same, where it has the class."""
+    import transformers
+    if config["model_type"] == "new" or "n_embd" in config:
+        return print("  transformers has no such class")
+    settings = {key: value for key, value in config.items() if key not in ("ss1", "model_type")}
+    if config.get("local_rope_theta", 0) is None:  # transformers 4 took the global one
+        settings["local_rope_theta"] = config["global_rope_theta"]
+    settings = transformers.AutoConfig.for_model(config["model_type"], **settings, attn_implementation="eager")
+    model = getattr(transformers, config["architectures"][0])(settings)
+    missing, unexpected = model.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()}, strict=False)
+    assert not unexpected and all(name.startswith(("decoder.weight", "cls.predictions.decoder.")) for name in missing), (missing, unexpected)
+    if "cls.predictions.bias" in tensors:
+        model.get_output_embeddings().bias = model.cls.predictions.bias
+    model.tie_weights()
+    model = model.double().eval()
+    names = ("input_ids", "attention_mask", "token_type_ids")[:3 if config.get("type_vocab_size") else 2]
+    inputs = {name: torch.from_numpy(value) for name, value in zip(names, arguments)}
+    with torch.no_grad():
+        got, base = model(**inputs, return_dict=True), model.base_model(**inputs, return_dict=True)
+    for name, value in outputs.items():
+        theirs = {"last_hidden_state": base.last_hidden_state, "pooled": getattr(base, "pooler_output", None)}.get(name)
+        difference = numpy.abs((getattr(got, name) if theirs is None else theirs).numpy() - value)
+        if of_tokens(name, value):
+            difference = difference[arguments[1].astype(bool)]
+        # Of 8,192 positions the last bit of a frequency in float32 turns the last ones by 5e-4.
+        tolerance = TOLERANCE if arguments[0].shape[1] < 1000 else 5e-4
+        assert difference.max() <= tolerance, f"{name}: differs from transformers {transformers.__version__} by {difference.max()}"
+    print(f"  equals transformers {transformers.__version__}")
+
+
+def draw_tied(random):
+    def draw(K, N, entry):
+        z = random.normal(0, 1 / math.sqrt(K), (N, stored_columns(K, entry["c"], entry["block_k"]))).astype(numpy.float32)
+        return z, ss1.expand(z, K, **{key: value for key, value in entry.items() if key != "kind"})
+    return draw
+
+
+def make_rotary(case, random, with_transformers):
+    return rotary_models.make(case, random, draw_tied(random), of_tokens, check_rotary if with_transformers else None)
+
+
 # ---------------------------------------------------------------- example configurations
 
 # The 26 tables of the Criteo data set as MLPerf counts them, capped so that a machine with little memory can hold them.
@@ -547,19 +593,30 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, default=HERE / "data", help="folder of the cases (default: tests/data)")
     parser.add_argument("--configs", type=pathlib.Path, metavar="DIR",
                         help="also write bert-base, bert-base-ss1 and dlrm-mlperf, configurations without weights, to DIR")
+    parser.add_argument("--only", metavar="REGEX", help="make only the cases whose name matches")
     parser.add_argument("--with-transformers", action="store_true",
                         help=f"assert that the transformers package gives the same BERT outputs within {TOLERANCE}")
     options = parser.parse_args()
     cases = [("dlrm", name) for name in DLRM_CASES] + [("bert", name) for name in BERT_CASES]
     cases += [("dlrm", name) for name in CROSS_CASES] + [("bert", name) for name in {**RELATIVE_CASES, **FAMILY_CASES}]
-    for seed, (family, name) in enumerate(cases, 1):
+    cases += [("rotary", name) for name in (*rotary_models.CASES, "modernbert_long")]
+    if options.only:
+        cases = [(family, name) if re.search(options.only, name) else None for family, name in cases]  # seeds stay
+    for seed, case in enumerate(cases, 1):
+        if case is None:
+            continue
+        family, name = case
         random = numpy.random.default_rng(seed)
         torch.manual_seed(seed)
-        config, tensors, vectors = (make_dlrm(name, random) if family == "dlrm" else
-                                    make_bert(name, random, options.with_transformers))
-        directory = options.out / f"{family}_{name}"
+        if family == "rotary":
+            case = rotary_models.CASES.get(name, rotary_models.LONG)
+            config, tensors, vectors = make_rotary(case, random, options.with_transformers)
+        else:
+            config, tensors, vectors = (make_dlrm(name, random) if family == "dlrm" else
+                                        make_bert(name, random, options.with_transformers))
+        directory = options.out / f"{'dlrm' if family == 'dlrm' else 'bert'}_{name}"
         model_dir.save(directory, config, tensors)
-        safetensors_io.write(directory / "vectors.safetensors", {
+        safetensors_io.write(directory / f"{'long' if name.endswith('_long') else 'vectors'}.safetensors", {
             key: value.astype(numpy.int64 if value.dtype.kind == "i" else numpy.float32) for key, value in vectors.items()})
         print(f"{directory.name}: {sum(file.stat().st_size for file in directory.iterdir())} bytes, " +
               ", ".join(f"{key} {list(value.shape)}" for key, value in vectors.items()))

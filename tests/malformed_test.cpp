@@ -601,7 +601,7 @@ void add_relatives(table &cases) {
         {R"({"architectures":["XLMRobertaModel"]})", unsupported, "of model_type 'roberta' are 'RobertaModel'"},
         {R"({"model_type":"xlnet"})", unsupported,
          "model_type 'xlnet' is not supported, 'dlrm', 'bert', 'distilbert', 'roberta', 'xlm-roberta', 'camembert', "
-         "'electra', 'mpnet', 'albert' and 'model2vec' are"},
+         "'electra', 'mpnet', 'albert', 'modernbert', 'nomic_bert', 'new' and 'model2vec' are"},
         {R"({"model_type":"camembert"})", unsupported, "of model_type 'camembert' are 'CamembertModel'"}};
     add_patches(cases, "roberta: ", roberta_json, roberta);
     static const patch_row jina[] = {
@@ -637,6 +637,95 @@ void add_relatives(table &cases) {
         {R"({"ss1":{"layers":{"encoder.layer.1.output.dense":{"kind":"dense"}}}})", format,
          "is not a linear layer of this model"}};
     add_patches(cases, "albert: ", albert_json, albert);
+}
+
+// Families with rotary positions.
+void add_rotary(table &cases) {
+    static const patch_row modernbert[] = {
+        {R"({"hidden_size":30,"num_attention_heads":6})", unsupported,
+         "rotary positions of 5 elements of each head of 5 are not supported, an even number above 0 is"},
+        {R"({"hidden_activation":"mish"})", unsupported, "hidden_activation 'mish' is not supported"},
+        {R"({"classifier_activation":"mish"})", unsupported, "classifier_activation 'mish' is not supported"},
+        {R"({"classifier_pooling":"max"})", unsupported, "classifier_pooling 'max' is not supported, 'cls' and 'mean'"},
+        {R"({"position_embedding_type":"rope"})", unsupported, "position_embedding_type 'rope' is not supported"},
+        {R"({"norm_eps":0})", format, "norm_eps is 0, must be in (0, 1)"},
+        {R"({"attention_bias":1})", format, "attention_bias: is of type number"},
+        {R"({"mlp_bias":"no"})", format, "mlp_bias: is of type string"},
+        {R"({"norm_bias":[]})", format, "norm_bias: is of type array"},
+        {R"({"decoder_bias":0})", format, "decoder_bias: is of type number"},
+        {R"({"local_attention":0})", format, "local_attention: is 0"},
+        {R"({"local_attention":-1})", format, "local_attention: is -1"},
+        {R"({"global_attn_every_n_layers":0})", format, "global_attn_every_n_layers: is 0"},
+        {R"({"global_rope_theta":0})", format, "global_rope_theta is 0, must be above 0"},
+        {R"({"local_rope_theta":-1})", format, "local_rope_theta is -1, must be above 0"},
+        {R"({"layer_types":["full_attention"]})", format,
+         "layer_types: must be an array of num_hidden_layers = 2 names"},
+        {R"({"layer_types":["full_attention",1]})", format, "layer_types[1]: must be a string"},
+        {R"({"layer_types":["full_attention","chunked_attention"]})", unsupported,
+         "layer_types[1] 'chunked_attention' is not supported, 'full_attention' and 'sliding_attention' are"},
+        {R"({"rope_scaling":{"type":"linear","factor":2.0}})", unsupported,
+         "rope_scaling: rope_type 'linear' is not supported, 'default' is"},
+        {R"({"rope_parameters":[]})", format, "rope_parameters: is of type array"},
+        {R"({"rope_parameters":{"rope_theta":1.0}})", format, "rope_parameters: unknown key 'rope_theta'"},
+        {R"({"rope_parameters":{"full_attention":{"rope_type":"yarn"}}})", unsupported,
+         "rope_parameters.full_attention: rope_type 'yarn' is not supported, 'default' is"},
+        {R"({"rope_parameters":{"sliding_attention":{"rope_theta":"x"}}})", format,
+         "rope_parameters.sliding_attention: rope_theta: is of type string"},
+        {R"({"rope_parameters":{"full_attention":{"partial_rotary_factor":0.5}}})", format,
+         "rope_parameters.full_attention: unknown key 'partial_rotary_factor'"},
+        {R"({"architectures":["ModernBertForMultipleChoice"]})", unsupported, "of model_type 'modernbert' are"},
+        {R"({"ss1":{"layers":{"encoder.layer.0.attention.self.query":{"kind":"dense"}}}})", format,
+         "is not a linear layer of this model"}};
+    add_patches(cases, "modernbert: ", modernbert_json, modernbert);
+    static const patch_row nomic[] = {
+        {R"({"n_embd":33})", format, "n_embd 33 is not a multiple of n_head 2"},
+        {R"({"n_inner":"64"})", format, "n_inner: is string"},
+        {R"({"n_positions":0})", format, "n_positions: is 0"},
+        {R"({"layer_norm_epsilon":2})", format, "layer_norm_epsilon is 2, must be in (0, 1)"},
+        {R"({"activation_function":"gelu"})", unsupported,
+         "activation_function 'gelu' is not supported, 'swiglu', 'geglu' and 'glu' are"},
+        {R"({"prenorm":true})", unsupported, "prenorm true is not supported"},
+        {R"({"causal":true})", unsupported, "causal true is not supported"},
+        {R"({"use_rms_norm":true})", unsupported, "use_rms_norm true is not supported"},
+        {R"({"rotary_emb_interleaved":true})", unsupported, "rotary_emb_interleaved true is not supported"},
+        {R"({"rotary_emb_scale_base":512})", unsupported, "rotary_emb_scale_base 512 is not supported, 0 is"},
+        {R"({"rotary_scaling_factor":2.0})", unsupported, "rotary_scaling_factor 2 is not supported, 0 is"},
+        {R"({"num_experts":8})", unsupported, "num_experts 8 is not supported, 0 is"},
+        {R"({"moe_every_n_layers":2})", unsupported, "moe_every_n_layers 2 is not supported, 0 is"},
+        {R"({"num_heads_kv":1})", unsupported, "num_heads_kv 1 is not supported, 2 is"},
+        {R"({"rotary_emb_fraction":0})", unsupported, "rotary_emb_fraction: rotary positions of 0 elements"},
+        {R"({"rotary_emb_fraction":0.3})", unsupported, "rotary positions of 4.8 elements of each head of 16"},
+        {R"({"rotary_emb_fraction":2})", unsupported, "rotary positions of 32 elements of each head of 16"},
+        {R"({"rotary_emb_base":0})", format, "rotary_emb_base is 0, must be above 0"},
+        {R"({"pad_vocab_size_multiple":0})", format, "pad_vocab_size_multiple: is 0"},
+        {R"({"vocab_size":2147483648,"pad_vocab_size_multiple":2147483647})", format,
+         "vocab_size is 4294967294 with its padding, above 2147483648"},
+        {R"({"architectures":["NomicBertForSequenceClassification"]})", unsupported,
+         "of model_type 'nomic_bert' are 'NomicBertModel', 'NomicBertForMaskedLM', 'NomicBertForPreTraining'"}};
+    add_patches(cases, "nomic: ", nomic_json, nomic);
+    static const patch_row nomic_hf[] = {
+        {R"({"rope_parameters":null})", format, "key 'rope_parameters' is missing"},
+        {R"({"rope_parameters":{"rope_type":"default","rope_theta":null}})", format, "key 'rope_theta' is missing"},
+        {R"({"rope_parameters":{"rope_type":"dynamic","rope_theta":1.0,"factor":2.0}})", unsupported,
+         "rope_parameters: rope_type 'dynamic' is not supported"},
+        {R"({"num_key_value_heads":1})", unsupported, "num_key_value_heads 1 is not supported, 2 is"},
+        {R"({"head_dim":8})", unsupported, "head_dim 8 is not supported, 16 is"}};
+    add_patches(cases, "nomic_bert: ", nomic_hf_json, nomic_hf);
+    static const patch_row gte[] = {
+        {R"({"position_embedding_type":"absolute"})", unsupported,
+         "position_embedding_type 'absolute' is not supported, 'rope' is"},
+        {R"({"layer_norm_type":"rms_norm"})", unsupported, "layer_norm_type 'rms_norm' is not supported"},
+        {R"({"logn_attention_scale":true})", unsupported, "logn_attention_scale true is not supported"},
+        {R"({"pack_qkv":1})", format, "pack_qkv: is of type number"},
+        {R"({"rope_theta":0})", format, "rope_theta is 0, must be above 0"},
+        {R"({"rope_scaling":{"type":"dynamic","factor":2.0}})", unsupported,
+         "rope_scaling: rope_type 'dynamic' is not supported, 'default' and 'ntk' are"},
+        {R"({"rope_scaling":{"type":"ntk"}})", format, "rope_scaling: key 'factor' is missing"},
+        {R"({"rope_scaling":{"type":"ntk","factor":0.5}})", format, "rope_scaling: factor is 0.5, must be at least 1"},
+        {R"({"rope_scaling":{"type":"ntk","factor":2.0,"mixed_b":1.0}})", format,
+         "rope_scaling: unknown key 'mixed_b'"},
+        {R"({"type_vocab_size":-1})", format, "type_vocab_size: is -1"}};
+    add_patches(cases, "new: ", gte_json, gte);
 }
 
 void add_index(table &cases) {
@@ -1241,6 +1330,7 @@ TEST_CASE("malformed files are refused with the broken rule", "[io]") {
     add_tied(cases);
     add_bert(cases);
     add_relatives(cases);
+    add_rotary(cases);
     add_index(cases);
     add_tensors(cases);
     add_tables(cases);

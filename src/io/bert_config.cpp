@@ -6,103 +6,11 @@
 #include <string_view>
 
 #include "base/status.hpp"
+#include "io/bert_families.hpp"
 #include "io/limits.hpp"
 
 namespace ss1 {
 namespace {
-
-// Keys of sizes in config.json.
-struct size_keys {
-    const char *hidden_size = "hidden_size", *layers = "num_hidden_layers", *heads = "num_attention_heads",
-               *intermediate_size = "intermediate_size", *activation = "hidden_act";
-};
-
-// Defaults of sizes. embedding_size 0: config.json has none, it is hidden_size.
-struct size_defaults {
-    size_t vocab_size = 30522, hidden_size = 768, layers = 12, heads = 12, intermediate_size = 3072, pad_token_id = 0,
-           embedding_size = 0;
-};
-
-// What a model_type decides: `architecture` begins the names of its architectures.
-struct family {
-    std::string_view model_type, architecture;
-    bert_variant variant;
-    size_defaults sizes = {};
-    size_keys keys = {};
-    bool has_pooler = true, has_types = true, has_eps = true, counts_positions = false, shares_layers = false,
-         has_dense_classifier = true;
-    distance_bias bias = distance_bias::none;
-    ss1_activation classifier_act = SS1_ACTIVATION_TANH;
-    bool words_use_gelu = false;  // whatever hidden_act is
-    std::string_view activation = "gelu";
-    bert_head pretraining = bert_head::none;  // of ...ForPreTraining; none: there is no such class
-};
-constexpr std::array<family, 8> families{{
-    {.model_type = "bert",
-     .architecture = "Bert",
-     .variant = bert_variant::bert,
-     .has_dense_classifier = false,
-     .pretraining = bert_head::masked_words},  // its second head is ignored
-    {.model_type = "distilbert",
-     .architecture = "DistilBert",
-     .variant = bert_variant::distilbert,
-     .sizes = {.layers = 6},
-     .keys = {"dim", "n_layers", "n_heads", "hidden_dim", "activation"},
-     .has_pooler = false,
-     .has_types = false,
-     .has_eps = false,
-     .classifier_act = SS1_ACTIVATION_RELU},
-    {.model_type = "roberta",
-     .architecture = "Roberta",
-     .variant = bert_variant::roberta,
-     .sizes = {.vocab_size = 50265, .pad_token_id = 1},
-     .counts_positions = true,
-     .words_use_gelu = true},
-    {.model_type = "xlm-roberta",
-     .architecture = "XLMRoberta",
-     .variant = bert_variant::roberta,
-     .sizes = {.pad_token_id = 1},
-     .counts_positions = true,
-     .words_use_gelu = true},
-    {.model_type = "camembert",
-     .architecture = "Camembert",
-     .variant = bert_variant::roberta,
-     .sizes = {.pad_token_id = 1},
-     .counts_positions = true,
-     .words_use_gelu = true},
-    {.model_type = "electra",
-     .architecture = "Electra",
-     .variant = bert_variant::electra,
-     .sizes = {.hidden_size = 256, .heads = 4, .intermediate_size = 1024, .embedding_size = 128},
-     .has_pooler = false,
-     .classifier_act = SS1_ACTIVATION_GELU,
-     .words_use_gelu = true,
-     .pretraining = bert_head::replaced_tokens},
-    {.model_type = "mpnet",
-     .architecture = "MPNet",
-     .variant = bert_variant::mpnet,
-     .sizes = {.vocab_size = 30527, .pad_token_id = 1},
-     .has_types = false,
-     .counts_positions = true,
-     .bias = distance_bias::buckets,
-     .words_use_gelu = true},
-    {.model_type = "albert",
-     .architecture = "Albert",
-     .variant = bert_variant::albert,
-     .sizes =
-         {.vocab_size = 30000, .hidden_size = 4096, .heads = 64, .intermediate_size = 16384, .embedding_size = 128},
-     .shares_layers = true,
-     .has_dense_classifier = false,
-     .activation = "gelu_new",
-     .pretraining = bert_head::masked_words},
-}};
-
-// The model_type of JinaBERT is BERT's; position_embedding_type tells them apart.
-constexpr family jina = {.model_type = "bert",
-                         .architecture = "JinaBert",
-                         .variant = bert_variant::jina,
-                         .has_dense_classifier = false,
-                         .bias = distance_bias::alibi};
 
 struct architecture {
     std::string_view name;  // after the family's prefix
@@ -114,7 +22,10 @@ constexpr std::array<architecture, 5> architectures{{{"Model", bert_head::none},
                                                      {"ForMaskedLM", bert_head::masked_words},
                                                      {"ForQuestionAnswering", bert_head::question_answering}}};
 
-ss1_status parse_activation(const json &config, const std::string &label, const family &f, ss1_activation &out) {
+}  // namespace
+
+ss1_status parse_bert_activation(const json &config, const std::string &label, const char *name,
+                                 std::string_view otherwise, ss1_activation &out) {
     struct row {
         std::string_view name;
         ss1_activation activation;
@@ -131,8 +42,7 @@ ss1_status parse_activation(const json &config, const std::string &label, const 
                                                {"tanh", SS1_ACTIVATION_TANH},
                                                {"sigmoid", SS1_ACTIVATION_SIGMOID},
                                                {"linear", SS1_ACTIVATION_NONE}}};
-    const char *name = f.keys.activation;
-    std::string value(f.activation);
+    std::string value(otherwise);
     SS1_TRY(json_string(config, label, name, key::optional, value));
     if (const auto known = std::ranges::find(rows, value, &row::name); known != rows.end()) {
         out = known->activation;
@@ -145,20 +55,7 @@ ss1_status parse_activation(const json &config, const std::string &label, const 
                 printable(value).c_str(), supported.c_str());
 }
 
-ss1_status find_family(const json &config, const std::string &model_type, const std::string &label,
-                       const family *&out) {
-    out = &*std::ranges::find(families, model_type, &family::model_type);
-    std::string position = "absolute";
-    SS1_TRY(json_string(config, label, "position_embedding_type", key::optional, position));
-    if (out->variant == bert_variant::bert && position == "alibi") {
-        out = &jina;
-        return SS1_OK;
-    }
-    SS1_CHECK(position == "absolute", SS1_ERROR_UNSUPPORTED,
-              "%s: position_embedding_type '%s' is not supported, 'absolute' is", label.c_str(),
-              printable(position).c_str());
-    return SS1_OK;
-}
+namespace {
 
 // Refuses variants of BERT that compute something else.
 ss1_status refuse_variants(const json &config, const std::string &label) {
@@ -176,7 +73,7 @@ ss1_status refuse_variants(const json &config, const std::string &label) {
 }
 
 // Reads the architecture, at most one; without one, BERT has pooler and classifier if their tensors exist.
-ss1_status parse_head(const json &config, const family &f, const std::string &label, bert_config &out) {
+ss1_status parse_head(const json &config, const bert_family &f, const std::string &label, bert_config &out) {
     const json *list;
     SS1_TRY(json_member(config, label, "architectures", key::optional, list));
     SS1_CHECK(!list || (list->is_array() && list->size() <= 1), SS1_ERROR_FORMAT,
@@ -191,6 +88,7 @@ ss1_status parse_head(const json &config, const family &f, const std::string &la
     const std::string_view name = value.string();
     std::string supported;
     std::vector<architecture> of_family(architectures.begin(), architectures.end());
+    if (f.scores_words_alone) of_family = {architectures[0], architectures[3]};
     if (f.pretraining != bert_head::none) of_family.push_back({"ForPreTraining", f.pretraining});
     for (const architecture &known : of_family) {
         const std::string full = std::string(f.architecture) + std::string(known.name);
@@ -226,22 +124,8 @@ ss1_status parse_labels(const json &config, const std::string &label, bert_confi
     return SS1_OK;
 }
 
-// Reads JinaBERT's activation, which hidden_act is not.
-ss1_status parse_gate(const json &config, const std::string &label, bert_config &out) {
-    std::string type = "original";
-    SS1_TRY(json_string(config, label, "feed_forward_type", key::optional, type));
-    SS1_CHECK(type == "geglu" || type == "reglu", SS1_ERROR_UNSUPPORTED,
-              "%s: feed_forward_type '%s' is not supported with position_embedding_type 'alibi', 'geglu' and 'reglu' "
-              "are",
-              label.c_str(), printable(type).c_str());
-    out.hidden_act = type == "geglu" ? SS1_ACTIVATION_GELU : SS1_ACTIVATION_RELU;
-    out.gated = true;
-    out.has_positions = false;
-    return SS1_OK;
-}
-
 // Reads ALBERT's groups and MPNet's buckets.
-ss1_status parse_structure(const json &config, const family &f, const std::string &label, bert_config &out) {
+ss1_status parse_structure(const json &config, const bert_family &f, const std::string &label, bert_config &out) {
     const auto only = [&](const char *name, size_t one) {
         size_t value = one;
         SS1_TRY(json_size(config, label, name, key::optional, 1, max_width, value));
@@ -257,7 +141,7 @@ ss1_status parse_structure(const json &config, const family &f, const std::strin
                      out.num_hidden_groups);
 }
 
-ss1_status parse_sizes(const json &config, const family &f, const std::string &label, bert_config &out) {
+ss1_status parse_sizes(const json &config, const bert_family &f, const std::string &label, bert_config &out) {
     const auto size = [&](const char *name, size_t max, size_t otherwise, size_t &value) {
         value = otherwise;
         return json_size(config, label, name, key::optional, 1, max, value);
@@ -267,7 +151,7 @@ ss1_status parse_sizes(const json &config, const family &f, const std::string &l
     SS1_TRY(size(f.keys.layers, max_layers, f.sizes.layers, out.num_hidden_layers));
     SS1_TRY(size(f.keys.heads, max_width, f.sizes.heads, out.num_attention_heads));
     SS1_TRY(size(f.keys.intermediate_size, max_width, f.sizes.intermediate_size, out.intermediate_size));
-    SS1_TRY(size("max_position_embeddings", max_width, 512, out.max_position_embeddings));
+    SS1_TRY(size(f.keys.positions, max_width, f.sizes.positions, out.max_position_embeddings));
     SS1_CHECK(out.hidden_size % out.num_attention_heads == 0, SS1_ERROR_FORMAT,
               "%s: %s %zu is not a multiple of %s %zu", label.c_str(), f.keys.hidden_size, out.hidden_size,
               f.keys.heads, out.num_attention_heads);
@@ -277,10 +161,15 @@ ss1_status parse_sizes(const json &config, const family &f, const std::string &l
     out.projects_embeddings = f.shares_layers || out.embedding_size != out.hidden_size;
     SS1_TRY(parse_structure(config, f, label, out));
     out.type_vocab_size = 0;
-    if (f.has_types) SS1_TRY(size("type_vocab_size", max_width, 2, out.type_vocab_size));
-    if (f.has_eps) SS1_TRY(json_number(config, label, "layer_norm_eps", key::optional, out.layer_norm_eps));
-    SS1_CHECK(out.layer_norm_eps > 0 && out.layer_norm_eps < 1, SS1_ERROR_FORMAT,
-              "%s: layer_norm_eps is %g, must be in (0, 1)", label.c_str(), out.layer_norm_eps);
+    if (f.has_types) {
+        out.type_vocab_size = f.sizes.types;
+        SS1_TRY(json_size(config, label, "type_vocab_size", key::optional, f.sizes.least_types, max_width,
+                          out.type_vocab_size));
+    }
+    out.layer_norm_eps = f.eps;
+    if (f.has_eps) SS1_TRY(json_number(config, label, f.keys.eps, key::optional, out.layer_norm_eps));
+    SS1_CHECK(out.layer_norm_eps > 0 && out.layer_norm_eps < 1, SS1_ERROR_FORMAT, "%s: %s is %g, must be in (0, 1)",
+              label.c_str(), f.keys.eps, out.layer_norm_eps);
     if (!f.counts_positions) return SS1_OK;
     out.pad_token_id = f.sizes.pad_token_id;
     if (f.variant == bert_variant::roberta)  // MPNet's is fixed
@@ -295,12 +184,22 @@ void add_encoder(std::vector<linear_shape> &layers, const bert_config &bert) {
     const size_t H = bert.hidden_size, I = bert.intermediate_size;
     for (size_t i = 0; i < bert.stored_layers(); ++i) {
         const std::string prefix = "encoder.layer." + std::to_string(i) + ".";
-        for (const char *name :
-             {"attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"}) {
-            layers.push_back({prefix + name, H, H, true, false});
+        const auto add = [&](const char *name, size_t K, size_t N, bool has_bias) {
+            layers.push_back({prefix + name, K, N, has_bias, false});
+        };
+        if (bert.packs_qkv) {
+            add("attention.self.qkv", H, 3 * H, bert.qkv_bias);
+        } else {
+            for (const char *name : {"attention.self.query", "attention.self.key", "attention.self.value"})
+                add(name, H, H, bert.qkv_bias);
         }
-        layers.push_back({prefix + "intermediate.dense", H, bert.gated ? 2 * I : I, !bert.gated, false});
-        layers.push_back({prefix + "output.dense", I, H, true, false});
+        add("attention.output.dense", H, H, bert.attention_bias);
+        if (bert.splits_gate) {
+            for (const char *name : {"intermediate.up", "intermediate.gate"}) add(name, H, I, bert.intermediate_bias);
+        } else {
+            add("intermediate.dense", H, bert.gate == gating::none ? I : 2 * I, bert.intermediate_bias);
+        }
+        add("output.dense", I, H, bert.output_bias);
     }
 }
 
@@ -310,6 +209,8 @@ void add_head(std::vector<linear_shape> &layers, const bert_config &bert) {
     if (bert.has_pooler)
         layers.push_back({"pooler.dense", H, H, true, optional || !classifies || bert.has_pre_classifier(), true});
     if (bert.has_pre_classifier()) layers.push_back({"pre_classifier", H, H, true, false, true});
+    if (bert.has_transform())
+        layers.push_back({"cls.predictions.transform.dense", H, E, bert.transform_bias, false, classifies});
     switch (bert.head) {
         case bert_head::none:
             break;
@@ -318,11 +219,10 @@ void add_head(std::vector<linear_shape> &layers, const bert_config &bert) {
             layers.push_back({"classifier", H, bert.num_labels, true, optional, classifies});
             break;
         case bert_head::masked_words:
-            layers.push_back({"cls.predictions.transform.dense", H, E, true, false});
-            layers.push_back({"cls.predictions.decoder", E, bert.vocab_size, true, false});
+            layers.push_back({"cls.predictions.decoder", E, bert.vocab_size, bert.decoder_bias, false});
             break;
         case bert_head::question_answering:
-            layers.push_back({"qa_outputs", H, 2, true, false});
+            layers.push_back({bert.transforms_all ? "classifier" : "qa_outputs", H, 2, true, false});
             break;
         case bert_head::replaced_tokens:
             layers.push_back({"discriminator_predictions.dense", H, H, true, false});
@@ -331,9 +231,9 @@ void add_head(std::vector<linear_shape> &layers, const bert_config &bert) {
     }
 }
 
-void add_norm(std::vector<tensor_spec> &tensors, const std::string &name, size_t width) {
+void add_norm(std::vector<tensor_spec> &tensors, const bert_config &bert, const std::string &name, size_t width) {
     tensors.push_back({name + ".weight", {width}, "", false});
-    tensors.push_back({name + ".bias", {width}, "", false});
+    if (bert.norm_bias) tensors.push_back({name + ".bias", {width}, "", false});
 }
 
 }  // namespace
@@ -341,9 +241,9 @@ void add_norm(std::vector<tensor_spec> &tensors, const std::string &name, size_t
 ss1_status bert_config_parse(const json &root, const std::string &model_type, const std::string &label,
                              bert_config &out, bool body_only) {
     const json config = root.without_nulls();
-    const family *found;
-    SS1_TRY(find_family(config, model_type, label, found));
-    const family &f = *found;
+    const bert_family *found;
+    SS1_TRY(find_bert_family(config, model_type, label, found));
+    const bert_family &f = *found;
     out = {};
     out.variant = f.variant;
     out.has_pooler = f.has_pooler;
@@ -353,9 +253,10 @@ ss1_status bert_config_parse(const json &root, const std::string &model_type, co
     out.classifier_act = f.classifier_act;
     SS1_TRY(refuse_variants(config, label));
     SS1_TRY(parse_sizes(config, f, label, out));
-    SS1_TRY(parse_activation(config, label, f, out.hidden_act));
+    if (f.keys.activation)
+        SS1_TRY(parse_bert_activation(config, label, f.keys.activation, f.activation, out.hidden_act));
     out.words_act = f.words_use_gelu ? SS1_ACTIVATION_GELU : out.hidden_act;
-    if (f.variant == bert_variant::jina) SS1_TRY(parse_gate(config, label, out));
+    if (f.parse) SS1_TRY(f.parse(root, config, label, out));
     SS1_TRY(json_bool(config, label, "tie_word_embeddings", key::optional, out.tie_word_embeddings));
     if (body_only) return SS1_OK;
     SS1_TRY(parse_head(config, f, label, out));
@@ -365,6 +266,12 @@ ss1_status bert_config_parse(const json &root, const std::string &model_type, co
     SS1_CHECK(out.head != bert_head::question_answering || out.num_labels == 2, SS1_ERROR_FORMAT,
               "%s: num_labels is %zu, must be 2 (start and end) for question answering", label.c_str(), out.num_labels);
     return SS1_OK;
+}
+
+std::array<std::string, 2> bert_config::norms(size_t i) const {
+    const std::string prefix = "encoder.layer." + std::to_string(i);
+    if (!norms_first) return {prefix + ".attention.output.LayerNorm", prefix + ".output.LayerNorm"};
+    return {i == 0 ? "" : prefix + ".attention.LayerNorm", prefix + ".intermediate.LayerNorm"};
 }
 
 void add_bert_layers(const bert_config &bert, std::vector<linear_shape> &layers) {
@@ -381,15 +288,15 @@ void add_bert_tensors(const bert_config &bert, std::vector<tensor_spec> &tensors
         tensors.push_back({"embeddings.position_embeddings.weight", {bert.max_position_embeddings, E}, "", false});
     if (bert.type_vocab_size)
         tensors.push_back({"embeddings.token_type_embeddings.weight", {bert.type_vocab_size, E}, "", false});
-    add_norm(tensors, "embeddings.LayerNorm", E);
+    add_norm(tensors, bert, "embeddings.LayerNorm", E);
     if (bert.bias == distance_bias::buckets)
         tensors.push_back(
             {"encoder.relative_attention_bias.weight", {relative_buckets, bert.num_attention_heads}, "", false});
-    for (size_t i = 0; i < bert.stored_layers(); ++i) {
-        add_norm(tensors, "encoder.layer." + std::to_string(i) + ".attention.output.LayerNorm", H);
-        add_norm(tensors, "encoder.layer." + std::to_string(i) + ".output.LayerNorm", H);
-    }
-    if (bert.head == bert_head::masked_words) add_norm(tensors, "cls.predictions.transform.LayerNorm", E);
+    for (size_t i = 0; i < bert.stored_layers(); ++i)
+        for (const std::string &name : bert.norms(i))
+            if (!name.empty()) add_norm(tensors, bert, name, H);
+    if (bert.norms_first) add_norm(tensors, bert, "encoder.LayerNorm", H);
+    if (bert.has_transform()) add_norm(tensors, bert, "cls.predictions.transform.LayerNorm", E);
 }
 
 }  // namespace ss1

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// config.json of BERT, DistilBERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, MPNet, ALBERT and JinaBERT, which share
-// one graph with few differences.
+// config.json of BERT, DistilBERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, MPNet, ALBERT, JinaBERT, ModernBERT,
+// NomicBERT and GTE, which share one graph with few differences.
 #pragma once
+#include <array>
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -13,10 +14,19 @@
 namespace ss1 {
 
 // The model type that defines the names of tensors; XLM-RoBERTa and CamemBERT have RoBERTa's.
-enum class bert_variant { bert, distilbert, roberta, electra, mpnet, albert, jina };
+// `nomic` are files of NomicBERT's own code, `nomic_hf` those of transformers' class.
+enum class bert_variant { bert, distilbert, roberta, electra, mpnet, albert, jina, modernbert, nomic, nomic_hf, gte };
 // What is added to the scores of the attention for the distance of two tokens: MPNet's table, or ALiBi (Press et al.,
 // ICLR 2022), a slope for each head.
 enum class distance_bias { none, buckets, alibi };
+// The half of what `intermediate` makes that the activation takes before it is multiplied by the other half.
+enum class gating { none, first, second };
+// The rotation of queries and keys by their position (Su et al., 2021). Pair k of `size` elements of a head turns by
+// factor^(-2 / size) (theta factor)^(-2 k / size) with each position; size 0: none.
+struct rotary_config {
+    size_t size = 0;
+    double theta = 10000, factor = 1;
+};
 // The layers after the hidden states.
 enum class bert_head {
     none,
@@ -35,8 +45,20 @@ struct bert_config {
     bool has_pooler = true;         // a dense layer with tanh on the first token
     bool counts_positions = false;  // from pad_token_id + 1 on, without padding
     distance_bias bias = distance_bias::none;
-    bool has_positions = true;          // a table of them, which is added to the words
-    bool gated = false;                 // act(first half) * (second half) of what `intermediate` makes, without bias
+    bool has_positions = true;  // a table of them, which is added to the words
+    gating gate = gating::none;
+    bool splits_gate = false;            // the halves of `intermediate` are two layers
+    bool packs_qkv = false;              // one layer makes queries, keys and values
+    bool norms_first = false;            // in front of attention and intermediate, and behind the last layer
+    rotary_config rotary, local_rotary;  // of layers that see all tokens, and of local layers
+    size_t window = 0;                   // a query of a local layer sees keys at most this far away
+    std::vector<bool> local_layers;      // of each layer; empty: none
+    // Whether layers have a bias: queries to values, attention_output, intermediate, output, those of masked words; and
+    // the norms of encoder and head.
+    bool qkv_bias = true, attention_bias = true, intermediate_bias = true, output_bias = true, transform_bias = true,
+         decoder_bias = true, norm_bias = true;
+    bool transforms_all = false;        // every head begins as that for masked words: dense, activation, norm
+    bool means_tokens = false;          // the classifier of sequences reads the mean of the tokens, not the first
     bool projects_embeddings = false;   // a layer from embedding_size to hidden_size behind the embeddings
     bool has_dense_classifier = false;  // a dense layer before the classifier, in place of the pooler
     ss1_activation classifier_act = SS1_ACTIVATION_TANH;  // of that layer
@@ -68,6 +90,18 @@ struct bert_config {
         const auto layers = static_cast<double>(num_hidden_layers), groups = static_cast<double>(num_hidden_groups);
         return num_hidden_groups ? static_cast<size_t>(static_cast<double>(i) / (layers / groups)) : i;
     }
+    // Whether a dense layer with an activation and a norm precede the head's last layer.
+    bool has_transform() const noexcept {
+        return head == bert_head::masked_words || (transforms_all && head != bert_head::none);
+    }
+    // The names of an encoder layer's two norms: behind attention and output, or in front of attention ("": none) and
+    // intermediate.
+    std::array<std::string, 2> norms(size_t i) const;
+    bool is_local(size_t i) const noexcept { return i < local_layers.size() && local_layers[i]; }
+    // Linear layers of an encoder layer that make queries, keys and values, and its intermediate.
+    size_t qkv_layers() const noexcept { return packs_qkv ? 1 : 3; }
+    size_t intermediate_layers() const noexcept { return splits_gate ? 2 : 1; }
+    size_t encoder_layers() const noexcept { return qkv_layers() + intermediate_layers() + 2; }
     bool has_labels() const noexcept {
         return head == bert_head::sequence_classification || head == bert_head::token_classification ||
                head == bert_head::question_answering;

@@ -69,6 +69,54 @@ constexpr std::array<name_pair, 3> jina_names{
      {"encoder.layer.#.mlp.wo.", "encoder.layer.#.output.dense."},
      {"encoder.layer.#.mlp.layernorm.", "encoder.layer.#.output.LayerNorm."}}};
 
+constexpr std::array<name_pair, 12> modernbert_names{{{"embeddings.tok_embeddings.", "embeddings.word_embeddings."},
+                                                      {"embeddings.norm.", "embeddings.LayerNorm."},
+                                                      {"layers.#.attn_norm.", "encoder.layer.#.attention.LayerNorm."},
+                                                      {"layers.#.attn.Wqkv.", "encoder.layer.#.attention.self.qkv."},
+                                                      {"layers.#.attn.Wo.", "encoder.layer.#.attention.output.dense."},
+                                                      {"layers.#.mlp_norm.", "encoder.layer.#.intermediate.LayerNorm."},
+                                                      {"layers.#.mlp.Wi.", "encoder.layer.#.intermediate.dense."},
+                                                      {"layers.#.mlp.Wo.", "encoder.layer.#.output.dense."},
+                                                      {"final_norm.", "encoder.LayerNorm."},
+                                                      {"head.dense.", "cls.predictions.transform.dense."},
+                                                      {"head.norm.", "cls.predictions.transform.LayerNorm."},
+                                                      {"decoder.", "cls.predictions.decoder."}}};
+
+constexpr std::array<name_pair, 9> nomic_names{
+    {{"emb_ln.", "embeddings.LayerNorm."},
+     {"encoder.layers.#.attn.Wqkv.", "encoder.layer.#.attention.self.qkv."},
+     {"encoder.layers.#.attn.out_proj.", "encoder.layer.#.attention.output.dense."},
+     {"encoder.layers.#.norm1.", "encoder.layer.#.attention.output.LayerNorm."},
+     {"encoder.layers.#.mlp.fc11.", "encoder.layer.#.intermediate.up."},
+     {"encoder.layers.#.mlp.fc12.", "encoder.layer.#.intermediate.gate."},
+     {"encoder.layers.#.mlp.fc2.", "encoder.layer.#.output.dense."},
+     {"encoder.layers.#.norm2.", "encoder.layer.#.output.LayerNorm."},
+     {"cls.predictions.transform.layer_norm.", "cls.predictions.transform.LayerNorm."}}};
+
+constexpr std::array<name_pair, 8> nomic_hf_names{
+    {{"layers.#.attention.Wqkv.", "encoder.layer.#.attention.self.qkv."},
+     {"layers.#.attention.o_proj.", "encoder.layer.#.attention.output.dense."},
+     {"layers.#.norm1.", "encoder.layer.#.attention.output.LayerNorm."},
+     {"layers.#.intermediate.up_proj.", "encoder.layer.#.intermediate.up."},
+     {"layers.#.intermediate.gate_proj.", "encoder.layer.#.intermediate.gate."},
+     {"layers.#.intermediate.down_proj.", "encoder.layer.#.output.dense."},
+     {"layers.#.norm2.", "encoder.layer.#.output.LayerNorm."},
+     {"cls.predictions.transform.layer_norm.", "cls.predictions.transform.LayerNorm."}}};
+
+constexpr std::array<name_pair, 12> gte_names{
+    {{"encoder.layer.#.attention.qkv_proj.", "encoder.layer.#.attention.self.qkv."},
+     {"encoder.layer.#.attention.q_proj.", "encoder.layer.#.attention.self.query."},
+     {"encoder.layer.#.attention.k_proj.", "encoder.layer.#.attention.self.key."},
+     {"encoder.layer.#.attention.v_proj.", "encoder.layer.#.attention.self.value."},
+     {"encoder.layer.#.attention.o_proj.", "encoder.layer.#.attention.output.dense."},
+     {"encoder.layer.#.attn_ln.", "encoder.layer.#.attention.output.LayerNorm."},
+     {"encoder.layer.#.mlp.up_gate_proj.", "encoder.layer.#.intermediate.dense."},
+     {"encoder.layer.#.mlp.down_proj.", "encoder.layer.#.output.dense."},
+     {"encoder.layer.#.mlp_ln.", "encoder.layer.#.output.LayerNorm."},
+     {"lm_head.dense.", "cls.predictions.transform.dense."},
+     {"lm_head.norm.", "cls.predictions.transform.LayerNorm."},
+     {"lm_head.decoder.", "cls.predictions.decoder."}}};
+
 // Two layers classify sequences; the classifier of tokens is a single layer with BERT's name.
 constexpr std::array<name_pair, 2> dense_classifier_names{
     {{"classifier.dense.", "pre_classifier."}, {"classifier.out_proj.", "classifier."}}};
@@ -79,13 +127,17 @@ struct variant_names {
     std::span<const name_pair> names;
     bool has_dense_classifier_names;
 };
-constexpr std::array<variant_names, 7> variants{{{bert_variant::bert, "bert.", {}, false},
-                                                 {bert_variant::distilbert, "distilbert.", distilbert_names, false},
-                                                 {bert_variant::roberta, "roberta.", roberta_names, true},
-                                                 {bert_variant::electra, "electra.", electra_names, true},
-                                                 {bert_variant::mpnet, "mpnet.", mpnet_names, true},
-                                                 {bert_variant::albert, "albert.", albert_names, false},
-                                                 {bert_variant::jina, "bert.", jina_names, false}}};
+constexpr std::array<variant_names, 11> variants{{{bert_variant::bert, "bert.", {}, false},
+                                                  {bert_variant::distilbert, "distilbert.", distilbert_names, false},
+                                                  {bert_variant::roberta, "roberta.", roberta_names, true},
+                                                  {bert_variant::electra, "electra.", electra_names, true},
+                                                  {bert_variant::mpnet, "mpnet.", mpnet_names, true},
+                                                  {bert_variant::albert, "albert.", albert_names, false},
+                                                  {bert_variant::jina, "bert.", jina_names, false},
+                                                  {bert_variant::modernbert, "model.", modernbert_names, false},
+                                                  {bert_variant::nomic, "bert.", nomic_names, false},
+                                                  {bert_variant::nomic_hf, "nomic_bert.", nomic_hf_names, false},
+                                                  {bert_variant::gte, "new.", gte_names, false}}};
 
 const variant_names &names_of(const bert_config &config) noexcept {
     return *std::ranges::find(variants, config.variant, &variant_names::variant);

@@ -7,12 +7,13 @@
 #include <cstdlib>
 
 #include "base/checked.hpp"
+#include "op/rotary.hpp"
 
 namespace ss1 {
 namespace {
 
 ss1_activation activation_of(const bert_config &config, std::string_view layer) noexcept {
-    if (layer.ends_with(".intermediate.dense")) return config.gated ? SS1_ACTIVATION_NONE : config.hidden_act;
+    if (layer.ends_with(".intermediate.dense") && config.gate == gating::none) return config.hidden_act;
     if (layer == "discriminator_predictions.dense") return config.hidden_act;
     if (layer == "pooler.dense") return SS1_ACTIVATION_TANH;
     if (layer == "pre_classifier") return config.classifier_act;
@@ -37,32 +38,35 @@ bool is_there(const bert_model &model, std::string_view layer) noexcept {
 // encoder layers is f32, as its error would grow with each of them.
 layer_types types_of(const model_directory &from, std::span<const linear_shape> shapes, size_t i,
                      const bert_config &config) {
-    if (i >= config.stored_layers() * per_encoder) return {};
-    const size_t which = i % per_encoder;
-    const auto below_f32 = [&](std::initializer_list<size_t> layers) {
-        return std::ranges::all_of(layers, [&](size_t layer) { return is_below_f32(from, shapes[i - which + layer]); });
+    const size_t each = config.encoder_layers(), qkv = config.qkv_layers();
+    if (i >= config.stored_layers() * each) return {};
+    const size_t which = i % each;
+    const auto below_f32 = [&](size_t begin, size_t end) {
+        return std::ranges::all_of(shapes.subspan(i - which + begin, end - begin),
+                                   [&](const linear_shape &shape) { return is_below_f32(from, shape); });
     };
-    const ss1_dtype attended =
-        below_f32({to_query, to_key, to_value, attention_output}) ? SS1_DTYPE_BF16 : SS1_DTYPE_F32;
-    const ss1_dtype between = !config.gated && below_f32({intermediate, output}) ? SS1_DTYPE_BF16 : SS1_DTYPE_F32;
-    switch (which) {
-        case attention_output:
-            return {attended, SS1_DTYPE_F32};
-        case intermediate:
-            return {SS1_DTYPE_F32, between};
-        case output:
-            return {between, SS1_DTYPE_F32};
-        default:
-            return {SS1_DTYPE_F32, attended};
-    }
+    const ss1_dtype attended = below_f32(0, qkv + 1) ? SS1_DTYPE_BF16 : SS1_DTYPE_F32;
+    const bool gated = config.gate != gating::none;
+    const ss1_dtype between = !gated && below_f32(qkv + 1, each) ? SS1_DTYPE_BF16 : SS1_DTYPE_F32;
+    if (which < qkv) return {SS1_DTYPE_F32, attended};
+    if (which == qkv) return {attended, SS1_DTYPE_F32};
+    return which + 1 == each ? layer_types{between, SS1_DTYPE_F32} : layer_types{SS1_DTYPE_F32, between};
+}
+
+// The number of layers from layer i on that read the same x.
+size_t alike(const bert_config &config, size_t i) noexcept {
+    const size_t which = i % config.encoder_layers();
+    if (i >= config.stored_layers() * config.encoder_layers()) return 1;
+    if (which == 0) return config.qkv_layers();
+    return which == config.qkv_layers() + 1 ? config.intermediate_layers() : 1;
 }
 
 ss1_status load_layers(ss1_context &context, const model_directory &from, bert_model &out) {
     const std::vector<linear_shape> shapes = linear_layers(from.config);
-    const size_t encoders = out.config.stored_layers() * per_encoder;
+    const size_t encoders = out.config.stored_layers() * out.config.encoder_layers();
     for (size_t i = 0, n; i < shapes.size(); i += n) {
         const std::string &name = shapes[i].name;
-        n = i < encoders && i % per_encoder == to_query ? 3 : 1;  // queries, keys and values read the same x
+        n = alike(out.config, i);
         if (i >= encoders && !is_there(out, name)) continue;
         SS1_TRY(load_layers(context, from, std::span(shapes).subspan(i, n), activation_of(out.config, name), out.layers,
                             types_of(from, shapes, i, out.config)));
@@ -81,16 +85,35 @@ ss1_status load_tables(const ss1_context &context, const model_directory &from, 
     if (config.has_positions) SS1_TRY(table("position", config.max_position_embeddings, out.position));
     if (config.type_vocab_size) SS1_TRY(table("token_type", config.type_vocab_size, out.type));
     const auto norm = [&](const std::string &name, size_t width, norm_weights &to) {
-        return load_norm(context, from, name, width, to);
+        return load_norm(context, from, name, width, to, config.norm_bias);
     };
     SS1_TRY(norm("embeddings.LayerNorm", config.embedding_size, out.embedding_norm));
-    for (size_t i = 0; i < config.stored_layers(); ++i) {
-        const std::string prefix = "encoder.layer." + std::to_string(i);
-        SS1_TRY(norm(prefix + ".attention.output.LayerNorm", config.hidden_size, out.norms.emplace_back()));
-        SS1_TRY(norm(prefix + ".output.LayerNorm", config.hidden_size, out.norms.emplace_back()));
-    }
-    if (config.head != bert_head::masked_words) return SS1_OK;
+    for (size_t i = 0; i < config.stored_layers(); ++i)
+        for (const std::string &name : config.norms(i)) {
+            norm_weights &to = out.norms.emplace_back();
+            if (!name.empty()) SS1_TRY(norm(name, config.hidden_size, to));
+        }
+    if (config.norms_first) SS1_TRY(norm("encoder.LayerNorm", config.hidden_size, out.last_norm));
+    if (!config.has_transform()) return SS1_OK;
     return norm("cls.predictions.transform.LayerNorm", config.embedding_size, out.head_norm);
+}
+
+ss1_status load_rotary(const ss1_context &context, const rotary_config &rotary, size_t tokens, buffer &out) {
+    const size_t shape[] = {tokens, rotary.size};
+    size_t bytes;
+    SS1_CHECK(checked_bytes(shape, sizeof(float), bytes), SS1_ERROR_FORMAT,
+              "rotary positions of %zu tokens do not fit the address space", tokens);
+    SS1_TRY(out.allocate(context, bytes));
+    make_rotary_table(rotary.theta, rotary.factor, tokens, rotary.size, out.as<float>());
+    return SS1_OK;
+}
+
+ss1_status load_rotary(const ss1_context &context, bert_model &out) {
+    const bert_config &config = out.config;
+    if (!config.rotary.size) return SS1_OK;
+    SS1_TRY(load_rotary(context, config.rotary, config.max_tokens(), out.rotary));
+    if (std::ranges::find(config.local_layers, true) == config.local_layers.end()) return SS1_OK;
+    return load_rotary(context, config.local_rotary, config.max_tokens(), out.local_rotary);
 }
 
 // The row of MPNet's table for a key `distance` tokens behind its query: half of the rows are for keys before it. Each
@@ -157,7 +180,7 @@ ss1_status prepare(const model_directory &from, bert_model &out) {
     out.config = from.config.bert;
     // Pooler and classifier may be missing; an optional classifier without its pooler has no input.
     const auto is_stored = [&](const linear_shape &s) { return !s.optional || from.find(s.name + ".bias") != nullptr; };
-    const size_t encoders = out.config.stored_layers() * per_encoder;
+    const size_t encoders = out.config.stored_layers() * out.config.encoder_layers();
     const std::vector<linear_shape> shapes = linear_layers(from.config);
     for (const linear_shape &shape : std::span(shapes).subspan(encoders)) {
         if (shape.name == "pooler.dense") {
@@ -177,14 +200,16 @@ ss1_status load(ss1_context &context, const model_directory &from, bert_model &o
     out.adds_residual = std::ranges::all_of(out.layers, [](const named_layer &l) { return l.layer->adds_residual; });
     out.attention = select_attention(context.usable, out.config.hidden_size / out.config.num_attention_heads);
     out.norm = &norm_kernels().select(context.usable);
-    if (out.config.gated) out.gate = select_activation(static_cast<activation>(out.config.hidden_act), context.usable);
-    out.intermediate_ld = row_stride((out.config.gated ? 2 : 1) * out.config.intermediate_size);
+    const bool gated = out.config.gate != gating::none;
+    if (gated) out.gate = select_activation(static_cast<activation>(out.config.hidden_act), context.usable);
+    out.intermediate_ld = row_stride((gated ? 2 : 1) * out.config.intermediate_size);
     for (size_t i = 0; i < out.config.stored_layers(); ++i) {
-        const ss1_linear_desc &between = out.layers[i * per_encoder + intermediate].layer->desc;
+        const ss1_linear_desc &between = out.encoder(i).intermediate[0].layer->desc;
         const size_t size = size_of(static_cast<dtype>(between.y_dtype)), ld = row_stride(3 * out.config.hidden_size);
         out.qkv_row_bytes = std::max(out.qkv_row_bytes, ld * out.qkv_size(i));
         out.intermediate_row_bytes = std::max(out.intermediate_row_bytes, out.intermediate_ld * size);
     }
+    SS1_TRY(load_rotary(context, out));
     SS1_TRY(load_bias(context, from, out));
     return load_tables(context, from, out);
 }
@@ -200,10 +225,12 @@ std::vector<tensor_slot> input_slots(const bert_model &model) {
 
 void describe(const bert_model &model, ss1_model_info &info) noexcept {
     size_t bytes = model.word.bytes() + model.position.bytes() + model.type.bytes() + norm_bytes(model.sentence);
-    for (const norm_weights *norm : {&model.embedding_norm, &model.head_norm})
-        bytes += norm->gamma.bytes() + norm->beta.bytes();
-    for (const norm_weights &norm : model.norms) bytes += norm.gamma.bytes() + norm.beta.bytes();
-    info.weight_bytes = bytes + model.bias.bytes();
+    const auto add = [&](const norm_weights &norm) {
+        bytes += norm.gamma.bytes() + (model.config.norm_bias ? norm.beta.bytes() : 0);
+    };
+    for (const norm_weights *norm : {&model.embedding_norm, &model.last_norm, &model.head_norm}) add(*norm);
+    for (const norm_weights &norm : model.norms) add(norm);
+    info.weight_bytes = bytes + model.bias.bytes() + model.rotary.bytes() + model.local_rotary.bytes();
     info.parameters = bytes / sizeof(float);
     if (model.config.bias == distance_bias::buckets)
         info.parameters += relative_buckets * model.config.num_attention_heads;

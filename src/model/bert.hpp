@@ -9,15 +9,14 @@
 namespace ss1 {
 
 enum bert_input { input_ids, attention_mask, token_type_ids };
-enum encoder_layer {
-    to_query,
-    to_key,
-    to_value,
-    attention_output,
-    intermediate,
-    output,
-    per_encoder
-};  // order of linear_layers()
+
+// The linear layers of an encoder layer, in the order of linear_layers(). Neighbours that run as one share their layer.
+struct encoder_part {
+    std::span<const named_layer> qkv;
+    const ss1_layer &attention_output;
+    std::span<const named_layer> intermediate;
+    const ss1_layer &output;
+};
 
 // Stages of a run whose time is measured. `norm` counts the encoder layers alone; linear layers add the residuals.
 enum class bert_stage { embed, qkv, attention, attention_output, intermediate, output, norm, heads };
@@ -31,7 +30,8 @@ struct bert_activations {
     sequence *sequences;  // [B]
     float *mask;          // [B, T], for sequences whose mask is not a length
     float *pooled;        // [B, H]
-    float *head;          // between the layers of the head: [B, H], [rows, H], [rows, embedding_size] or [rows, 2]
+    float *head;          // between the layers of the head: [B, H], [rows, H] or [rows, 2]
+    float *transformed;   // [B, embedding_size] or [rows, embedding_size], see bert_config::has_transform()
     float *logits;        // [B, labels], [rows, labels], [rows, vocab_size] or [rows]; answers: [2, rows], starts, ends
     sentence_rows pooling;
     void *scratch;         // for the heads' layers
@@ -45,28 +45,35 @@ struct bert_model {
                                              "intermediate", "output", "norm",      "heads"};
 
     bert_config config;
-    // Six of each stored encoder layer, then those of embeddings, pooler, head and sentence that are there.
+    // Those of each stored encoder layer, then those of embeddings, pooler, head and sentence that are there.
     std::vector<named_layer> layers;
     bool has_pooler = false, has_head = false;  // known before the layers are loaded
     // Point into `layers`; NULL where the model has none. A head without a dense layer reads the pooler or the tokens.
     const ss1_layer *projection = nullptr, *pooler = nullptr, *head_dense = nullptr, *head_out = nullptr;
     bool adds_residual = false;       // every layer does
-    norm_weights head_norm;           // between the layers that score masked words
+    norm_weights head_norm;           // of the head's transform
     std::vector<std::string> labels;  // of the classes, if it is a classifier
     sentence_graph sentence;
     buffer word, position, type;  // type: empty where the model has none
     norm_weights embedding_norm;
-    std::vector<norm_weights> norms;  // two of each stored layer: after the attention, after the output
+    std::vector<norm_weights> norms;  // two of each stored layer, see bert_config::norms(); empty where one is not
+    norm_weights last_norm;           // behind the encoder layers; or empty
+    buffer rotary, local_rotary;      // [max_tokens, size], see make_rotary_table(); or empty
     buffer bias;                      // [heads, 2 * max_tokens - 1] of each distance, see attention_args; or empty
     attention_kernels attention;
     const norm_kernel *norm = nullptr;
-    const activation_kernel *gate = nullptr;  // NULL where `intermediate` is not gated
+    const activation_kernel *gate = nullptr;  // of a gated `intermediate`; NULL: none
     // Row strides are equal for all encoder layers, whatever their dtypes: tasks may be one layer apart.
     size_t qkv_row_bytes = 0, intermediate_ld = 0, intermediate_row_bytes = 0;
 
     // Bytes of an element that the encoder layer's attention reads and writes.
     size_t qkv_size(size_t encoder) const noexcept {
-        return size_of(static_cast<dtype>(layers[encoder * per_encoder].layer->desc.y_dtype));
+        return size_of(static_cast<dtype>(layers[encoder * config.encoder_layers()].layer->desc.y_dtype));
+    }
+    encoder_part encoder(size_t i) const noexcept {
+        const auto all = std::span(layers).subspan(i * config.encoder_layers(), config.encoder_layers());
+        const size_t n = config.qkv_layers();
+        return {all.first(n), *all[n].layer, all.subspan(n + 1, config.intermediate_layers()), *all.back().layer};
     }
     size_t qkv_ld(size_t encoder) const noexcept { return qkv_row_bytes / qkv_size(encoder); }
 

@@ -18,27 +18,21 @@ ss1_status run_all(const model_run &run, const ss1_layer &layer, size_t m, const
 // Rows whose words are scored at a time for SPLADE: 16 MB of scores for 30,522 words.
 constexpr size_t splade_rows = 128;
 
-// What the layer that scores words reads: [rows, embedding_size] in memory.head.
-ss1_status transform(const bert_model &model, const bert_activations &memory, const model_run &run, size_t rows) {
+// Makes what the head's last layer reads: [m, embedding_size] in memory.transformed.
+ss1_status transform(const bert_model &model, const bert_activations &memory, const model_run &run, size_t m,
+                     const float *x, size_t ldx) {
     const size_t E = model.config.embedding_size;
-    SS1_TRY(run_all(run, *model.head_dense, rows, memory.state, model.config.hidden_size, memory.head, E, memory));
+    SS1_TRY(run_all(run, *model.head_dense, m, x, ldx, memory.transformed, E, memory));
     normalize(run.context, *model.norm,
-              {.x = memory.head,
+              {.x = memory.transformed,
                .r = nullptr,
                .gamma = model.head_norm.gamma.as<float>(),
                .beta = model.head_norm.beta.as<float>(),
-               .y = memory.head,
-               .m = rows,
+               .y = memory.transformed,
+               .m = m,
                .n = E,
                .eps = static_cast<float>(model.config.layer_norm_eps)});
     return run.control.check();
-}
-
-// Scores words: writes [rows, vocab_size] to memory.logits.
-ss1_status score_words(const bert_model &model, const bert_activations &memory, const model_run &run, size_t rows) {
-    SS1_TRY(transform(model, memory, run, rows));
-    return run_all(run, *model.head_out, rows, memory.head, model.config.embedding_size, memory.logits,
-                   model.config.vocab_size, memory);
 }
 
 // Pools the scores of words, block by block: `embedding` receives [B, size] in memory.pooling.
@@ -56,11 +50,12 @@ ss1_status run_splade(const bert_model &model, const bert_activations &memory, c
                       .twice = config.log1p_twice,
                       .y = memory.pooling.x};
     std::fill_n(args.y, sequences.size() * V, 0.0f);
-    SS1_TRY(transform(model, memory, run, rows));
+    SS1_TRY(transform(model, memory, run, rows, memory.state, model.config.hidden_size));
     for (; args.begin < rows; args.begin += args.rows) {
         args.rows = std::min(splade_rows, rows - args.begin);
         SS1_TRY(run.control.check());
-        SS1_TRY(run_all(run, *model.head_out, args.rows, memory.head + args.begin * E, E, memory.logits, V, memory));
+        SS1_TRY(
+            run_all(run, *model.head_out, args.rows, memory.transformed + args.begin * E, E, memory.logits, V, memory));
         pool_words(run.context, args);
     }
     finish_words(run.context, args);
@@ -101,17 +96,16 @@ ss1_status run_token_head(const bert_model &model, const bert_activations &memor
                           std::span<const sequence> sequences) {
     const bert_config &config = model.config;
     const size_t rows = sequences.back().first + sequences.back().length, H = config.hidden_size, T = run.size.tokens;
-    const auto linear = [&](float *y) {
-        return run_all(run, *model.head_out, rows, memory.state, H, y, model.head_out->desc.N, memory);
-    };
+    const bool transforms = config.has_transform();
+    const float *x = transforms ? memory.transformed : memory.state;
+    const size_t ldx = transforms ? config.embedding_size : H, N = model.head_out->desc.N;
+    if (transforms) SS1_TRY(transform(model, memory, run, rows, memory.state, H));
+    const auto linear = [&](float *y) { return run_all(run, *model.head_out, rows, x, ldx, y, N, memory); };
     switch (config.head) {
         case bert_head::token_classification:
-            SS1_TRY(linear(memory.logits));
-            unpack(memory.logits, sequences, T, config.num_labels);
-            break;
         case bert_head::masked_words:
-            SS1_TRY(score_words(model, memory, run, rows));
-            unpack(memory.logits, sequences, T, config.vocab_size);
+            SS1_TRY(linear(memory.logits));
+            unpack(memory.logits, sequences, T, N);
             break;
         case bert_head::question_answering:
             SS1_TRY(linear(memory.head));
@@ -134,7 +128,11 @@ ss1_status run_sequence_head(const bert_model &model, const bert_activations &me
     const size_t H = model.config.hidden_size, labels = model.config.num_labels;
     const auto [B, T] = run.size;
     const float *x = memory.pooled;
-    if (!reads_pooled(model)) {
+    if (model.config.has_transform()) {
+        const bool means = model.config.means_tokens;
+        SS1_TRY(transform(model, memory, run, B, means ? memory.pooled : memory.state, means ? H : T * H));
+        x = memory.transformed;
+    } else if (!reads_pooled(model)) {
         SS1_TRY(run_all(run, *model.head_dense, B, memory.state, T * H, memory.head, H, memory));
         x = memory.head;
     }
@@ -189,6 +187,9 @@ void carve_heads(const bert_model &model, size_t B, size_t rows, carver &memory,
     if (model.has_pooler) a.pooled = memory.take<float>(B, H);
     a.pooling = carve_sentence(model.sentence, B, memory);
     if (!model.has_head) return;
+    const bool of_sequences = config.head == bert_head::sequence_classification;
+    if (config.has_transform()) a.transformed = memory.take<float>(of_sequences ? B : rows, config.embedding_size);
+    if (of_sequences && config.means_tokens) a.pooled = memory.take<float>(B, H);
     switch (config.head) {
         case bert_head::none:
             break;
@@ -200,7 +201,6 @@ void carve_heads(const bert_model &model, size_t B, size_t rows, carver &memory,
             a.logits = memory.take<float>(rows, config.num_labels);
             break;
         case bert_head::masked_words:
-            a.head = memory.take<float>(rows, config.embedding_size);
             a.logits = memory.take<float>(model.sentence.pools_words() ? std::min(rows, splade_rows) : rows,
                                           config.vocab_size);
             break;
@@ -236,6 +236,15 @@ ss1_status run_heads(const bert_model &model, const bert_activations &memory, mo
     if (model.has_head && model.config.head == bert_head::question_answering) add(wants_head, memory.logits + B * T);
     wants_pooled |= wants_head && reads_pooled(model);
     SS1_TRY(run.control.check());
+    if (wants_head && of_sequences && model.config.means_tokens) {
+        constexpr pooling_mode mean = pooling_mode::mean;
+        pool(run.context, {.rows = memory.state,
+                           .width = H,
+                           .sequences = sequences,
+                           .modes = {&mean, 1},
+                           .skip = nullptr,
+                           .y = memory.pooled});
+    }
     if (wants_head && !of_sequences) SS1_TRY(run_token_head(model, memory, run, sequences));
     if (outputs.wanted[0] || wants_pooled || (wants_head && of_sequences)) unpack(memory.state, sequences, T, H);
     // The pooler reads the first token of each sequence in place.

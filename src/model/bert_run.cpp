@@ -5,6 +5,7 @@
 #include "model/bert.hpp"
 #include "op/embedding.hpp"
 #include "op/norm.hpp"
+#include "op/rotary.hpp"
 #include "op/row_executor.hpp"
 
 namespace ss1 {
@@ -14,16 +15,10 @@ namespace {
 constexpr size_t rows_of_task = 128;
 constexpr size_t row_block = 256;  // rows between two attentions at a time
 
-std::span<const named_layer> layers_of(const bert_model &model, size_t encoder) noexcept {
-    return std::span(model.layers).subspan(encoder * per_encoder, per_encoder);
-}
-
-// Runs f(layer) for the layers that make queries, keys and values: one layer to three.
+// Runs f(layer) for layers that read the same x: one layer to three, of n outputs each, some of which run as one.
 template <class F>
-void for_qkv(const bert_model &model, size_t encoder, F &&f) {
-    const auto layers = layers_of(model, encoder);
-    for (size_t i = to_query; i <= to_value; i += layers[i].layer->desc.N / model.config.hidden_size)
-        f(*layers[i].layer);
+void for_alike(std::span<const named_layer> layers, size_t n, F &&f) {
+    for (size_t i = 0; i < layers.size(); i += layers[i].layer->desc.N / n) f(*layers[i].layer);
 }
 
 row_graph graph_of(const team &all, const bert_model &model) noexcept {
@@ -36,22 +31,27 @@ row_graph graph_of(const team &all, const bert_model &model) noexcept {
 
 // About how long m rows take from one attention to the next, on one thread.
 uint64_t encoder_ns(const bert_model &model, size_t m) noexcept {
-    uint64_t ns = 0;
-    for_qkv(model, 0, [&](const ss1_layer &l) { ns += layer_ns(l, m); });
-    for (const named_layer &l : layers_of(model, 0).subspan(attention_output)) ns += layer_ns(*l.layer, m);
+    const encoder_part part = model.encoder(0);
+    uint64_t ns = layer_ns(part.attention_output, m) + layer_ns(part.output, m);
+    const auto add = [&](const ss1_layer &l) { ns += layer_ns(l, m); };
+    for_alike(part.qkv, model.config.hidden_size, add);
+    for_alike(part.intermediate, model.config.intermediate_size, add);
     return ns;
 }
 
 // Memory of one worker for up to `rows` rows: BYTES from its start. The intermediate comes first.
 struct block_layout {
+    size_t normed;          // rows behind a norm, where norms come first
     size_t apart, scratch;  // `apart`: outputs of a layer that adds no residual: it is added here
 };
 
 block_layout make_layout(const bert_model &model, size_t rows) noexcept {
     block_layout at;
-    // Kernels read rows in groups.
-    at.apart = round_up(round_up(rows, row_group) * model.intermediate_row_bytes, 64);
-    at.scratch = at.apart + (model.adds_residual ? 0 : round_up(rows * model.config.hidden_size * sizeof(float), 64));
+    const size_t grouped = round_up(rows, row_group);  // as kernels read them
+    const size_t H = model.config.hidden_size * sizeof(float);
+    at.normed = round_up(grouped * model.intermediate_row_bytes, 64);
+    at.apart = at.normed + (model.config.norms_first ? round_up(grouped * H, 64) : 0);
+    at.scratch = at.apart + (model.adds_residual ? 0 : round_up(rows * H, 64));
     return at;
 }
 
@@ -64,8 +64,11 @@ struct between {
     const bert_model &model;
     const bert_activations &memory;
     const run_control &control;
+    std::span<const sequence> sequences;
     row_worker &worker;
     block_layout at;
+
+    float *normed() const noexcept { return reinterpret_cast<float *>(worker.memory + at.normed); }
 };
 
 // y = layer(x) plus the residual, where the layer adds none; its backend gives f32.
@@ -111,19 +114,22 @@ norm_args norm_of(const bert_model &model, const norm_weights &weights, float *r
             .eps = static_cast<float>(model.config.layer_norm_eps)};
 }
 
-void run_norm(const between &b, const norm_weights &weights, float *rows, size_t m) {
+void run_norm(const between &b, const norm_weights &weights, float *rows, size_t m, float *y) {
     if (b.control.given_up()) return;
-    normalize(b.worker.who, *b.model.norm, norm_of(b.model, weights, rows, m));
+    norm_args args = norm_of(b.model, weights, rows, m);
+    args.y = y;
+    normalize(b.worker.who, *b.model.norm, args);
     b.worker.clock.lap(bert_stage::norm);
 }
 
-// Multiplies the activation of the first half of each row by its second half.
+// Makes the first half of each row the product of both, of which one passes the activation.
 void run_gate(const between &b, size_t m) {
-    if (!b.model.gate || b.control.given_up()) return;
-    auto *rows = reinterpret_cast<float *>(b.worker.memory);
-    const size_t n = b.model.config.intermediate_size, ld = b.model.intermediate_ld;
+    const bert_config &config = b.model.config;
+    if (config.gate == gating::none || b.control.given_up()) return;
+    const size_t n = config.intermediate_size, ld = b.model.intermediate_ld;
+    auto *rows = reinterpret_cast<float *>(b.worker.memory), *gates = rows + (config.gate == gating::second ? n : 0);
     parallel_ranges(b.worker.who, m, 3 * n, [&](size_t begin, size_t end) {
-        b.model.gate->run({.y = rows + begin * ld, .m = end - begin, .n = n, .ldy = ld});
+        if (b.model.gate) b.model.gate->run({.y = gates + begin * ld, .m = end - begin, .n = n, .ldy = ld});
         for (size_t i = begin; i < end; ++i)
             for (size_t j = 0; j < n; ++j) rows[i * ld + j] *= rows[i * ld + n + j];
     });
@@ -133,48 +139,87 @@ void run_gate(const between &b, size_t m) {
 // Takes m rows from m0 on from the attention's result to the input of the next encoder layer.
 ss1_status finish_encoder(const between &b, size_t encoder, size_t m0, size_t m) {
     const bert_model &model = b.model;
-    const auto layers = layers_of(model, encoder);
+    const encoder_part part = model.encoder(encoder);
     const size_t H = model.config.hidden_size, ld = model.intermediate_ld;
-    float *state = b.memory.state + m0 * H;
-    char *between_layers = b.worker.memory;
+    float *state = b.memory.state + m0 * H, *x = model.config.norms_first ? b.normed() : state;
+    char *between_layers = b.worker.memory, *to = between_layers;
     const char *attended = b.memory.qkv + m0 * model.qkv_row_bytes;
-    SS1_TRY(run_linear(b, bert_stage::attention_output, *layers[attention_output].layer, m, attended,
-                       model.qkv_ld(encoder), state, H, true));
-    run_norm(b, model.norms[2 * encoder], state, m);
-    SS1_TRY(run_linear(b, bert_stage::intermediate, *layers[intermediate].layer, m, state, H, between_layers, ld));
+    SS1_TRY(run_linear(b, bert_stage::attention_output, part.attention_output, m, attended, model.qkv_ld(encoder),
+                       state, H, true));
+    run_norm(b, model.norms[model.config.norms_first ? 2 * encoder + 1 : 2 * encoder], state, m, x);
+    ss1_status status = SS1_OK;
+    for_alike(part.intermediate, model.config.intermediate_size, [&](const ss1_layer &layer) {
+        if (status == SS1_OK) status = run_linear(b, bert_stage::intermediate, layer, m, x, H, to, ld);
+        to += layer.desc.N * size_of(static_cast<dtype>(layer.desc.y_dtype));
+    });
+    SS1_TRY(status);
     run_gate(b, m);
-    SS1_TRY(run_linear(b, bert_stage::output, *layers[output].layer, m, between_layers, ld, state, H, true));
-    run_norm(b, model.norms[2 * encoder + 1], state, m);
+    SS1_TRY(run_linear(b, bert_stage::output, part.output, m, between_layers, ld, state, H, true));
+    if (!model.config.norms_first) run_norm(b, model.norms[2 * encoder + 1], state, m, state);
     return SS1_OK;
 }
 
-// Makes queries, keys and values of m rows from m0 on.
-ss1_status run_qkv(const between &b, size_t encoder, size_t m0, size_t m) {
+// Turns the queries and keys of m rows from m0 on by their positions.
+void run_rotary(const between &b, size_t layer, size_t m0, size_t m) {
     const bert_model &model = b.model;
-    const size_t H = model.config.hidden_size, size = model.qkv_size(encoder), ld = model.qkv_ld(encoder);
+    const bert_config &config = model.config;
+    const size_t encoder = config.stored_layer(layer), heads = config.num_attention_heads;
+    if (!config.rotary.size || b.control.given_up()) return;
+    rotate(b.worker.who, {.rows = b.memory.qkv + m0 * model.qkv_row_bytes,
+                          .type = model.qkv_size(encoder) == 2 ? dtype::bf16 : dtype::f32,
+                          .first = m0,
+                          .m = m,
+                          .heads = 2 * heads,
+                          .head_size = config.hidden_size / heads,
+                          .ld = model.qkv_ld(encoder),
+                          .sequences = b.sequences,
+                          .table = (config.is_local(layer) ? model.local_rotary : model.rotary).as<float>(),
+                          .size = config.rotary.size});
+    b.worker.clock.lap(bert_stage::qkv);
+}
+
+// Makes queries, keys and values of encoder layer `layer` for m rows from m0 on.
+ss1_status run_qkv(const between &b, size_t layer, size_t m0, size_t m) {
+    const bert_model &model = b.model;
+    const size_t encoder = model.config.stored_layer(layer), H = model.config.hidden_size;
+    const size_t size = model.qkv_size(encoder), ld = model.qkv_ld(encoder);
     char *to = b.memory.qkv + m0 * model.qkv_row_bytes;
+    float *x = b.memory.state + m0 * H;
+    if (model.config.norms_first && model.norms[2 * encoder].gamma.bytes()) {
+        run_norm(b, model.norms[2 * encoder], x, m, b.normed());
+        x = b.normed();
+    }
     ss1_status status = SS1_OK;
-    for_qkv(model, encoder, [&](const ss1_layer &layer) {
-        if (status == SS1_OK) status = run_linear(b, bert_stage::qkv, layer, m, b.memory.state + m0 * H, H, to, ld);
-        to += layer.desc.N * size;
+    for_alike(model.encoder(encoder).qkv, H, [&](const ss1_layer &made) {
+        if (status == SS1_OK) status = run_linear(b, bert_stage::qkv, made, m, x, H, to, ld);
+        to += made.desc.N * size;
     });
+    run_rotary(b, layer, m0, m);
     return status;
 }
 
 // All rows between two attentions: the rest of encoder layer `next` - 1 and the beginning of layer `next`, as far as
 // there are such layers.
 ss1_status run_between(const row_graph &graph, const bert_model &model, const bert_activations &memory,
-                       const model_run &run, size_t next, size_t rows, size_t tasks) {
+                       const model_run &run, std::span<const sequence> sequences, size_t next, size_t tasks) {
+    const size_t rows = sequences.back().first + sequences.back().length;
     const auto bytes = [&](const team &who, size_t m) { return block_bytes(who, model, m); };
     const stage_times times = {memory.task_seconds, run.stage_seconds, n_bert_stages};
     return run_rows(graph, rows, tasks, memory.memory, times, bytes, [&](row_worker &worker, size_t begin, size_t end) {
         const size_t most = std::min(end - begin, worker.block_rows);
-        const between b = {
-            .model = model, .memory = memory, .control = run.control, .worker = worker, .at = make_layout(model, most)};
+        const between b = {.model = model,
+                           .memory = memory,
+                           .control = run.control,
+                           .sequences = sequences,
+                           .worker = worker,
+                           .at = make_layout(model, most)};
         return for_blocks(begin, end, worker.block_rows, [&](size_t m0, size_t m1) {
             const bert_config &config = model.config;
             if (next > 0) SS1_TRY(finish_encoder(b, config.stored_layer(next - 1), m0, m1 - m0));
-            return next < config.num_hidden_layers ? run_qkv(b, config.stored_layer(next), m0, m1 - m0) : SS1_OK;
+            if (next < config.num_hidden_layers) return run_qkv(b, next, m0, m1 - m0);
+            float *state = memory.state + m0 * config.hidden_size;
+            if (config.norms_first) run_norm(b, model.last_norm, state, m1 - m0, state);
+            return SS1_OK;
         });
     });
 }
@@ -212,7 +257,7 @@ ss1_status run_encoders(const bert_model &model, const bert_activations &memory,
     stage_clock clock(run.stage_seconds);
     for (size_t i = 0; i <= n; ++i) {
         SS1_TRY(run.control.check());
-        SS1_TRY(run_between(graph, model, memory, run, i, rows, tasks));
+        SS1_TRY(run_between(graph, model, memory, run, sequences, i, tasks));
         if (i == n) break;
         SS1_TRY(run.control.check());
         clock.restart();
@@ -228,7 +273,8 @@ ss1_status run_encoders(const bert_model &model, const bert_activations &memory,
                 .ld = model.qkv_ld(layer),
                 .scratch = memory.memory,
                 .bias = model.bias.as<float>(),
-                .bias_tokens = model.config.max_tokens()});
+                .bias_tokens = model.config.max_tokens(),
+                .window = model.config.is_local(i) ? model.config.window : SIZE_MAX});
         clock.lap(bert_stage::attention);
     }
     return run.control.check();

@@ -20,10 +20,13 @@ void cut_rows(float *rows, size_t m, size_t from, size_t to) noexcept {
 }  // namespace
 
 ss1_status load_norm(const ss1_context &context, const model_directory &from, const std::string &name, size_t n,
-                     norm_weights &out) {
+                     norm_weights &out, bool has_bias) {
     const size_t shape[] = {n};
     SS1_TRY(tensor_f32(context, from, name + ".weight", shape, out.gamma));
-    return tensor_f32(context, from, name + ".bias", shape, out.beta);
+    if (has_bias) return tensor_f32(context, from, name + ".bias", shape, out.beta);
+    SS1_TRY(out.beta.allocate(context, n * sizeof(float)));
+    std::fill_n(out.beta.as<float>(), n, 0.0f);
+    return SS1_OK;
 }
 
 ss1_status prepare_sentence(const model_directory &from, size_t hidden_size, size_t words, sentence_graph &out) {

@@ -11,9 +11,9 @@ namespace ss1 {
 struct norm_weights {
     buffer gamma, beta;
 };
-// Loads `name`.weight and `name`.bias, n values each.
+// Loads `name`.weight and `name`.bias, n values each; without a bias, zeros.
 ss1_status load_norm(const ss1_context &context, const model_directory &from, const std::string &name, size_t n,
-                     norm_weights &out);
+                     norm_weights &out, bool has_bias = true);
 
 struct sentence_graph {
     // `layer` or `norm` belongs to a module that has one.

@@ -3,7 +3,8 @@
 // values of such a head itself. f32: K^T and V are packed once (96 KB at 128 tokens of 64 elements, in L2); then mr
 // rows of Q at a time are multiplied, whose scores (14 x 128 floats, 7 KB) stay in L1 from the first product to the
 // second. bf16 has kernels of its own for AMX and for fast dot products; elsewhere a head is widened to f32, which
-// costs less than its exponentials. So is a head with a bias, which these kernels do not add.
+// costs less than its exponentials. So is a head with a bias or a window, which these kernels do not have. With a
+// window, some hundred queries at a time are taken with the keys around them: time and memory are those of the window.
 #include "op/attention.hpp"
 
 #include <cmath>
@@ -37,19 +38,35 @@ layout make_layout(const attention_kernels &kernels, size_t tokens, size_t head_
     return l;
 }
 
-// The work of a head, as the floats from L2 that take as long: one for 16 multiply-adds.
-double floats_of(size_t length, size_t head_size) noexcept {
-    return static_cast<double>(length) * static_cast<double>(length + head_size) * static_cast<double>(head_size) / 8;
+bool has_window(const attention_args &a, size_t length) noexcept {
+    return length > 0 && a.window < length - 1;
 }
 
-// y [m, n] = a [m, k] times packed b, plus bias.
-void multiply(const gemm_kernel &gemm, const float *a, size_t lda, const float *b, const float *bias, float *y,
-              size_t ldy, size_t m, size_t n, size_t k) noexcept {
+// Queries that are taken together where there is a window: few enough for L2, many against the keys on both sides.
+size_t window_block(size_t window) noexcept {
+    constexpr size_t least = 256;
+    return std::max(least, 2 * window);
+}
+
+// The most keys that are packed together.
+size_t packed_keys(const attention_args &a, size_t longest) noexcept {
+    return has_window(a, longest) ? std::min(longest, window_block(a.window) + 2 * a.window) : longest;
+}
+
+// The work of a head, as the floats from L2 that take as long: one for 16 multiply-adds.
+double floats_of(size_t length, size_t head_size, size_t window) noexcept {
+    const size_t seen = window < length / 2 ? 2 * window + 1 : length;
+    return static_cast<double>(length) * static_cast<double>(seen + head_size) * static_cast<double>(head_size) / 8;
+}
+
+// y [m, n] = a [m, k] times packed b, whose tiles are ldb floats apart, plus bias.
+void multiply(const gemm_kernel &gemm, const float *a, size_t lda, const float *b, size_t ldb, const float *bias,
+              float *y, size_t ldy, size_t m, size_t n, size_t k) noexcept {
     gemm_panel_args g{};
     g.a = a;
     g.lda = lda;
     g.b = b;
-    g.ldb = k * gemm.nt;
+    g.ldb = ldb;
     g.bias = bias;
     g.y = y;
     g.ldy = ldy;
@@ -64,12 +81,25 @@ size_t query_group(const attention_kernels &kernels, dtype type) noexcept {
     return type == dtype::bf16 && kernels.attend ? kernels.attend->mr : kernels.gemm->mr;
 }
 
-// One head in f32, in rows of ld elements. `bias`: that of query 0 and key 0, or NULL; see attention_args.
+struct row_range {
+    size_t begin, end;
+};
+
+// The keys, of n, that some queries see; `queries` counts from the first key.
+row_range keys_of(row_range queries, size_t window, size_t n) noexcept {
+    return {queries.begin > window ? queries.begin - window : 0,
+            window < n - std::min(n, queries.end) ? queries.end + window : n};
+}
+
+// m queries of one head in f32 and the n keys that they see, in rows of ld elements.
 struct head_rows {
     float *q;
     const float *k, *v;
-    size_t ld;
-    const float *bias;
+    size_t ld, m, n;
+    const float *mask;  // of each key, or NULL
+    const float *bias;  // that of query 0 and key 0, or NULL; see attention_args
+    size_t first;       // the token of query 0, counted from key 0
+    size_t window;
 };
 
 // scores [m, n] += the bias of queries i0 on.
@@ -80,28 +110,42 @@ void add_bias(const float *bias, size_t i0, float *scores, size_t lds, size_t m,
     }
 }
 
-// The share of a task in the queries of a head.
-struct row_range {
-    size_t begin, end;
-};
+// Makes weights of the scores [m, n] of queries whose first is token `first`, counted from the first key. Each row is
+// a softmax of its own keys alone, so that its bits do not depend on the rows beside it; other weights are 0.
+void weigh_window(const softmax_kernel &softmax, float *scores, size_t lds, size_t m, size_t n, size_t first,
+                  size_t window, float scale) noexcept {
+    for (size_t i = 0; i < m; ++i) {
+        const row_range keys = keys_of({first + i, first + i + 1}, window, n);
+        float *row = scores + i * lds;
+        std::fill(row, row + keys.begin, 0.0f);
+        softmax.run({.y = row + keys.begin, .m = 1, .n = keys.end - keys.begin, .ldy = lds, .scale = scale});
+        std::fill(row + keys.end, row + n, 0.0f);
+    }
+}
 
-void attend_f32(const attention_kernels &kernels, const head_rows &head, const sequence &s, row_range queries, size_t d,
-                const layout &l, float *scratch) noexcept {
+void attend_f32(const attention_kernels &kernels, const head_rows &h, size_t d, const layout &l,
+                float *scratch) noexcept {
     const gemm_kernel &gemm = *kernels.gemm;
-    const size_t T = s.length, m = queries.end - queries.begin;
+    const bool windowed = h.window < h.n;
     float *keys = scratch, *values = keys + l.keys, *scores = values + l.values;
-    pack_columns(head.k, d, T, head.ld, gemm.nt, keys);
-    pack_rows(head.v, T, d, head.ld, gemm.nt, values);
+    pack_columns(h.k, d, h.n, h.ld, gemm.nt, keys);
+    pack_rows(h.v, h.n, d, h.ld, gemm.nt, values);
     const float scale = 1 / std::sqrt(static_cast<float>(d));
-    const size_t panels = ceil_div(m, gemm.mr);
+    const size_t panels = ceil_div(h.m, gemm.mr);
     for (size_t p = 0; p < panels; ++p) {
         // Panels of equal height, as in the linear layer.
-        const size_t i0 = m * p / panels, height = m * (p + 1) / panels - i0;
-        float *rows = head.q + (queries.begin + i0) * head.ld;
-        multiply(gemm, rows, head.ld, keys, s.mask, scores, l.lds, height, T, d);
-        if (head.bias) add_bias(head.bias, queries.begin + i0, scores, l.lds, height, T);
-        kernels.softmax->run({.y = scores, .m = height, .n = T, .ldy = l.lds, .scale = scale});
-        multiply(gemm, scores, l.lds, values, nullptr, rows, head.ld, height, d, T);
+        const size_t i0 = h.m * p / panels, height = h.m * (p + 1) / panels - i0, first = h.first + i0;
+        float *rows = h.q + i0 * h.ld;
+        const row_range seen = keys_of({first, first + height}, h.window, h.n);
+        const size_t j0 = seen.begin / gemm.nt * gemm.nt, n = seen.end - j0;
+        multiply(gemm, rows, h.ld, keys + j0 * d, d * gemm.nt, h.mask ? h.mask + j0 : nullptr, scores, l.lds, height, n,
+                 d);
+        if (h.bias) add_bias(h.bias + j0, i0, scores, l.lds, height, n);
+        if (windowed)
+            weigh_window(*kernels.softmax, scores, l.lds, height, n, first - j0, h.window, scale);
+        else
+            kernels.softmax->run({.y = scores, .m = height, .n = n, .ldy = l.lds, .scale = scale});
+        multiply(gemm, scores, l.lds, values + j0 * gemm.nt, h.n * gemm.nt, nullptr, rows, h.ld, height, d, n);
     }
 }
 
@@ -110,37 +154,66 @@ void widen(const uint16_t *from, size_t ld, size_t rows, size_t d, float *to) no
         for (size_t j = 0; j < d; ++j) to[i * d + j] = bf16_to_f32(from[i * ld + j]);
 }
 
+// Runs some queries of a head in f32, with the keys that they see. `at`: the head's first element.
+void attend_widely(const attention_kernels &kernels, const attention_args &a, const sequence &s, size_t at,
+                   const float *bias, row_range queries, const layout &l, float *scratch) noexcept {
+    const size_t d = a.head_size, window = has_window(a, s.length) ? a.window : s.length;
+    const row_range keys = keys_of(queries, window, s.length);
+    const size_t q = at + queries.begin * a.ld, k = at + keys.begin * a.ld;
+    head_rows h = {.q = nullptr,
+                   .k = nullptr,
+                   .v = nullptr,
+                   .ld = a.ld,
+                   .m = queries.end - queries.begin,
+                   .n = keys.end - keys.begin,
+                   .mask = s.mask ? s.mask + keys.begin : nullptr,
+                   .bias = bias ? bias + keys.begin - queries.begin : nullptr,
+                   .first = queries.begin - keys.begin,
+                   .window = window};
+    if (a.type == dtype::f32) {
+        h.q = static_cast<float *>(a.q) + q;
+        h.k = static_cast<const float *>(a.k) + k;
+        h.v = static_cast<const float *>(a.v) + k;
+        return attend_f32(kernels, h, d, l, scratch);
+    }
+    float *wide = scratch + l.total - 3 * l.wide;
+    uint16_t *to = static_cast<uint16_t *>(a.q) + q;
+    widen(to, a.ld, h.m, d, wide);
+    widen(static_cast<const uint16_t *>(a.k) + k, a.ld, h.n, d, wide + l.wide);
+    widen(static_cast<const uint16_t *>(a.v) + k, a.ld, h.n, d, wide + 2 * l.wide);
+    h.q = wide;
+    h.k = wide + l.wide;
+    h.v = wide + 2 * l.wide;
+    h.ld = d;
+    attend_f32(kernels, h, d, l, scratch);
+    kernels.round->run({.c = wide, .y = to, .residual = nullptr, .m = h.m, .n = d, .ldc = d, .ldy = a.ld, .ldr = 0});
+}
+
 void attend_head(const attention_kernels &kernels, const attention_args &a, const sequence &s, size_t head,
                  row_range queries, const layout &l, float *scratch) noexcept {
     const size_t d = a.head_size, at = s.first * a.ld + head * d;
     const float *bias = a.bias ? a.bias + head * (2 * a.bias_tokens - 1) + a.bias_tokens - 1 : nullptr;
-    if (a.type == dtype::f32) {
-        const head_rows rows = {static_cast<float *>(a.q) + at, static_cast<const float *>(a.k) + at,
-                                static_cast<const float *>(a.v) + at, a.ld, bias};
-        return attend_f32(kernels, rows, s, queries, d, l, scratch);
+    if (has_window(a, s.length)) {
+        // Results replace queries, which no other block reads; keys and values stay.
+        const size_t step = window_block(a.window);
+        for (size_t i = queries.begin; i < queries.end; i += step)
+            attend_widely(kernels, a, s, at, bias, {i, std::min(queries.end, i + step)}, l, scratch);
+        return;
     }
+    if (a.type == dtype::f32 || !kernels.attend || bias)
+        return attend_widely(kernels, a, s, at, bias, queries, l, scratch);
     uint16_t *q = static_cast<uint16_t *>(a.q) + at + queries.begin * a.ld;
-    const uint16_t *k = static_cast<const uint16_t *>(a.k) + at, *v = static_cast<const uint16_t *>(a.v) + at;
-    const size_t m = queries.end - queries.begin;
-    if (kernels.attend && !bias)
-        return kernels.attend->run({.q = q,
-                                    .k = k,
-                                    .v = v,
-                                    .mask = s.mask,
-                                    .y = q,
-                                    .scratch = scratch,
-                                    .m = m,
-                                    .n = s.length,
-                                    .d = d,
-                                    .ld = a.ld,
-                                    .scale = 1 / std::sqrt(static_cast<float>(d))});
-    float *wide = scratch + l.total - 3 * l.wide;
-    widen(q, a.ld, m, d, wide);
-    widen(k, a.ld, s.length, d, wide + l.wide);
-    widen(v, a.ld, s.length, d, wide + 2 * l.wide);
-    if (bias) bias -= queries.begin;  // the first query of `wide`
-    attend_f32(kernels, {wide, wide + l.wide, wide + 2 * l.wide, d, bias}, s, {0, m}, d, l, scratch);
-    kernels.round->run({.c = wide, .y = q, .residual = nullptr, .m = m, .n = d, .ldc = d, .ldy = a.ld, .ldr = 0});
+    kernels.attend->run({.q = q,
+                         .k = static_cast<const uint16_t *>(a.k) + at,
+                         .v = static_cast<const uint16_t *>(a.v) + at,
+                         .mask = s.mask,
+                         .y = q,
+                         .scratch = scratch,
+                         .m = queries.end - queries.begin,
+                         .n = s.length,
+                         .d = d,
+                         .ld = a.ld,
+                         .scale = 1 / std::sqrt(static_cast<float>(d))});
 }
 
 // The cut of all heads into shares of equal work, at multiples of `group` queries of a head.
@@ -164,13 +237,14 @@ double most_heads(double n, size_t tasks) noexcept {
 plan make_plan(const ss1_context &context, const attention_kernels &kernels, const attention_args &a,
                size_t longest) noexcept {
     double work = 0;
-    for (const sequence &s : a.sequences) work += static_cast<double>(a.heads) * floats_of(s.length, a.head_size);
+    for (const sequence &s : a.sequences)
+        work += static_cast<double>(a.heads) * floats_of(s.length, a.head_size, a.window);
     const size_t heads = a.sequences.size() * a.heads, group = query_group(kernels, a.type);
     const plan whole = {task_count(context, heads, work), longest, work},
                split = {task_count(context, heads * ceil_div(longest, group), work), group, work};
     // The unit of time is the longest head; all heads count as that long. Packing a head takes as long as 14 (f32) to
     // 26 queries (AMX) at d = 64. d / 2 stands for it here: a split that gains nothing is of no use.
-    const double n = work / floats_of(longest, a.head_size), tokens = static_cast<double>(longest),
+    const double n = work / floats_of(longest, a.head_size, a.window), tokens = static_cast<double>(longest),
                  packing = static_cast<double>(a.head_size) / (2 * tokens + static_cast<double>(a.head_size));
     const double whole_time = std::ceil(n / static_cast<double>(whole.tasks)),
                  split_time =
@@ -195,7 +269,7 @@ void attend_share(const attention_kernels &kernels, const attention_args &a, con
     const double begin = share(task), end = share(task + 1);
     double at = 0;
     for (const sequence &s : a.sequences) {
-        const double work = floats_of(s.length, a.head_size);
+        const double work = floats_of(s.length, a.head_size, a.window);
         for (size_t head = 0; head < a.heads; ++head, at += work) {
             const row_range queries = {cut_at((begin - at) / work, s.length, p.group),
                                        cut_at((end - at) / work, s.length, p.group)};
@@ -215,7 +289,7 @@ attention_kernels select_attention(isa::mask usable, size_t head_size) noexcept 
 
 size_t attention_scratch(const ss1_context &context, const attention_kernels &kernels, size_t batch, size_t tokens,
                          size_t heads, size_t head_size) noexcept {
-    const double work = static_cast<double>(batch * heads) * floats_of(tokens, head_size);
+    const double work = static_cast<double>(batch * heads) * floats_of(tokens, head_size, SIZE_MAX);
     const size_t parts = batch * heads * ceil_div(tokens, query_group(kernels, dtype::f32));
     return task_count(context, parts, work) * make_layout(kernels, tokens, head_size).total * sizeof(float);
 }
@@ -223,7 +297,7 @@ size_t attention_scratch(const ss1_context &context, const attention_kernels &ke
 void attend(const ss1_context &context, const attention_kernels &kernels, const attention_args &a) {
     size_t longest = 0;
     for (const sequence &s : a.sequences) longest = std::max(longest, s.length);
-    const layout l = make_layout(kernels, longest, a.head_size);
+    const layout l = make_layout(kernels, packed_keys(a, longest), a.head_size);
     const plan p = make_plan(context, kernels, a, longest);
     const kernel_scope *scope = a.type == dtype::bf16 && kernels.attend ? kernels.attend->scope : nullptr;
     parallel(context, p.tasks, [&](size_t task) {

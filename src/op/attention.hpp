@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Self-attention: softmax((Q K^T + bias) / sqrt(d) + mask) V for every sequence and head.
 #pragma once
+#include <cstdint>
+
 #include "base/context.hpp"
 #include "op/sequences.hpp"
 
@@ -29,6 +31,9 @@ struct attention_args {
     // sequence has more than bias_tokens tokens.
     const float *bias = nullptr;
     size_t bias_tokens = 0;
+    // A query sees keys at most this number of tokens away; the others cost nothing. If all of those are masked, it
+    // attends to them equally.
+    size_t window = SIZE_MAX;
 };
 
 // For `batch` sequences of up to `tokens` tokens each. Grows with both: scratch for the largest serves all.

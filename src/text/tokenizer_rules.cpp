@@ -215,7 +215,8 @@ ss1_status read_model_config(const std::string &path, const json &config, tokeni
     out.config_path = path;
     SS1_TRY(json_string(config, path, "model_type", key::optional, out.model_type));
     size_t limit = no_limit, first = 0;
-    SS1_TRY(json_size(config, path, "max_position_embeddings", key::optional, 1, no_limit, limit));
+    for (const char *name : {"max_position_embeddings", "n_positions"})  // NomicBERT has GPT-2's name
+        SS1_TRY(json_size(config, path, name, key::optional, 1, no_limit, limit));
     if (std::find(begin_later.begin(), begin_later.end(), out.model_type) != begin_later.end()) {
         size_t pad = 1;
         SS1_TRY(json_size(config, path, "pad_token_id", key::optional, 0, no_limit, pad));
