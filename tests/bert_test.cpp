@@ -4,7 +4,10 @@
 #include <cstring>
 #include <random>
 
+#include "half.hpp"
 #include "model_support.hpp"
+#include "op/attention.hpp"
+#include "op/rotary.hpp"
 
 using namespace model_support;
 
@@ -454,5 +457,62 @@ TEST_CASE("the tokens of a local layer see their window alone") {
                     REQUIRE(same == !sees);
                 }
             }
+        }
+}
+
+// (a, b) of each pair must keep its length and turn by the angle of its position; other elements stay.
+TEST_CASE("pairs of a head turn by their positions") {
+    auto random = ss1_test::seeded();
+    const auto context = make_context(nullptr, 2);
+    constexpr size_t rows = 5, ld_more = 7;
+    const ss1::sequence sequences[] = {{0, 2, nullptr}, {2, 3, nullptr}};
+    const struct {
+        size_t heads, head_size, size;
+        double theta, factor;
+    } shapes[] = {{3, 16, 16, 10000, 1}, {2, 70, 34, 500, 1}, {1, 2100, 2060, 160000, 2}, {40, 64, 64, 10000, 1.5}};
+    for (const auto &s : shapes)
+        for (const ss1::dtype type : {ss1::dtype::f32, ss1::dtype::bf16}) {
+            const size_t ld = s.heads * s.head_size + ld_more;
+            std::vector<float> before(rows * ld), table(3 * s.size);
+            std::vector<uint16_t> narrow(rows * ld);
+            for (size_t i = 0; i < before.size(); ++i) {
+                narrow[i] = ss1::bf16_from_f32(std::normal_distribution<float>()(random));
+                before[i] = ss1::bf16_to_f32(narrow[i]);
+            }
+            std::vector<float> after = before;
+            ss1::make_rotary_table(s.theta, s.factor, 3, s.size, table.data());
+            const bool wide = type == ss1::dtype::f32;
+            // Rows 1 to 4: the last token of the first sequence, and the second sequence.
+            ss1::rotate(*context, {.rows = wide ? static_cast<void *>(after.data() + ld) : narrow.data() + ld,
+                                   .type = type,
+                                   .first = 1,
+                                   .m = rows - 1,
+                                   .heads = s.heads,
+                                   .head_size = s.head_size,
+                                   .ld = ld,
+                                   .sequences = sequences,
+                                   .table = table.data(),
+                                   .size = s.size,
+                                   .round = ss1::select_attention(context->usable, s.head_size).round});
+            const size_t positions[rows] = {0, 1, 0, 1, 2};
+            double worst = 0;
+            for (size_t r = 0; r < rows; ++r)
+                for (size_t i = 0; i < ld; ++i) {
+                    const float *row = before.data() + r * ld;
+                    const size_t at = i % s.head_size, half = s.size / 2, k = at % half;
+                    double want = row[i];
+                    if (r > 0 && i < ld - ld_more && at < s.size) {
+                        const double exponent = 2.0 * static_cast<double>(k) / static_cast<double>(s.size);
+                        const double angle = static_cast<double>(positions[r]) *
+                                             std::pow(s.theta * s.factor, -exponent) /
+                                             std::pow(s.factor, 2.0 / static_cast<double>(s.size));
+                        const double other = at < half ? -row[i + half] : row[i - half];
+                        want = row[i] * std::cos(angle) + other * std::sin(angle);
+                    }
+                    const double got = wide ? after[r * ld + i] : ss1::bf16_to_f32(narrow[r * ld + i]);
+                    worst = std::max(worst, std::abs(got - want) / std::max(1.0, std::abs(want)));
+                }
+            INFO(s.heads << " heads of " << s.head_size << ", " << s.size << " turned, " << (wide ? "f32" : "bf16"));
+            CHECK(worst <= (wide ? 2e-6 : 0x1p-8));
         }
 }

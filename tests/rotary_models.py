@@ -64,7 +64,7 @@ CASES = {
                                     classifier_activation="relu"), (12, 12), {}),
     "modernbert_tokens": (modernbert("ModernBertForTokenClassification", **LABELS, hidden_activation="silu",
                                      global_attn_every_n_layers=1), (9, 14), {}),
-    "modernbert_words": (modernbert("ModernBertForMaskedLM", local_attention=5), (12, 25), {}),
+    "modernbert_words": (modernbert("ModernBertForMaskedLM", num_hidden_layers=2, local_attention=5), (12, 25), {}),
     "modernbert_untied": (modernbert("ModernBertForMaskedLM", num_hidden_layers=1, decoder_bias=False, norm_bias=True,
                                      tie_word_embeddings=False), (6, 9), {}),
     "modernbert_answers": (modernbert("ModernBertForQuestionAnswering", num_hidden_layers=1), (8, 17), {}),

@@ -174,7 +174,8 @@ void run_rotary(const between &b, size_t layer, size_t m0, size_t m) {
                           .ld = model.qkv_ld(encoder),
                           .sequences = b.sequences,
                           .table = (config.is_local(layer) ? model.local_rotary : model.rotary).as<float>(),
-                          .size = config.rotary.size});
+                          .size = config.rotary.size,
+                          .round = model.attention.round});
     b.worker.clock.lap(bert_stage::qkv);
 }
 

@@ -11,7 +11,6 @@
 
 #include "base/kernel_scope.hpp"
 #include "base/round.hpp"
-#include "half.hpp"
 #include "op/pack.hpp"
 #include "op/split.hpp"
 
@@ -147,11 +146,6 @@ void attend_f32(const attention_kernels &kernels, const head_rows &h, size_t d, 
             kernels.softmax->run({.y = scores, .m = height, .n = n, .ldy = l.lds, .scale = scale});
         multiply(gemm, scores, l.lds, values + j0 * gemm.nt, h.n * gemm.nt, nullptr, rows, h.ld, height, d, n);
     }
-}
-
-void widen(const uint16_t *from, size_t ld, size_t rows, size_t d, float *to) noexcept {
-    for (size_t i = 0; i < rows; ++i)
-        for (size_t j = 0; j < d; ++j) to[i * d + j] = bf16_to_f32(from[i * ld + j]);
 }
 
 // Runs some queries of a head in f32, with the keys that they see. `at`: the head's first element.

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "half.hpp"
+
 namespace ss1 {
 
 void pack_rows(const float *b, size_t k, size_t n, size_t ldb, size_t nt, float *packed) noexcept {
@@ -25,6 +27,11 @@ void pack_columns(const float *bt, size_t k, size_t n, size_t ldbt, size_t nt, f
             for (size_t j = 0; j < width; ++j)
                 for (size_t i = k0; i < std::min(k, k0 + strip); ++i) packed[i * nt + j] = bt[(n0 + j) * ldbt + i];
     }
+}
+
+void widen(const uint16_t *from, size_t ld, size_t m, size_t n, float *to) noexcept {
+    for (size_t i = 0; i < m; ++i)
+        for (size_t j = 0; j < n; ++j) to[i * n + j] = bf16_to_f32(from[i * ld + j]);
 }
 
 }  // namespace ss1

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Dense f32 matrices in the layout that the gemm kernels stream.
+// Dense matrices in the layouts that kernels read.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 
 namespace ss1 {
 
@@ -10,5 +11,8 @@ void pack_rows(const float *b, size_t k, size_t n, size_t ldb, size_t nt, float 
 
 // Packs the transpose of row-major bt [n, k] the same way.
 void pack_columns(const float *bt, size_t k, size_t n, size_t ldbt, size_t nt, float *packed) noexcept;
+
+// Widens bf16 [m, n] with leading dimension ld.
+void widen(const uint16_t *from, size_t ld, size_t m, size_t n, float *to) noexcept;
 
 }  // namespace ss1

@@ -23,6 +23,7 @@ struct rotary_args {
     std::span<const sequence> sequences;
     const float *table;
     size_t size;
+    const store_kernel *round;  // to bf16
 };
 void rotate(const team &who, const rotary_args &args);
 
