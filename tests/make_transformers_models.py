@@ -47,7 +47,10 @@ def make_model(family, head):
     sizes = dict(FAMILIES[family][0])
     if head.endswith("Classification"):
         sizes["num_labels"] = 3
-    model = getattr(transformers, family + head)(getattr(transformers, f"{family}Config")(**sizes))
+    config = getattr(transformers, f"{family}Config")(**sizes)
+    if family == "ModernBert":  # other ways may make NaN of windows that hold padding alone
+        config._attn_implementation = "eager"
+    model = getattr(transformers, family + head)(config)
     with torch.no_grad():  # wide enough that no part is negligible
         for parameter in model.parameters():
             if parameter.ndim == 1:
