@@ -3,11 +3,11 @@
 """Compare ss1 with the transformers package on models of real shapes and random weights.
 
 BertModel as bert-tiny (2 layers x 128), mini (4 x 256), base (12 x 768) and large (24 x 1024), and on tiny and mini every
-head of BERT, DistilBERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, MPNet, ALBERT, ModernBERT and NomicBERT: made with transformers' own initial weights (those of one dimension
-moved by N(0, 0.02), so that no bias is 0), saved by save_pretrained, loaded with the Python binding and run on a batch of
-different lengths. Prints the largest absolute difference of each output as a Markdown table: padding tokens are not
-compared, ss1 uses f32, bf16 and int8 weights, transformers runs in f32. Exit status 1 if f32 differs by more than
---tolerance, or if labels do.
+head of BERT, DistilBERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, MPNet, ALBERT, ModernBERT and NomicBERT: made with
+transformers' own initial weights (those of one dimension moved by N(0, 0.02), so that no bias is 0), saved by
+save_pretrained, loaded with the Python binding and run on a batch of different lengths. Prints the largest absolute
+difference of each output as a Markdown table: padding tokens are not compared, ss1 uses f32, bf16 and int8 weights,
+transformers runs in f32. Exit status 1 if f32 differs by more than --tolerance, or if labels do.
 
 Needs torch and transformers, and libss1.so: $SS1_LIBRARY, or the one that the system's linker finds.
 """

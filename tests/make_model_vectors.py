@@ -536,7 +536,8 @@ def check_rotary(config, tensors, arguments, outputs):
     settings._attn_implementation = "eager"  # the others may make NaN of windows that hold padding alone
     model = getattr(transformers, config["architectures"][0])(settings)
     missing, unexpected = model.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()}, strict=False)
-    assert not unexpected and all(name.startswith(("decoder.weight", "cls.predictions.decoder.")) for name in missing), (missing, unexpected)
+    tied_names = ("decoder.weight", "cls.predictions.decoder.")
+    assert not unexpected and all(name.startswith(tied_names) for name in missing), (missing, unexpected)
     if "cls.predictions.bias" in tensors:
         model.get_output_embeddings().bias = model.cls.predictions.bias
     model.tie_weights()

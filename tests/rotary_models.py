@@ -154,7 +154,8 @@ def forward_modernbert(config, w, ids, mask, types):
     act, n, d = ACTIVATIONS[config["hidden_activation"]], config["num_hidden_layers"], H // heads
     every = config["global_attn_every_n_layers"]
     kinds = config.get("layer_types", ["sliding_attention" if i % every else "full_attention" for i in range(n)])
-    theta = {"full_attention": config["global_rope_theta"], "sliding_attention": config["local_rope_theta"] or config["global_rope_theta"]}
+    theta = {"full_attention": config["global_rope_theta"],
+             "sliding_attention": config["local_rope_theta"] or config["global_rope_theta"]}
     theta.update({kind: rope["rope_theta"] for kind, rope in config.get("rope_parameters", {}).items()})
 
     def norm(name, x):
