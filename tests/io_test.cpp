@@ -239,8 +239,8 @@ TEST_CASE("names of BERT's relatives, and the names that transformers gives them
         {nomic, "bert.emb_ln.bias", "embeddings.LayerNorm.bias"},
         {nomic, "bert.encoder.layers.11.mlp.fc12.weight", "encoder.layer.11.intermediate.gate.weight"},
         {nomic, "bert.encoder.layers.0.norm1.weight", "encoder.layer.0.attention.output.LayerNorm.weight"},
-        {nomic_hf, "nomic_bert.layers.2.intermediate.up_proj.weight", "encoder.layer.2.intermediate.up.weight"},
-        {nomic_hf, "nomic_bert.layers.2.attention.o_proj.weight", "encoder.layer.2.attention.output.dense.weight"},
+        {nomic_hf, "nomic_bert.encoder.layers.2.mlp.fc11.weight", "encoder.layer.2.intermediate.up.weight"},
+        {nomic_hf, "nomic_bert.encoder.layers.2.attn.out_proj.weight", "encoder.layer.2.attention.output.dense.weight"},
         {gte, "new.encoder.layer.3.attention.qkv_proj.bias", "encoder.layer.3.attention.self.qkv.bias"},
         {gte, "new.encoder.layer.3.mlp.up_gate_proj.weight", "encoder.layer.3.intermediate.dense.weight"},
         {gte, "lm_head.norm.bias", "cls.predictions.transform.LayerNorm.bias"},
@@ -559,9 +559,10 @@ TEST_CASE("conversion keeps the names of BERT's relatives and omits the same ten
         REQUIRE(ss1::convert_model(*ctx.handle, in.c_str(), out.c_str(), options) == SS1_OK);
         std::vector<std::string> expected = tensors_in(in);
         for (std::string &tensor : expected)
-            for (const char *end : {".output.dense.weight", ".out_lin.weight", ".lin2.weight", ".attn.o.weight",
-                                    ".attention.dense.weight", ".ffn_output.weight", ".attn.Wo.weight",
-                                    ".mlp.Wo.weight", ".o_proj.weight", ".down_proj.weight"})
+            for (const char *end :
+                 {".output.dense.weight", ".out_lin.weight", ".lin2.weight", ".attn.o.weight",
+                  ".attention.dense.weight", ".ffn_output.weight", ".attn.Wo.weight", ".mlp.Wo.weight",
+                  ".attn.out_proj.weight", ".mlp.fc2.weight", ".o_proj.weight", ".down_proj.weight"})
                 if (tensor.ends_with(end)) tensor.replace(tensor.rfind('.'), tensor.npos, ".ss1_weight");
         std::sort(expected.begin(), expected.end());
         CHECK(tensors_in(out) == expected);

@@ -38,7 +38,7 @@ FAMILIES = {
     "Albert": ({**SIZES, "embedding_size": 24, "num_hidden_layers": 4, "num_hidden_groups": 2}, True),
     "ModernBert": ({**SIZES, "num_hidden_layers": 4, "max_position_embeddings": 180, "local_attention": 16,
                     "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}, False),
-    "NomicBert": ({**SIZES, "hidden_act": "silu", "rope_parameters": {"rope_type": "default", "rope_theta": 1000.0}}, True),
+    "NomicBert": ({**SIZES, "hidden_act": "silu", "rope_parameters": {"rope_type": "default", "rope_theta": 1000.0}}, False),
 }
 OUTPUTS = {"pooled": "pooler_output", "logits": "logits", "start_logits": "start_logits", "end_logits": "end_logits"}
 
@@ -48,8 +48,6 @@ def make_model(family, head):
     if head.endswith("Classification"):
         sizes["num_labels"] = 3
     config = getattr(transformers, f"{family}Config")(**sizes)
-    if family == "ModernBert":  # other ways may make NaN of windows that hold padding alone
-        config._attn_implementation = "eager"
     model = getattr(transformers, family + head)(config)
     with torch.no_grad():  # wide enough that no part is negligible
         for parameter in model.parameters():
@@ -71,33 +69,37 @@ def make_inputs(config, random):
     return inputs
 
 
-def outputs_of(model, head, inputs):
-    with torch.no_grad():
-        result = model.double()(**{name: torch.from_numpy(value) for name, value in inputs.items()}, return_dict=True)
-    # ModernBERT's last hidden state lies behind a norm, which its list of states may lack.
-    body = getattr(model, model.base_model_prefix, model)
-    with torch.no_grad():
-        last = body(**{name: torch.from_numpy(value) for name, value in inputs.items()}, return_dict=True).last_hidden_state
-    outputs = {"last_hidden_state": last}
+@torch.no_grad()
+def outputs_of_one(model, head, inputs):
+    """{name: output} of one sequence without padding."""
+    result = model(**inputs, return_dict=True)
+    base = getattr(model, model.base_model_prefix, model)
+    states = base(**inputs, return_dict=True)  # heads do not return what they read
+    outputs = {"last_hidden_state": states.last_hidden_state}
     for name, theirs in OUTPUTS.items():
         if getattr(result, theirs, None) is not None:
             outputs[name] = getattr(result, theirs)
-    base = getattr(model, model.base_model_prefix, None)
-    if "pooled" not in outputs and base is not None:  # what the classifier reads; heads do not return it
-        with torch.no_grad():
-            pooled = getattr(base(**{name: torch.from_numpy(value) for name, value in inputs.items()}), "pooler_output", None)
-        if pooled is not None:
-            outputs["pooled"] = pooled
+    if getattr(states, "pooler_output", None) is not None:
+        outputs.setdefault("pooled", states.pooler_output)
     if head == "ForPreTraining":
         replaces = model.config.model_type == "electra"
         outputs["replaced_logits" if replaces else "logits"] = result.logits if replaces else result.prediction_logits
         if replaces:
             del outputs["logits"]
-    mask = torch.from_numpy(inputs["attention_mask"])
-    for name, value in outputs.items():
-        if value.shape[:2] == mask.shape:  # of tokens
-            outputs[name] = value * mask.reshape(*mask.shape, *[1] * (value.ndim - 2))
-    return {name: value.numpy().astype(numpy.float32) for name, value in outputs.items()}
+    return outputs
+
+
+def outputs_of(model, head, inputs):
+    """Each sequence runs alone: attention whose window holds padding alone gives NaN in transformers. Padding gives zeros."""
+    model.double()
+    lengths, longest = inputs["attention_mask"].sum(1), inputs["attention_mask"].shape[1]
+    rows = [outputs_of_one(model, head, {name: torch.from_numpy(value[i:i + 1, :n]) for name, value in inputs.items()})
+            for i, n in enumerate(lengths)]
+
+    def padded(value, n):
+        of_tokens = value.ndim > 1 and value.shape[1] == n
+        return numpy.pad(value.numpy(), [(0, longest - n if of_tokens and axis == 1 else 0) for axis in range(value.ndim)])
+    return {name: numpy.concatenate([padded(row[name], n) for row, n in zip(rows, lengths)]).astype(numpy.float32) for name in rows[0]}
 
 
 def main():
@@ -110,6 +112,9 @@ def main():
             print(f"{family}: this transformers has no such class")
             continue
         for head in (*HEADS, *(["ForPreTraining"] if pretrains else [])):
+            if not hasattr(transformers, family + head):
+                print(f"{family}{head}: this transformers has no such class")
+                continue
             torch.manual_seed(1)
             model = make_model(family, head)
             directory = options.out / f"bert_hf_{family}{head}"

@@ -74,7 +74,7 @@ CASES = {
         "encoder.layers.0.mlp.fc11": ("encoder.layer.0.intermediate.up", tied(2, 16, 64))}),
     "nomic_hf": (nomic_hf("NomicBertModel"), (40, 13), {}),
     "nomic_hf_classifier": (nomic_hf("NomicBertForSequenceClassification", **LABELS), (9, 4), {
-        "layers.0.intermediate.gate_proj": ("encoder.layer.0.intermediate.gate", tied(2, 16, 48))}),
+        "encoder.layers.0.mlp.fc12": ("encoder.layer.0.intermediate.gate", tied(2, 16, 48))}),
     "nomic_hf_words": (nomic_hf("NomicBertForMaskedLM", num_hidden_layers=1), (9, 4), {}),
     "gte": (gte("NewModel", rope_scaling={"type": "ntk", "factor": 2.0}), (61, 20), {}),
     "gte_classifier": (gte("NewForSequenceClassification", **LABELS, pack_qkv=False, type_vocab_size=0), (12, 5), {
@@ -213,11 +213,10 @@ def described(config):
     sizes = {"H": config["hidden_size"], "I": config["intermediate_size"], "layers": config["num_hidden_layers"],
              "heads": config["num_attention_heads"], "eps": config["layer_norm_eps"], "V": config["vocab_size"],
              "act": config["hidden_act"], "head_act": config["hidden_act"], "fraction": 1.0, "norm": "embeddings.LayerNorm"}
-    if config["model_type"] == "nomic_bert":
-        return {**sizes, "layer": "layers.#.", "qkv": "attention.Wqkv", "o": "attention.o_proj", "norm1": "norm1",
-                "norm2": "norm2", "up": "intermediate.up_proj", "gate": "intermediate.gate_proj",
-                "down": "intermediate.down_proj", "prefix": "nomic_bert.", "head": "cls.predictions.transform.dense",
-                "head_norm": "cls.predictions.transform.layer_norm", "decoder": None,
+    if config["model_type"] == "nomic_bert":  # its files have the names of NomicBERT's own code
+        return {**sizes, "layer": "encoder.layers.#.", "qkv": "attn.Wqkv", "o": "attn.out_proj", "norm1": "norm1", "norm2": "norm2",
+                "up": "mlp.fc11", "gate": "mlp.fc12", "down": "mlp.fc2", "norm": "emb_ln", "prefix": "nomic_bert.",
+                "head": "cls.predictions.transform.dense", "head_norm": "cls.predictions.transform.layer_norm", "decoder": None,
                 "theta": config["rope_parameters"]["rope_theta"], "factor": 1.0, "biases": [False, False, False, True],
                 "pooler": not config["architectures"][0].endswith("ForMaskedLM")}
     return {**sizes, "layer": "encoder.layer.#.", "qkv": "attention.qkv_proj", "o": "attention.o_proj", "norm1": "attn_ln",

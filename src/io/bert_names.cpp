@@ -93,16 +93,6 @@ constexpr std::array<name_pair, 9> nomic_names{
      {"encoder.layers.#.norm2.", "encoder.layer.#.output.LayerNorm."},
      {"cls.predictions.transform.layer_norm.", "cls.predictions.transform.LayerNorm."}}};
 
-constexpr std::array<name_pair, 8> nomic_hf_names{
-    {{"layers.#.attention.Wqkv.", "encoder.layer.#.attention.self.qkv."},
-     {"layers.#.attention.o_proj.", "encoder.layer.#.attention.output.dense."},
-     {"layers.#.norm1.", "encoder.layer.#.attention.output.LayerNorm."},
-     {"layers.#.intermediate.up_proj.", "encoder.layer.#.intermediate.up."},
-     {"layers.#.intermediate.gate_proj.", "encoder.layer.#.intermediate.gate."},
-     {"layers.#.intermediate.down_proj.", "encoder.layer.#.output.dense."},
-     {"layers.#.norm2.", "encoder.layer.#.output.LayerNorm."},
-     {"cls.predictions.transform.layer_norm.", "cls.predictions.transform.LayerNorm."}}};
-
 constexpr std::array<name_pair, 12> gte_names{
     {{"encoder.layer.#.attention.qkv_proj.", "encoder.layer.#.attention.self.qkv."},
      {"encoder.layer.#.attention.q_proj.", "encoder.layer.#.attention.self.query."},
@@ -136,7 +126,7 @@ constexpr std::array<variant_names, 11> variants{{{bert_variant::bert, "bert.", 
                                                   {bert_variant::jina, "bert.", jina_names, false},
                                                   {bert_variant::modernbert, "model.", modernbert_names, false},
                                                   {bert_variant::nomic, "bert.", nomic_names, false},
-                                                  {bert_variant::nomic_hf, "nomic_bert.", nomic_hf_names, false},
+                                                  {bert_variant::nomic_hf, "nomic_bert.", nomic_names, false},
                                                   {bert_variant::gte, "new.", gte_names, false}}};
 
 const variant_names &names_of(const bert_config &config) noexcept {
