@@ -13,6 +13,7 @@
 #include "base/status.hpp"
 #include "convert/calibration.hpp"
 #include "convert/convert.hpp"
+#include "convert/expand_layer.hpp"
 #include "convert/fit_linear.hpp"
 #include "encode/encode.hpp"
 #include "mapping/mapping.hpp"
@@ -690,6 +691,21 @@ ss1_status ss1_model_convert(ss1_context *context, const char *directory, const 
         options.load = &load;
         const ss1::default_float_mode mode;
         return ss1::convert_model(*context, directory, output, options);
+    });
+}
+
+ss1_status ss1_model_expand(ss1_context *context, const char *directory, const ss1_model_options *given,
+                            const char *layer, float *weight, size_t ldw) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(context);
+        SS1_NOT_NULL(directory);
+        SS1_CHECK(*directory, SS1_ERROR_INVALID_ARGUMENT, "directory is an empty path");
+        SS1_NOT_NULL(layer);
+        SS1_NOT_NULL(weight);
+        ss1_model_options load;
+        SS1_TRY(take_options(given, "load", load));
+        const ss1::default_float_mode mode;
+        return ss1::expand_layer(*context, directory, load, layer, weight, ldw);
     });
 }
 

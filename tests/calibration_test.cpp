@@ -3,12 +3,14 @@
 // beside sums in f64.
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <filesystem>
 #include <limits>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "half.hpp"
+#include "io_support.hpp"
 #include "model_support.hpp"
 
 using namespace model_support;
@@ -238,4 +240,133 @@ TEST_CASE("rows that do not fit or are not finite are errors that name the layer
     ss1_calibration_destroy(&none);
     ss1_calibration_destroy(nullptr);
     CHECK(ss1_calibration_create(nullptr, &none) == SS1_ERROR_INVALID_ARGUMENT);
+}
+
+namespace {
+
+// The forms that a test asks for, by layer.
+using forms = std::map<std::string, ss1_linear_desc>;
+
+void give_form(void *user, const char *layer, ss1_linear_desc *desc) {
+    CHECK(desc->K > 0);
+    CHECK(desc->N > 0);
+    const auto &wanted = *static_cast<const forms *>(user);
+    const auto found = wanted.find(layer);
+    if (found == wanted.end()) return;
+    const size_t K = desc->K, N = desc->N;
+    *desc = found->second;
+    desc->K = K;
+    desc->N = N;
+}
+
+std::map<std::string, ss1_linear_desc> descs_of(const ss1::model_ptr &model) {
+    std::map<std::string, ss1_linear_desc> descs;
+    for (size_t i = 0;; ++i) {
+        ss1_model_layer_info info = SS1_MODEL_LAYER_INFO_INIT;
+        if (ss1_model_layer(model.get(), i, &info) != SS1_OK) return descs;
+        descs[info.name] = info.layer.desc;
+    }
+}
+
+std::vector<float> expand(const ss1::context_ptr &context, const std::string &directory, const std::string &layer,
+                          const ss1_linear_desc &desc, size_t gap = 0) {
+    std::vector<float> weight(desc.N * (desc.K + gap), -7.0f);
+    ss1::check(ss1_model_expand(context.get(), directory.c_str(), nullptr, layer.c_str(), weight.data(), desc.K + gap));
+    return weight;
+}
+
+}  // namespace
+
+TEST_CASE("each layer gets the form that a function gives it, and expands to the weight of that form") {
+    const ss1::context_ptr context = make_context(nullptr, 2);
+    const std::string source = SS1_TEST_DATA "/dlrm_dot";
+    const io_support::temporary_folder folder;
+    const std::string out = (std::filesystem::path(folder.path) / "out").string();
+    forms wanted;
+    for (const char *name : {"bot_l.0", "bot_l.2", "top_l.2"}) wanted[name] = SS1_LINEAR_DESC_INIT;
+    wanted["bot_l.0"].weight_dtype = SS1_DTYPE_BF16;
+    wanted["bot_l.2"].rank = 3;
+    wanted["top_l.2"].c = 2;
+    wanted["top_l.2"].block_k = 16;
+    ss1_convert_options options = SS1_CONVERT_OPTIONS_INIT;
+    options.form = give_form;
+    options.form_user = &wanted;
+    std::map<std::string, double> errors;
+    options.report = [](void *user, const ss1_converted_layer *layer) {
+        if (!layer->reason) (*static_cast<std::map<std::string, double> *>(user))[layer->name] = layer->error;
+    };
+    options.report_user = &errors;
+    ss1::check(ss1_model_convert(context.get(), source.c_str(), out.c_str(), &options));
+    const ss1::model_ptr before = ss1::load_model(context, source), after = ss1::load_model(context, out);
+    const auto old_descs = descs_of(before), new_descs = descs_of(after);
+    CHECK(new_descs.at("bot_l.0").weight_dtype == SS1_DTYPE_BF16);
+    CHECK(new_descs.at("bot_l.2").rank == 3);
+    CHECK(new_descs.at("top_l.2").c == 2);
+    CHECK(errors.size() == 3);
+    for (const auto &[name, desc] : old_descs) {
+        INFO(name);
+        const bool is_new = name == "bot_l.2" || name == "top_l.2";
+        if (!is_new) CHECK(new_descs.at(name).c == desc.c);
+        const std::vector<float> was = expand(context, source, name, desc), is = expand(context, out, name, desc);
+        if (!is_new) {
+            CHECK(was == is);
+            continue;
+        }
+        double lost = 0, all = 0;  // without calibration the error is that of the weight
+        for (size_t i = 0; i < was.size(); ++i) {
+            lost += std::pow(static_cast<double>(was[i]) - static_cast<double>(is[i]), 2);
+            all += std::pow(static_cast<double>(was[i]), 2);
+        }
+        CHECK(errors.at(name) == Approx(lost / all).epsilon(1e-4));
+    }
+    const ss1_linear_desc &desc = old_descs.at("top_l.2");
+    const std::vector<float> wide = expand(context, out, "top_l.2", desc, 3),
+                             narrow = expand(context, out, "top_l.2", desc);
+    for (size_t n = 0; n < desc.N; ++n)
+        for (size_t k = 0; k < desc.K + 3; ++k)
+            REQUIRE(wide[n * (desc.K + 3) + k] == (k < desc.K ? narrow[n * desc.K + k] : -7.0f));
+}
+
+TEST_CASE("forms that contradict other options or the model are errors, and no form writes the model again") {
+    const ss1::context_ptr context = make_context(nullptr, 2);
+    const std::string source = SS1_TEST_DATA "/dlrm_dot";
+    const io_support::temporary_folder folder;
+    const std::string out = (std::filesystem::path(folder.path) / "out").string();
+    forms wanted;
+    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+    ss1_convert_options options = SS1_CONVERT_OPTIONS_INIT;
+    options.desc = &desc;
+    options.form = give_form;
+    options.form_user = &wanted;
+    const auto message = [&] {
+        CHECK(ss1_model_convert(context.get(), source.c_str(), out.c_str(), &options) == SS1_ERROR_INVALID_ARGUMENT);
+        return std::string(ss1_last_error());
+    };
+    desc.c = 2;
+    CHECK_THAT(message(), Catch::Contains("options.form says the form of each layer"));
+    desc.c = 0;
+    options.layers = "bot_l.2";
+    CHECK_THAT(message(), Catch::Contains("options.form says the form of each layer"));
+    options.layers = nullptr;
+    options.from = SS1_CONVERT_FROM_SSL;
+    CHECK_THAT(message(), Catch::Contains("SS1_CONVERT_FROM_DENSE"));
+    options.from = SS1_CONVERT_FROM_DENSE;
+    wanted["bot_l.2"] = SS1_LINEAR_DESC_INIT;
+    wanted["bot_l.2"].rank = 1000;
+    CHECK_THAT(message(), Catch::Contains("bot_l.2") && Catch::Contains("rank=1000"));
+    wanted["bot_l.2"].rank = 0;
+    wanted["bot_l.2"].activation = SS1_ACTIVATION_RELU;
+    wanted["bot_l.2"].weight_dtype = SS1_DTYPE_BF16;
+    CHECK_THAT(message(), Catch::Contains("activation"));
+
+    wanted.clear();
+    ss1::check(ss1_model_convert(context.get(), source.c_str(), out.c_str(), &options));
+    const ss1::model_ptr again = ss1::load_model(context, out);
+    CHECK(descs_of(again).size() == descs_of(ss1::load_model(context, source)).size());
+
+    float weight[1];
+    CHECK(ss1_model_expand(context.get(), out.c_str(), nullptr, "no.such", weight, 0) == SS1_ERROR_INVALID_ARGUMENT);
+    CHECK_THAT(std::string(ss1_last_error()), Catch::Contains("layer='no.such'"));
+    CHECK(ss1_model_expand(context.get(), out.c_str(), nullptr, "bot_l.2", weight, 1) == SS1_ERROR_INVALID_ARGUMENT);
+    CHECK_THAT(std::string(ss1_last_error()), Catch::Contains("ldw=1 is below K="));
 }

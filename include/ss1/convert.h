@@ -81,6 +81,16 @@ typedef struct ss1_converted_layer {
 typedef void (*ss1_converted_layer_fn)(void *user, const ss1_converted_layer *layer);
 
 /**
+ * Says which form a linear layer gets. Called once for each, on the thread of ss1_model_convert(), before anything is
+ * written.
+ * @param layer  Its name, valid until the function returns.
+ * @param desc   Arrives with K and N of the layer, all else 0. Set c, scheme, seed, block_k, block_n, step, rank and
+ *               weight_dtype as in ss1_convert_options.desc; as it comes, the layer keeps its form.
+ * @since 0.2
+ */
+typedef void (*ss1_layer_form_fn)(void *user, const char *layer, ss1_linear_desc *desc);
+
+/**
  * Options of ss1_model_convert().
  *   .tables  New dtype of all embedding tables of a DLRM; 0 leaves them unchanged. int8 and int4 are quantised row by
  *            row like FBGEMM. Tables that are int8 or int4 already are an error, and so is a ROBE array. With tables
@@ -111,6 +121,8 @@ typedef void (*ss1_converted_layer_fn)(void *user, const ss1_converted_layer *la
  *            this share of the dense layer's, Kz / K + rank (K + N) / (K N) <= share. 0: desc.rank holds. With a
  *            calibration and c = 0, layers that read the same rows (queries, keys and values) get one V: it counts
  *            once, and they run as one layer.
+ *   .form, form_user  Says the form of each layer, instead of desc, layers and share, which must then be NULL or 0;
+ *            only with FROM_DENSE. If it leaves all layers unchanged, the model is written again.
  * @since 0.1
  */
 typedef struct ss1_convert_options {
@@ -126,9 +138,11 @@ typedef struct ss1_convert_options {
     ss1_converted_layer_fn report;      /**< @since 0.2 */
     void *report_user;                  /**< @since 0.2 */
     double share;                       /**< @since 0.2 */
+    ss1_layer_form_fn form;             /**< @since 0.2 */
+    void *form_user;                    /**< @since 0.2 */
 } ss1_convert_options;
 #define SS1_CONVERT_OPTIONS_INIT \
-    { sizeof(ss1_convert_options), (ss1_convert_from)0, (ss1_table_dtype)0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(ss1_convert_options), (ss1_convert_from)0, (ss1_table_dtype)0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /**
  * Read a model directory and write another one with new mappings or weight types of the matched layers, or new table
@@ -146,6 +160,18 @@ typedef struct ss1_convert_options {
  */
 SS1_API ss1_status ss1_model_convert(ss1_context *context, const char *directory, const char *output,
                                      const ss1_convert_options *options);
+
+/**
+ * Read a linear layer of a model directory as the dense weight that it stands for, such as ss1_linear_fit() takes.
+ * @param directory  A path.
+ * @param load       Options for reading it, see ss1_model_load(), or NULL for defaults; weight_dtype does not matter.
+ * @param layer      Name as of ss1_model_layer(), which also gives its N and K.
+ * @param weight     [N, K] f32 out, ldw >= K (0 = K); owned by the caller.
+ * @return as ss1_model_load(); SS1_ERROR_INVALID_ARGUMENT (NULL; no such layer; ldw).
+ * @note Thread-safe. Reads the headers of the directory again and the tensors of this layer alone. @since 0.2
+ */
+SS1_API ss1_status ss1_model_expand(ss1_context *context, const char *directory, const ss1_model_options *load,
+                                    const char *layer, float *weight, size_t ldw);
 
 #ifdef __cplusplus
 }

@@ -71,7 +71,7 @@ inline constexpr struct_rule rule_of<ss1_tokenize_args> = {SS1_END(ss1_tokenize_
 template <>
 inline constexpr struct_rule rule_of<ss1_encode_args> = {SS1_END(ss1_encode_args, scores), "SS1_ENCODE_ARGS_INIT"};
 template <>
-inline constexpr struct_rule rule_of<ss1_convert_options> = {SS1_END(ss1_convert_options, share),
+inline constexpr struct_rule rule_of<ss1_convert_options> = {SS1_END(ss1_convert_options, form_user),
                                                              "SS1_CONVERT_OPTIONS_INIT"};
 template <>
 inline constexpr struct_rule rule_of<ss1_fit_args> = {SS1_END(ss1_fit_args, error), "SS1_FIT_ARGS_INIT"};

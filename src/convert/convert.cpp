@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <map>
 #include <span>
 #include <string>
@@ -12,6 +13,7 @@
 #include "base/checked.hpp"
 #include "base/status.hpp"
 #include "convert/calibration.hpp"
+#include "convert/convert_options.hpp"
 #include "convert/other_files.hpp"
 #include "convert/select_layers.hpp"
 #include "io/families.hpp"
@@ -23,75 +25,6 @@
 
 namespace ss1 {
 namespace {
-
-bool tables_alone(const ss1_convert_options &options) noexcept {
-    return options.tables != SS1_TABLE_DEFAULT && options.desc->c == 0 && !reforms(options) &&
-           options.desc->weight_dtype == SS1_DTYPE_DEFAULT;
-}
-
-// Checks the fields that say which form the layers get, and from what.
-ss1_status check_form(const ss1_convert_options &options) {
-    const ss1_linear_desc &desc = *options.desc;
-    const bool from_dense = options.from == SS1_CONVERT_FROM_DENSE, has_rank = desc.rank || options.share > 0;
-    SS1_CHECK(options.share >= 0 && options.share < 1, SS1_ERROR_INVALID_ARGUMENT, "options.share=%g is not in [0, 1)",
-              options.share);
-    SS1_CHECK(!desc.rank || !(options.share > 0), SS1_ERROR_INVALID_ARGUMENT,
-              "options.desc.rank=%zu and share=%g: one of them must be 0", desc.rank, options.share);
-    SS1_CHECK(
-        !has_rank || (from_dense && desc.c != 1), SS1_ERROR_INVALID_ARGUMENT,
-        "options.desc.rank=%zu, share=%g: a low-rank part needs SS1_CONVERT_FROM_DENSE, and c=0 or c >= 2 beside it",
-        desc.rank, options.share);
-    SS1_CHECK(
-        !options.calibration || (reforms(options) && from_dense), SS1_ERROR_INVALID_ARGUMENT,
-        "options.calibration serves to fit dense layers: from must be SS1_CONVERT_FROM_DENSE, and desc.c at least 2 "
-        "or rank or share be given");
-    SS1_CHECK(options.calibration || !options.min_rows, SS1_ERROR_INVALID_ARGUMENT,
-              "options.min_rows=%zu: there is no calibration", options.min_rows);
-    return SS1_OK;
-}
-
-ss1_status check_options(const ss1_convert_options &options) {
-    const ss1_linear_desc &desc = *options.desc;
-    SS1_CHECK(options.from == SS1_CONVERT_FROM_DENSE || options.from == SS1_CONVERT_FROM_SSL,
-              SS1_ERROR_INVALID_ARGUMENT, "options.from=%d is not a value of ss1_convert_from",
-              static_cast<int>(options.from));
-    for (const auto &[type, field] : {std::pair(desc.x_dtype, "x_dtype"), {desc.y_dtype, "y_dtype"}})
-        SS1_CHECK(type == SS1_DTYPE_DEFAULT || type == SS1_DTYPE_F32, SS1_ERROR_UNSUPPORTED,
-                  "options.desc.%s=%d: leave it 0, the model decides the types of inputs and outputs", field,
-                  static_cast<int>(type));
-    SS1_CHECK(!desc.activation && !desc.K && !desc.N, SS1_ERROR_INVALID_ARGUMENT,
-              "options.desc.activation=%d, K=%zu, N=%zu: must be 0, the layers of the model have their own",
-              static_cast<int>(desc.activation), desc.K, desc.N);
-    SS1_CHECK(options.load->weight_dtype == SS1_DTYPE_DEFAULT, SS1_ERROR_INVALID_ARGUMENT,
-              "options.load.weight_dtype=%d: the type to write is options.desc.weight_dtype",
-              static_cast<int>(options.load->weight_dtype));
-    SS1_CHECK(options.tables >= SS1_TABLE_DEFAULT && options.tables <= SS1_TABLE_INT4, SS1_ERROR_INVALID_ARGUMENT,
-              "options.tables=%d is not a value of ss1_table_dtype", static_cast<int>(options.tables));
-    SS1_TRY(check_form(options));
-    const bool dtype_alone = options.from == SS1_CONVERT_FROM_DENSE && desc.weight_dtype != SS1_DTYPE_DEFAULT;
-    SS1_CHECK(reforms(options) || dtype_alone || tables_alone(options), SS1_ERROR_INVALID_ARGUMENT,
-              "options.desc.c=%u: c must be given and at least 2, or a rank, a share or weight_dtype be given", desc.c);
-    SS1_CHECK(!tables_alone(options) || !options.layers, SS1_ERROR_INVALID_ARGUMENT,
-              "options.layers='%.100s': neither desc.c nor desc.weight_dtype says what to do with them",
-              options.layers);
-    if (desc.c < 2)
-        SS1_CHECK(!desc.scheme && !desc.seed && !desc.block_k && !desc.block_n && !desc.step,
-                  SS1_ERROR_INVALID_ARGUMENT,
-                  "options.desc.c=%u ties no layer: scheme, seed, block_k, block_n and step must be 0", desc.c);
-    if (options.from == SS1_CONVERT_FROM_DENSE) return SS1_OK;
-    SS1_CHECK(desc.scheme == SS1_SCHEME_REFERENCE, SS1_ERROR_INVALID_ARGUMENT,
-              "options.desc.scheme=%d: SSL checkpoints are made with SS1_SCHEME_REFERENCE=%d",
-              static_cast<int>(desc.scheme), static_cast<int>(SS1_SCHEME_REFERENCE));
-    SS1_CHECK(desc.seed != 0, SS1_ERROR_INVALID_ARGUMENT,
-              "options.desc.seed is missing: an SSL checkpoint does not hold it");
-    SS1_CHECK(desc.block_k != 0, SS1_ERROR_INVALID_ARGUMENT,
-              "options.desc.block_k is missing: an SSL checkpoint does not hold it");
-    SS1_CHECK(desc.block_n != 0, SS1_ERROR_INVALID_ARGUMENT,
-              "options.desc.block_n is missing: an SSL checkpoint does not hold it");
-    SS1_CHECK(!options.load->random_weights, SS1_ERROR_INVALID_ARGUMENT,
-              "options.load.random_weights: an SSL checkpoint is read, not drawn");
-    return SS1_OK;
-}
 
 // The authors' files name Z `weight`. Its width may be padded to another multiple; only live columns count.
 // model_directory_check() ran before, so every untied layer has a `weight`.
@@ -121,9 +54,8 @@ struct conversion {
     const ss1_context &context;
     const model_directory &directory;
     const ss1_convert_options &options;
-    const layer_configs &layers;              // that get a new form
-    const std::vector<linear_shape> &shapes;  // the same layers
-    std::string fitted = {};                  // name of the layer of `parts`
+    const layer_configs &layers;  // that get a new form
+    std::string fitted = {};      // name of the layer of `parts`
     fitted_layer parts = {};
     std::vector<std::string> partners = {};  // layers with one V, and their fit, stacked along N
     fitted_layer stack = {};
@@ -135,10 +67,6 @@ void take_ssl(const mapping &map, const buffer &source, size_t columns, std::vec
     z.assign(map.desc.N * kz, 0.0f);
     for (size_t n = 0; n < map.desc.N; ++n)
         std::copy_n(source.as<float>() + n * columns, std::min(columns, map.live_columns), z.data() + n * kz);
-}
-
-linear_shape shape_of(const std::string &name, const ss1_linear_desc &desc) {
-    return {name, desc.K, desc.N, false, false};
 }
 
 // Whether the layer's bias can take the mean of what the fit loses.
@@ -186,7 +114,7 @@ ss1_status fit_to_inputs(conversion &c, const std::string &name, const ss1_linea
         rows = sums->rows;
     }
     std::vector<std::string> partners;
-    SS1_TRY(layers_with_one_v(c.options, c.shapes, shape_of(name, desc), partners));
+    SS1_TRY(layers_with_one_v(c.options.calibration, c.layers, name, partners));
     if (partners != c.partners) {
         c.partners = std::move(partners);
         SS1_TRY(fit_stack(c, desc, sums));
@@ -374,8 +302,16 @@ ss1_status convert_model(ss1_context &context, const char *directory, const char
     SS1_TRY(model_write_possible(output, folder));
     layer_configs layers;
     tables_by_tensor tables;
-    if (!tables_alone(options)) SS1_TRY(select_layers(context, source, options, layers));
-    SS1_TRY(check_calibration(options, layers));
+    if (options.form)
+        SS1_TRY(ask_for_forms(source, options, layers));
+    else if (!tables_alone(options))
+        SS1_TRY(select_layers(context, source, options, layers));
+    layer_configs new_forms;
+    if (reforms(options))
+        std::ranges::copy_if(layers, std::inserter(new_forms, new_forms.end()), [&](const auto &layer) {
+            return has_parts(layer.second.desc) && source.config.is_plain(layer.first);
+        });
+    SS1_TRY(check_calibration(options, new_forms));
     SS1_TRY(select_tables(source, options.tables, tables));
     if (options.from == SS1_CONVERT_FROM_SSL) {
         SS1_TRY(model_directory_check(source, layers));
@@ -387,10 +323,7 @@ ss1_status convert_model(ss1_context &context, const char *directory, const char
     std::string config;
     const char *const dtype = options.tables ? table_dtype_name(static_cast<row_format>(options.tables)) : nullptr;
     SS1_TRY(model_config_write(source.config, layers, dtype, config));
-    const layer_configs new_forms = reforms(options) ? layers : layer_configs();
-    std::vector<linear_shape> shapes;
-    for (const auto &[name, layer] : new_forms) shapes.push_back(shape_of(name, layer.desc));
-    conversion c = {context, source, options, new_forms, shapes};
+    conversion c = {context, source, options, new_forms};
     std::vector<std::string> kept;
     SS1_TRY(other_files(source, directory, kept));
     return model_write(output, {folder, config, plan(c, tables), directory, kept},

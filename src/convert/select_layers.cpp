@@ -8,6 +8,7 @@
 
 #include "base/status.hpp"
 #include "convert/calibration.hpp"
+#include "convert/convert_options.hpp"
 #include "io/families.hpp"
 #include "mapping/mapping.hpp"
 #include "op/linear.hpp"
@@ -179,16 +180,18 @@ bool glob_match(std::string_view pattern, std::string_view text) noexcept {
     return pattern.find_first_not_of('*', p) == pattern.npos;
 }
 
-ss1_status layers_with_one_v(const ss1_convert_options &options, std::span<const linear_shape> converted,
-                             const linear_shape &layer, std::vector<std::string> &out) {
-    out = {layer.name};
-    if (!options.calibration || options.desc->c || !reforms(options)) return SS1_OK;
+ss1_status layers_with_one_v(const ss1_calibration *calibration, const layer_configs &converted,
+                             const std::string &layer, std::vector<std::string> &out) {
+    out = {layer};
+    const ss1_linear_desc &desc = converted.at(layer).desc;
+    if (!calibration || desc.c >= 2 || !desc.rank) return SS1_OK;
     const input_sums *own = nullptr, *others = nullptr;
-    SS1_TRY(calibration_sums(*options.calibration, layer.name.c_str(), own));
+    SS1_TRY(calibration_sums(*calibration, layer.c_str(), own));
     out.clear();
-    for (const linear_shape &other : converted) {
-        SS1_TRY(calibration_sums(*options.calibration, other.name.c_str(), others));
-        if (others == own && other.N == layer.N) out.push_back(other.name);
+    for (const auto &[name, other] : converted) {
+        SS1_TRY(calibration_sums(*calibration, name.c_str(), others));
+        if (others == own && other.desc.N == desc.N && other.desc.c == desc.c && other.desc.rank == desc.rank)
+            out.push_back(name);
     }
     return SS1_OK;
 }
@@ -222,9 +225,11 @@ ss1_status select_layers(ss1_context &context, const model_directory &directory,
                   "options.layers: layer %s %s already", layer.name.c_str(), form_of(directory, layer.name).c_str());
         chosen.push_back(layer);
     }
+    for (const linear_shape &layer : chosen) SS1_TRY(convert_layer(directory, options, layer, 1, out[layer.name]));
+    const layer_configs alone = out;  // with the ranks that layers get whose V is their own
     for (const linear_shape &layer : chosen) {
         std::vector<std::string> partners;
-        SS1_TRY(layers_with_one_v(options, chosen, layer, partners));
+        SS1_TRY(layers_with_one_v(options.calibration, alone, layer.name, partners));
         layer_config &config = out[layer.name];
         SS1_TRY(convert_layer(directory, options, layer, partners.size(), config));
         SS1_CHECK(!(options.share > 0) || config.desc.rank, SS1_ERROR_INVALID_ARGUMENT,
@@ -236,6 +241,34 @@ ss1_status select_layers(ss1_context &context, const model_directory &directory,
         !out.empty(), SS1_ERROR_INVALID_ARGUMENT,
         "no linear layer of %s is selected: none has c*block_k=%zu <= K and is worth it; options.layers names layers",
         directory.path.c_str(), needed);
+    return SS1_OK;
+}
+
+ss1_status ask_for_forms(const model_directory &directory, const ss1_convert_options &options, layer_configs &out) {
+    for (const linear_shape &layer : present_layers(directory)) {
+        ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+        desc.K = layer.K;
+        desc.N = layer.N;
+        options.form(options.form_user, layer.name.c_str(), &desc);
+        SS1_CHECK(desc.K == layer.K && desc.N == layer.N, SS1_ERROR_INVALID_ARGUMENT,
+                  "options.form changes K=%zu, N=%zu of layer %s to %zu, %zu", layer.K, layer.N, layer.name.c_str(),
+                  desc.K, desc.N);
+        desc.K = desc.N = 0;
+        if (!has_parts(desc) && desc.weight_dtype == SS1_DTYPE_DEFAULT) {
+            report(options, layer.name, present_desc(directory, layer), "options.form leaves it");
+            continue;
+        }
+        ss1_convert_options own = options;
+        own.form = nullptr;
+        own.desc = &desc;
+        if (!has_parts(desc)) own.calibration = nullptr, own.min_rows = 0;
+        SS1_TRY(check_options(own));
+        SS1_CHECK(!has_parts(desc) || directory.config.is_plain(layer.name), SS1_ERROR_INVALID_ARGUMENT,
+                  "options.form: layer %s %s already", layer.name.c_str(), form_of(directory, layer.name).c_str());
+        layer_config &config = out[layer.name];
+        SS1_TRY(convert_layer(directory, own, layer, 1, config));
+        if (!has_parts(desc)) report(options, layer.name, config.desc, nullptr);
+    }
     return SS1_OK;
 }
 

@@ -20,24 +20,6 @@ ss1_linear_desc desc_of(const model_directory &from, const linear_shape &shape) 
     return desc;
 }
 
-namespace {
-
-// Describes part `i` of the `n` parts that run as one layer.
-ss1_layer_info info_of_part(const ss1_layer &layer, size_t i, size_t n) noexcept {
-    ss1_layer_info info = layer.info;
-    info.desc.N /= n;
-    info.weight_bytes =
-        layer.info.weight_bytes * (i + 1) / n - layer.info.weight_bytes * i / n;  // the parts sum to the whole
-    info.flops_per_row /= static_cast<double>(n);
-    info.flops_per_row_dense /= static_cast<double>(n);
-    return info;
-}
-
-// The stored weights of layers that run as one: z, u and bias stacked along N, v of the first (all are equal).
-struct layer_weights {
-    buffer z, bias, u, v;
-};
-
 ss1_status read_weights(const ss1_context &context, const model_directory &from, std::span<const linear_shape> shapes,
                         const ss1_linear_desc &desc, layer_weights &out) {
     const linear_shape &first = shapes[0];
@@ -62,6 +44,19 @@ ss1_status read_weights(const ss1_context &context, const model_directory &from,
         if (first.has_bias) SS1_TRY(tensor_f32(from, name + ".bias", bias_shape, out.bias.as<float>() + i * N));
     }
     return r ? tensor_f32(from, first.name + ".low_rank_down", v_shape, out.v.as<float>()) : SS1_OK;
+}
+
+namespace {
+
+// Describes part `i` of the `n` parts that run as one layer.
+ss1_layer_info info_of_part(const ss1_layer &layer, size_t i, size_t n) noexcept {
+    ss1_layer_info info = layer.info;
+    info.desc.N /= n;
+    info.weight_bytes =
+        layer.info.weight_bytes * (i + 1) / n - layer.info.weight_bytes * i / n;  // the parts sum to the whole
+    info.flops_per_row /= static_cast<double>(n);
+    info.flops_per_row_dense /= static_cast<double>(n);
+    return info;
 }
 
 // Makes one layer of `shapes`, which are equal and share `desc`; appends an entry to `out` for each shape.

@@ -22,6 +22,14 @@ struct named_layer {
 // Returns K, N, mapping and weight_dtype of a layer, from the directory and the options of the load.
 ss1_linear_desc desc_of(const model_directory &from, const linear_shape &shape);
 
+// The stored weights of layers that run as one: z, u and bias stacked along N, v of the first (all are equal).
+struct layer_weights {
+    buffer z, bias, u, v;
+};
+// Reads them for equal `shapes` of the resolved `desc`.
+ss1_status read_weights(const ss1_context &context, const model_directory &from, std::span<const linear_shape> shapes,
+                        const ss1_linear_desc &desc, layer_weights &out);
+
 // Types of a layer's x and y.
 struct layer_types {
     ss1_dtype x = SS1_DTYPE_F32, y = SS1_DTYPE_F32;

@@ -178,7 +178,8 @@ class EncodeArgs(Struct):
 class ConvertOptions(Struct):
     _fields_ = [("struct_size", c_uint32), ("from", c_int), ("tables", c_int), ("desc", POINTER(LinearDesc)),
                 ("layers", c_char_p), ("load", POINTER(ModelOptions)), ("cancel", POINTER(c_int32)), ("calibration", c_void_p),
-                ("min_rows", c_size_t), ("report", c_void_p), ("report_user", c_void_p), ("share", c_double)]
+                ("min_rows", c_size_t), ("report", c_void_p), ("report_user", c_void_p), ("share", c_double), ("form", c_void_p),
+                ("form_user", c_void_p)]
 
 
 class FitArgs(Struct):
@@ -224,6 +225,7 @@ for _name, _arguments in {
         "ss1_calibration_layer": [c_void_p, c_char_p, POINTER(LayerStatistics)],
         "ss1_calibration_change": [c_void_p, POINTER(c_double)],
         "ss1_model_convert": [c_void_p, c_char_p, c_char_p, POINTER(ConvertOptions)],
+        "ss1_model_expand": [c_void_p, c_char_p, POINTER(ModelOptions), c_char_p, c_void_p, c_size_t],
         "ss1_session_bytes": [c_void_p, POINTER(SessionOptions), POINTER(c_size_t)],
         "ss1_session_create": [c_void_p, POINTER(SessionOptions), POINTER(c_void_p)],
         "ss1_session_set_deadline": [c_void_p, c_double],
