@@ -2,28 +2,49 @@
 #include "apps/row_source.hpp"
 
 #include "apps/bert_rows.hpp"
+#include "apps/failure.hpp"
+#include "apps/format.hpp"
 #include "apps/row_family.hpp"
 #include "apps/text_answers.hpp"
 
 namespace ss1::apps {
 
 row_source::row_source(const context_handle &context, const model_handle &model, const std::string &directory,
-                       const std::string &path) {
+                       const std::string &path, row_subset subset, const std::optional<label_source> &label)
+    : subset_(subset), label_(label) {
     const row_family &family = family_of(model);
     if (!family.has_tokens || path.ends_with(".csv")) {
         rows_ = family.make_rows(describe(model));
         rows_->bind(reader_.emplace(path));
+        if (label_) label_column_ = reader_->column(label_->column);
         return;
     }
+    if (label_)
+        throw failure("--label " + label_->column + ": " + path + " is a text, which has no columns",
+                      "give token ids and labels in a file that ends with .csv");
     rows_ = std::make_unique<bert_rows>(describe(model));
     texts_.emplace(context, model, directory, 0);
-    lines_.emplace(path, text_answers(model, texts_->tokenizer().get(), false).line_kind());
+    lines_.emplace(path, text_answers(model, texts_->tokenizer().get(), false).line_kind(), subset_);
+}
+
+void row_source::add_label() {
+    int64_t value = 0;
+    if (!parse_integer(reader_->field(label_column_), value) || value < 0 ||
+        static_cast<uint64_t>(value) >= label_->classes)
+        reader_->fail(label_column_, format("'%s' is not a label: a whole number from 0 to %zu",
+                                            shown(reader_->field(label_column_)).c_str(), label_->classes - 1));
+    labels_.push_back(static_cast<size_t>(value));
 }
 
 bool row_source::read(size_t batch) {
     rows_->clear();
+    labels_.clear();
     if (lines_) return texts_->read(*lines_, batch, static_cast<bert_rows &>(*rows_));
-    while (rows_->size() < batch && reader_->next()) rows_->add(*reader_);
+    while (rows_->size() < batch && reader_->next()) {
+        if (!subset_.takes(records_++)) continue;
+        if (label_) add_label();
+        rows_->add(*reader_);
+    }
     return rows_->size() > 0;
 }
 

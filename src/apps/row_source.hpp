@@ -12,19 +12,33 @@
 
 namespace ss1::apps {
 
+// The column of a CSV file that holds the right answer of each row, a whole number below `classes`.
+struct label_source {
+    std::string column;
+    size_t classes;
+};
+
 class row_source {
   public:
     // A DLRM reads CSV; a BERT reads token ids from a file that ends with .csv, and texts from any other.
     row_source(const context_handle &context, const model_handle &model, const std::string &directory,
-               const std::string &path);
+               const std::string &path, row_subset subset = {}, const std::optional<label_source> &label = {});
 
     // Replaces the rows by up to `batch` more; false at the end.
     bool read(size_t batch);
     model_rows &rows() { return *rows_; }
+    const std::vector<size_t> &labels() const { return labels_; }  // of the rows; empty without a label_source
     size_t max_tokens() const { return texts_ ? texts_->max_tokens() : rows_->max_tokens(); }
     const byte_input &input() const { return lines_ ? lines_->input() : reader_->input(); }
 
   private:
+    void add_label();
+
+    row_subset subset_;
+    size_t records_ = 0;
+    std::optional<label_source> label_;
+    size_t label_column_ = 0;
+    std::vector<size_t> labels_;
     std::unique_ptr<model_rows> rows_;
     std::optional<csv_reader> reader_;
     std::optional<text_rows> texts_;

@@ -18,6 +18,12 @@ constexpr size_t max_line_bytes = size_t{64} << 20;  // a file without line ends
 }  // namespace
 
 bool text_lines::next() {
+    while (read())
+        if (subset_.takes(lines_++)) return true;
+    return false;
+}
+
+bool text_lines::read() {
     const size_t line = in_.line();
     first_.clear();
     int c = in_.get();

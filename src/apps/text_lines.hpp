@@ -4,6 +4,7 @@
 #include <string>
 
 #include "apps/byte_input.hpp"
+#include "apps/row_subset.hpp"
 
 namespace ss1::apps {
 
@@ -11,9 +12,9 @@ class text_lines {
   public:
     // `pairs`: a line has exactly one tab. `texts_alone`: a line with a tab is refused, as it may be a pair.
     enum class kind { pairs, texts_alone, any_text };
-    text_lines(const std::string &path, kind of) : in_(path), kind_(of) {}
+    text_lines(const std::string &path, kind of, row_subset subset = {}) : in_(path), kind_(of), subset_(subset) {}
 
-    // Reads the next line; false at the end.
+    // Reads the next line of the subset; false at the end.
     bool next();
     // Returns whether next() can read a line without waiting for a pipe.
     bool ready() { return in_.has_line(false); }
@@ -25,6 +26,9 @@ class text_lines {
   private:
     byte_input in_;
     kind kind_;
+    row_subset subset_;
+    size_t lines_ = 0;
+    bool read();
     std::string first_, second_;
 };
 

@@ -192,7 +192,8 @@ calibrated calibrate_source(const context_handle &context, const convert_options
     progress line;
     line.show("loading " + options.model.directory + " ...");
     const model_handle model = load_model(context, options.model.directory, load);
-    return calibrate(context, model, options.model.directory, options.calibrate, [&](size_t rows, const byte_input &) {
+    const calibration_data data = {options.model.directory, options.calibrate};
+    return calibrate(context, model, data, [&](size_t rows, const byte_input &) {
         if (line.due()) line.show(format("calibrating: %zu rows", rows));
     });
 }
