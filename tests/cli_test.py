@@ -22,6 +22,7 @@ import subprocess
 import tempfile
 import time
 import unittest
+import xml.etree.ElementTree
 
 EXE = os.environ["SS1_EXE"]
 BENCH_EXE = os.environ.get("SS1_BENCH_EXE", "")
@@ -1447,6 +1448,153 @@ class Run(Case):
         self.assertIn("standard input:3: column clicked (19): '2'", ss1(*arguments, stdin=bad).stderr.decode())
         self.assertIn("column other is missing", self.refused_rows("dlrm_odd", to_text(rows), "--label", "other"))
         self.assertIn("--label", self.refused_rows("bert_classifier", b"input_ids,clicked\n1,1\n", "--label", "clicked"))
+
+
+class Choice(Case):
+    """ss1 convert --budget and --quality, on a small BERT of random weights."""
+
+    def setUp(self):
+        super().setUp()
+        self.model, self.rows = self.directory / "model", self.directory / "rows.csv"
+        self.model.mkdir()
+        config = json.loads((DATA / "bert_classifier/config.json").read_text())
+        config.update(num_hidden_layers=2, hidden_size=64, num_attention_heads=4, intermediate_size=192)
+        (self.model / "config.json").write_text(json.dumps(config))
+        self.vocabulary, self.classes = config["vocab_size"], len(config["id2label"])
+        self.write_rows()
+
+    def write_rows(self, held_out_seed=0, n=120):
+        """Rows of token ids with labels; `held_out_seed` changes every fifth."""
+        lines = ["input_ids,answer"]
+        for i in range(n):
+            chance = random.Random(f"{held_out_seed if i % 5 == 4 else 0} {i}")
+            ids = " ".join(str(chance.randrange(5, self.vocabulary)) for _ in range(chance.randrange(4, 15)))
+            lines.append(f"{ids},{i % self.classes}")
+        self.rows.write_text("\n".join(lines) + "\n")
+
+    def arguments(self, name, *more):
+        return ["convert", self.model, self.directory / name, "--random-weights", 3, "--calibrate", self.rows, "--rows", 32, *more]
+
+    def report(self, name, *more):
+        text = self.ok(*self.arguments(name, *more))
+        return json.loads((self.directory / name / "report.json").read_text()), text
+
+    def left(self, name):
+        return [path.name for path in self.directory.iterdir() if path.name.startswith(name)]
+
+    def test_budget(self):
+        report, text = self.report("out", "--budget", 0.6, "--label", "answer")
+        self.assertLessEqual(report["share_of_time"], 0.6)
+        self.assertAlmostEqual(report["us_after"] / report["us_before"], report["share_of_time"], places=4)
+        for when in ("before", "after"):
+            self.assertAlmostEqual(sum(layer[f"us_{when}"] for layer in report["layers"]) / report[f"us_{when}"], 1, places=4)
+        self.assertEqual((report["calibrated_rows"], report["quality"]["rows"]), (96, 24))
+        forms = {layer["name"]: layer for layer in json.loads(self.ok("inspect", self.directory / "out", "-o", "json"))["layers"]}
+        for layer in report["layers"]:
+            chosen = [candidate for candidate in layer["candidates"] if candidate["chosen"]]
+            self.assertEqual([candidate["form"] for candidate in chosen], [layer["chosen"]])
+            self.assertEqual(chosen[0]["us"], layer["us_after"])
+            # What the fit of the conversion loses is what the candidate said.
+            self.assertAlmostEqual(layer["error"], chosen[0]["error"], delta=1e-3 * chosen[0]["error"] + 1e-6)
+            for name in layer["layers"]:
+                self.assertEqual((forms[name]["rank"], forms[name]["c"] > 1), (chosen[0]["rank"], chosen[0]["c"] > 1))
+        reasons = {name: layer.get("reason", "") for layer in report["layers"] for name in layer["layers"]}
+        self.assertEqual(reasons["classifier"], "runs once a sequence, not once a token")
+        self.assertIn("attention.self.{query,key,value}", text)
+        self.assertIn("classifier", text)
+        self.assertRegex(text, r"24 held-out rows: \S+ % of 24 answers agree, KL ")
+        self.assertRegex(text, r"right 0\.\d+ -> 0\.\d+")
+        plot = xml.etree.ElementTree.parse(self.directory / "out/report.svg").getroot()
+        self.assertTrue(plot.tag.endswith("svg"))
+        timed = [layer for layer in report["layers"] if layer["us_before"] > 0]
+        points = [point for point in plot.iter() if point.tag.endswith("title")]
+        self.assertEqual(len(points), sum(candidate["us"] is not None for layer in timed for candidate in layer["candidates"]))
+        self.assertEqual(sorted(self.left("out")), ["out"])
+        self.ok("run", self.directory / "out", "--input", self.rows)
+
+    def test_all_of_the_time_changes_nothing(self):
+        report, _ = self.report("out", "--budget", 1)
+        self.assertEqual({layer["chosen"] for layer in report["layers"]}, {"dense"})
+        self.assertEqual((report["quality"]["kl"], report["quality"]["agreement"]), (0, 1))
+
+    def test_held_out_rows_fit_nothing(self):
+        def errors(report):
+            return [[candidate["error"] for candidate in layer["candidates"]] for layer in report["layers"]]
+
+        first, _ = self.report("first", "--budget", 0.6)
+        self.write_rows(held_out_seed=1)
+        second, _ = self.report("second", "--budget", 0.6)
+        self.assertEqual(errors(first), errors(second))
+        self.assertNotEqual(first["quality"], second["quality"])
+
+    def test_types_are_candidates_if_they_are_named(self):
+        report, _ = self.report("out", "--budget", 0.9, "--dtype", "f32,bf16,int8")
+        layer = next(layer for layer in report["layers"] if len(layer["candidates"]) > 1)
+        errors = {candidate["form"]: candidate["error"] for candidate in layer["candidates"]}
+        self.assertEqual(errors["dense"], 0)
+        self.assertTrue(0 < errors["dense bf16"] < 1e-4, errors)
+        self.assertTrue(errors["dense bf16"] < errors["dense int8"] < 0.02, errors)
+        for rank in (form for form in errors if form.startswith("rank") and "int8" not in form and "bf16" not in form):
+            self.assertLess(errors[rank], errors[rank + " int8"])
+
+    def test_quality(self):
+        report, text = self.report("out", "--quality", "kl=0.05")
+        self.assertLessEqual(report["quality"]["kl"], 0.05)
+        self.assertEqual(report["quality"], next(trial["quality"] for trial in report["trials"]
+                                                 if trial["share_of_time"] == report["share_of_time"]))
+        for trial in report["trials"]:  # nothing faster that was measured holds
+            if trial["quality"]["kl"] <= 0.05:
+                self.assertGreaterEqual(trial["share_of_time"], report["share_of_time"])
+        error = self.refused(*self.arguments("none", "--quality", "kl=1e-30"))
+        self.assertRegex(error, r"no choice below the original's time reaches it; the best measured is kl=\S+ at 0\.\d+")
+        self.assertEqual(self.left("none"), [])
+
+    def test_sequential(self):
+        report, _ = self.report("out", "--budget", 0.5, "--sequential")
+        self.assertTrue(report["sequential"])
+        self.assertLessEqual(report["share_of_time"], 0.5)
+        self.assertEqual(self.left("out"), ["out"])
+
+    def test_refused(self):
+        for more, error in (
+                (["--budget", 0], "--budget 0 is not in (0, 1]"), (["--budget", 1.5], "--budget 1.5 is not in (0, 1]"),
+                (["--budget", "nan"], "is not in (0, 1]"), (["--budget", 0.001], "the fastest forms of all layers take"),
+                (["--quality", "size=3"], "'size' is not a measure of quality"), (["--quality", "kl"], "the limit is not a number"),
+                (["--quality", "kl=-1"], "a divergence of 0 or less"), (["--quality", "agree=2"], "a share is in (0, 1]"),
+                (["--quality", "auc=0.1"], "at most 0"), (["--quality", "auc=-0.1"], "--quality auc needs --label"),
+                (["--quality", "auc=-0.1", "--label", "answer"], "the model gives no probability"),
+                (["--budget", 0.5, "--label", "none"], "none"), (["--budget", 0.5, "--quality", "kl=1"], "exclude each other"),
+                (["--budget", 0.5, "-c", 4], "-c excludes --budget"), (["--budget", 0.5, "--rank", "25%"], "--rank excludes --budget"),
+                (["--budget", 0.5, "--dtype", "f32,f8"], "'f8' is none of"), (["--label", "answer", "-c", 2], "--label needs --budget"),
+                (["--sequential", "-c", 2], "--sequential needs --budget"), (["--budget", 0.5, "--min-rows", 10**6], "it needs 1000000")):
+            with self.subTest(more):
+                self.assertIn(error, self.refused(*self.arguments("out", *more)))
+                self.assertEqual(self.left("out"), [])
+        self.assertIn("need --calibrate", self.refused("convert", self.model, self.directory / "out", "--budget", 0.5))
+        self.assertIn("read several times", self.refused("convert", self.model, self.directory / "out", "--budget", 0.5, "--calibrate", "-"))
+        self.write_rows(n=10)
+        self.assertRegex(self.refused(*self.arguments("out", "--budget", 0.5)), r"has read \d+ rows beside those held out, it needs \d+")
+        (self.directory / "out").mkdir()
+        (self.directory / "out/report.json").write_text("mine")
+        self.assertIn("report.json: already exists", self.refused(*self.arguments("out", "--budget", 0.5)))
+
+    def test_interrupted(self):
+        arguments = list(map(str, [EXE, *self.arguments("out", "--budget", 0.5)]))
+        for sent, at in ((signal.SIGINT, "out.tmp-*"), (signal.SIGTERM, "out.tmp-*/0"), (signal.SIGKILL, "out.tmp-*/0")):
+            with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  preexec_fn=lambda: sent != signal.SIGKILL and signal.signal(sent, signal.SIG_DFL)) as process:
+                while not list(self.directory.glob(at)):
+                    self.assertIsNone(process.poll(), "ended too soon")
+                    time.sleep(0.001)
+                process.send_signal(sent)
+                message = process.communicate(timeout=60)[1].decode()
+            self.assertEqual(process.returncode, -sent, message)
+            self.assertFalse((self.directory / "out").exists())
+            if sent != signal.SIGKILL:
+                self.assertEqual((message, self.left("out")), ("interrupted: nothing written\n", []))
+        self.assertRegex(self.left("out")[0], r"^out\.tmp-\d+$")
+        self.report("out", "--budget", 0.5)
+        self.assertEqual(self.left("out"), ["out"])  # what the killed one left is gone
 
 
 class Files(Case):

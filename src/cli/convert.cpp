@@ -11,6 +11,7 @@
 #include "apps/handles.hpp"
 #include "apps/interruption.hpp"
 #include "apps/output.hpp"
+#include "cli/choice.hpp"
 #include "cli/commands.hpp"
 #include "cli/options.hpp"
 #include "cli/progress.hpp"
@@ -25,9 +26,11 @@ namespace {
 
 struct convert_options {
     model_source model;
-    std::string output_directory, layers, scheme, from = "dense", block_n, tables, calibrate, rank;
+    std::string output_directory, layers, scheme, from = "dense", block_n, tables, calibrate, rank, quality, label;
     std::optional<uint32_t> c;
-    size_t min_rows = 0;
+    std::optional<double> budget;
+    size_t min_rows = 0, rows = 128;
+    bool sequential = false;
     uint32_t seed = 0, block_k = 0, step = 0;
 };
 
@@ -213,7 +216,51 @@ void report_losses(const converted_layers &converted, const calibrated &calibrat
     }
 }
 
+// "f32,int8" as types.
+std::vector<ss1_dtype> parse_dtypes(const std::string &text) {
+    std::vector<ss1_dtype> dtypes;
+    if (text.empty()) return dtypes;
+    for (const std::string &name : parse_names("--dtype", text)) {
+        model_source one;
+        one.dtype = name;
+        dtypes.push_back(one.weight_dtype());
+    }
+    return dtypes;
+}
+
+// The converter finds the forms: options that say them are refused.
+void run_choice(const convert_options &options) {
+    if (options.budget && !options.quality.empty())
+        throw failure("--budget and --quality exclude each other", "give the one that must hold");
+    const std::pair<bool, const char *> fixed[] = {
+        {options.c.has_value(), "-c"},           {!options.rank.empty(), "--rank"},
+        {!options.layers.empty(), "--layers"},   {!options.scheme.empty(), "--scheme"},
+        {options.from != "dense", "--from"},     {!options.tables.empty(), "--tables"},
+        {options.seed != 0, "--seed"},           {options.block_k != 0, "--block-k"},
+        {!options.block_n.empty(), "--block-n"}, {options.step != 0, "--step"}};
+    for (const auto &[is_given, name] : fixed)
+        if (is_given)
+            throw failure(std::string(name) + " excludes --budget and --quality, which choose the form of each layer",
+                          "leave it out, or say the form of all layers without them");
+    choice_request request;
+    request.model = options.model.directory;
+    request.output = options.output_directory;
+    request.rows_file = options.calibrate;
+    request.label = options.label;
+    request.budget = options.budget;
+    request.goal = options.quality;
+    request.dtypes = parse_dtypes(options.model.dtype);
+    request.rows = options.rows;
+    request.min_rows = options.min_rows;
+    request.sequential = options.sequential;
+    request.load = model_source{{}, {}, options.model.random_seed}.options();
+    convert_by_choice(request);
+}
+
 void run_convert(const convert_options &options) {
+    if (options.budget || !options.quality.empty()) return run_choice(options);
+    if (!options.label.empty()) throw failure("--label needs --budget or --quality", "leave it out");
+    if (options.sequential) throw failure("--sequential needs --budget or --quality", "leave it out");
     ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
     ss1_model_options load = SS1_MODEL_OPTIONS_INIT;
     ss1_convert_options request = to_library(options, desc, load);
@@ -268,6 +315,23 @@ void add_convert(CLI::App &app) {
     at_least(1, command.add_option("--min-rows", options->min_rows,
                                    "With --calibrate: rows that each layer must have read; default: as many as it has "
                                    "inputs"));
+    command.add_option("--budget", options->budget,
+                       "Choose the form of each layer, dense among them: of those that together take at most this "
+                       "share, as 0.25, of the time of the linear layers on this machine, those that lose least. Needs "
+                       "--calibrate");
+    not_empty(
+        command.add_option("--quality", options->quality,
+                           "Choose the fastest forms with which the model, on rows held out from --calibrate, keeps "
+                           "kl=0.01 (nats to the original), agree=0.99 or, with --label, auc=-0.001"));
+    at_least(1, command.add_option("--rows", options->rows, "With --budget or --quality: rows of the timed runs")
+                    ->capture_default_str());
+    not_empty(command.add_option("--label", options->label,
+                                 "With --budget or --quality: column of --calibrate with the right answers; the report "
+                                 "then has AUC and log loss, or the share of right answers"));
+    command.add_flag(
+        "--sequential", options->sequential,
+        "With --budget or --quality: fit each layer to what it reads behind the converted ones; takes a run "
+        "of the calibration for each");
     command.add_option("--scheme", options->scheme, "mixed (default) or reference")
         ->check(CLI::IsMember({"mixed", "reference"}));
     command.add_option("--layers", options->layers,
@@ -290,6 +354,8 @@ void add_convert(CLI::App &app) {
         "Examples:\n"
         "  ss1 convert model model-c4 -c 4 --calibrate rows.csv\n"
         "  ss1 convert bert bert-quarter --rank 25% --calibrate mails.txt\n"
+        "  ss1 convert bert bert-fast --budget 0.25 --calibrate mails.txt\n"
+        "  ss1 convert bert bert-int8 --quality kl=0.01 --dtype f32,int8 --calibrate mails.txt\n"
         "  ss1 convert model-c4 model-c4-int8 --dtype int8 --layers '!bot_l.0'\n"
         "  ss1 convert model model-int8 --tables int8");
     command.callback([options] { run_convert(*options); });

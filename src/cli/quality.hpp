@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a converted model loses beside its original, on rows that the conversion has not seen.
+#pragma once
+#include <array>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "apps/handles.hpp"
+#include "apps/row_source.hpp"
+
+namespace ss1::cli {
+
+// Scores by the right answers; empty where the model or the labels have none.
+struct label_scores {
+    std::optional<double> auc, log_loss, accuracy;
+};
+
+struct quality {
+    size_t rows = 0;
+    size_t answers = 0;    // distributions that were compared: of rows, of tokens, or two of a text with an answer
+    double kl = 0;         // mean of KL(original || converted) in nats
+    double agreement = 0;  // share of answers whose likeliest class is the same
+    double error = 0;      // mean square of the outputs' difference over the outputs' mean square
+    bool has_probabilities = false;  // else kl and agreement are not there
+    label_scores before, after;
+    double seconds_before = 0, seconds_after = 0;  // of all runs; both models take turns
+};
+
+// Rows of a file, and how an original answers them.
+class held_out_rows {
+  public:
+    // `label`: the column of right answers, "" for none.
+    held_out_rows(const apps::context_handle &context, const apps::model_handle &original, std::string directory,
+                  std::string path, apps::row_subset subset, std::string label);
+
+    // Runs both models, batch by batch in turn; calls `each` after each batch.
+    quality compare(const apps::model_handle &converted, const std::function<void(size_t)> &each) const;
+
+  private:
+    const apps::context_handle &context_;
+    const apps::model_handle &original_;
+    std::string directory_, path_;
+    apps::row_subset subset_;
+    std::optional<apps::label_source> label_;
+};
+
+}  // namespace ss1::cli
