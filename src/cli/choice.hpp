@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // ss1 convert --budget and --quality: finds the form of each layer by error and time, and measures the model.
 #pragma once
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
