@@ -1549,6 +1549,14 @@ class Choice(Case):
         self.assertRegex(error, r"no choice below the original's time reaches it; the best measured is kl=\S+ at 0\.\d+")
         self.assertEqual(self.left("none"), [])
 
+    def test_effects(self):
+        report, _ = self.report("out", "--budget", 0.5, "--effects")
+        weights = [layer["weight"] for layer in report["layers"] if len(layer["candidates"]) > 1]
+        self.assertEqual(max(weights), 1)
+        self.assertTrue(0 < min(weights) < 1, weights)
+        self.assertLessEqual(report["share_of_time"], 0.5)
+        self.assertEqual(self.left("out"), ["out"])
+
     def test_sequential(self):
         report, _ = self.report("out", "--budget", 0.5, "--sequential")
         self.assertTrue(report["sequential"])
@@ -1566,7 +1574,7 @@ class Choice(Case):
                 (["--budget", 0.5, "--label", "none"], "none"), (["--budget", 0.5, "--quality", "kl=1"], "exclude each other"),
                 (["--budget", 0.5, "-c", 4], "-c excludes --budget"), (["--budget", 0.5, "--rank", "25%"], "--rank excludes --budget"),
                 (["--budget", 0.5, "--dtype", "f32,f8"], "'f8' is none of"), (["--label", "answer", "-c", 2], "--label needs --budget"),
-                (["--sequential", "-c", 2], "--sequential needs --budget"), (["--budget", 0.5, "--min-rows", 10**6], "it needs 1000000")):
+                (["--sequential", "-c", 2], "--sequential needs --budget"), (["--effects", "-c", 2], "--effects needs --budget"), (["--budget", 0.5, "--min-rows", 10**6], "it needs 1000000")):
             with self.subTest(more):
                 self.assertIn(error, self.refused(*self.arguments("out", *more)))
                 self.assertEqual(self.left("out"), [])

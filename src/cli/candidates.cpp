@@ -5,6 +5,7 @@
 #include <cmath>
 #include <set>
 #include <span>
+#include <tuple>
 
 #include "apps/failure.hpp"
 #include "apps/format.hpp"

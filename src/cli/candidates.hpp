@@ -23,6 +23,7 @@ struct layer_group {
     size_t K = 0, N = 0;                // N of each layer
     std::vector<candidate> candidates;  // the first is the layer as it is
     std::string reason;                 // why there are no others; "": there are
+    double weight = 1;                  // of the errors, when forms are chosen
     bool is_timed = true;               // false for layers that run once a sequence: they do not count
 };
 

@@ -22,6 +22,7 @@ struct choice_request {
     size_t rows = 128;              // of the timed runs
     size_t min_rows = 0;            // as ss1_convert_options
     bool sequential = false;
+    bool effects = false;  // weigh the errors of layers by what they do to the model's answers
 };
 
 // A model that was tried.

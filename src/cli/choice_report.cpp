@@ -20,16 +20,19 @@ const trial &best_of(const choice &what) {
     return what.trials[what.best];
 }
 
-// The error of a group's layers as they were fitted, 0 if they keep their form. Layers with one V have one error; the
-// others' errors are those of the candidate.
+// The error of a group's layers as they were fitted, 0 if they keep their form. Layers with one V have one error; where
+// they have several, or change their type alone, it is that of the candidate.
 double fitted_error(const choice &what, size_t g) {
     const trial &best = best_of(what);
     const layer_group &group = what.groups[g];
     if (best.chosen[g] == 0) return 0;
-    const auto found = best.errors.find(group.layers[0]);
-    return group.layers.size() == 1 && found != best.errors.end() && found->second > 0
-               ? found->second
-               : group.candidates[best.chosen[g]].error;
+    const auto error_of = [&](const std::string &layer) {
+        const auto found = best.errors.find(layer);
+        return found == best.errors.end() ? 0.0 : found->second;
+    };
+    const double first = error_of(group.layers[0]);
+    const bool is_one = std::ranges::all_of(group.layers, [&](const auto &layer) { return error_of(layer) == first; });
+    return is_one && first > 0 ? first : group.candidates[best.chosen[g]].error;
 }
 
 // Why the group keeps its form; "": it has a new one.
@@ -101,6 +104,7 @@ json group_json(const choice &what, size_t g) {
     json result = {{"layers", group.layers}, {"K", group.K}, {"N", group.N}};
     result["chosen"] = form_name(group.candidates[chosen].desc);
     result["error"] = six_digits(fitted_error(what, g));
+    result["weight"] = six_digits(group.weight);
     result["us_before"] = six_digits(group.candidates[0].us);
     result["us_after"] = six_digits(group.candidates[chosen].us);
     if (const std::string reason = reason_of(what, g); !reason.empty()) result["reason"] = reason;
@@ -153,6 +157,7 @@ std::string report_json(const choice &what) {
     if (what.request.budget) report["budget"] = *what.request.budget;
     if (!what.request.goal.empty()) report["quality_goal"] = what.request.goal;
     report["sequential"] = what.request.sequential;
+    report["effects"] = what.request.effects;
     report["timed_rows"] = what.request.rows;
     report["calibrated_rows"] = what.calibrated_rows;
     report["machine"] = machine_info(what.machine);

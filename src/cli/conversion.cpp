@@ -35,7 +35,8 @@ bool is_left_over(const std::string &name, const std::string &prefix) {
     pid_t process = 0;
     const char *const end = name.data() + name.size();
     const auto [rest, error] = std::from_chars(name.data() + prefix.size(), end, process);
-    return error == std::errc() && rest == end && process > 0 && kill(process, 0) != 0 && errno == ESRCH;
+    if (error != std::errc() || rest != end || process <= 0) return false;
+    return process == getpid() || (kill(process, 0) != 0 && errno == ESRCH);  // numbers come again
 }
 
 void collect(void *user, const ss1_converted_layer *layer) {

@@ -30,7 +30,7 @@ struct convert_options {
     std::optional<uint32_t> c;
     std::optional<double> budget;
     size_t min_rows = 0, rows = 128;
-    bool sequential = false;
+    bool sequential = false, effects = false;
     uint32_t seed = 0, block_k = 0, step = 0;
 };
 
@@ -253,6 +253,7 @@ void run_choice(const convert_options &options) {
     request.rows = options.rows;
     request.min_rows = options.min_rows;
     request.sequential = options.sequential;
+    request.effects = options.effects;
     request.load = model_source{{}, {}, options.model.random_seed}.options();
     convert_by_choice(request);
 }
@@ -260,7 +261,9 @@ void run_choice(const convert_options &options) {
 void run_convert(const convert_options &options) {
     if (options.budget || !options.quality.empty()) return run_choice(options);
     if (!options.label.empty()) throw failure("--label needs --budget or --quality", "leave it out");
-    if (options.sequential) throw failure("--sequential needs --budget or --quality", "leave it out");
+    if (options.sequential || options.effects)
+        throw failure(std::string(options.sequential ? "--sequential" : "--effects") + " needs --budget or --quality",
+                      "leave it out");
     ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
     ss1_model_options load = SS1_MODEL_OPTIONS_INIT;
     ss1_convert_options request = to_library(options, desc, load);
@@ -332,6 +335,10 @@ void add_convert(CLI::App &app) {
         "--sequential", options->sequential,
         "With --budget or --quality: fit each layer to what it reads behind the converted ones; takes a run "
         "of the calibration for each");
+    command.add_flag(
+        "--effects", options->effects,
+        "With --budget or --quality: weigh the error of each layer by what it does to the model's answers; "
+        "takes a run of the calibration for each");
     command.add_option("--scheme", options->scheme, "mixed (default) or reference")
         ->check(CLI::IsMember({"mixed", "reference"}));
     command.add_option("--layers", options->layers,

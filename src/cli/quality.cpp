@@ -2,6 +2,7 @@
 #include "cli/quality.hpp"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <span>
@@ -133,11 +134,12 @@ struct contender {
     contender(const model_handle &of, const ss1_session_options &options, const answer_form &form)
         : model(of), session(make_session(of, options)), outputs(of, form.outputs) {}
 
-    void run(const model_run &what, size_t tokens) {
+    // Returns the seconds that the run takes.
+    double run(const model_run &what, size_t tokens) {
         std::vector<ss1_tensor> wanted = outputs.tensors(what.rows.size(), tokens);
         const auto start = std::chrono::steady_clock::now();
         check(ss1_session_run(session.get(), what.inputs.data(), what.inputs.size(), wanted.data(), wanted.size()));
-        seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }
     void add_label(const answer_form &form, std::span<const float> values, size_t label) {
         if (form.means == meaning::probability) scores.add(values[0], label == 1);
@@ -178,7 +180,8 @@ held_out_rows::held_out_rows(const context_handle &context, const model_handle &
     label_ = label_source{std::move(label), form.means == meaning::probability ? 2 : form.width};
 }
 
-quality held_out_rows::compare(const model_handle &converted, const std::function<void(size_t)> &each) const {
+quality held_out_rows::compare(const model_handle &converted, size_t repeats,
+                               const std::function<void(size_t)> &each) const {
     row_source source(context_, original_, directory_, path_, subset_, label_);
     const answer_form form = form_of(original_);
     ss1_session_options options = SS1_SESSION_OPTIONS_INIT;
@@ -190,11 +193,14 @@ quality held_out_rows::compare(const model_handle &converted, const std::functio
     while (source.read(options.max_batch)) {
         const size_t tokens = longest(source.rows());
         for (const model_run &run : source.rows().runs()) {
-            const bool is_first = result.rows == 0;  // caches and memory are cold: it is repeated for its time
-            for (contender *const model : {&before, &after}) model->run(run, tokens);
-            if (is_first) before.seconds = after.seconds = 0;
-            if (is_first)
-                for (contender *const model : {&before, &after}) model->run(run, tokens);
+            double least_before = 0, least_after = 0;
+            for (size_t i = 0; i < repeats; ++i) {
+                const double of_before = before.run(run, tokens), of_after = after.run(run, tokens);
+                least_before = i ? std::min(least_before, of_before) : of_before;
+                least_after = i ? std::min(least_after, of_after) : of_after;
+            }
+            before.seconds += least_before;
+            after.seconds += least_after;
             for (size_t i = 0; i < run.rows.size(); ++i) {
                 const size_t row = run.rows[i], own = source.rows().tokens(row);
                 for (size_t k = 0; k < form.outputs.size(); ++k)

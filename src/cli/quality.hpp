@@ -24,7 +24,7 @@ struct quality {
     double error = 0;      // mean square of the outputs' difference over the outputs' mean square
     bool has_probabilities = false;  // else kl and agreement are not there
     label_scores before, after;
-    double seconds_before = 0, seconds_after = 0;  // of all runs; both models take turns
+    double seconds_before = 0, seconds_after = 0;  // of all batches; both models take turns
 };
 
 // Rows of a file, and how an original answers them.
@@ -34,8 +34,9 @@ class held_out_rows {
     held_out_rows(const apps::context_handle &context, const apps::model_handle &original, std::string directory,
                   std::string path, apps::row_subset subset, std::string label);
 
-    // Runs both models, batch by batch in turn; calls `each` after each batch.
-    quality compare(const apps::model_handle &converted, const std::function<void(size_t)> &each) const;
+    // Runs both models, batch by batch in turn; calls `each` after each batch. Each batch runs `repeats` times, and its
+    // time is the shortest.
+    quality compare(const apps::model_handle &converted, size_t repeats, const std::function<void(size_t)> &each) const;
 
   private:
     const apps::context_handle &context_;
