@@ -5,10 +5,11 @@
 cd "$(dirname "$0")"
 . .ci/prepare
 
-install_packages "${build_packages[@]}"
-configure_and_build build/demo --buildtype=release -Dtests=false -Dpeers=false -Dexamples=false -Dbindings=[]
-ss1=build/demo/src/cli/ss1
-ss1_bench=build/demo/bench/driver/ss1-bench
+install_packages "${packages[@]}"
+configure build/test --buildtype=release
+build build/test src/cli/ss1 bench/driver/ss1-bench
+ss1=build/test/src/cli/ss1
+ss1_bench=build/test/bench/driver/ss1-bench
 models=examples/models
 rows=examples/data/insteval-test.csv
 

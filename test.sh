@@ -4,8 +4,9 @@
 cd "$(dirname "$0")"
 . .ci/prepare
 
-install_packages "${build_packages[@]}" "${test_packages[@]}"
-configure_and_build build/test --buildtype=release ${CI:+--werror} "$@"
+install_packages "${packages[@]}"
+configure build/test --buildtype=release ${CI:+--werror} "$@"
+build build/test
 say "Testing"
 result=0
 meson test -C build/test --print-errorlogs || result=$?
