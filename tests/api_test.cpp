@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstring>
 #include <functional>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -775,6 +776,44 @@ TEST_CASE("the allocator is used, balanced, and its refusal is an error that lea
     f.context.reset();
     CHECK(count.blocks == 0);
     CHECK(count.bytes == 0);
+}
+
+TEST_CASE("what the caller's parallel_for throws is an error of the call, and only of this call") {
+    static bool throws;
+    ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
+    options.num_threads = 4;
+    options.parallel_for = [](void *, size_t n, void (*task)(void *, size_t), void *arg) {
+        if (throws) throw std::runtime_error("the pool is shut");
+        for (size_t i = 0; i < n; ++i) task(arg, i);
+    };
+    const ss1::context_ptr context = ss1::make_context(options);
+    constexpr size_t K = 512, N = 512, m = 64;
+    const std::vector<float> z(K * N, 0.5f), x(m * K, 1.0f);
+    std::vector<float> y(m * N);
+    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+    ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
+    ss1_linear_args args = SS1_LINEAR_ARGS_INIT;
+    desc.K = K, desc.N = N, weights.z = z.data(), args.m = m, args.x = x.data(), args.y = y.data();
+    const ss1::layer_ptr layer = ss1::make_layer(context, desc, weights);
+    const ss1::model_ptr model = ss1::load_model(context, SS1_EXAMPLES "/models/spam-bert-ss1");
+    const ss1::session_ptr session = ss1::make_session(model);
+    const std::vector<int64_t> ids(64, 7);
+    float logits[] = {-1, -1};
+    const ss1_tensor inputs[] = {ss1::input("input_ids", ids.data(), {1, 64})};
+    ss1_tensor outputs[] = {ss1::output("logits", logits, 2)};
+
+    throws = true;
+    CHECK(ss1_layer_run(layer.get(), &args) == SS1_ERROR_INVALID_ARGUMENT);
+    CHECK(std::string(ss1_last_error()) ==
+          "ss1_layer_run: the context's parallel_for threw an exception: the pool is shut");
+    CHECK(ss1_session_run(session.get(), inputs, 1, outputs, 1) == SS1_ERROR_INVALID_ARGUMENT);
+    CHECK(std::string(ss1_last_error()) ==
+          "ss1_session_run: the context's parallel_for threw an exception: the pool is shut");
+    CHECK(logits[0] == -1);
+    throws = false;
+    CHECK(ss1_layer_run(layer.get(), &args) == SS1_OK);
+    CHECK(ss1_session_run(session.get(), inputs, 1, outputs, 1) == SS1_OK);
+    CHECK(logits[0] != -1);
 }
 
 TEST_CASE("the caller's parallel_for runs the tasks, and one thread needs none") {

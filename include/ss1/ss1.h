@@ -118,8 +118,9 @@ typedef enum ss1_log_level SS1_ENUM_INT {
     SS1_LOG_DEBUG = 4
 } ss1_log_level;
 
-/** Runs task(arg, i) once for each i in [0, n), in any order, possibly at once, and returns when all are done.
- * @since 0.1 */
+/** Runs task(arg, i) once for each i in [0, n), in any order, possibly at once, and returns when all are done. It must
+ * return normally. After a C++ exception from it the ss1 call returns SS1_ERROR_INVALID_ARGUMENT; the outputs of a
+ * layer, a tower or bags are then undefined. @since 0.1 */
 typedef void (*ss1_parallel_for_fn)(void *user, size_t n, void (*task)(void *arg, size_t i), void *arg);
 /** Returns `bytes` bytes at a multiple of `alignment` (a power of two, at least 64), or NULL. @since 0.1 */
 typedef void *(*ss1_alloc_fn)(void *user, size_t bytes, size_t alignment);

@@ -92,6 +92,8 @@ std::vector<ss1_info_item> items_of(const std::vector<info_text> &texts);
 // The allocator for `bytes` of packed weights: the caller's if there is one.
 allocator weight_memory(const ss1_context &context, size_t bytes) noexcept;
 
+void note_executor_failure() noexcept;  // base/status.hpp
+
 // Runs f(i) for i in [0, n) on the context's executor. A single task runs on the calling thread, without a parallel
 // region.
 template <class F>
@@ -100,13 +102,15 @@ void parallel(const ss1_context &context, size_t n, F &&f) {
         const float_mode mode;
         f(size_t{0});
     } else if (n) {
-        context.parallel_for(
-            context.parallel_for_user, n,
-            [](void *arg, size_t i) {
-                const float_mode mode;
-                (*static_cast<std::remove_reference_t<F> *>(arg))(i);
-            },
-            const_cast<void *>(static_cast<const void *>(&f)));
+        const auto task = [](void *arg, size_t i) {
+            const float_mode mode;
+            (*static_cast<std::remove_reference_t<F> *>(arg))(i);
+        };
+        try {
+            context.parallel_for(context.parallel_for_user, n, task, const_cast<void *>(static_cast<const void *>(&f)));
+        } catch (...) {
+            note_executor_failure();
+        }
     }
 }
 

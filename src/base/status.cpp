@@ -12,6 +12,7 @@ namespace {
 
 thread_local char message[1024];
 thread_local const char *running = nullptr;
+thread_local char executor_failure[256];  // "": the caller's parallel_for has not thrown
 
 }  // namespace
 
@@ -52,6 +53,31 @@ api_scope::api_scope(const char *function) noexcept : outer_(running) {
 }
 api_scope::~api_scope() {
     running = outer_;
+}
+
+ss1_status api_scope::result(ss1_status status) const noexcept {
+    if (outer_ || !*executor_failure) [[likely]]
+        return status;
+    const ss1_status failed = check_executor();
+    *executor_failure = 0;
+    return failed;
+}
+
+void note_executor_failure() noexcept {
+    try {
+        throw;
+    } catch (const std::exception &e) {
+        std::snprintf(executor_failure, sizeof executor_failure, "%s", e.what());
+        drop_partial_character(executor_failure);
+    } catch (...) {
+    }
+    if (!*executor_failure) std::strcpy(executor_failure, "an exception of unknown type");
+}
+
+ss1_status check_executor() noexcept {
+    if (!*executor_failure) [[likely]]
+        return SS1_OK;
+    return fail(SS1_ERROR_INVALID_ARGUMENT, "the context's parallel_for threw an exception: %s", executor_failure);
 }
 
 ss1_status fail_from_exception() noexcept {

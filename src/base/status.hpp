@@ -22,9 +22,18 @@ class api_scope {
     api_scope(const api_scope &) = delete;
     api_scope &operator=(const api_scope &) = delete;
 
+    // The status of the function: `status`, unless its caller's parallel_for has thrown.
+    ss1_status result(ss1_status status) const noexcept;
+
   private:
     const char *outer_;
 };
+
+// Call it inside a catch block around the caller's parallel_for. The exception must not pass through the library, whose
+// functions are noexcept; the API function that runs on this thread returns it as an error.
+void note_executor_failure() noexcept;
+// Fails if the caller's parallel_for has thrown during this API function.
+ss1_status check_executor() noexcept;
 
 // Call it inside a catch block: turns the current exception into a status with a message.
 ss1_status fail_from_exception() noexcept;
@@ -34,9 +43,9 @@ template <class F>
 ss1_status guarded(const char *function, F &&body) noexcept {
     const api_scope scope(function);
     try {
-        return body();
+        return scope.result(body());
     } catch (...) {
-        return fail_from_exception();
+        return scope.result(fail_from_exception());
     }
 }
 

@@ -244,6 +244,7 @@ ss1_status session_run(ss1_session &session, const ss1_tensor *inputs, size_t n_
     if (!run.size.empty())
         SS1_TRY(session.on_backend ? run_on_backend(session, run) : family.run(graph, session.activations.data(), run));
     SS1_TRY(session.control.check());
+    SS1_TRY(check_executor());
     write_outputs(model.outputs, run.outputs, run.size);
     return SS1_OK;
 }
