@@ -16,6 +16,7 @@
 #include "convert/expand_layer.hpp"
 #include "convert/fit_linear.hpp"
 #include "encode/encode.hpp"
+#include "io/file.hpp"
 #include "mapping/mapping.hpp"
 #include "mapping/project.hpp"
 #include "model/model.hpp"
@@ -123,6 +124,27 @@ ss1_status check_weights(const ss1_linear_desc *desc, const float *weight, size_
     SS1_CHECK(pair.ldz >= kz, SS1_ERROR_INVALID_ARGUMENT, "ldz=%zu is below the stored columns Kz=%zu", ldz, kz);
     SS1_TRY(matrix_span("weight", weight, N, K, pair.ldw, pair.weight));
     return matrix_span("z", z, N, kz, pair.ldz, pair.z);
+}
+
+// Calls `load(directory)` while the caller's files stand for the disk.
+template <class F>
+ss1_status with_files(const ss1_memory_file *files, size_t n, F &&load) {
+    SS1_CHECK(n >= 1 && n <= 100'000, SS1_ERROR_INVALID_ARGUMENT, "n=%zu is not in [1, 100000]", n);
+    SS1_NOT_NULL(files);
+    SS1_TRY(check_array(files, n, "files"));
+    std::vector<ss1_memory_file> known(n);
+    for (size_t i = 0; i < n; ++i) known[i] = ss1::element(files, i);
+    const ss1::memory_folder folder(known);
+    SS1_TRY(folder.check());
+    return load(ss1::memory_folder::root);
+}
+
+ss1_status load_tokenizer(ss1_context &context, const char *directory, ss1_tokenizer *&tokenizer) {
+    auto made = std::make_unique<ss1_tokenizer>();
+    const ss1::default_float_mode mode;
+    SS1_TRY(ss1::tokenizer_load(context, directory, *made));
+    tokenizer = made.release();
+    return SS1_OK;
 }
 
 // The tensors of a run in this library's size. A list with more than max_slots names a tensor that does not exist or
@@ -425,6 +447,19 @@ ss1_status ss1_model_load(ss1_context *context, const char *directory, const ss1
     });
 }
 
+ss1_status ss1_model_load_memory(ss1_context *context, const ss1_memory_file *files, size_t n,
+                                 const ss1_model_options *given, ss1_model **model) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(context);
+        SS1_NOT_NULL(model);
+        ss1_model_options options;
+        SS1_TRY(take_options(given, "options", options));
+        const ss1::default_float_mode mode;
+        return with_files(files, n,
+                          [&](const char *directory) { return ss1::model_load(*context, directory, options, model); });
+    });
+}
+
 void ss1_model_destroy(ss1_model **model) {
     if (!model || !*model) return;
     ss1::model_release(*model);
@@ -567,11 +602,17 @@ ss1_status ss1_tokenizer_load(ss1_context *context, const char *directory, ss1_t
         SS1_NOT_NULL(directory);
         SS1_CHECK(*directory, SS1_ERROR_INVALID_ARGUMENT, "directory is an empty path");
         SS1_NOT_NULL(tokenizer);
-        auto made = std::make_unique<ss1_tokenizer>();
-        const ss1::default_float_mode mode;
-        SS1_TRY(ss1::tokenizer_load(*context, directory, *made));
-        *tokenizer = made.release();
-        return SS1_OK;
+        return load_tokenizer(*context, directory, *tokenizer);
+    });
+}
+
+ss1_status ss1_tokenizer_load_memory(ss1_context *context, const ss1_memory_file *files, size_t n,
+                                     ss1_tokenizer **tokenizer) {
+    return guarded(__func__, [&] {
+        SS1_NOT_NULL(context);
+        SS1_NOT_NULL(tokenizer);
+        return with_files(files, n,
+                          [&](const char *directory) { return load_tokenizer(*context, directory, *tokenizer); });
     });
 }
 

@@ -23,7 +23,7 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 INCLUDE = ROOT / "include"
-HEADERS = ("ss1.h", "bags.h", "calibrate.h", "convert.h", "text.h", "backend.h")
+HEADERS = ("ss1.h", "bags.h", "calibrate.h", "convert.h", "memory.h", "text.h", "backend.h")
 GOLDEN = ROOT / "tests" / "abi.json"
 ABI_SINCE = (0, 2)  # the version of ss1 in which this SS1_ABI_VERSION began
 MADE_BY_LIBRARY = {"ss1_info_item"}  # has no struct_size and never grows

@@ -12,6 +12,7 @@
 #include <climits>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <new>
 #include <numeric>
 #include <thread>
@@ -223,6 +224,68 @@ TEST_CASE("a model converted to a type gives the bits of one loaded with it") {
             CHECK(same_bits(infer(converted, make_session(converted, batch), inputs),
                             infer(loaded, make_session(loaded, batch), inputs)));
         }
+}
+
+namespace {
+
+// The files of a model directory, as a program with a store of its own has them.
+struct loaded_files {
+    std::map<std::string, std::string> contents;
+
+    explicit loaded_files(const std::string &directory) {
+        for (const auto &entry : std::filesystem::recursive_directory_iterator(directory)) {
+            if (!entry.is_regular_file()) continue;
+            std::ifstream file(entry.path(), std::ios::binary);
+            contents[entry.path().lexically_relative(directory)] = {std::istreambuf_iterator<char>(file), {}};
+        }
+    }
+
+    std::vector<ss1_memory_file> files() const {
+        std::vector<ss1_memory_file> list;
+        for (const auto &[name, text] : contents)
+            list.push_back(ss1::memory_file(name.c_str(), text.data(), text.size()));
+        return list;
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a model of files in memory has the outputs and the messages of its directory") {
+    const ss1::context_ptr context = make_context(nullptr, 2);
+    for (const std::string &directory : cases()) {
+        INFO(directory);
+        auto memory = std::make_unique<loaded_files>(directory);
+        const ss1::model_ptr model = ss1::load_model(context, memory->files());
+        memory.reset();  // the model has copied it
+        arrays inputs, expected;
+        read_vectors(directory, inputs, expected);
+        const ss1::model_ptr on_disk = ss1::load_model(context, directory);
+        const ss1::session_ptr one = make_session(model, batch_of(inputs)),
+                               other = make_session(on_disk, batch_of(inputs));
+        CHECK(same_bits(infer(model, one, inputs), infer(on_disk, other, inputs)));
+    }
+    loaded_files memory(SS1_TEST_DATA "/dlrm_dot");
+    std::string &weights = memory.contents.at("model.safetensors");
+    weights.pop_back();
+    CHECK_THROWS_WITH(ss1::load_model(context, memory.files()), Catch::Contains("files/model.safetensors: tensor '"));
+    memory.contents.erase("model.safetensors");
+    CHECK_THROWS_WITH(ss1::load_model(context, memory.files()),
+                      "ss1_model_load_memory: files/model.safetensors: cannot open: No such file or directory");
+}
+
+TEST_CASE("the names and contents of files in memory are checked") {
+    const ss1::context_ptr context = make_context(nullptr, 1);
+    const auto refused = [&](const std::vector<ss1_memory_file> &files, const char *message) {
+        CHECK_THROWS_WITH(ss1::load_model(context, files), Catch::Contains(message));
+        CHECK_THROWS_WITH(ss1::load_tokenizer(context, files), Catch::Contains(message));
+    };
+    const ss1_memory_file good = ss1::memory_file("config.json", "{}", 2);
+    refused({}, "n=0 is not in [1, 100000]");
+    refused({good, good}, "files[0] and files[1] have the same name 'config.json'");
+    refused({good, ss1::memory_file(nullptr, "", 0)}, "files[1].name is NULL");
+    refused({ss1::memory_file("", "", 0)}, "files[0].name is empty");
+    refused({ss1::memory_file("x", nullptr, 1)}, "files[0].data of 'x' is NULL, but bytes=1");
+    refused({good, ss1_memory_file{}}, "files[1].struct_size=0");
 }
 
 TEST_CASE("bad model options") {

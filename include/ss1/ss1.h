@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * @file ss1.h  C API of ss1: linear layers tied c-fold (SS1), DLRM and BERT inference. It includes bags.h, convert.h
- * and text.h.
+ * @file ss1.h  C API of ss1: linear layers tied c-fold (SS1), DLRM and BERT inference. It includes bags.h,
+ * calibrate.h, convert.h, memory.h and text.h.
  *
  * Symbols: M rows (batch x tokens), K inputs, N outputs, c compression, B_K K-block length, B_N output-block width,
  * V rotation step, Kz = B_K * ceil(K / (c * B_K)) stored columns. A layer computes Y[M,N] = act(X[M,K] . W[K,N] + b)
@@ -412,6 +412,8 @@ SS1_API ss1_status ss1_layer_describe(const ss1_layer *layer, ss1_layer_info *in
 typedef struct ss1_model ss1_model;
 /** The activations of one caller of a model. @since 0.1 */
 typedef struct ss1_session ss1_session;
+/** A tokenizer, see text.h. @since 0.1 */
+typedef struct ss1_tokenizer ss1_tokenizer;
 
 /**
  * Options of ss1_model_load().
@@ -686,6 +688,7 @@ SS1_API ss1_status ss1_session_set_deadline(ss1_session *session, double seconds
 #include "bags.h"
 #include "calibrate.h"
 #include "convert.h"
+#include "memory.h"
 #include "text.h"
 
 #endif

@@ -11,12 +11,9 @@
 extern "C" {
 #endif
 
-/** A tokenizer. @since 0.1 */
-typedef struct ss1_tokenizer ss1_tokenizer;
-
 /**
  * Load the tokenizer of a model directory: tokenizer.json (WordPiece, byte-level and other BPE, Unigram or WordLevel,
- * with the steps that src/io/README.md lists), vocab.txt (BERT's WordPiece), both if they agree, or vocab.json with
+ * with the steps that docs/format.md lists), vocab.txt (BERT's WordPiece), both if they agree, or vocab.json with
  * merges.txt (RoBERTa, GPT-2); also tokenizer_config.json, special_tokens_map.json, added_tokens.json and config.json
  * where they exist. Ids equal those of Hugging Face's transformers 5.17 (tokenizers 0.23). The tokenizer is immutable;
  * many threads may use it. tokenizer_config.json sets model_max_length, truncation_side, the unk, sep, pad, cls and

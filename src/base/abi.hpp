@@ -46,6 +46,8 @@ template <>
 inline constexpr struct_rule rule_of<ss1_model_options> = {SS1_END(ss1_model_options, map_tables),
                                                            "SS1_MODEL_OPTIONS_INIT"};
 template <>
+inline constexpr struct_rule rule_of<ss1_memory_file> = {SS1_END(ss1_memory_file, bytes), "SS1_MEMORY_FILE_INIT"};
+template <>
 inline constexpr struct_rule rule_of<ss1_tensor> = {SS1_END(ss1_tensor, bytes), "SS1_TENSOR_INIT"};
 template <>
 inline constexpr struct_rule rule_of<ss1_model_layer_info> = {

@@ -12,11 +12,13 @@
 #include <memory>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "base/status.hpp"
 #include "base/temporary_file.hpp"
 #include "base/uninterrupted.hpp"
 #include "io/foreign.hpp"
+#include "io/json.hpp"
 
 namespace ss1 {
 namespace {
@@ -33,13 +35,50 @@ std::string folder_of(const std::string &path) {
     return slash == 0 ? "/" : path.substr(0, slash);
 }
 
+thread_local const memory_folder *folder_in_memory = nullptr;
+
 }  // namespace
+
+memory_folder::memory_folder(std::span<const ss1_memory_file> files) noexcept
+    : files_(files), outer_(std::exchange(folder_in_memory, this)) {}
+
+memory_folder::~memory_folder() {
+    folder_in_memory = outer_;
+}
+
+ss1_status memory_folder::check() const {
+    for (size_t i = 0; i < files_.size(); ++i) {
+        const ss1_memory_file &file = files_[i];
+        SS1_CHECK(file.name && *file.name, SS1_ERROR_INVALID_ARGUMENT, "files[%zu].name is %s", i,
+                  file.name ? "empty" : "NULL");
+        SS1_CHECK(file.data || file.bytes == 0, SS1_ERROR_INVALID_ARGUMENT,
+                  "files[%zu].data of '%s' is NULL, but bytes=%zu", i, printable(file.name).c_str(), file.bytes);
+        for (size_t k = 0; k < i; ++k)
+            SS1_CHECK(std::string_view(files_[k].name) != file.name, SS1_ERROR_INVALID_ARGUMENT,
+                      "files[%zu] and files[%zu] have the same name '%s'", k, i, printable(file.name).c_str());
+    }
+    return SS1_OK;
+}
+
+const ss1_memory_file *memory_folder::find(const std::string &path) const noexcept {
+    const std::string_view name = std::string_view(path).substr(std::string_view(root).size() + 1);
+    const auto found = std::ranges::find_if(files_, [&](const ss1_memory_file &file) { return file.name == name; });
+    return found == files_.end() ? nullptr : &*found;
+}
 
 descriptor::~descriptor() {
     if (fd_ >= 0) close(fd_);
 }
 
 ss1_status file_open(const std::string &path, input_file &out) {
+    if (folder_in_memory) {
+        const ss1_memory_file *file = folder_in_memory->find(path);
+        if (!file) return system_error("cannot open", path, ENOENT);
+        out.memory = static_cast<const std::byte *>(file->data);
+        out.path = path;
+        out.bytes = file->bytes;
+        return SS1_OK;
+    }
     // With O_NONBLOCK, opening a named pipe does not wait for a writer. It has no effect on regular files.
     descriptor fd(uninterrupted([&] { return open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); }));
     if (fd.get() < 0) return system_error("cannot open", path, errno);
@@ -53,6 +92,10 @@ ss1_status file_open(const std::string &path, input_file &out) {
 }
 
 ss1_status file_read(const input_file &file, size_t position, std::span<std::byte> out) {
+    if (file.memory) {
+        std::ranges::copy(std::span(file.memory, file.bytes).subspan(position, out.size()), out.begin());
+        return SS1_OK;
+    }
     while (!out.empty()) {
         const ssize_t got = uninterrupted([&] {
             return pread(file.fd.get(), out.data(), std::min(out.size(), largest_transfer),
@@ -84,19 +127,22 @@ ss1_status file_refuse_foreign(const std::string &path, std::span<const std::byt
 }
 
 file_mapping::~file_mapping() {
-    if (data_) munmap(data_, bytes_);
+    if (bytes_) munmap(const_cast<std::byte *>(data_), bytes_);
 }
 
 ss1_status file_mapping::map(const input_file &file) {
+    data_ = file.memory;
+    if (data_) return SS1_OK;
     void *p = mmap(nullptr, file.bytes, PROT_READ, MAP_SHARED, file.fd.get(), 0);
     if (p == MAP_FAILED) return system_error("cannot map", file.path, errno);
     madvise(p, file.bytes, MADV_RANDOM);  // do not read the pages around a row
-    data_ = static_cast<std::byte *>(p);
+    data_ = static_cast<const std::byte *>(p);
     bytes_ = file.bytes;
     return SS1_OK;
 }
 
 bool file_exists(const std::string &path) noexcept {
+    if (folder_in_memory) return folder_in_memory->find(path) != nullptr;
     struct stat info;
     return lstat(path.c_str(), &info) == 0;
 }

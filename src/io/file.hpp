@@ -32,8 +32,25 @@ class descriptor {
 // signal.
 struct input_file {
     descriptor fd;
+    const std::byte *memory = nullptr;  // of a memory_folder; then there is no fd
     std::string path;
     size_t bytes = 0;
+};
+
+// While it lives, this thread opens the caller's `files` under the paths root/NAME, and no file of the disk.
+class memory_folder {
+  public:
+    static constexpr const char *root = "files";
+    explicit memory_folder(std::span<const ss1_memory_file> files) noexcept;
+    memory_folder(const memory_folder &) = delete;
+    memory_folder &operator=(const memory_folder &) = delete;
+    ~memory_folder();
+    ss1_status check() const;  // the names
+    const ss1_memory_file *find(const std::string &path) const noexcept;
+
+  private:
+    std::span<const ss1_memory_file> files_;
+    const memory_folder *outer_;
 };
 
 ss1_status file_open(const std::string &path, input_file &out);
@@ -45,7 +62,7 @@ ss1_status file_read_text(const std::string &path, size_t limit, std::string &ou
 ss1_status file_refuse_foreign(const std::string &path, std::span<const std::byte> front);
 
 // Maps all bytes of a file; the kernel reads each page when it is first used. The file must not change meanwhile: if it
-// shrinks, SIGBUS ends the process.
+// shrinks, SIGBUS ends the process. A file in memory is its own mapping.
 class file_mapping {
   public:
     file_mapping() = default;
@@ -61,8 +78,8 @@ class file_mapping {
     const std::byte *data() const noexcept { return data_; }
 
   private:
-    std::byte *data_ = nullptr;
-    size_t bytes_ = 0;
+    const std::byte *data_ = nullptr;
+    size_t bytes_ = 0;  // to unmap
 };
 
 bool file_exists(const std::string &path) noexcept;

@@ -26,12 +26,13 @@ ss1_status map_table(const model_directory &from, const model_tensor &tensor, co
               "options.map_tables: %s: tensor '%s' is stored as %s, its table's dtype is %s: only rows that need no "
               "conversion can be mapped",
               path, tensor.name.c_str(), file_dtype_name(stored), table_dtype_name(shape.format));
-    SS1_CHECK(tensor.stored.begin % alignment == 0, SS1_ERROR_UNSUPPORTED,
-              "options.map_tables: %s: tensor '%s' starts at byte %zu, which is not a multiple of %zu", path,
-              tensor.name.c_str(), tensor.stored.begin, alignment);
     file_mapping &mapping = tables.mappings[tensor.file];
     if (!mapping.data()) SS1_TRY(mapping.map(from.files[tensor.file].file));
     rows = mapping.data() + tensor.stored.begin;
+    SS1_CHECK(reinterpret_cast<uintptr_t>(rows) % alignment == 0, SS1_ERROR_UNSUPPORTED,
+              "options.map_tables: %s: tensor '%s' starts at byte %zu, %swhich is not a multiple of %zu", path,
+              tensor.name.c_str(), tensor.stored.begin, from.files[tensor.file].file.memory ? "at an address " : "",
+              alignment);
     return SS1_OK;
 }
 

@@ -15,6 +15,7 @@ The library is $SS1_LIBRARY, else libss1.so beside this file, else the one insta
 system's linker finds.
 """
 import collections
+import collections.abc
 import ctypes
 import enum
 import math
@@ -102,6 +103,20 @@ def _text(name, value):
     data = os.fsencode(value)
     _require(b"\0" not in data, f"{name}={value!r} has a zero byte")
     return data
+
+
+def _memory_files(files):
+    """(C structs of {name: contents}, the arrays that keep the contents alive)."""
+    structs, arrays = _capi.array(_capi.MemoryFile, len(files)), []
+    for struct, (name, contents) in zip(structs, files.items()):
+        _require(isinstance(name, (str, bytes, os.PathLike)), f"directory: the name {name!r} of a file must be a str, bytes or path")
+        try:
+            array = numpy.frombuffer(contents, numpy.uint8)
+        except (TypeError, ValueError, BufferError):
+            _refuse(f"directory[{name!r}] must be bytes or another contiguous buffer, not {type(contents).__name__}")
+        arrays.append(array)
+        struct.name, struct.data, struct.bytes = _text("directory", name), array.ctypes.data, array.nbytes
+    return structs, arrays
 
 
 def _name_of(name, value, names):
@@ -463,6 +478,8 @@ class Model(_Handle):
     inputs and outputs are {name: (dtype, shape)} with -1 where a size varies. random_weights=True needs config.json only.
     weight_dtype "f32", "bf16" or "int8" holds every linear layer's weights so; None: as config.json says.
     map_tables=True leaves a DLRM's embedding tables in their files, which must then stay unchanged.
+    directory may also be the directory's files in memory, {"config.json": bytes, "model.safetensors": bytes, ...}; with
+    map_tables=True the tables then stay in these buffers.
     """
     _idle = ()
 
@@ -472,7 +489,15 @@ class Model(_Handle):
                                      weight_dtype=_name_of("weight_dtype", weight_dtype, _WEIGHT_DTYPES),
                                      map_tables=bool(map_tables))
         handle = ctypes.c_void_p()
-        _check(_lib.ss1_model_load(context._pointer, _text("directory", directory), options, handle))
+        if isinstance(directory, collections.abc.Mapping):
+            structs, self._buffers = _memory_files(directory)
+            _check(_lib.ss1_model_load_memory(context._pointer, structs, len(structs), options, handle))
+            if not map_tables:
+                self._buffers = None
+            # encode() makes its tokenizer of these; the weights may go.
+            self._directory = {name: data for name, data in directory.items() if not os.fsdecode(name).endswith(".safetensors")}
+        else:
+            _check(_lib.ss1_model_load(context._pointer, _text("directory", directory), options, handle))
         self._own(handle, _lib.ss1_model_destroy)
         self.inputs = self._tensors(_lib.ss1_model_input, self.info["n_inputs"])
         self.outputs = self._tensors(_lib.ss1_model_output, self.info["n_outputs"])
@@ -726,12 +751,18 @@ class Tokenizer(_Handle):
         tokenizer = ss1.Tokenizer(context, "bert")
         inputs = tokenizer(["You have won a prize", "See you at lunch"], max_tokens=128)
         session.run(inputs)
+
+    directory may also be the directory's files in memory, as for Model.
     """
 
     def __init__(self, context, directory):
         self._context = context
         handle = ctypes.c_void_p()
-        _check(_lib.ss1_tokenizer_load(context._pointer, _text("directory", directory), handle))
+        if isinstance(directory, collections.abc.Mapping):
+            structs, _arrays = _memory_files(directory)
+            _check(_lib.ss1_tokenizer_load_memory(context._pointer, structs, len(structs), handle))
+        else:
+            _check(_lib.ss1_tokenizer_load(context._pointer, _text("directory", directory), handle))
         self._own(handle, _lib.ss1_tokenizer_destroy)
 
     @property

@@ -114,6 +114,10 @@ class BagsArgs(Struct):
                 ("indices", c_void_p), ("offsets", c_void_p), ("weights", c_void_p), ("y", c_void_p), ("ldy", c_size_t)]
 
 
+class MemoryFile(Struct):
+    _fields_ = [("struct_size", c_uint32), ("name", c_char_p), ("data", c_void_p), ("bytes", c_size_t)]
+
+
 class ModelOptions(Struct):
     _fields_ = [("struct_size", c_uint32), ("random_weights", c_uint32), ("seed", c_uint64), ("weight_dtype", c_int),
                 ("map_tables", c_uint32)]
@@ -213,6 +217,7 @@ for _name, _arguments in {
         "ss1_bags_create": [c_void_p, c_size_t, POINTER(Table), c_size_t, POINTER(c_void_p)],
         "ss1_bags_run": [c_void_p, POINTER(BagsArgs)],
         "ss1_model_load": [c_void_p, c_char_p, POINTER(ModelOptions), POINTER(c_void_p)],
+        "ss1_model_load_memory": [c_void_p, POINTER(MemoryFile), c_size_t, POINTER(ModelOptions), POINTER(c_void_p)],
         "ss1_model_input": [c_void_p, c_size_t, POINTER(Tensor)],
         "ss1_model_output": [c_void_p, c_size_t, POINTER(Tensor)],
         "ss1_model_layer": [c_void_p, c_size_t, POINTER(ModelLayerInfo)],
@@ -231,6 +236,7 @@ for _name, _arguments in {
         "ss1_session_set_deadline": [c_void_p, c_double],
         "ss1_session_time_stages": [c_void_p, POINTER(c_double), c_size_t],
         "ss1_tokenizer_load": [c_void_p, c_char_p, POINTER(c_void_p)],
+        "ss1_tokenizer_load_memory": [c_void_p, POINTER(MemoryFile), c_size_t, POINTER(c_void_p)],
         "ss1_tokenizer_describe": [c_void_p, POINTER(TokenizerInfo)],
         "ss1_tokenizer_token": [c_void_p, c_int64, POINTER(c_char_p)],
         "ss1_tokenizer_encode": [c_void_p, POINTER(TokenizeArgs)],

@@ -6,6 +6,7 @@
 import csv
 import gc
 import json
+import os
 import pathlib
 import pickle
 import re
@@ -538,6 +539,27 @@ class Models(TestCase):
         self.assertEqual(got.shape, (3, 3))
         self.assertTrue(numpy.shares_memory(got, room) and (room[3] == 7).all())
         numpy.testing.assert_array_equal(got, session.run(inputs)["logits"])
+
+    def test_files_in_memory(self):
+        def files(folder):
+            paths = [pathlib.Path(base, name) for base, _, names in os.walk(folder, followlinks=True) for name in names]
+            return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+        bert = EXAMPLES / "models/spam-bert-embed"
+        texts = ["You have won a prize", "See you at lunch"]
+        in_memory, on_disk = ss1.Model(self.context, files(bert)), ss1.Model(self.context, bert)
+        numpy.testing.assert_array_equal(in_memory.encode(texts), on_disk.encode(texts))
+        dlrm = EXAMPLES / "models/insteval-ss1"
+        inputs = {"dense_x": numpy.zeros((1, 3), numpy.float32), "indices": numpy.zeros(6, numpy.int64),
+                  "offsets": numpy.arange(6).reshape(6, 1)}
+        expected = ss1.Model(self.context, dlrm).run(inputs)
+        for options in {}, {"map_tables": True}:
+            model = ss1.Model(self.context, files(dlrm), **options)
+            gc.collect()  # mapped tables keep their buffers
+            numpy.testing.assert_array_equal(model.run(inputs)["probability"], expected["probability"])
+        self.refused("config.json'] must be bytes", ss1.Model, self.context, {"config.json": 3})
+        self.refused("files/config.json: cannot open", ss1.Model, self.context, {"model.safetensors": b""}, status=ss1.Status.IO)
+        self.refused("n=0", ss1.Tokenizer, self.context, {})
 
     def test_labels(self):
         for name, labels in (("bert_tokens", ["no", "maybe", "yes"]), ("bert_xlm_roberta_classifier", ["LABEL_0", "LABEL_1"]),
