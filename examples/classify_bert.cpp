@@ -7,31 +7,25 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ss1/ss1.hpp>
-#include <string_view>
 #include <vector>
 
 namespace {
 
 // Returns the logits of one sequence of token ids.
-std::vector<float> classify(const ss1::model_ptr &model, std::vector<int64_t> ids) {
+std::vector<float> classify(const ss1::model_ptr &model, const std::vector<int64_t> &ids) {
     ss1_session_options options = SS1_SESSION_OPTIONS_INIT;
     options.max_tokens = ids.size();
     const ss1::session_ptr session = ss1::make_session(model, options);
 
-    ss1_tensor logits = SS1_TENSOR_INIT;  // [batch, labels]
-    size_t output = 0;
-    do ss1::check(ss1_model_output(model.get(), output++, &logits));  // fails if the model has no classifier
-    while (std::string_view(logits.name) != "logits");
-    std::vector<float> values(static_cast<size_t>(logits.shape[1]));
-    logits.data = values.data();
-    logits.bytes = values.size() * sizeof(float);
-
     // By default every token is seen and of type 0, so attention_mask and token_type_ids are not given.
     const auto tokens = static_cast<int64_t>(ids.size());
-    const ss1_tensor input = {sizeof(ss1_tensor),          "input_ids", SS1_DTYPE_I64, 2, {1, tokens}, ids.data(),
-                              ids.size() * sizeof(int64_t)};
-    ss1::check(ss1_session_run(session.get(), &input, 1, &logits, 1));
-    return values;
+    const ss1_tensor inputs[] = {ss1::input("input_ids", ids.data(), {1, tokens})};
+    ss1_model_info info = SS1_MODEL_INFO_INIT;
+    ss1::check(ss1_model_describe(model.get(), &info));
+    std::vector<float> logits(info.n_labels);
+    ss1_tensor outputs[] = {ss1::output("logits", logits.data(), logits.size())};  // [batch, labels]
+    ss1::run(session, inputs, outputs);  // fails if the model has no classifier
+    return logits;
 }
 
 }  // namespace

@@ -38,7 +38,7 @@ double get_f16(const std::byte *p) {
     return double{f16_to_f32(h)};
 }
 
-// Computes value j of a row of d by the definition in src/io/README.md.
+// Computes value j of a row of d by the definition in docs/format.md.
 double decode(row_format format, const std::byte *row, size_t d, size_t j) {
     switch (format) {
         case row_format::f32:
@@ -374,23 +374,13 @@ std::vector<float> probabilities(const std::string &folder, const bag_input &inp
     bounds.max_batch = batch;
     const session_ptr session = make_session(model, bounds);
     std::vector<float> dense(batch * 2, 0.5f), y(batch);
-    const auto given = [](const char *name, auto &values, std::vector<int64_t> shape) {
-        using T = std::decay_t<decltype(values[0])>;
-        ss1_tensor tensor = {sizeof(ss1_tensor),
-                             name,
-                             std::is_same_v<T, float> ? SS1_DTYPE_F32 : SS1_DTYPE_I64,
-                             static_cast<uint32_t>(shape.size()),
-                             {},
-                             const_cast<T *>(values.data()),
-                             values.size() * sizeof(T)};
-        std::copy(shape.begin(), shape.end(), tensor.shape);
-        return tensor;
-    };
     const auto total = static_cast<int64_t>(input.indices.size());
-    const ss1_tensor inputs[] = {given("dense_x", dense, {batch, 2}), given("indices", input.indices, {total}),
-                                 given("offsets", input.offsets, {3, batch}), given("weights", input.weights, {total})};
-    ss1_tensor output = given("probability", y, {batch});
-    ss1::check(ss1_session_run(session.get(), inputs, weighted ? 4 : 3, &output, 1));
+    std::vector<ss1_tensor> inputs = {ss1::input("dense_x", dense.data(), {batch, 2}),
+                                      ss1::input("indices", input.indices.data(), {total}),
+                                      ss1::input("offsets", input.offsets.data(), {3, batch})};
+    if (weighted) inputs.push_back(ss1::input("weights", input.weights.data(), {total}));
+    ss1_tensor outputs[] = {ss1::output("probability", y.data(), y.size())};
+    ss1::run(session, inputs, outputs);
     return y;
 }
 

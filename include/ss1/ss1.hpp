@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// C++17 RAII for ss1.h: owning handles that destroy their object, and ss1::error for a failing status. No logic.
+// C++17 for ss1.h: owning handles that destroy their object, named tensors made of typed arrays, and ss1::error for
+// a failing status. No logic.
 #ifndef SS1_HPP
 #define SS1_HPP
 
+#include <algorithm>
+#include <cstdint>
+#include <initializer_list>
+#include <iterator>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "ss1.h"
@@ -79,6 +85,22 @@ inline model_ptr load_model(const context_ptr &context, const std::string &direc
     return model_ptr(model);
 }
 
+// A file of load_model() and load_tokenizer() from memory; `name` and `data` must live until they return.
+inline ss1_memory_file memory_file(const char *name, const void *data, size_t bytes) {
+    ss1_memory_file file = SS1_MEMORY_FILE_INIT;
+    file.name = name;
+    file.data = data;
+    file.bytes = bytes;
+    return file;
+}
+
+inline model_ptr load_model(const context_ptr &context, const std::vector<ss1_memory_file> &files,
+                            const ss1_model_options &options = SS1_MODEL_OPTIONS_INIT) {
+    ss1_model *model = nullptr;
+    check(ss1_model_load_memory(context.get(), files.data(), files.size(), &options, &model));
+    return model_ptr(model);
+}
+
 inline session_ptr make_session(const model_ptr &model, const ss1_session_options &options = SS1_SESSION_OPTIONS_INIT) {
     ss1_session *session = nullptr;
     check(ss1_session_create(model.get(), &options, &session));
@@ -95,6 +117,57 @@ inline tokenizer_ptr load_tokenizer(const context_ptr &context, const std::strin
     ss1_tokenizer *tokenizer = nullptr;
     check(ss1_tokenizer_load(context.get(), directory.c_str(), &tokenizer));
     return tokenizer_ptr(tokenizer);
+}
+
+inline tokenizer_ptr load_tokenizer(const context_ptr &context, const std::vector<ss1_memory_file> &files) {
+    ss1_tokenizer *tokenizer = nullptr;
+    check(ss1_tokenizer_load_memory(context.get(), files.data(), files.size(), &tokenizer));
+    return tokenizer_ptr(tokenizer);
+}
+
+namespace detail {
+template <class T>
+constexpr ss1_dtype dtype_of() {
+    static_assert(std::is_same_v<T, float> || std::is_same_v<T, int64_t> || std::is_same_v<T, int32_t> ||
+                      std::is_same_v<T, int8_t> || std::is_same_v<T, uint8_t>,
+                  "set ss1_tensor.dtype by hand for other types");
+    return std::is_same_v<T, float>     ? SS1_DTYPE_F32
+           : std::is_same_v<T, int64_t> ? SS1_DTYPE_I64
+           : std::is_same_v<T, int32_t> ? SS1_DTYPE_I32
+           : std::is_same_v<T, int8_t>  ? SS1_DTYPE_I8
+                                        : SS1_DTYPE_U8;
+}
+}  // namespace detail
+
+// An input of a session, of 1 to 4 sizes: as many elements as `shape` says. A run does not write to it.
+template <class T>
+ss1_tensor input(const char *name, const T *data, std::initializer_list<int64_t> shape) {
+    ss1_tensor tensor = SS1_TENSOR_INIT;
+    tensor.name = name;
+    tensor.dtype = detail::dtype_of<T>();
+    tensor.data = const_cast<T *>(data);
+    tensor.rank = static_cast<uint32_t>(shape.size());
+    tensor.bytes = sizeof(T);
+    std::copy_n(shape.begin(), std::min(shape.size(), std::size(tensor.shape)), tensor.shape);
+    for (const int64_t size : shape) tensor.bytes *= static_cast<size_t>(size);
+    return tensor;
+}
+
+// Room for an output of at most n elements; a run sets its rank and shape.
+template <class T>
+ss1_tensor output(const char *name, T *data, size_t n) {
+    ss1_tensor tensor = SS1_TENSOR_INIT;
+    tensor.name = name;
+    tensor.dtype = detail::dtype_of<T>();
+    tensor.data = data;
+    tensor.bytes = n * sizeof(T);
+    return tensor;
+}
+
+// Runs a session on arrays or vectors of named tensors. Allocates nothing.
+template <class Inputs, class Outputs>
+void run(const session_ptr &session, const Inputs &inputs, Outputs &outputs) {
+    check(ss1_session_run(session.get(), std::data(inputs), std::size(inputs), std::data(outputs), std::size(outputs)));
 }
 
 }  // namespace ss1
