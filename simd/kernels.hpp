@@ -265,7 +265,7 @@ constexpr size_t row_bytes(row_format f, size_t d) noexcept {
                                                            : 4 * d;
 }
 
-// Places the rows of one ROBE-Z table in the array that all tables of a model share; src/io/README.md defines it.
+// Places the rows of one ROBE-Z table in the array that all tables of a model share; docs/format.md defines it.
 struct robe_layout {
     uint64_t table_hash;  // hash of seed and table
     uint64_t places;      // number of places where a chunk can start: m / line

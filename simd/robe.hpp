@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The hash of ROBE-Z tables (Desai et al., MLSys 2022); src/io/README.md defines it. Files with ISA flags must not
+// The hash of ROBE-Z tables (Desai et al., MLSys 2022); docs/format.md defines it. Files with ISA flags must not
 // include it.
 #pragma once
 #include <cstdint>

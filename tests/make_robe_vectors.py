@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes data/robe_vectors.json: the places of the rows of ROBE-Z tables, computed only from src/io/README.md.
+"""Writes data/robe_vectors.json: the places of the rows of ROBE-Z tables, computed only from docs/format.md.
 
 Usage: python3 tests/make_robe_vectors.py
 """

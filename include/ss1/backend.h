@@ -33,7 +33,7 @@ typedef struct ss1_backend_host {
 
 /** One tensor of a model. @since 0.2 */
 typedef struct ss1_tensor_spec {
-    const char *name;    /**< canonical, see src/io/README.md */
+    const char *name;    /**< canonical, see docs/format.md */
     const char *layer;   /**< its linear layer; "" where it belongs to none */
     ss1_dtype dtype;     /**< what read_tensor() gives: f32, or u8 for the rows of int8 and int4 tables */
     uint32_t rank;       /**< at most 8 */

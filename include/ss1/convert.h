@@ -148,7 +148,7 @@ typedef struct ss1_convert_options {
  * Read a model directory and write another one with new mappings or weight types of the matched layers, or new table
  * types. Files appear atomically (temporary name, rename), config.json last: without it a folder is no model. `output`
  * is created and must not hold a model yet; what a killed conversion left there is removed. Files of the tokenizer
- * (vocab.txt, tokenizer.json and others, src/io/README.md) are copied if they exist.
+ * (vocab.txt, tokenizer.json and others, docs/format.md) are copied if they exist.
  * @param directory  Source, a path.
  * @param output     Destination, a path.
  * @param options    Not NULL.

@@ -88,7 +88,7 @@ ss1_status parse_tables(const json &config, const std::string &label, std::vecto
     return SS1_OK;
 }
 
-// Checks the rules of README.md. With ROBE, tables have no memory of their own.
+// Checks the rules of docs/format.md. With ROBE, tables have no memory of their own.
 ss1_status parse_robe(const json &config, const std::string &label, dlrm_config &dlrm) {
     const json *robe;
     SS1_TRY(json_member(config, label, "robe", key::optional, robe));

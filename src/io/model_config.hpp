@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// config.json as plain structs; parsing checks every rule of README.md.
+// config.json as plain structs; parsing checks every rule of docs/format.md.
 #pragma once
 #include <cstddef>
 #include <map>

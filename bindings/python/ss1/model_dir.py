@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read and write ss1 model directories: config.json and model.safetensors (src/io/README.md).
+"""Read and write ss1 model directories: config.json and model.safetensors (docs/format.md).
 
     save("model", config, model.state_dict())
     config, tensors = load("model")
@@ -22,6 +22,7 @@ def config_text(config):
 
 
 def save_config(directory, config):
+    """Write config.json alone, into a folder that is made if need be."""
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "config.json").write_text(config_text(config))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DLRM in PyTorch, described by the config.json of an ss1 model directory (src/io/README.md).
+"""DLRM in PyTorch, described by the config.json of an ss1 model directory (docs/format.md).
 
     model = DLRM(config)
     probability = model(dense_x, indices, offsets)

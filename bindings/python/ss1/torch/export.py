@@ -38,7 +38,7 @@ def export(model, directory, config=None):
     """Write config.json and model.safetensors in float32, then load the directory with the library to be sure of it.
 
     config: the model's config.json as a dict; None: model.config (a dict, or transformers' with to_dict()). Entries of its
-    "ss1" are replaced by those of the model's layers. What the library does not read (see src/io/README.md) is an ss1.Error.
+    "ss1" are replaced by those of the model's layers. What the library does not read (see docs/format.md) is an ss1.Error.
     A tokenizer's files are not copied.
     """
     config = getattr(model, "config", None) if config is None else config
