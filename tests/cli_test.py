@@ -524,6 +524,28 @@ class Models(Case):
         for word in ("bert", "input_ids", "encoder.layer.0.output.dense", "reference", "total"):
             self.assertIn(word, text)
 
+    def test_inspect_shows_labels_and_limits(self):
+        document = json.loads(self.ok("inspect", DATA / "bert_classifier", "-o", "json"))
+        self.assertEqual((document["labels"], document["max_tokens"], document["vocab_size"]), (["no", "maybe", "yes"], 16, 100))
+        text = self.ok("inspect", DATA / "bert_classifier")
+        for line in ("labels      0 no, 1 maybe, 2 yes", "max tokens  16", "vocabulary  100"):
+            self.assertIn(line + "\n", text)
+        self.assertNotIn("labels", json.loads(self.ok("inspect", DATA / "dlrm_cat", "-o", "json")))
+        text = self.ok("inspect", EXAMPLES / "models/spam-bert-embed")
+        self.assertIn("embedding   256\nsimilarity  cosine\n", text)
+
+    def test_info_tells_what_openmp_does_not(self):
+        def notes(**environment):
+            return json.loads(self.ok("info", "-o", "json", **environment))["notes"]
+
+        ignored = "OMP_NUM_THREADS=99 is set, but ss1 does not follow it"
+        self.assertTrue(any(note.startswith(ignored) for note in notes(OMP_NUM_THREADS="99")))
+        self.assertIn(ignored, self.ok("info", OMP_NUM_THREADS="99"))
+        self.assertFalse(any("OMP_NUM_THREADS" in note for note in notes(OMP_NUM_THREADS="1", SS1_NUM_THREADS="1")))
+        self.assertFalse(any("spin" in note for note in notes(OMP_WAIT_POLICY="PASSIVE") + notes(SS1_NUM_THREADS="1")))
+        if os.cpu_count() * 4 < 4096:  # more threads than CPUs spin on any machine
+            self.assertTrue(any("OMP_WAIT_POLICY=passive" in note for note in notes(SS1_NUM_THREADS=str(os.cpu_count() * 4))))
+
     def test_inspect_shows_ranks(self):
         config = json.loads((DATA / "dlrm_ss1/config.json").read_text())
         K, N = config["bottom_mlp"][1:3]
@@ -1053,7 +1075,8 @@ class Text(Case):
                 "one of --input and --text": [self.MODEL],
                 "--input and --text exclude each other": [self.MODEL, "--text", "-", "--input", "-"],
                 "--pairs and --max-tokens need --text": [self.MODEL, "--input", "-", "--pairs"],
-                "--label needs --input": [self.MODEL, "--text", "-", "--label", "y"],
+                "--text and --label cannot both be stdin": [self.MODEL, "--text", "-", "--label", "-"],
+                f"--output {path} is the file of --label": [self.MODEL, "--text", "-", "--label", path, "--output", path],
                 "--max-tokens 17 is above the model's 16": [self.MODEL, "--text", "-", "--max-tokens", 17],
                 "--text needs a BERT": [DATA / "dlrm_cat", "--text", "-"],
                 "vocab.txt: cannot open": [DATA / "bert_ss1", "--text", "-"],
@@ -1447,7 +1470,60 @@ class Run(Case):
         bad = to_text(rows[:2] + [rows[2][:-1] + ["2"]])
         self.assertIn("standard input:3: column clicked (19): '2'", ss1(*arguments, stdin=bad).stderr.decode())
         self.assertIn("column other is missing", self.refused_rows("dlrm_odd", to_text(rows), "--label", "other"))
-        self.assertIn("--label", self.refused_rows("bert_classifier", b"input_ids,clicked\n1,1\n", "--label", "clicked"))
+
+    def test_labels_of_a_classifier(self):
+        names, header = ["no", "maybe", "yes"], ["input_ids", "verdict"]
+        given = [random.Random(i).choice(names + ["0", "1", " 2 "]) for i in range(40)]
+        rows = [[" ".join(str(random.Random(100 * i + k).randrange(5, 100)) for k in range(8)), label] for i, label in enumerate(given)]
+        summary = self.directory / "summary.json"
+        arguments = ["run", DATA / "bert_classifier", "--input", "-", "--label", "verdict", "--summary", summary, "--batch", 7]
+        result = ss1(*arguments, stdin=to_text([header] + rows))
+        self.assertEqual(result.returncode, 0, result.stderr.decode())
+        scores = [list(map(float, line.split(","))) for line in result.stdout.decode().splitlines()[1:]]
+        predicted = [row.index(max(row)) for row in scores]
+        labels = [names.index(label) if label in names else int(label) for label in given]
+        f1 = []
+        for k in {*predicted, *labels}:
+            both = sum(p == l == k for p, l in zip(predicted, labels))
+            f1.append(2 * both / (predicted.count(k) + labels.count(k)))
+        told = json.loads(summary.read_text())
+        self.assertEqual(list(told), ["n", "accuracy", "f1", "rows_per_s"])
+        self.assertAlmostEqual(told["accuracy"], sum(p == l for p, l in zip(predicted, labels)) / len(labels), delta=1e-12)
+        self.assertAlmostEqual(told["f1"], sum(f1) / len(f1), delta=1e-12)
+        self.assertIn(f"accuracy {told['accuracy']:.6f}, F1 {told['f1']:.6f} (mean over the labels)", result.stderr.decode())
+        for bad in ("3", "-1", "0.5", "Yes", ""):
+            message = ss1(*arguments, stdin=to_text([header, ["7 8", bad]])).stderr.decode()
+            self.assertIn(f"standard input:2: column verdict (2): '{bad}' is not a label: a number below 3, or one of no, maybe, yes", message)
+        for model in ("bert_tokens", "bert_words"):
+            self.assertIn("--label needs a model that gives", self.refused_rows(model, b"input_ids,clicked\n1,1\n", "--label", "clicked"))
+
+    def test_labels_of_texts(self):
+        model, texts = EXAMPLES / "models/spam-bert-ss1", EXAMPLES / "data/spam-test.txt"
+        labels, summary = EXAMPLES / "data/spam-test.labels", self.directory / "summary.json"
+        arguments = ["run", model, "--text", texts, "--summary", summary, "--batch", 3, "--label"]
+        result = ss1(*arguments, labels)
+        self.assertEqual(result.returncode, 0, result.stderr.decode())
+        answers, true = [json.loads(line)["label"] for line in result.stdout.splitlines()], labels.read_text().split()
+        told = json.loads(summary.read_text())
+        self.assertAlmostEqual(told["accuracy"], sum(a == t for a, t in zip(answers, true)) / len(true), delta=1e-12)
+        both = sum(a == t == "spam" for a, t in zip(answers, true))
+        self.assertAlmostEqual(told["f1"], 2 * both / (answers.count("spam") + true.count("spam")), delta=1e-12)
+        self.assertIn("of spam", result.stderr.decode())
+        changed = self.directory / "labels"
+        for content, message in {"\n".join(true[:-1]) + "\n": "labels:20: the file of --label ends before the texts",
+                                 "\n".join(true + ["ham"]): "has more lines than texts",
+                                 "\n".join(["eggs"] + true[1:]): "labels:1: 'eggs' is not a label: a number below 2, or one of ham, spam"}.items():
+            changed.write_text(content)
+            result = ss1(*arguments, changed)
+            self.assertEqual(result.returncode, 2, message)
+            self.assertIn(message, result.stderr.decode())
+
+    def test_quiet_and_verbose(self):
+        model, texts = EXAMPLES / "models/spam-bert-ss1", EXAMPLES / "data/spam-test.txt"
+        arguments = ["run", model, "--text", texts, "--label", EXAMPLES / "data/spam-test.labels"]
+        self.assertEqual(ss1(*arguments, "-q").stderr, b"")
+        self.assertIn(b"threads", ss1(*arguments, "-v").stderr)
+        self.assertIn(b"cannot open", ss1("run", "nowhere", "--input", "-", "--quiet").stderr)
 
 
 class Choice(Case):

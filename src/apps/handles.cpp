@@ -4,10 +4,12 @@
 #include <cstdio>
 
 #include "apps/failure.hpp"
+#include "apps/notes.hpp"
 
 namespace ss1::apps {
 namespace {
 
+// The library passes on what log_level() and SS1_VERBOSE ask for.
 void log_to_stderr(void *, ss1_log_level, const char *message) {
     std::fprintf(stderr, "ss1: %s\n", message);
 }
@@ -18,6 +20,7 @@ context_handle make_context(uint32_t threads) {
     ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
     options.num_threads = threads;
     options.log = log_to_stderr;
+    options.log_level = log_level();
     ss1_context *context = nullptr;
     check(ss1_context_create(&options, &context));
     return context_handle(context);

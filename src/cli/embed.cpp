@@ -14,6 +14,7 @@
 #include "apps/failure.hpp"
 #include "apps/format.hpp"
 #include "apps/line_batches.hpp"
+#include "apps/notes.hpp"
 #include "apps/output.hpp"
 #include "apps/text_lines.hpp"
 #include "cli/commands.hpp"
@@ -133,8 +134,8 @@ void embed(const embed_options &options) {
     }
     out.close();
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    std::fprintf(stderr, "%zu texts, %zu numbers each, %.0f texts/s\n", n, model.width(settings),
-                 static_cast<double>(n) / std::max(seconds, 1e-9));
+    note("%zu texts, %zu numbers each, %.0f texts/s", n, model.width(settings),
+         static_cast<double>(n) / std::max(seconds, 1e-9));
 }
 
 constexpr char notes[] =

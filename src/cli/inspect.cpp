@@ -64,6 +64,27 @@ json layer_to_json(const ss1_model_layer_info &info) {
     return row;
 }
 
+json labels_of(const model_handle &model, size_t n) {
+    json labels = json::array();
+    for (size_t i = 0; i < n; ++i) {
+        const char *label = nullptr;
+        check(ss1_model_label(model.get(), i, &label));
+        labels.push_back(label);
+    }
+    return labels;
+}
+
+// What a model of texts takes, and how its outputs are read.
+void add_limits(const model_handle &model, const ss1_model_info &info, json &document) {
+    if (info.n_labels) document["labels"] = labels_of(model, info.n_labels);
+    for (const auto &[name, value] : {std::pair{"max_tokens", info.max_tokens},
+                                      {"vocab_size", info.vocab_size},
+                                      {"type_vocab_size", info.type_vocab_size},
+                                      {"embedding_size", info.embedding_size}})
+        if (value) document[name] = value;
+    if (info.similarity) document["similarity"] = info.similarity;
+}
+
 // The names and kinds of a DLRM's columns, in the order of config.json.
 void add_columns(const std::string &config, json &document) {
     const json read = json::parse(config);
@@ -84,6 +105,7 @@ json model_to_json(const model_handle &model) {
     document["inputs"] = tensors_of(model, info.n_inputs, ss1_model_input);
     document["outputs"] = tensors_of(model, info.n_outputs, ss1_model_output);
     if (document["family"] == "dlrm") add_columns(info.config, document);
+    add_limits(model, info, document);
     json layers = json::array();
     double done = 0, dense = 0;
     size_t bytes = 0;
@@ -117,6 +139,24 @@ std::string number_or_dash(const json &value) {
     return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
+std::string limit_lines(const json &document) {
+    std::string text;
+    if (document.contains("labels")) {
+        text += format("%-11s", "labels");
+        for (size_t i = 0; const json &label : document["labels"])
+            text += format("%s %zu %s", i ? "," : "", i, label.get<std::string>().c_str()), ++i;
+        text += '\n';
+    }
+    for (const auto &[name, title] : {std::pair{"max_tokens", "max tokens"},
+                                      {"vocab_size", "vocabulary"},
+                                      {"type_vocab_size", "token types"},
+                                      {"embedding_size", "embedding"}})
+        if (document.contains(name)) text += format("%-11s %s\n", title, document[name].dump().c_str());
+    if (document.contains("similarity"))
+        text += format("%-11s %s\n", "similarity", document["similarity"].get<std::string>().c_str());
+    return text;
+}
+
 std::string column_lines(const json &document) {
     if (!document.contains("tables")) return {};
     std::string text;
@@ -134,7 +174,7 @@ std::string model_to_text(const json &document) {
         format("family      %s\nparameters  %zu\nmemory      %s\n", document["family"].get<std::string>().c_str(),
                document["parameters"].get<size_t>(), human_bytes(document["weight_bytes"]).c_str());
     text += tensor_lines("inputs", document["inputs"]) + tensor_lines("outputs", document["outputs"]) +
-            column_lines(document) + '\n';
+            limit_lines(document) + column_lines(document) + '\n';
     std::vector<table_row> rows = {{"layer", "K", "N", "c", "rank", "scheme", "seed", "B_K", "B_N", "V", "dtype",
                                     "bytes", "share", "FLOP/row", "dense", "kernels"}};
     for (const json &layer : document["layers"]) {
@@ -167,8 +207,8 @@ void run_inspect(const inspect_options &options) {
 
 void add_inspect(CLI::App &app) {
     const auto options = std::make_shared<inspect_options>();
-    CLI::App &command =
-        *app.add_subcommand("inspect", "Show a model's inputs, outputs, columns and layers, and what the layers cost");
+    CLI::App &command = *app.add_subcommand(
+        "inspect", "Show a model's inputs, outputs, columns, labels, limits and layers, and what the layers cost");
     command.add_option("MODEL", options->model.directory, "Model directory")->required();
     add_random_weights(command, options->model);
     add_dtype(command, options->model);

@@ -15,6 +15,8 @@ void add_commands(CLI::App &app) {
         "  ss1 convert model model-c4 -c 4\n"
         "  ss1 run model-c4 --input rows.csv --output scores.csv\n"
         "  ss1 embed minilm --text docs.txt -o npy --output docs.npy\n"
+        "Exit codes: 0 for success, 2 for every error, whose message is on stderr; 128 and the signal's number after a "
+        "signal.\n"
         "Benchmarks are in a program of their own: ss1-bench --help");
     ss1::cli::add_info(app);
     ss1::cli::add_inspect(app);

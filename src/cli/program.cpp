@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "apps/failure.hpp"
+#include "apps/notes.hpp"
 #include "apps/output.hpp"
 #include "ss1/ss1.h"
 
@@ -22,6 +23,15 @@ std::string command_of(const CLI::App &app) {
         command += ' ' + at->get_name();
     }
     return command;
+}
+
+// Every command has these; a command without a context or progress has nothing to say.
+void add_verbosity(CLI::App &command) {
+    command.add_flag_callback(
+        "-q,--quiet", [] { apps::set_verbosity(-1); }, "Write nothing but results and errors");
+    command.add_flag_function(
+        "-v,--verbose", [](std::int64_t times) { apps::set_verbosity(static_cast<int>(times)); },
+        "Say what the library decides; -vv says more");
 }
 
 // --help and --version arrive as "errors" with exit code 0 whose text belongs on stdout.
@@ -45,6 +55,7 @@ int parse_and_run(const program &what, int argc, char **argv) {
     app.set_version_flag("--version", std::string(what.name) + ' ' + ss1_version());
     app.require_subcommand(1);
     what.add_commands(app);
+    for (CLI::App *command : app.get_subcommands({})) add_verbosity(*command);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError &error) {

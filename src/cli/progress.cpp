@@ -5,9 +5,12 @@
 
 #include <cstdio>
 
+#include "apps/notes.hpp"
+
 namespace ss1::cli {
 
-progress::progress() : terminal_(isatty(STDERR_FILENO) == 1), next_(std::chrono::steady_clock::now()) {}
+progress::progress()
+    : terminal_(!apps::is_quiet() && isatty(STDERR_FILENO) == 1), next_(std::chrono::steady_clock::now()) {}
 
 progress::~progress() {
     clear();

@@ -12,6 +12,7 @@
 #include "apps/encoder.hpp"
 #include "apps/failure.hpp"
 #include "apps/json.hpp"
+#include "apps/notes.hpp"
 #include "apps/output.hpp"
 #include "apps/text_lines.hpp"
 #include "cli/commands.hpp"
@@ -59,7 +60,7 @@ void rerank(const rerank_options &options) {
         out.write(to_line(
             {{"index", i}, {"score", six_digits(scores[i])}, {"logit", six_digits(logits[i])}, {"text", texts[i]}}));
     out.close();
-    std::fprintf(stderr, "%zu texts, score = %s(logit)\n", texts.size(), info.score_activation);
+    note("%zu texts, score = %s(logit)", texts.size(), info.score_activation);
 }
 
 constexpr char notes[] =

@@ -14,12 +14,13 @@
 #include "apps/json.hpp"
 #include "apps/line_batches.hpp"
 #include "apps/model_rows.hpp"
+#include "apps/notes.hpp"
 #include "apps/output.hpp"
 #include "apps/row_family.hpp"
 #include "apps/text_answers.hpp"
 #include "apps/text_rows.hpp"
-#include "cli/binary_scores.hpp"
 #include "cli/commands.hpp"
+#include "cli/label_scores.hpp"
 #include "cli/options.hpp"
 #include "cli/progress.hpp"
 
@@ -37,26 +38,40 @@ struct run_options {
     uint32_t threads = 0;
 };
 
+// The labels of --label, a batch at a time: from a column of the CSV file, or from a file with a line for each text.
+struct label_reader {
+    label_scores scores;
+    std::vector<size_t> batch;
+    size_t column = 0;
+
+    void add(const csv_reader &reader) {
+        const std::optional<size_t> label = scores.parse(reader.field(column));
+        if (!label) reader.fail(column, "'" + shown(reader.field(column)) + "' is not a label: " + scores.rule());
+        batch.push_back(*label);
+    }
+
+    void add(text_lines &lines) {
+        const std::string where = lines.input().name() + ":" + std::to_string(lines.input().line());
+        if (!lines.next())
+            throw failure(where + ": the file of --label ends before the texts", "it has a line for each text");
+        const std::optional<size_t> label = scores.parse(lines.first());
+        if (!label) throw failure(where + ": '" + shown(lines.first()) + "' is not a label: " + scores.rule());
+        batch.push_back(*label);
+    }
+
+    void score(std::span<const float> outputs, size_t before) {
+        scores.add(outputs, batch, before);
+        batch.clear();
+    }
+};
+
 struct run_totals {
     size_t rows = 0;
     std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
-    binary_scores scores;
+    std::optional<label_reader> labels;
 
     double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); }
     double rows_per_s() const { return static_cast<double>(rows) / std::max(seconds(), 1e-9); }
-};
-
-// The column of --label and the labels of the batch that is being filled.
-struct label_column {
-    size_t column;
-    std::vector<bool> labels;
-
-    void add(const csv_reader &reader) {
-        float value = 0;
-        if (!parse_float(reader.field(column), value) || (value != 0 && value != 1))
-            reader.fail(column, "'" + shown(reader.field(column)) + "' is not a label: 0 or 1");
-        labels.push_back(value == 1);
-    }
 };
 
 std::string header_line(const row_output &output) {
@@ -105,6 +120,11 @@ void check_file_names(const run_options &options) {
     refuse_same_file(options.output, "--output", input, "the input file");
     refuse_same_file(options.summary, "--summary", input, "the input file");
     refuse_same_file(options.summary, "--summary", options.output, "the file of --output");
+    if (options.text.empty() || options.label.empty()) return;
+    refuse_same_file(options.output, "--output", options.label, "the file of --label");
+    refuse_same_file(options.summary, "--summary", options.label, "the file of --label");
+    if (options.text == "-" && options.label == "-")
+        throw failure("--text and --label cannot both be stdin", "give --label a file");
 }
 
 void write_rows(output &out, const std::vector<float> &scores, size_t width) {
@@ -117,24 +137,13 @@ void write_rows(output &out, const std::vector<float> &scores, size_t width) {
     out.flush();  // a user who gives rows one by one gets scores one by one
 }
 
-void add_scores(run_totals &totals, const std::vector<float> &scores, label_column &labels) {
-    for (size_t i = 0; i < scores.size(); ++i) {
-        if (std::isnan(scores[i]))
-            throw failure(
-                format("row %zu has the score nan: its numbers are too large for the model", totals.rows + i + 1),
-                "leave the row out, or leave --label out to get the other rows' scores");
-        totals.scores.add(scores[i], labels.labels[i]);
-    }
-    labels.labels.clear();
-}
-
 run_totals score(const run_options &options, const model_handle &model) {
     const row_family &family = family_of(model);
     const std::unique_ptr<model_rows> rows = family.make_rows(describe(model));
     csv_reader reader(options.input);
     rows->bind(reader);
-    std::optional<label_column> labels;
-    if (!options.label.empty()) labels = label_column{reader.column(options.label), {}};
+    run_totals totals;
+    if (!options.label.empty()) totals.labels = label_reader{label_scores(model), {}, reader.column(options.label)};
     const row_output result = choose_output(model);
     const size_t batch = options.batch ? options.batch : family.default_batch;
     ss1_session_options bounds = SS1_SESSION_OPTIONS_INIT;
@@ -144,20 +153,19 @@ run_totals score(const run_options &options, const model_handle &model) {
     out.write(header_line(result));
     out.flush();
 
-    run_totals totals;
     progress line;
     std::vector<float> scores;
     line_batches batches;
     const auto next = [&] {
         if (!reader.next()) return false;
-        if (labels) labels->add(reader);  // first: the batch must not get a row whose label is wrong
+        if (totals.labels) totals.labels->add(reader);  // first: the batch must not get a row whose label is wrong
         rows->add(reader);
         return true;
     };
     while (batches.fill(batch, next, [&] { return reader.ready(); })) {
         run_batch(*rows, session, result, scores);
         write_rows(out, scores, result.width);
-        if (labels) add_scores(totals, scores, *labels);
+        if (totals.labels) totals.labels->score(scores, totals.rows);
         totals.rows += rows->size();
         rows->clear();
         if (line.due()) show_progress(line, reader.input(), totals);
@@ -190,38 +198,41 @@ run_totals answer(const run_options &options, const context_handle &context, con
     bounds.max_batch = options.batch ? options.batch : family_of(model).default_batch;
     bounds.max_tokens = texts.max_tokens();
     const session_handle session = make_session(model, bounds);
+    run_totals totals;
+    std::optional<text_lines> labels;
+    if (!options.label.empty()) {
+        totals.labels = label_reader{label_scores(model), {}};
+        labels.emplace(options.label, text_lines::kind::any_text);
+    }
     output out(options.output);
 
-    run_totals totals;
     progress line;
     bert_rows rows(describe(model));
     while (texts.read(lines, bounds.max_batch, rows)) {
         const model_run &run = rows.runs().front();
         std::vector<ss1_tensor> outputs = answers.outputs(rows.size(), rows.longest());
         check(ss1_session_run(session.get(), run.inputs.data(), run.inputs.size(), outputs.data(), outputs.size()));
+        for (size_t i = 0; labels && i < rows.size(); ++i) totals.labels->add(*labels);
         write_answers(out, answers, texts, rows.size(), lines.input().name(), totals.rows);
+        const ss1_tensor &answer = outputs.front();
+        if (labels)
+            totals.labels->score({static_cast<const float *>(answer.data), answer.bytes / sizeof(float)}, totals.rows);
         totals.rows += rows.size();
         rows.clear();
         if (line.due()) show_progress(line, lines.input(), totals);
     }
+    if (labels && labels->next())
+        throw failure(options.label + ": the file of --label has more lines than texts", "it has a line for each text");
     out.close();
     return totals;
-}
-
-json optional_number(const std::optional<double> &value) {
-    return value ? json(*value) : json(nullptr);
 }
 
 void report_totals(const run_options &options, const run_totals &totals) {
     const double rate = totals.rows_per_s();
     json summary = {{"n", totals.rows}};
-    if (!options.label.empty()) {
-        const std::optional<double> auc = totals.scores.auc(), loss = totals.scores.log_loss();
-        std::fprintf(stderr, "%zu rows, AUC %s, log loss %s, %.0f rows/s\n", totals.rows,
-                     auc ? format("%.6f", *auc).c_str() : "undefined (only one label)",
-                     loss ? format("%.6f", *loss).c_str() : "undefined", rate);
-        summary["auc"] = optional_number(auc);
-        summary["log_loss"] = optional_number(loss);
+    if (totals.labels) {
+        note("%zu rows, %s, %.0f rows/s", totals.rows, totals.labels->scores.text().c_str(), rate);
+        totals.labels->scores.add_to(summary);
     }
     summary["rows_per_s"] = rounded(rate, 1);
     if (options.summary.empty()) return;
@@ -237,14 +248,9 @@ void run_model(const run_options &options) {
             "'ss1 run --help' has examples of both");
     if (options.text.empty() && (options.pairs || options.max_tokens))
         throw failure("--pairs and --max-tokens need --text", "leave them out");
-    if (!options.text.empty() && !options.label.empty()) throw failure("--label needs --input", "leave it out");
     check_file_names(options);
     const context_handle context = make_context(options.threads);
     const model_handle model = load_model(context, options.model.directory, options.model.options());
-    if (!options.label.empty() && !gives_probability(model))
-        throw failure(
-            "--label needs a model that gives a probability; this one is " + std::string(describe(model).family),
-            "leave --label out");
     if (!options.text.empty() && !family_of(model).has_tokens)
         throw failure("--text needs a BERT; this model is a " + std::string(describe(model).family),
                       "give its rows with --input");
@@ -265,10 +271,12 @@ between them.
   no head    {"pooled": [...]}
 Tokens beyond the model's limit or --max-tokens are cut off: their words are left out, and answers are not searched there.
 The line of such a text ends with "cut": true.
---label keeps every row's score until the end (8 bytes each); without it memory does not grow.
+--label keeps every score of a DLRM until the end (8 bytes each); otherwise memory does not grow. F1 is that of label 1
+or, with more than two labels, the mean over the labels.
 Examples:
   zcat rows.csv.gz | ss1 run model --input - --label clicked > scores.csv
   echo 'You have won a prize' | ss1 run bert --text -
+  ss1 run bert --text mails.txt --label mails.labels --output answers.jsonl
   printf 'Who wrote it?\tAda wrote it.\n' | ss1 run bert-squad --text -)";
 
 }  // namespace
@@ -293,10 +301,12 @@ void add_run(CLI::App &app) {
                                 "Most rows of one run; default: 256 (BERT: 8). Changes the speed, never the result. A "
                                 "run does not wait for further rows of a pipe"));
     command.add_option("--threads", options->threads, "Threads; default: all this process may use");
-    command.add_option("--label", options->label,
-                       "Column with 0 or 1: report the area under the ROC curve and the log loss");
+    command.add_option(
+        "--label", options->label,
+        "Labels, to report what the scores are worth: a column of --input, or with --text a file with a "
+        "label in each line. DLRM: 0 or 1; AUC and log loss. BERT: a label's name or number; accuracy and F1");
     not_empty(command.add_option("--summary", options->summary,
-                                 "JSON file for n, rows_per_s and, with --label, auc and log_loss"));
+                                 "JSON file for n, rows_per_s and, with --label, auc and log_loss or accuracy and f1"));
     add_random_weights(command, options->model);
     add_dtype(command, options->model);
     command.footer(notes);
