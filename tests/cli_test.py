@@ -14,6 +14,7 @@ import math
 import os
 import pathlib
 import random
+import re
 import select
 import shutil
 import signal
@@ -161,6 +162,46 @@ class Help(Case):
             process = subprocess.run([EXE, "info"], stdout=full, stderr=subprocess.PIPE, timeout=60)
         self.assertEqual(process.returncode, 2)
         self.assertIn(b"ss1: cannot write to standard output: ", process.stderr)
+
+
+class MadeHelp(Case):
+    """Man pages and completions, made of what the programs say about themselves."""
+    MAKE = pathlib.Path(__file__).resolve().parent.parent / "docs/make_help.py"
+
+    def made(self, form, program=EXE):
+        result = run("/usr/bin/env", "python3", self.MAKE, form, program)
+        self.assertEqual(result.returncode, 0, result.stderr.decode())
+        return result.stdout.decode()
+
+    def test_man_pages_have_every_command_and_option(self):
+        for program, commands in (EXE, COMMANDS), (BENCH_EXE, BENCH_COMMANDS):
+            if not program:
+                continue
+            page = self.made("man", program).replace("\\-", "-")
+            for command in commands[1:]:
+                self.assertIn(f".SH {command[0].upper()}\n", page)
+                for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", run(program, *command, "--help").stdout.decode().split("Example")[0])):
+                    self.assertIn(option, page)
+            self.assertNotIn("describe", page)
+            if shutil.which("mandoc"):
+                lint = run("mandoc", "-T", "lint", "-W", "error", stdin=self.made("man", program).encode())
+                self.assertEqual(lint.stdout, b"")
+
+    def test_shells_understand_their_completions(self):
+        for shell in ("bash", "zsh", "fish"):
+            path = self.directory / shell
+            path.write_text(self.made(shell))
+            if shutil.which(shell):
+                self.assertEqual(run(shell, "-n", path).returncode, 0, shell)
+
+    def test_bash_completes(self):
+        script = self.directory / "ss1.bash"
+        script.write_text(self.made("bash"))
+        for words, wanted in {("ss1", "in"): {"info", "inspect"}, ("ss1", "run", "--lab"): {"--label"},
+                              ("ss1", "inspect", "--output-format", ""): {"text", "json"}}.items():
+            line = (f". {script}; COMP_WORDS=({' '.join(map(repr, words))}) COMP_CWORD={len(words) - 1}; "
+                    f"_ss1 ss1 '{words[-1]}' '{words[-2]}'; echo \"${{COMPREPLY[@]}}\"")
+            self.assertEqual(set(run("bash", "-c", line).stdout.decode().split()), wanted)
 
 
 class BenchHelp(BenchCase):

@@ -10,6 +10,7 @@
 #include "apps/failure.hpp"
 #include "apps/notes.hpp"
 #include "apps/output.hpp"
+#include "cli/describe.hpp"
 #include "ss1/ss1.h"
 
 namespace ss1::cli {
@@ -56,6 +57,12 @@ int parse_and_run(const program &what, int argc, char **argv) {
     app.require_subcommand(1);
     what.add_commands(app);
     for (CLI::App *command : app.get_subcommands({})) add_verbosity(*command);
+    // Not in --help: the build makes man pages and completions of its output.
+    app.add_subcommand("describe", "Print the commands and options as JSON")->group("")->callback([&app] {
+        apps::output out;
+        out.write(describe_program(app));
+        out.close();
+    });
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError &error) {
