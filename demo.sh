@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Builds ss1 and runs its main job: a trained recommendation model on held-out rows, dense and as SS1, a BERT on mails,
-# then a BERT-base-shaped encoder. Installs missing Debian packages first. Takes a few minutes the first time.
+# then a BERT-base-shaped encoder. Ends with a page of the results. Installs missing Debian packages first. Takes a few minutes the
+# first time.
 cd "$(dirname "$0")"
 . .ci/prepare
 
@@ -12,21 +13,38 @@ ss1=build/test/src/cli/ss1
 ss1_bench=build/test/bench/driver/ss1-bench
 models=examples/models
 rows=examples/data/insteval-test.csv
+results=build/test/demo
+mkdir -p "$results"
+
+# keep NAME COMMAND...: runs the command, and notes it for the page.
+keep() {
+    printf '%s\n' "${*:2}" >"$results/$1.cmd"
+    "${@:2}"
+}
 
 say "This machine"
 "$ss1" info
+"$ss1" info -o json >"$results/info.json"
 
 say "Lecture ratings (InstEval): will a student rate a lecture 4 or 5? Held-out rows, dense against SS1 at c = 4"
-for model in insteval-dense insteval-ss1; do
+for model in dense ss1; do
     printf '%s: ' "$model"
-    "$ss1" run "$models/$model" --input "$rows" --label label --output /dev/null 2>&1
+    keep quality-$model "$ss1" run "$models/insteval-$model" --input "$rows" --label label --output /dev/null \
+        --summary "$results/quality-$model.json" 2>&1
 done
 
 say "Latency of both, interleaved in one run"
-"$ss1_bench" model "$models/insteval-dense" "$models/insteval-ss1" --batch 1,64,1024 --input "$rows"
+keep latency-dlrm "$ss1_bench" model "$models/insteval-dense" "$models/insteval-ss1" --batch 1,64,1024 --input "$rows" -o json \
+    >"$results/latency-dlrm.json"
+python3 bench/demo_page.py --table "$results/latency-dlrm.json"
 
 say "Mails: spam or ham? A small BERT with all its encoder's layers tied 4-fold, text in, answers out (5 of 20)"
-"$ss1" run "$models/spam-bert-ss1" --text examples/data/spam-test.txt | sed -n 1,5p
+"$ss1" run "$models/spam-bert-ss1" --text examples/data/spam-test.txt --label examples/data/spam-test.labels | sed -n 1,5p
 
 say "An encoder of BERT-base's shape (random weights), sequence 128, dense against SS1 at c = 4"
-"$ss1_bench" model "$models/bert-base" "$models/bert-base-ss1" --random-weights 1 --tokens 128 --batch 1
+keep latency-encoder "$ss1_bench" model "$models/bert-base" "$models/bert-base-ss1" --random-weights 1 --tokens 128 --batch 1 -o json \
+    >"$results/latency-encoder.json"
+python3 bench/demo_page.py --table "$results/latency-encoder.json"
+
+python3 bench/demo_page.py "$results"
+say "The same as a page: $PWD/$results/demo.html"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """bench/grid.py and bench/report.py: a small grid measured, resumed and reported; the report of a sample file; bench/RESULTS.md
-against the measured files; bench/latency_curve.py: the plot of a small open-loop measurement; and bench/models.py: contenders that
+against the measured files; bench/demo_page.py; bench/latency_curve.py: the plot of a small open-loop measurement; and bench/models.py: contenders that
 take turns, the report of whole models.
 
     SS1_EXE=build/src/cli/ss1 SS1_BENCH_EXE=build/bench/driver/ss1-bench SS1_TEST_DATA=tests/data \\
@@ -189,6 +189,34 @@ class LatencyCurve(Case):
         for text, message in (("{}", "has no row measured with --rate"), ("nonsense", "is not output of")):
             path.write_text(text)
             self.assertIn(message, script("latency_curve.py", path, "--out", self.directory / "x.svg").stderr)
+
+
+class DemoPage(Case):
+    def test_page_of_a_small_measurement(self):
+        models = BENCH.parent / "examples/models"
+        write = lambda name, value: (self.directory / name).write_text(value if isinstance(value, str) else json.dumps(value))
+        for name, auc in ("quality-dense", 0.7), ("quality-ss1", 0.69):
+            write(f"{name}.json", {"n": 1234, "auc": auc, "log_loss": 0.6})
+        write("info.json", {"cpu": "A <CPU>", "threads": 2, "ss1": "9.9"})
+        for name, pair, more in (("latency-dlrm", ("insteval-dense", "insteval-ss1"), ["--batch", "1,4"]),
+                                 ("latency-encoder", ("spam-bert-dense", "spam-bert-ss1"), ["--batch", "1", "--tokens", "8"])):
+            bench = subprocess.run([os.environ["SS1_BENCH_EXE"], "model", *(models / model for model in pair), *more, "-o", "json",
+                                    "--repetitions", "5", "--min-time", "0"], check=True, capture_output=True, text=True)
+            write(f"{name}.json", bench.stdout)
+        commands = {name: f"the command of {name}" for name in ("quality-dense", "quality-ss1", "latency-dlrm", "latency-encoder")}
+        for name, command in commands.items():
+            write(f"{name}.cmd", command + "\n")
+        table = self.ok("demo_page.py", "--table", self.directory / "latency-dlrm.json").stdout
+        self.assertEqual([line.split()[0] for line in table.splitlines()], ["batch", "1", "4"])
+        self.ok("demo_page.py", self.directory)
+        page = (self.directory / "demo.html").read_text()
+        for text in [*commands.values(), "A &lt;CPU&gt;", "AUC 0.7000", "AUC 0.6900", "1,234 held-out rows", "\u22120.0100"]:
+            self.assertIn(text, page)
+        for picture in re.findall(r"<svg.*?</svg>", page):
+            for bar in xml.etree.ElementTree.fromstring(picture).iter("rect"):
+                self.assertLessEqual(float(bar.get("x")) + float(bar.get("width")), 421)
+                self.assertGreaterEqual(float(bar.get("height")), 0)
+        self.assertEqual(page.count("<svg"), 4)
 
 
 class Turns(Case):

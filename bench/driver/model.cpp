@@ -225,6 +225,9 @@ json latency_row(const loaded_model &model, const ss1_session_options &bounds, u
     row["ns_p90"] = rounded(percentile(ns, 0.9), 1);
     row["ns_p99"] = rounded(percentile(ns, 0.99), 1);
     row["ns_mean"] = rounded(mean(ns), 1);
+    json percentiles = json::array();  // 0 to 100, for a histogram
+    for (int i = 0; i <= 100; ++i) percentiles.push_back(rounded(percentile(ns, i / 100.0), 1));
+    row["ns_percentiles"] = std::move(percentiles);
     row["samples"] = ns.size();
     row["rows_per_s"] = rounded(static_cast<double>(bounds.max_batch) / p50 * 1e9, 1);
     row["speedup"] = rounded(first_p50 / p50, 3);
