@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Installs into an empty folder, runs the program and the Python package from there, and builds one consumer with
-# pkg-config and one with CMake against it.
+# Installs into an empty folder, runs the program and the Python package from there, and builds consumers with pkg-config and
+# with CMake against the shared library and against the static one alone.
 set -eu
 build=$1 source=$2 python=${3:-} looks_there=${4:-false}
 tree=$(mktemp -d)
@@ -21,10 +21,36 @@ echo "pkg-config: $(pkg-config --modversion ss1)"
 ${CC:-cc} -std=c99 "$source/consumer/main.c" -o "$tree/consumer_pc" $(pkg-config --cflags --libs ss1)
 "$tree/consumer_pc"
 
-cmake -G Ninja -S "$source/consumer" -B "$tree/cmake" -Dss1_DIR="$(dirname "$(find "$tree/root" -name ss1Config.cmake)")" >"$tree/cmake.log" 2>&1 ||
+config=$(dirname "$(find "$tree/root" -name ss1Config.cmake)")
+cmake -G Ninja -S "$source/consumer" -B "$tree/cmake" -Dss1_DIR="$config" >"$tree/cmake.log" 2>&1 ||
     { cat "$tree/cmake.log"; exit 1; }
 cmake --build "$tree/cmake" >"$tree/cmake.log" 2>&1 || { cat "$tree/cmake.log"; exit 1; }
 "$tree/cmake/consumer"
+if cmake -G Ninja -S "$source/consumer" -B "$tree/components" -Dss1_DIR="$config" -DCOMPONENTS=nonsense >"$tree/cmake.log" 2>&1; then
+    echo "CMake found a component 'nonsense'"
+    exit 1
+fi
+grep -q "without its component nonsense" "$tree/cmake.log"
+# Component cuda is there if its plugin is.
+if cmake -G Ninja -S "$source/consumer" -B "$tree/components" -Dss1_DIR="$config" -DCOMPONENTS=cuda >"$tree/cmake.log" 2>&1; then
+    [ -e "$lib/ss1/libss1-cuda.so" ]
+else
+    [ ! -e "$lib/ss1/libss1-cuda.so" ]
+fi
+
+if [ -e "$lib/libss1.a" ]; then
+    cp -r "$tree/root" "$tree/static"
+    static=$tree/static${lib#"$tree/root"}
+    rm "$static"/libss1.so*
+    export PKG_CONFIG_PATH="$static/pkgconfig" LD_LIBRARY_PATH=
+    ${CC:-cc} -std=c99 "$source/consumer/main.c" -o "$tree/consumer_static" $(pkg-config --static --cflags --libs ss1)
+    "$tree/consumer_static"
+    cmake -G Ninja -S "$source/consumer" -B "$tree/cmake_static" -Dss1_DIR="$static/cmake/ss1" -DTARGET=ss1::static >"$tree/cmake.log" 2>&1 &&
+        cmake --build "$tree/cmake_static" >"$tree/cmake.log" 2>&1 || { cat "$tree/cmake.log"; exit 1; }
+    "$tree/cmake_static/consumer"
+    ! ldd "$tree/cmake_static/consumer" "$tree/consumer_static" | grep libss1
+    echo "static library: linked by pkg-config and CMake"
+fi
 
 [ -n "$python" ] || exit 0
 packages=$(dirname "$(dirname "$(find "$tree/root" -name _capi.py)")")

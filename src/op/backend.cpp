@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "backend_dir.h"
 #include "base/status.hpp"
 
 namespace ss1 {
