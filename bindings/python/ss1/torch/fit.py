@@ -20,10 +20,12 @@ class Moments:
 
     @property
     def mean(self):
+        """[K]."""
         return self.sum / self.rows
 
     @property
     def second(self):
+        """[K, K]: the mean of x^T x."""
         return self.products / self.rows
 
 
