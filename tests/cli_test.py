@@ -1535,8 +1535,8 @@ class Run(Case):
         for bad in ("3", "-1", "0.5", "Yes", ""):
             message = ss1(*arguments, stdin=to_text([header, ["7 8", bad]])).stderr.decode()
             self.assertIn(f"standard input:2: column verdict (2): '{bad}' is not a label: a number below 3, or one of no, maybe, yes", message)
-        for model in ("bert_tokens", "bert_words"):
-            self.assertIn("--label needs a model that gives", self.refused_rows(model, b"input_ids,clicked\n1,1\n", "--label", "clicked"))
+        for model, message in {"bert_gelu_new": "--label needs a model that gives", "bert_tokens": "no output for a whole row"}.items():
+            self.assertIn(message, self.refused_rows(model, b"input_ids,clicked\n1,1\n", "--label", "clicked"))
 
     def test_labels_of_texts(self):
         model, texts = EXAMPLES / "models/spam-bert-ss1", EXAMPLES / "data/spam-test.txt"
