@@ -78,6 +78,8 @@ class Text:
     def __init__(self, path, device):
         data = pathlib.Path(path).read_bytes()
         data = lzma.decompress(data) if str(path).endswith(".xz") else data
+        if len(data) < 32 * PIECE:
+            raise SystemExit(f"--text {path}: has {len(data)} bytes, must have at least {32 * PIECE}")
         pieces = numpy.frombuffer(data, numpy.uint8)[:len(data) // (32 * PIECE) * 32 * PIECE].reshape(-1, 32, PIECE)
         self.train, self.held_out = (torch.from_numpy(part.reshape(-1).copy()).to(device) for part in (pieces[:, :31], pieces[:, 31]))
 
@@ -233,8 +235,18 @@ def tasks_after(done, results, options):
     return []
 
 
+def check_settings(options):
+    """Results of other settings in the same folder would stand in the tables under a wrong title."""
+    settings = {"text_bytes": options.text.stat().st_size, **{key: getattr(options, key) for key in ("steps", "short", "long", "start")}}
+    path = options.out / "settings.json"
+    if path.exists() and json.loads(path.read_text()) != settings:
+        sys.exit(f"--out {options.out}: has results of {path.read_text().strip()}, not of {json.dumps(settings)}; give another folder")
+    path.write_text(json.dumps(settings) + "\n")
+
+
 def work(options):
-    results = Results(options.out / "results.jsonl")
+    """(the results, the number of runs that failed)"""
+    results, failures = Results(options.out / "results.jsonl"), 0
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(options.jobs, context) as pool, open(results.path, "a") as file:
         waiting, found, known = set(), [None], set()
@@ -249,15 +261,17 @@ def work(options):
                     else:
                         waiting.add(pool.submit(run, task, options))
             finished, waiting = concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED)
-            failed = [str(future.exception()) for future in finished if future.exception()]
-            print(*failed, sep="\n", end="\n" if failed else "", flush=True)
+            for future in finished:
+                if future.exception():
+                    failures += 1
+                    print(f"a run failed: {future.exception()}", file=sys.stderr, flush=True)
             found = [future.result() for future in finished if not future.exception()]
             for line in found:
                 results.add(line)
                 file.write(json.dumps(line) + "\n")
                 file.flush()
                 print({key: value for key, value in line.items() if key != "layers"}, flush=True)
-    return results
+    return results, failures
 
 
 def cell(values):
@@ -300,7 +314,10 @@ def main():
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: %(default)s")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    report(work(options), options)
+    check_settings(options)
+    results, failures = work(options)
+    report(results, options)
+    sys.exit(f"{failures} runs failed" if failures else 0)
 
 
 if __name__ == "__main__":
