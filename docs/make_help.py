@@ -4,6 +4,7 @@
 
     make_help.py man|bash|zsh|fish PROGRAM          e.g. make_help.py man build/test/src/cli/ss1 >ss1.1
 """
+import argparse
 import json
 import re
 import subprocess
@@ -129,10 +130,15 @@ def fish(program, version):
 
 
 def main():
-    form, path = sys.argv[1:]
+    forms = {"man": man, "bash": bash, "zsh": zsh, "fish": fish}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     epilog="example:\n  python3 docs/make_help.py man build/test/src/cli/ss1 > ss1.1")
+    parser.add_argument("form", choices=forms, help="a man page, or a shell's completion")
+    parser.add_argument("program", help="path of ss1 or ss1-bench")
+    form, path = vars(parser.parse_args()).values()
     program = json.loads(subprocess.run([path, "describe"], check=True, stdout=subprocess.PIPE).stdout)
     version = subprocess.run([path, "--version"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-    print("\n".join({"man": man, "bash": bash, "zsh": zsh, "fish": fish}[form](program, version)))
+    print("\n".join(forms[form](program, version)))
 
 
 main()

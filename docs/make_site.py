@@ -5,6 +5,7 @@
 The pages are those of the repository, at their own places, and a reference made of the docstrings. A public function, struct, class or
 method without documentation is an error, and so is a link that leads nowhere. Needs mkdocs (Debian: mkdocs), whose theme it uses.
 """
+import argparse
 import ast
 import html.parser
 import pathlib
@@ -53,14 +54,18 @@ def c_reference():
         about = re.search(r"@file\s+\S+\s+(.*?)\*/", source, re.S)
         parts.append(f"## {header}\n\n{comment_text(about[1])}\n")
         for comment, declaration in pattern.findall(source):
-            name = re.search(r"\(\s*\*\s*(ss1_\w+)\s*\)|\b(ss1_\w+)\s*\(|\}\s*(ss1_\w+);|(ss1_\w+)\s*;", declaration)
+            bare = re.sub(r"/\*.*?\*/", "", declaration, flags=re.S)  # comments name other functions
+            name = (re.search(r"\}\s*(ss1_\w+)\s*;\s*$", bare) or
+                    re.search(r"\(\s*\*\s*(ss1_\w+)\s*\)|\b(ss1_\w+)\s*\(|(ss1_\w+)\s*;", bare))
             if "@file" in comment or not name:
                 continue
             name = next(part for part in name.groups() if part)
             documented.add(name)
             tidy = re.sub(r"\bSS1_API\s+", "", declaration.strip())
             parts.append(f"### {name}\n\n```c\n{tidy}\n```\n\n{comment_text(comment)}\n")
-        for name in re.findall(r"SS1_API[^;]*?\b(ss1_\w+)\s*\(", source):
+        bare = re.sub(r"/\*.*?\*/", "", source, flags=re.S)
+        for name in re.findall(r"SS1_API[^;]*?\b(ss1_\w+)\s*\(|^\}\s*(ss1_\w+)\s*;", bare, re.M):
+            name = name[0] or name[1]
             if name not in documented:
                 fail(f"include/ss1/{header}: {name} has no documentation")
     return "\n".join(parts)
@@ -175,7 +180,11 @@ def check_links(site):
 
 
 def main():
-    folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "build/site").resolve()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     epilog="example:\n  python3 docs/make_site.py build/site")
+    parser.add_argument("folder", nargs="?", type=pathlib.Path, default=ROOT / "build/site",
+                        help="where to make the site; its folder pages is made anew (default: build/site)")
+    folder = parser.parse_args().folder.resolve()
     pages, site = folder / "pages", folder / "html"
     shutil.rmtree(pages, ignore_errors=True)
     pages.mkdir(parents=True)
