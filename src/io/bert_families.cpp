@@ -116,7 +116,7 @@ constexpr bert_family jina = {.model_type = "bert",
                               .bias = distance_bias::alibi,
                               .parse = parse_gate};
 
-// NomicBERT's own code has the keys of GPT-2, without which transformers' class wrote the file.
+// NomicBERT's own code writes the keys of GPT-2; files of transformers' class lack them.
 constexpr bert_family nomic = {
     .model_type = "nomic_bert",
     .architecture = "NomicBert",

@@ -8,14 +8,14 @@
 
 namespace ss1 {
 
-// Keys of sizes in config.json.
+// How config.json names the sizes.
 struct bert_keys {
     const char *hidden_size = "hidden_size", *layers = "num_hidden_layers", *heads = "num_attention_heads",
                *intermediate_size = "intermediate_size", *activation = "hidden_act",
                *positions = "max_position_embeddings", *eps = "layer_norm_eps";
 };
 
-// Defaults of sizes. embedding_size 0: config.json has none, it is hidden_size.
+// What a size is if config.json does not say it. embedding_size 0: it is hidden_size.
 struct bert_sizes {
     size_t vocab_size = 30522, hidden_size = 768, layers = 12, heads = 12, intermediate_size = 3072, pad_token_id = 0,
            embedding_size = 0, positions = 512, types = 2, least_types = 1;
@@ -47,7 +47,7 @@ ss1_status find_bert_family(const json &config, const std::string &model_type, c
 ss1_status parse_bert_activation(const json &config, const std::string &label, const char *name,
                                  std::string_view otherwise, ss1_activation &out);
 
-// The members `parse` of the rows with rotary positions.
+// These are the members `parse` of the rows with rotary positions.
 ss1_status parse_modernbert(const json &root, const json &config, const std::string &label, bert_config &out);
 ss1_status parse_nomic(const json &root, const json &config, const std::string &label, bert_config &out);
 ss1_status parse_nomic_hf(const json &root, const json &config, const std::string &label, bert_config &out);

@@ -55,11 +55,20 @@ ss1_status parse_rope(const json &object, const std::string &where, bool allows_
     const json rope = object.without_nulls();
     SS1_TRY(json_only_keys(rope, where, {"type", "rope_type", "rope_theta", "factor"}));
     std::string type = "default";
-    for (const char *name : {"type", "rope_type"}) SS1_TRY(json_string(rope, where, name, key::optional, type));
+    SS1_TRY(json_string(rope, where, "type", key::optional, type));
+    std::string same = type;  // the newer name of the same key
+    SS1_TRY(json_string(rope, where, "rope_type", key::optional, same));
+    SS1_CHECK(same == type || !rope.find("type"), SS1_ERROR_FORMAT,
+              "%s: type is '%s', rope_type is '%s': they must agree", where.c_str(), printable(type).c_str(),
+              printable(same).c_str());
+    type = same;
     SS1_CHECK(type == "default" || (allows_ntk && type == "ntk"), SS1_ERROR_UNSUPPORTED,
               "%s: rope_type '%s' is not supported, 'default'%s", where.c_str(), printable(type).c_str(),
               allows_ntk ? " and 'ntk' are" : " is");
     SS1_TRY(parse_theta(rope, where, "rope_theta", theta, out.theta));
+    out.factor = 1;
+    SS1_CHECK(type == "ntk" || !rope.find("factor"), SS1_ERROR_UNSUPPORTED,
+              "%s: factor is not supported with rope_type '%s'", where.c_str(), printable(type).c_str());
     if (type != "ntk") return SS1_OK;
     SS1_TRY(json_number(rope, where, "factor", key::required, out.factor));
     SS1_CHECK(out.factor >= 1 && std::isfinite(out.factor), SS1_ERROR_FORMAT, "%s: factor is %g, must be at least 1",
@@ -100,6 +109,9 @@ ss1_status parse_thetas(const json &root, const json &config, const std::string 
     const json *scaling, *parameters;
     SS1_TRY(json_member(config, label, "rope_scaling", key::optional, scaling));
     if (scaling) {
+        SS1_CHECK(!scaling->find("rope_theta"), SS1_ERROR_UNSUPPORTED,
+                  "%s: rope_scaling.rope_theta is not supported, global_rope_theta and local_rope_theta are",
+                  label.c_str());
         rotary_config unused;
         SS1_TRY(parse_rope(*scaling, label + ": rope_scaling", false, key::optional, unused));
     }
@@ -177,7 +189,7 @@ ss1_status parse_nomic(const json &, const json &config, const std::string &labe
     out.attention_bias = out.qkv_bias;
     out.transform_bias = out.decoder_bias = out.intermediate_bias;
     if (!config.find("n_inner")) out.intermediate_size = out.hidden_size * 8 / 3;
-    out.intermediate_size = (out.intermediate_size + 255) / 256 * 256;  // as its code rounds it
+    out.intermediate_size = (out.intermediate_size + 255) / 256 * 256;  // NomicBERT's code rounds it up
     double fraction = 0;
     SS1_TRY(json_number(config, label, "rotary_emb_fraction", key::optional, fraction));
     SS1_TRY(set_size(label + ": rotary_emb_fraction", fraction, out));

@@ -98,22 +98,23 @@ ss1_status load_tables(const ss1_context &context, const model_directory &from, 
     return norm("cls.predictions.transform.LayerNorm", config.embedding_size, out.head_norm);
 }
 
-ss1_status load_rotary(const ss1_context &context, const rotary_config &rotary, size_t tokens, buffer &out) {
+ss1_status load_rotary(const ss1_context &context, const std::string &path, const rotary_config &rotary, size_t tokens,
+                       buffer &out) {
     const size_t shape[] = {tokens, rotary.size};
     size_t bytes;
     SS1_CHECK(checked_bytes(shape, sizeof(float), bytes), SS1_ERROR_FORMAT,
-              "rotary positions of %zu tokens do not fit the address space", tokens);
+              "%s/config.json: rotary positions of %zu tokens do not fit the address space", path.c_str(), tokens);
     SS1_TRY(out.allocate(context, bytes));
     make_rotary_table(rotary.theta, rotary.factor, tokens, rotary.size, out.as<float>());
     return SS1_OK;
 }
 
-ss1_status load_rotary(const ss1_context &context, bert_model &out) {
+ss1_status load_rotary(const ss1_context &context, const std::string &path, bert_model &out) {
     const bert_config &config = out.config;
     if (!config.rotary.size) return SS1_OK;
-    SS1_TRY(load_rotary(context, config.rotary, config.max_tokens(), out.rotary));
+    SS1_TRY(load_rotary(context, path, config.rotary, config.max_tokens(), out.rotary));
     if (std::ranges::find(config.local_layers, true) == config.local_layers.end()) return SS1_OK;
-    return load_rotary(context, config.local_rotary, config.max_tokens(), out.local_rotary);
+    return load_rotary(context, path, config.local_rotary, config.max_tokens(), out.local_rotary);
 }
 
 // The row of MPNet's table for a key `distance` tokens behind its query: half of the rows are for keys before it. Each
@@ -209,7 +210,7 @@ ss1_status load(ss1_context &context, const model_directory &from, bert_model &o
         out.qkv_row_bytes = std::max(out.qkv_row_bytes, ld * out.qkv_size(i));
         out.intermediate_row_bytes = std::max(out.intermediate_row_bytes, out.intermediate_ld * size);
     }
-    SS1_TRY(load_rotary(context, out));
+    SS1_TRY(load_rotary(context, from.path, out));
     SS1_TRY(load_bias(context, from, out));
     return load_tables(context, from, out);
 }
