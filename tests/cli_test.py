@@ -1558,6 +1558,10 @@ class Run(Case):
             result = ss1(*arguments, changed)
             self.assertEqual(result.returncode, 2, message)
             self.assertIn(message, result.stderr.decode())
+        changed.write_text("\n".join(true + ["ham"]))
+        out = self.directory / "answers"
+        self.assertIn("labels:21: the file", ss1(*arguments, changed, "--output", out).stderr.decode())
+        self.assertEqual(len(out.read_text().splitlines()), 20)  # the answers were all right
 
     def test_quiet_and_verbose(self):
         model, texts = EXAMPLES / "models/spam-bert-ss1", EXAMPLES / "data/spam-test.txt"

@@ -195,7 +195,9 @@ run_totals answer(const run_options &options, const context_handle &context, con
     text_answers answers(model, texts.tokenizer().get(), options.pairs);
     text_lines lines(options.text, answers.line_kind());
     ss1_session_options bounds = SS1_SESSION_OPTIONS_INIT;
-    bounds.max_batch = options.batch ? options.batch : family_of(model).default_batch;
+    constexpr size_t tokens_at_once = 4096;  // scores of words for more would take gigabytes
+    const size_t fitting = std::clamp<size_t>(tokens_at_once / texts.max_tokens(), 1, family_of(model).default_batch);
+    bounds.max_batch = options.batch ? options.batch : fitting;
     bounds.max_tokens = texts.max_tokens();
     const session_handle session = make_session(model, bounds);
     run_totals totals;
@@ -221,9 +223,11 @@ run_totals answer(const run_options &options, const context_handle &context, con
         rows.clear();
         if (line.due()) show_progress(line, lines.input(), totals);
     }
+    out.close();  // the answers stay, whatever the labels are
     if (labels && labels->next())
-        throw failure(options.label + ": the file of --label has more lines than texts", "it has a line for each text");
-    out.close();
+        throw failure(
+            format("%s:%zu: the file of --label has more lines than texts", options.label.c_str(), totals.rows + 1),
+            "it has a line for each text");
     return totals;
 }
 
