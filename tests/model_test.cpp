@@ -271,6 +271,14 @@ TEST_CASE("a model of files in memory has the outputs and the messages of its di
     memory.contents.erase("model.safetensors");
     CHECK_THROWS_WITH(ss1::load_model(context, memory.files()),
                       "ss1_model_load_memory: files/model.safetensors: cannot open: No such file or directory");
+    // modules.json may write a folder in other ways that a file system takes.
+    loaded_files encoder(SS1_TEST_DATA "/bert_all_positions");
+    encoder.contents.merge(loaded_files(SS1_TEST_DATA "/sentence/modules").contents);
+    std::string &list = encoder.contents.at("modules.json");
+    const size_t at = list.find("\"2_Dense\"");
+    REQUIRE(at != std::string::npos);
+    list.replace(at, 9, "\"./2_Dense/\"");
+    CHECK_NOTHROW(ss1::load_model(context, encoder.files()));
 }
 
 TEST_CASE("the names and contents of files in memory are checked") {

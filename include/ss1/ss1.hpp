@@ -85,7 +85,8 @@ inline model_ptr load_model(const context_ptr &context, const std::string &direc
     return model_ptr(model);
 }
 
-// A file of load_model() and load_tokenizer() from memory; `name` and `data` must live until they return.
+// A file of load_model() and load_tokenizer() from memory. `name` and `data` must live until they return; with
+// map_tables, `data` must live, unchanged, as long as the model.
 inline ss1_memory_file memory_file(const char *name, const void *data, size_t bytes) {
     ss1_memory_file file = SS1_MEMORY_FILE_INIT;
     file.name = name;
@@ -94,6 +95,7 @@ inline ss1_memory_file memory_file(const char *name, const void *data, size_t by
     return file;
 }
 
+// Loads a model from files in memory; see memory_file() for how long they must live.
 inline model_ptr load_model(const context_ptr &context, const std::vector<ss1_memory_file> &files,
                             const ss1_model_options &options = SS1_MODEL_OPTIONS_INIT) {
     ss1_model *model = nullptr;

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <map>
 #include <memory>
 #include <string_view>
 #include <system_error>
@@ -47,15 +48,16 @@ memory_folder::~memory_folder() {
 }
 
 ss1_status memory_folder::check() const {
+    std::map<std::string_view, size_t> seen;
     for (size_t i = 0; i < files_.size(); ++i) {
         const ss1_memory_file &file = files_[i];
         SS1_CHECK(file.name && *file.name, SS1_ERROR_INVALID_ARGUMENT, "files[%zu].name is %s", i,
                   file.name ? "empty" : "NULL");
         SS1_CHECK(file.data || file.bytes == 0, SS1_ERROR_INVALID_ARGUMENT,
                   "files[%zu].data of '%s' is NULL, but bytes=%zu", i, printable(file.name).c_str(), file.bytes);
-        for (size_t k = 0; k < i; ++k)
-            SS1_CHECK(std::string_view(files_[k].name) != file.name, SS1_ERROR_INVALID_ARGUMENT,
-                      "files[%zu] and files[%zu] have the same name '%s'", k, i, printable(file.name).c_str());
+        const auto [same, is_new] = seen.emplace(file.name, i);
+        SS1_CHECK(is_new, SS1_ERROR_INVALID_ARGUMENT, "files[%zu] and files[%zu] have the same name '%s'", same->second,
+                  i, printable(file.name).c_str());
     }
     return SS1_OK;
 }

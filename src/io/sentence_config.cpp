@@ -293,6 +293,9 @@ ss1_status sentence_config_read(const std::string &directory, sentence_config &o
         SS1_TRY(json_is_object(module, where));
         SS1_TRY(json_string(module, where, "type", key::required, type));
         SS1_TRY(json_string(module, where, "path", key::required, folder));
+        // Names of files in memory are compared as texts.
+        while (folder.starts_with("./")) folder.erase(0, 2);
+        while (folder.ends_with('/')) folder.pop_back();
         if (folder == ".") folder.clear();
         SS1_TRY(check_folder(folder, where));
         SS1_TRY(read_module(directory, folder, last_part(type), where, i++, config));

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Types of __init__.py, which has the documentation. mypy.stubtest compares the two (tests/stubs_test.sh).
+# Types of __init__.py, which has the documentation. mypy.stubtest compares the two (.ci/packages).
 import enum
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 _Self = TypeVar("_Self", bound="_Handle")
 _Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
-_Directory = _Path | Mapping[str, bytes | bytearray | memoryview | NDArray[Any]]
+_Bytes = bytes | bytearray | memoryview | NDArray[Any]
+_Directory = _Path | Mapping[str, _Bytes] | Mapping[bytes, _Bytes] | Mapping[os.PathLike[str], _Bytes]
 _Floats = NDArray[numpy.float32]
 _Integers = NDArray[numpy.int64]
 _Arrays = Mapping[str, NDArray[Any]]
