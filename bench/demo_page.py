@@ -118,12 +118,7 @@ def histogram(dense, ss1):
     for css, name, row in (("dense", "dense", dense), ("ss1", "SS1", ss1)):
         x = x_of(row["ns_p50"])
         parts.append(text(min(max(x, 20), WIDTH - 20), 14, name, css, "middle"))
-    step = 2 ** (1 if high / low < 16 else 2) ** 0.5 if high / low < 3 else 2
-    tick = 10 ** math.floor(math.log10(low))
-    while tick < high:
-        if tick >= low and 24 < x_of(tick) < WIDTH - 24:
-            parts.append(text(x_of(tick), height + 17, time_text(tick), "soft-text", "middle"))
-        tick *= step
+    parts += [text(0, height + 17, time_text(low), "soft-text", "start"), text(WIDTH, height + 17, time_text(high), "soft-text", "end")]
     return svg(height + 24, parts, "latency histogram")
 
 

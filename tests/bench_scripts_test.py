@@ -217,6 +217,9 @@ class DemoPage(Case):
                 self.assertLessEqual(float(bar.get("x")) + float(bar.get("width")), 421)
                 self.assertGreaterEqual(float(bar.get("height")), 0)
         self.assertEqual(page.count("<svg"), 4)
+        histogram = next(picture for picture in re.findall(r"<svg.*?</svg>", page) if "latency histogram" in picture)
+        axis = re.findall(r">([\d.]+ [µm]?s)<", histogram)
+        self.assertGreaterEqual(len(axis), 2, "both ends of the axis have a time")
 
 
 class Turns(Case):
