@@ -44,6 +44,16 @@ ss1_model_info describe(const model_handle &model) {
     return info;
 }
 
+std::vector<std::string> labels_of(const model_handle &model) {
+    std::vector<std::string> labels(describe(model).n_labels);
+    for (size_t i = 0; i < labels.size(); ++i) {
+        const char *label = nullptr;
+        check(ss1_model_label(model.get(), i, &label));
+        labels[i] = label;
+    }
+    return labels;
+}
+
 ss1_model_layer_info describe_layer(const model_handle &model, size_t i) {
     ss1_model_layer_info info = SS1_MODEL_LAYER_INFO_INIT;
     check(ss1_model_layer(model.get(), i, &info));

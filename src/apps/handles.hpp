@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "ss1/ss1.h"
 
@@ -32,6 +33,7 @@ ss1_info context_info(const context_handle &context);
 
 model_handle load_model(const context_handle &context, const std::string &directory, const ss1_model_options &options);
 ss1_model_info describe(const model_handle &model);
+std::vector<std::string> labels_of(const model_handle &model);  // none: it has no labels
 ss1_model_layer_info describe_layer(const model_handle &model, size_t i);
 
 session_handle make_session(const model_handle &model, const ss1_session_options &options);

@@ -46,16 +46,6 @@ std::vector<ss1_tensor> find_outputs(const model_handle &model) {
     throw failure("--text needs a model with a head or a pooler", "'ss1 inspect MODEL' shows what this one is");
 }
 
-std::vector<std::string> labels_of(const model_handle &model) {
-    std::vector<std::string> labels(describe(model).n_labels);
-    for (size_t i = 0; i < labels.size(); ++i) {
-        const char *label = nullptr;
-        check(ss1_model_label(model.get(), i, &label));
-        labels[i] = label;
-    }
-    return labels;
-}
-
 // Scores are members by the label's name: two labels of one name would overwrite each other.
 void check_names_differ(const std::vector<std::string> &labels) {
     std::map<std::string, size_t> ids;

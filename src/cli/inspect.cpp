@@ -64,19 +64,9 @@ json layer_to_json(const ss1_model_layer_info &info) {
     return row;
 }
 
-json labels_of(const model_handle &model, size_t n) {
-    json labels = json::array();
-    for (size_t i = 0; i < n; ++i) {
-        const char *label = nullptr;
-        check(ss1_model_label(model.get(), i, &label));
-        labels.push_back(label);
-    }
-    return labels;
-}
-
 // What a model of texts takes, and how its outputs are read.
 void add_limits(const model_handle &model, const ss1_model_info &info, json &document) {
-    if (info.n_labels) document["labels"] = labels_of(model, info.n_labels);
+    if (info.n_labels) document["labels"] = labels_of(model);
     for (const auto &[name, value] : {std::pair{"max_tokens", info.max_tokens},
                                       {"vocab_size", info.vocab_size},
                                       {"type_vocab_size", info.type_vocab_size},

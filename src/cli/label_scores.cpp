@@ -24,13 +24,7 @@ std::vector<std::string> classes_of(const model_handle &model) {
             "--label needs a model that gives a probability, or one label of several for each row; this one is a " +
                 std::string(info.family) + (info.n_labels ? " with other labels" : " without labels"),
             "leave --label out");
-    std::vector<std::string> classes;
-    for (size_t i = 0; i < info.n_labels; ++i) {
-        const char *label = nullptr;
-        check(ss1_model_label(model.get(), i, &label));
-        classes.push_back(label);
-    }
-    return classes;
+    return labels_of(model);
 }
 
 std::string number_or_undefined(const std::optional<double> &value, const char *why = "") {
