@@ -48,7 +48,10 @@ if [ -e "$lib/libss1.a" ]; then
     cmake -G Ninja -S "$source/consumer" -B "$tree/cmake_static" -Dss1_DIR="$static/cmake/ss1" -DTARGET=ss1::static >"$tree/cmake.log" 2>&1 &&
         cmake --build "$tree/cmake_static" >"$tree/cmake.log" 2>&1 || { cat "$tree/cmake.log"; exit 1; }
     "$tree/cmake_static/consumer"
-    ! ldd "$tree/cmake_static/consumer" "$tree/consumer_static" | grep libss1
+    if ldd "$tree/cmake_static/consumer" "$tree/consumer_static" | grep libss1; then
+        echo "a program that was linked with libss1.a needs libss1.so"
+        exit 1
+    fi
     echo "static library: linked by pkg-config and CMake"
 fi
 

@@ -440,7 +440,7 @@ typedef struct ss1_model_options {
 
 /**
  * Load a model directory: config.json and model.safetensors (or its sharded index). Families: "dlrm" and "bert", an
- * unchanged Hugging Face directory (model_type bert, distilbert, roberta, xlm-roberta; ...Model, ...ForMaskedLM,
+ * unchanged Hugging Face directory (BERT and its relatives, listed in docs/models.md; ...Model, ...ForMaskedLM,
  * ...ForSequenceClassification, ...ForTokenClassification, ...ForQuestionAnswering, BertForPreTraining without the head
  * for pairs). A directory of sentence-transformers loads unchanged, too: modules.json with Transformer, Pooling,
  * SpladePooling, Dense, LayerNorm, Normalize; other modules are refused by name. The model copies the files, which may
@@ -533,7 +533,7 @@ SS1_API ss1_status ss1_model_layer(const ss1_model *model, size_t i, ss1_model_l
 /** Family, size and limits of a model. The model owns the strings. @since 0.1 */
 typedef struct ss1_model_info {
     uint32_t struct_size;
-    const char *family; /**< "dlrm", "bert" (also DistilBERT and RoBERTa: one graph) or "static" (embeddings) */
+    const char *family; /**< "dlrm", "bert" (and its relatives: one graph) or "static" (embeddings) */
     const char *config; /**< text of config.json */
     size_t n_inputs, n_outputs, n_layers;
     size_t weight_bytes;        /**< memory of the weights */

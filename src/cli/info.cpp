@@ -42,8 +42,8 @@ std::string cache_text(size_t bytes) {
     return bytes ? human_bytes(bytes) : "unknown";
 }
 
-// The pool of the library does not read OMP_NUM_THREADS, and OpenMP's threads wait by spinning unless they are told to
-// sleep.
+// The pool of the library does not read OMP_NUM_THREADS, and OpenMP's threads spin while they wait unless
+// OMP_WAIT_POLICY=passive makes them sleep.
 std::vector<std::string> notes_on(const ss1_info &info) {
     std::vector<std::string> notes;
     const char *const omp = std::getenv("OMP_NUM_THREADS");
