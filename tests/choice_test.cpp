@@ -68,6 +68,20 @@ TEST_CASE("a choice keeps to its budget and is as good as any with one step less
     }
 }
 
+TEST_CASE("all of the time lets every group have its least error, however the sums are rounded") {
+    ss1_test::seeded random;
+    for (int round = 0; round < 100; ++round) {
+        groups all(8);
+        double most = 0;
+        for (auto &group : all) {
+            for (const double error : {0.0, 0.1, 0.3})
+                group.push_back({(1 - error) * (9 + static_cast<double>(random.uniform())), error});
+            most += group[0].us;
+        }
+        CHECK(total_of(all, choose(all, most)).error == 0);
+    }
+}
+
 TEST_CASE("a mixture beats each kind alone at equal time") {
     // Low rank is good in the first layer, tied in the second: {dense, low rank, tied}.
     const groups all = {{{10, 0}, {3, 0.01}, {2.5, 0.4}}, {{10, 0}, {3, 0.5}, {2.5, 0.02}}};

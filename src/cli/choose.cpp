@@ -76,7 +76,7 @@ void spend(std::span<const group> groups, std::vector<size_t> &chosen, double le
 std::vector<size_t> choose(std::span<const group> groups, double most_us) {
     std::vector<size_t> chosen;
     const std::vector<step> steps = steps_of(groups, chosen);
-    double left = most_us - least_us(groups);
+    double left = most_us * (1 + 1e-12) - least_us(groups);  // sums are rounded: what takes all of the time must fit
     if (left < 0) return chosen;
     std::vector<bool> is_full(groups.size());  // a group whose next step does not fit takes none of the later ones
     for (const step &next : steps) {
