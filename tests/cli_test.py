@@ -1598,7 +1598,7 @@ class Choice(Case):
 
     def report(self, name, *more):
         text = self.ok(*self.arguments(name, *more))
-        return json.loads((self.directory / name / "report.json").read_text()), text
+        return json.loads((self.directory / name / "ss1-report.json").read_text()), text
 
     def left(self, name):
         return [path.name for path in self.directory.iterdir() if path.name.startswith(name)]
@@ -1625,13 +1625,40 @@ class Choice(Case):
         self.assertIn("classifier", text)
         self.assertRegex(text, r"24 held-out rows: \S+ % of 24 answers agree, KL ")
         self.assertRegex(text, r"right 0\.\d+ -> 0\.\d+")
-        plot = xml.etree.ElementTree.parse(self.directory / "out/report.svg").getroot()
+        plot = xml.etree.ElementTree.parse(self.directory / "out/ss1-report.svg").getroot()
         self.assertTrue(plot.tag.endswith("svg"))
         timed = [layer for layer in report["layers"] if layer["us_before"] > 0]
         points = [point for point in plot.iter() if point.tag.endswith("title")]
         self.assertEqual(len(points), sum(candidate["us"] is not None for layer in timed for candidate in layer["candidates"]))
         self.assertEqual(sorted(self.left("out")), ["out"])
         self.ok("run", self.directory / "out", "--input", self.rows)
+
+    def test_the_report_stays_with_its_model(self):
+        source, out, again = (self.directory / name for name in ("source", "out", "again"))
+        shutil.copytree(DATA / "bert_classifier", source)
+        (source / "report.json").write_text("mine")
+        self.ok("convert", source, out, "--budget", 1, "--calibrate", self.rows, "--min-rows", 1)
+        self.assertEqual((out / "report.json").read_text(), "mine")
+        self.assertEqual(json.loads((out / "ss1-report.json").read_text())["budget"], 1)
+        self.ok("convert", out, again, "--dtype", "int8")
+        self.assertEqual({path.name for path in out.iterdir()} - {path.name for path in again.iterdir()},
+                         {"ss1-report.json", "ss1-report.svg"})
+
+    def test_a_path_that_is_not_utf8(self):
+        self.model = self.model.rename(self.directory / os.fsdecode(b"model-\xff"))
+        report, _ = self.report("out", "--budget", 1)
+        self.assertTrue(report["model"].endswith("model-\ufffd"), report["model"])
+        self.assertIn("model-\ufffd", (self.directory / "out/ss1-report.svg").read_text(encoding="utf-8"))
+
+    def test_an_output_that_exists_is_refused_at_once(self):
+        self.report("out", "--budget", 1)
+        for path in self.directory.glob("out/ss1-report.*"):
+            path.unlink()
+        error = self.refused(*self.arguments("out", "--budget", 1, "--min-rows", 10**6))
+        self.assertIn("already holds a model: config.json exists", error)
+        error = self.refused("convert", self.model, "", "--random-weights", 3, "--calibrate", self.rows, "--budget", 1)
+        self.assertIn("output is an empty path", error)
+        self.assertEqual(self.left(".tmp-"), [])
 
     def test_all_of_the_time_changes_nothing(self):
         report, _ = self.report("out", "--budget", 1)
@@ -1704,8 +1731,8 @@ class Choice(Case):
         self.write_rows(n=10)
         self.assertRegex(self.refused(*self.arguments("out", "--budget", 0.5)), r"has read \d+ rows beside those held out, it needs \d+")
         (self.directory / "out").mkdir()
-        (self.directory / "out/report.json").write_text("mine")
-        self.assertIn("report.json: already exists", self.refused(*self.arguments("out", "--budget", 0.5)))
+        (self.directory / "out/ss1-report.json").write_text("mine")
+        self.assertIn("ss1-report.json: already exists", self.refused(*self.arguments("out", "--budget", 0.5)))
 
     def test_interrupted(self):
         arguments = list(map(str, [EXE, *self.arguments("out", "--budget", 0.5)]))

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/choice.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -25,6 +27,8 @@ using namespace apps;
 namespace {
 
 constexpr size_t held_out_every = 5;  // of the calibration rows
+
+constexpr const char *report_names[] = {"/ss1-report.json", "/ss1-report.svg"};
 
 struct interrupted {};
 
@@ -75,6 +79,12 @@ class search {
           held_out_(timed_context_, model_, request.model, request.rows_file, {held_out_every, true}, request.label),
           setting_{context_,         request.model,  request.load,
                    request.min_rows, signals.flag(), [this](const std::string &text) { show(text); }} {
+        for (const char *name : report_names) {
+            const std::string path = request.output + name;
+            if (std::error_code ignored; std::filesystem::exists(path, ignored))
+                throw failure(path + ": already exists", "write to another folder");
+        }
+        check_output(setting_, request.output);
         result_.request = request;
         result_.machine = context_info(timed_context_);
     }
@@ -137,12 +147,12 @@ class search {
         const trial &best = result_.trials[result_.best];
         line_.show("writing " + request_.output + " ...");
         const std::string model = written_.empty() || best_written_ != result_.best ? convert(best).first : written_;
-        save(model + "/report.json", report_json(result_));
-        save(model + "/report.svg", report_svg(result_));
+        const std::string texts[] = {report_json(result_), report_svg(result_)};
         conversion_setting last = setting_;
         last.directory = model;
         last.load = SS1_MODEL_OPTIONS_INIT;
         convert_to(last, {}, nullptr, request_.output);
+        for (size_t i = 0; i < std::size(texts); ++i) save(request_.output + report_names[i], texts[i]);
         line_.clear();
     }
 
@@ -243,11 +253,17 @@ class search {
                    result_.us_after(best) / result_.us_before()),
             "give a weaker goal, or more rows to calibrate with");
     }
+    // The file appears under its name when it is complete.
     static void save(const std::string &path, const std::string &text) {
-        std::ofstream file(path, std::ios::binary);
+        const std::string temporary = path + ".tmp-" + std::to_string(getpid());
+        std::ofstream file(temporary, std::ios::binary);
         file << text;
         file.close();
-        if (!file) throw failure(path + ": cannot write the report", "is the disk full?");
+        std::error_code error;
+        if (file) std::filesystem::rename(temporary, path, error);
+        if (file && !error) return;
+        std::filesystem::remove(temporary, error);
+        throw failure(path + ": cannot write the report; the model beside it is complete", "is the disk full?");
     }
 
     const choice_request &request_;
@@ -264,16 +280,6 @@ class search {
     std::string written_;      // the model of the last trial
     size_t best_written_ = 0;  // its index
 };
-
-// Names the first problem that would otherwise show after minutes.
-void check_output(const std::string &output) {
-    for (const char *name : {"config.json", "model.safetensors", "modules.json", "report.json", "report.svg"}) {
-        const std::string path = output + "/" + name;
-        std::error_code ignored;
-        if (std::filesystem::exists(path, ignored)) throw failure(path + ": already exists", "write to another folder");
-    }
-    if (output.empty()) throw failure("OUT is an empty path", "name a folder");
-}
 
 }  // namespace
 
@@ -298,7 +304,6 @@ void convert_by_choice(const choice_request &request) {
     if (request.budget && !(*request.budget > 0 && *request.budget <= 1))
         throw failure(format("--budget %g is not in (0, 1]", *request.budget), "give a share of the time such as 0.25");
     const std::optional<quality_goal> goal = request.goal.empty() ? std::nullopt : std::optional(parse_goal(request));
-    check_output(request.output);
     const interruption signals;
     std::string text;
     try {

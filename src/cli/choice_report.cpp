@@ -129,6 +129,11 @@ size_t series_of(const ss1_linear_desc &desc) {
     return desc.c > 1 ? (desc.rank ? 3 : 1) : desc.rank ? 2 : 0;
 }
 
+// Bytes that are not UTF-8 become U+FFFD.
+std::string as_utf8(const std::string &text) {
+    return json::parse(json(text).dump(-1, ' ', false, json::error_handler_t::replace)).get<std::string>();
+}
+
 }  // namespace
 
 std::string report_text(const choice &what) {
@@ -148,7 +153,7 @@ std::string report_text(const choice &what) {
                   static_cast<size_t>(what.machine.num_threads), what.machine.num_threads == 1 ? "" : "s", before,
                   after, after / before) +
            quality_text(best.measured) +
-           format("%s: written, with report.json and report.svg\n", what.request.output.c_str());
+           format("%s: written, with ss1-report.json and ss1-report.svg\n", what.request.output.c_str());
 }
 
 std::string report_json(const choice &what) {
@@ -169,11 +174,11 @@ std::string report_json(const choice &what) {
     for (size_t g = 0; g < what.groups.size(); ++g) report["layers"].push_back(group_json(what, g));
     report["trials"] = json::array();
     for (const trial &of : what.trials) report["trials"].push_back(trial_json(what, of));
-    return report.dump(1) + '\n';
+    return report.dump(1, ' ', false, json::error_handler_t::replace) + '\n';
 }
 
 std::string report_svg(const choice &what) {
-    scatter plot = {"Candidates of " + what.request.model,
+    scatter plot = {"Candidates of " + as_utf8(what.request.model),
                     format("time of the layers that read the same rows, us for %zu rows", what.request.rows),
                     "lost share of the outputs' energy",
                     {"dense", "tied (SS1)", "low rank", "both"},

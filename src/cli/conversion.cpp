@@ -80,6 +80,17 @@ void workspace::drop(const std::string &model) const {
     fs::remove_all(model, ignored);
 }
 
+void check_output(const conversion_setting &setting, const std::string &output) {
+    const int32_t cancelled = 1;  // the library looks at the output first
+    ss1_convert_options options = SS1_CONVERT_OPTIONS_INIT;
+    options.load = &setting.load;
+    options.cancel = &cancelled;
+    options.form = [](void *, const char *, ss1_linear_desc *) {};
+    const ss1_status status =
+        ss1_model_convert(setting.context.get(), setting.directory.c_str(), output.c_str(), &options);
+    if (status != SS1_ERROR_CANCELLED) check(status);
+}
+
 std::map<std::string, double> convert_to(const conversion_setting &setting, const layer_forms &forms,
                                          const ss1_calibration *calibration, const std::string &output) {
     std::map<std::string, double> errors;

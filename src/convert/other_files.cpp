@@ -42,7 +42,9 @@ ss1_status list(const model_directory &directory, const fs::path &root, const fs
         const bool is_old =
             folder == fs::path(directory.config.sentence.folder) &&
             (name == "config.json" || name == "model.safetensors.index.json" || extension == ".safetensors");
-        if (fs::is_regular_file(status) && !is_old && !is_among(foreign, extension) && name.find(".tmp-") == name.npos)
+        const bool is_report = name.starts_with("ss1-report.");  // of how the source was made, not the new model
+        if (fs::is_regular_file(status) && !is_old && !is_report && !is_among(foreign, extension) &&
+            name.find(".tmp-") == name.npos)
             files.push_back(path.string());
     }
     return SS1_OK;
