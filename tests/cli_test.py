@@ -1658,11 +1658,14 @@ class Choice(Case):
         self.assertIn("already holds a model: config.json exists", error)
         error = self.refused("convert", self.model, "", "--random-weights", 3, "--calibrate", self.rows, "--budget", 1)
         self.assertIn("output is an empty path", error)
-        self.assertEqual(self.left(".tmp-"), [])
 
     def test_all_of_the_time_changes_nothing(self):
         report, _ = self.report("out", "--budget", 1)
         self.assertEqual({layer["chosen"] for layer in report["layers"]}, {"dense"})
+        reasons = {layer["reason"].split(":")[0] for layer in report["layers"]}
+        self.assertIn("the budget allows it", reasons)
+        self.assertLessEqual(reasons, {"the budget allows it", "no form is faster", "has no other form",
+                                       "runs once a sequence, not once a token"})
         self.assertEqual((report["quality"]["kl"], report["quality"]["agreement"]), (0, 1))
 
     def test_held_out_rows_fit_nothing(self):
@@ -1694,13 +1697,13 @@ class Choice(Case):
             if trial["quality"]["kl"] <= 0.05:
                 self.assertGreaterEqual(trial["share_of_time"], report["share_of_time"])
         error = self.refused(*self.arguments("none", "--quality", "kl=1e-30"))
-        self.assertRegex(error, r"no choice below the original's time reaches it; the best measured is kl=\S+ at 0\.\d+")
+        self.assertRegex(error, r"none of [2-9] choices that were measured reaches it; the best is kl=\S+ at 0\.\d+")
         self.assertEqual(self.left("none"), [])
 
     def test_effects(self):
         report, _ = self.report("out", "--budget", 0.5, "--effects")
         weights = [layer["weight"] for layer in report["layers"] if len(layer["candidates"]) > 1]
-        self.assertEqual(max(weights), 1)
+        self.assertEqual(max(layer["weight"] for layer in report["layers"]), 1)
         self.assertTrue(0 < min(weights) < 1, weights)
         self.assertLessEqual(report["share_of_time"], 0.5)
         self.assertEqual(self.left("out"), ["out"])
@@ -1716,7 +1719,8 @@ class Choice(Case):
                 (["--budget", 0], "--budget 0 is not in (0, 1]"), (["--budget", 1.5], "--budget 1.5 is not in (0, 1]"),
                 (["--budget", "nan"], "is not in (0, 1]"), (["--budget", 0.001], "the fastest forms of all layers take"),
                 (["--quality", "size=3"], "'size' is not a measure of quality"), (["--quality", "kl"], "the limit is not a number"),
-                (["--quality", "kl=-1"], "a divergence of 0 or less"), (["--quality", "agree=2"], "a share is in (0, 1]"),
+                (["--quality", "kl=-1"], "a divergence of 0 or less"),
+                (["--quality", "kl=1e-320"], "a divergence of 0 or less"), (["--quality", "kl=1e-3000"], "a divergence of 0 or less"), (["--quality", "agree=2"], "a share is in (0, 1]"),
                 (["--quality", "auc=0.1"], "at most 0"), (["--quality", "auc=-0.1"], "--quality auc needs --label"),
                 (["--quality", "auc=-0.1", "--label", "answer"], "the model gives no probability"),
                 (["--budget", 0.5, "--label", "none"], "none"), (["--budget", 0.5, "--quality", "kl=1"], "exclude each other"),
@@ -1733,6 +1737,51 @@ class Choice(Case):
         (self.directory / "out").mkdir()
         (self.directory / "out/ss1-report.json").write_text("mine")
         self.assertIn("ss1-report.json: already exists", self.refused(*self.arguments("out", "--budget", 0.5)))
+
+    def test_refused_before_the_work(self):
+        """What the model and the rows cannot give is refused before the calibration, which would refuse --min-rows."""
+        late, out = ["--min-rows", 10**6], self.directory / "out"
+        for more, error in ((["--budget", 0.5], "it needs 1000000"), (["--budget", 0.5, "--label", "nosuch"], "column nosuch is missing"),
+                            (["--quality", "auc=-0.1", "--label", "answer"], "--quality auc: the model gives no probability")):
+            with self.subTest(more):
+                self.assertIn(error, self.refused(*self.arguments("out", *late, *more)))
+        common = ["--calibrate", self.rows, *late]
+        self.assertIn("the model gives no probabilities", self.refused("convert", DATA / "bert_gelu_new", out, "--quality", "kl=0.01", *common))
+        self.assertIn("--label needs a model that gives", self.refused("convert", DATA / "bert_gelu_new", out, "--budget", 0.5, "--label", "answer", *common))
+        texts = self.directory / "rows.txt"
+        texts.write_text("a text\n" * 40)
+        self.assertIn("is a text, which has no columns", self.refused("convert", DATA / "bert_classifier", out, "--budget", 0.5,
+                                                                     "--label", "answer", "--calibrate", texts, *late))
+        self.assertEqual(self.left("out"), [])
+
+    def test_labels_of_a_probability(self):
+        rows, _ = dlrm_csv(DATA / "dlrm_odd")
+        lines = [rows[0] + ["clicked", "always"]] + [row + [str(i // 5 % 2), "1"] for i, row in enumerate(rows[1:] * 10)]
+        self.rows.write_bytes(to_text(lines))
+        common = ["--calibrate", self.rows, "--min-rows", 1, "--label"]
+        self.ok("convert", DATA / "dlrm_odd", self.directory / "out", "--budget", 1, *common, "clicked")
+        quality = json.loads((self.directory / "out/ss1-report.json").read_text())["quality"]
+        held_out = [lines[0]] + [row for i, row in enumerate(lines[1:]) if i % 5 == 4]
+        summary = self.directory / "summary.json"
+        self.ok("run", DATA / "dlrm_odd", "--input", "-", "--label", "clicked", "--summary", summary, stdin=to_text(held_out))
+        told = json.loads(summary.read_text())
+        self.assertEqual(set(quality["before"]), {"auc", "log_loss", "accuracy"})
+        for name in ("auc", "log_loss"):
+            self.assertAlmostEqual(quality["before"][name], told[name], delta=1e-5)
+        self.assertIsNone(quality["before"]["accuracy"])
+        self.assertIn("the held-out rows have one label only",
+                      self.refused("convert", DATA / "dlrm_odd", self.directory / "none", "--quality", "auc=-0.1", *common, "always"))
+
+    def test_labels_by_name(self):
+        names = json.loads((DATA / "bert_classifier/config.json").read_text())["id2label"]
+        by_number, _ = self.report("number", "--budget", 1, "--label", "answer")
+        lines = self.rows.read_text().splitlines()
+        self.rows.write_text("\n".join(lines[:1] + [f"{ids},{names[label]}" for ids, label in (line.split(",") for line in lines[1:])]) + "\n")
+        by_name, _ = self.report("name", "--budget", 1, "--label", "answer")
+        self.assertEqual(by_name["quality"]["before"], by_number["quality"]["before"])
+        self.assertGreater(by_name["quality"]["before"]["accuracy"], 0)
+        self.rows.write_text(self.rows.read_text().replace(names["1"], "nobody"))
+        self.assertIn("'nobody' is not a label: a number below", self.refused(*self.arguments("bad", "--budget", 1, "--label", "answer")))
 
     def test_interrupted(self):
         arguments = list(map(str, [EXE, *self.arguments("out", "--budget", 0.5)]))

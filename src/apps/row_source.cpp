@@ -28,12 +28,10 @@ row_source::row_source(const context_handle &context, const model_handle &model,
 }
 
 void row_source::add_label() {
-    int64_t value = 0;
-    if (!parse_integer(reader_->field(label_column_), value) || value < 0 ||
-        static_cast<uint64_t>(value) >= label_->classes)
-        reader_->fail(label_column_, format("'%s' is not a label: a whole number from 0 to %zu",
-                                            shown(reader_->field(label_column_)).c_str(), label_->classes - 1));
-    labels_.push_back(static_cast<size_t>(value));
+    const std::optional<size_t> label = label_->parse(reader_->field(label_column_));
+    if (!label)
+        reader_->fail(label_column_, "'" + shown(reader_->field(label_column_)) + "' is not a label: " + label_->rule);
+    labels_.push_back(*label);
 }
 
 bool row_source::read(size_t batch) {

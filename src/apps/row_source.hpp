@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows of a model from a file: a CSV file, or the lines of a text for a BERT with a tokenizer.
 #pragma once
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "apps/csv.hpp"
 #include "apps/model_rows.hpp"
@@ -12,10 +14,11 @@
 
 namespace ss1::apps {
 
-// The column of a CSV file that holds the right answer of each row, a whole number below `classes`.
+// The column of a CSV file that holds the right answer of each row.
 struct label_source {
     std::string column;
-    size_t classes;
+    std::function<std::optional<size_t>(std::string_view)> parse;  // the answer's number; none if the text is no answer
+    std::string rule;                                              // what parse() takes, for messages
 };
 
 class row_source {

@@ -35,26 +35,27 @@ struct interrupted {};
 // What a converted model must reach on the held-out rows.
 struct quality_goal {
     std::string measure;
-    double limit;
+    float limit = 0;
 
     double value(const quality &of) const {
         if (measure == "kl") return of.kl;
         return measure == "agree" ? of.agreement : *of.after.auc - *of.before.auc;
     }
-    bool holds(const quality &of) const { return measure == "kl" ? value(of) <= limit : value(of) >= limit; }
+    bool holds(const quality &of) const {
+        const auto reached = static_cast<float>(value(of));  // as the limit: 99 of 100 answers are agree=0.99
+        return measure == "kl" ? reached <= limit : reached >= limit;
+    }
 };
 
 quality_goal parse_goal(const choice_request &request) {
     const size_t equals = request.goal.find('=');
-    quality_goal goal = {request.goal.substr(0, equals), 0};
-    float limit = 0;
+    quality_goal goal = {request.goal.substr(0, equals)};
     if (goal.measure != "kl" && goal.measure != "agree" && goal.measure != "auc")
         throw failure("--quality: '" + goal.measure + "' is not a measure of quality",
                       "give kl=0.01, agree=0.99 or auc=-0.001");
-    if (equals == std::string::npos || !parse_float(request.goal.substr(equals + 1), limit))
+    if (equals == std::string::npos || !parse_float(request.goal.substr(equals + 1), goal.limit))
         throw failure("--quality " + request.goal + ": the limit is not a number",
                       "give kl=0.01, agree=0.99 or auc=-0.001");
-    goal.limit = std::stod(request.goal.substr(equals + 1));
     if (goal.measure == "kl" && goal.limit <= 0)
         throw failure("--quality " + request.goal + ": a divergence of 0 or less is not reached", "give kl=0.01");
     if (goal.measure == "agree" && (goal.limit <= 0 || goal.limit > 1))
@@ -69,8 +70,9 @@ quality_goal parse_goal(const choice_request &request) {
 // One search: the parts that live as long as it does.
 class search {
   public:
-    search(const choice_request &request, const interruption &signals)
+    search(const choice_request &request, const std::optional<quality_goal> &goal, const interruption &signals)
         : request_(request),
+          goal_(goal),
           signals_(signals),
           context_(make_context()),
           timed_context_(make_context(std::getenv("SS1_NUM_THREADS") ? 0 : 1)),
@@ -85,6 +87,7 @@ class search {
                 throw failure(path + ": already exists", "write to another folder");
         }
         check_output(setting_, request.output);
+        check_goal();
         result_.request = request;
         result_.machine = context_info(timed_context_);
     }
@@ -112,37 +115,11 @@ class search {
         }
     }
 
-    void search_budget(double budget) {
-        if (const double least = least_us(points_) / result_.us_before(); least > budget)
-            throw failure(format("--budget %g: the fastest forms of all layers take %.3f of the time", budget, least),
-                          "give a larger budget, or further types with --dtype");
-        result_.best = attempt(budget);
-    }
-
-    // Bisects over the budget for the fastest model that reaches the goal.
-    void search_quality(const quality_goal &goal) {
-        double fails = least_us(points_) / result_.us_before(), holds = 1;
-        std::optional<size_t> best;
-        const auto look = [&](double budget) {
-            const size_t i = attempt(budget);
-            const bool is_good = goal.holds(checked(result_.trials[i].measured));
-            if (is_good && (!best || result_.us_after(result_.trials[i]) < result_.us_after(result_.trials[*best])))
-                best = i;
-            return is_good;
-        };
-        constexpr int looks = 6;
-        if (look(std::nextafter(fails, 2.0))) holds = fails;
-        for (int i = 0; i < looks && holds > fails * 1.02; ++i) {
-            const double middle = std::sqrt(fails * holds);
-            (look(middle) ? holds : fails) = middle;
-        }
-        if (!best) refuse(goal);
-        result_.best = *best;
-    }
+    void find() { goal_ ? search_quality() : search_budget(*request_.budget); }
 
     const choice &result() const { return result_; }
 
-    // Writes the best model with its report, and the report to the terminal.
+    // Writes the best model with its report.
     void write() {
         const trial &best = result_.trials[result_.best];
         line_.show("writing " + request_.output + " ...");
@@ -157,6 +134,34 @@ class search {
     }
 
   private:
+    void search_budget(double budget) {
+        if (const double least = least_us(points_) / result_.us_before(); least > budget)
+            throw failure(format("--budget %g: the fastest forms of all layers take %.3f of the time", budget, least),
+                          "give a larger budget, or further types with --dtype");
+        result_.best = attempt(budget);
+    }
+
+    // Bisects over the budget for the fastest model that reaches the goal.
+    void search_quality() {
+        double fails = least_us(points_) / result_.us_before(), holds = 1;
+        std::optional<size_t> best;
+        const auto look = [&](double budget) {
+            const size_t i = attempt(budget);
+            const bool is_good = goal_->holds(checked(result_.trials[i].measured));
+            if (is_good && (!best || result_.us_after(result_.trials[i]) < result_.us_after(result_.trials[*best])))
+                best = i;
+            return is_good;
+        };
+        constexpr int looks = 6;
+        if (look(std::nextafter(fails, 2.0))) holds = fails;
+        for (int i = 0; i < looks && holds > fails * 1.02; ++i) {
+            const double middle = std::sqrt(fails * holds);
+            (look(middle) ? holds : fails) = middle;
+        }
+        if (!best) refuse();
+        result_.best = *best;
+    }
+
     void show(const std::string &text) {
         if (__atomic_load_n(signals_.flag(), __ATOMIC_RELAXED)) throw interrupted();
         if (line_.due()) line_.show(text);
@@ -171,11 +176,11 @@ class search {
         return forms;
     }
     // Weighs each group by the root of what its error does to the answers: the divergence of the model in which this
-    // group alone has another form, for its error. The root, because few rows tell the divergence roughly: on the
-    // spam BERT at a quarter of the time it halves the divergence of the chosen model, the ratio itself does less.
+    // group alone has another form, for its error. Few rows tell the divergence roughly, so that its root weighs less.
     void weigh_groups() {
         const held_out_rows rows(timed_context_, model_, request_.model, request_.rows_file, rows_to_fit().subset, "");
         double most = 0;
+        std::vector<layer_group *> weighed;
         for (size_t g = 0; g < result_.groups.size(); ++g) {
             layer_group &group = result_.groups[g];
             const size_t tried = candidate_at(group, request_.budget.value_or(0.25));
@@ -192,8 +197,9 @@ class search {
             const double lost = found.has_probabilities ? found.kl : found.error;
             group.weight = std::sqrt(lost / group.candidates[tried].error);
             most = std::max(most, group.weight);
+            weighed.push_back(&group);
         }
-        for (layer_group &group : result_.groups) group.weight = most > 0 ? std::max(group.weight / most, 1e-3) : 1;
+        for (layer_group *const group : weighed) group->weight = most > 0 ? std::max(group->weight / most, 1e-3) : 1;
     }
     // The candidate that takes nearest to this share of the time, with an error; 0: there is none.
     static size_t candidate_at(const layer_group &group, double share) {
@@ -229,27 +235,31 @@ class search {
         best_written_ = result_.trials.size() - 1;
         return best_written_;
     }
-    // Refuses to judge by a measure that the model or the labels do not have.
-    const quality &checked(const quality &of) const {
-        const bool wants_auc = request_.goal.starts_with("auc");
-        if (!wants_auc && !of.has_probabilities)
+    // Refuses to judge by a measure that the model does not have.
+    void check_goal() const {
+        if (goal_ && goal_->measure == "auc" && !held_out_.has_auc())
+            throw failure("--quality auc: the model gives no probability of one of two labels",
+                          "give kl=0.01 or agree=0.99");
+        if (goal_ && !held_out_.has_probabilities())
             throw failure("--quality " + request_.goal + ": the model gives no probabilities",
                           "give --budget, and judge by the error of the outputs");
-        if (wants_auc && (!of.before.auc || !of.after.auc))
-            throw failure("--quality auc: the held-out rows have one label only, or the model gives no probability",
-                          "give rows with both labels");
+    }
+    const quality &checked(const quality &of) const {
+        if (goal_->measure == "auc" && (!of.before.auc || !of.after.auc))
+            throw failure("--quality auc: the held-out rows have one label only", "give rows with both labels");
         return of;
     }
-    [[noreturn]] void refuse(const quality_goal &goal) const {
+    [[noreturn]] void refuse() const {
+        const quality_goal &goal = *goal_;
         const auto better = [&](const trial &a, const trial &b) {
             return goal.measure == "kl" ? goal.value(a.measured) < goal.value(b.measured)
                                         : goal.value(a.measured) > goal.value(b.measured);
         };
         const trial &best = *std::ranges::min_element(result_.trials, better);
         throw failure(
-            format("--quality %s: no choice below the original's time reaches it; the best measured is %s=%.3g "
-                   "at %.3f of the linear layers' time",
-                   request_.goal.c_str(), goal.measure.c_str(), goal.value(best.measured),
+            format("--quality %s: none of %zu choices that were measured reaches it; the best is %s=%.3g at %.3f of "
+                   "the linear layers' time",
+                   request_.goal.c_str(), result_.trials.size(), goal.measure.c_str(), goal.value(best.measured),
                    result_.us_after(best) / result_.us_before()),
             "give a weaker goal, or more rows to calibrate with");
     }
@@ -267,6 +277,7 @@ class search {
     }
 
     const choice_request &request_;
+    const std::optional<quality_goal> goal_;
     const interruption &signals_;
     context_handle context_, timed_context_;
     workspace work_;
@@ -307,12 +318,9 @@ void convert_by_choice(const choice_request &request) {
     const interruption signals;
     std::string text;
     try {
-        search run(request, signals);
+        search run(request, goal, signals);
         run.measure_candidates();
-        if (goal)
-            run.search_quality(*goal);
-        else
-            run.search_budget(*request.budget);
+        run.find();
         run.write();
         text = report_text(run.result());
     } catch (const interrupted &) {

@@ -2,7 +2,6 @@
 #include "cli/choice_report.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "apps/format.hpp"
@@ -47,7 +46,7 @@ std::string reason_of(const choice &what, size_t g) {
     const double share = fastest->us / group.candidates[0].us;
     if (share >= 1)
         return format("no form is faster: %s takes %.2f of its time", form_name(fastest->desc).c_str(), share);
-    return "other layers lose less for the time";
+    return best_of(what).budget >= 1 ? "the budget allows it" : "other layers lose less for the time";
 }
 
 std::string text_of(const std::optional<double> &value) {
@@ -72,8 +71,8 @@ json number(const std::optional<double> &value) {
     return value ? json(six_digits(*value)) : json(nullptr);
 }
 
-json labels_json(const label_scores &scores) {
-    return {{"auc", number(scores.auc)}, {"log_loss", number(scores.log_loss)}, {"accuracy", number(scores.accuracy)}};
+json labels_json(const label_measures &of) {
+    return {{"auc", number(of.auc)}, {"log_loss", number(of.log_loss)}, {"accuracy", number(of.accuracy)}};
 }
 
 json quality_json(const quality &q) {

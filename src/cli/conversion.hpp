@@ -39,7 +39,7 @@ struct conversion_setting {
     std::function<void(const std::string &)> show = {};  // progress; may throw
 };
 
-// Fails where convert_to() would refuse the output, before minutes of work; writes nothing.
+// Fails where convert_to() would refuse the output, before minutes of work; leaves nothing.
 void check_output(const conversion_setting &setting, const std::string &output);
 
 // Writes the model with these forms to `output`, fitted to what its layers have read.

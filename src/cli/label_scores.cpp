@@ -77,18 +77,18 @@ void label_scores::add(std::span<const float> outputs, std::span<const size_t> l
 
 std::string label_scores::text() const {
     if (classes_.empty())
-        return "AUC " + number_or_undefined(binary_.auc(), " (only one label)") + ", log loss " +
-               number_or_undefined(binary_.log_loss());
-    return "accuracy " + number_or_undefined(multiple_.accuracy()) + ", F1 " + number_or_undefined(multiple_.f1()) +
+        return "AUC " + number_or_undefined(auc(), " (only one label)") + ", log loss " +
+               number_or_undefined(log_loss());
+    return "accuracy " + number_or_undefined(accuracy()) + ", F1 " + number_or_undefined(multiple_.f1()) +
            (multiple_.is_macro() ? " (mean over the labels)" : " of " + classes_[1]);
 }
 
 void label_scores::add_to(json &summary) const {
     if (classes_.empty()) {
-        summary["auc"] = optional_number(binary_.auc());
-        summary["log_loss"] = optional_number(binary_.log_loss());
+        summary["auc"] = optional_number(auc());
+        summary["log_loss"] = optional_number(log_loss());
     } else {
-        summary["accuracy"] = optional_number(multiple_.accuracy());
+        summary["accuracy"] = optional_number(accuracy());
         summary["f1"] = optional_number(multiple_.f1());
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// ss1 run --label: what the outputs of a model are worth on rows whose labels are known.
+// --label: what the outputs of a model are worth on rows whose labels are known.
 #pragma once
 #include <optional>
 #include <span>
@@ -27,6 +27,11 @@ class label_scores {
 
     // Adds a batch: outputs [labels, width]. `before`: rows of earlier batches, for messages.
     void add(std::span<const float> outputs, std::span<const size_t> labels, size_t before);
+
+    // Empty where the labels or the model have none: a probability has AUC and log loss, classes the accuracy.
+    std::optional<double> auc() const { return binary_.auc(); }
+    std::optional<double> log_loss() const { return binary_.log_loss(); }
+    std::optional<double> accuracy() const { return multiple_.accuracy(); }
 
     // "AUC 0.5, log loss 0.7", and the same as members of a summary.
     std::string text() const;

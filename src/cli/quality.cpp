@@ -11,7 +11,6 @@
 #include "apps/json.hpp"
 #include "apps/model_outputs.hpp"
 #include "apps/row_family.hpp"
-#include "cli/binary_scores.hpp"
 
 namespace ss1::cli {
 
@@ -128,11 +127,11 @@ struct contender {
     session_handle session;
     model_outputs outputs;
     double seconds = 0;
-    binary_scores scores;
-    size_t right = 0, labelled = 0;
+    std::optional<label_scores> scores;
 
-    contender(const model_handle &of, const ss1_session_options &options, const answer_form &form)
-        : model(of), session(make_session(of, options)), outputs(of, form.outputs) {}
+    contender(const model_handle &of, const ss1_session_options &options, const answer_form &form,
+              const std::optional<label_scores> &empty)
+        : model(of), session(make_session(of, options)), outputs(of, form.outputs), scores(empty) {}
 
     // Returns the seconds that the run takes.
     double run(const model_run &what, size_t tokens) {
@@ -141,19 +140,8 @@ struct contender {
         check(ss1_session_run(session.get(), what.inputs.data(), what.inputs.size(), wanted.data(), wanted.size()));
         return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }
-    void add_label(const answer_form &form, std::span<const float> values, size_t label) {
-        if (form.means == meaning::probability) scores.add(values[0], label == 1);
-        const size_t answer = form.means == meaning::probability
-                                  ? values[0] >= 0.5f
-                                  : static_cast<size_t>(std::ranges::max_element(values) - values.begin());
-        right += answer == label;
-        ++labelled;
-    }
-    label_scores result(const answer_form &form) const {
-        if (!labelled) return {};
-        const bool is_pair = form.means == meaning::probability;
-        return {is_pair ? scores.auc() : std::nullopt, is_pair ? scores.log_loss() : std::nullopt,
-                static_cast<double>(right) / static_cast<double>(labelled)};
+    label_measures result() const {
+        return scores ? label_measures{scores->auc(), scores->log_loss(), scores->accuracy()} : label_measures();
     }
 };
 
@@ -173,11 +161,21 @@ held_out_rows::held_out_rows(const context_handle &context, const model_handle &
       directory_(std::move(directory)),
       path_(std::move(path)),
       subset_(subset) {
-    if (label.empty()) return;
-    const answer_form form = form_of(original);
-    if (form.of_tokens || (form.means != meaning::probability && form.means != meaning::logits))
-        throw failure("--label " + label + ": the model gives no class for a row", "leave --label out");
-    label_ = label_source{std::move(label), form.means == meaning::probability ? 2 : form.width};
+    if (!label.empty()) {
+        scores_.emplace(original);
+        label_ =
+            label_source{std::move(label), [scores = *scores_](std::string_view text) { return scores.parse(text); },
+                         scores_->rule()};
+    }
+    row_source(context_, original_, directory_, path_, subset_, label_);
+}
+
+bool held_out_rows::has_probabilities() const {
+    return form_of(original_).means != meaning::vector;
+}
+
+bool held_out_rows::has_auc() const {
+    return label_ && gives_probability(original_);
 }
 
 quality held_out_rows::compare(const model_handle &converted, size_t repeats,
@@ -187,7 +185,7 @@ quality held_out_rows::compare(const model_handle &converted, size_t repeats,
     ss1_session_options options = SS1_SESSION_OPTIONS_INIT;
     options.max_batch = family_of(original_).default_batch;
     options.max_tokens = source.max_tokens();
-    contender before(original_, options, form), after(converted, options, form);
+    contender before(original_, options, form, scores_), after(converted, options, form, scores_);
     sums all;
     quality result;
     while (source.read(options.max_batch)) {
@@ -208,8 +206,8 @@ quality held_out_rows::compare(const model_handle &converted, size_t repeats,
                                values_of(form, after.outputs.values(k), i, tokens, own), all);
                 if (label_)
                     for (contender *const model : {&before, &after})
-                        model->add_label(form, values_of(form, model->outputs.values(0), i, tokens, own),
-                                         source.labels()[row]);
+                        model->scores->add(values_of(form, model->outputs.values(0), i, tokens, own),
+                                           {&source.labels()[row], 1}, result.rows + row);
             }
             result.rows += run.rows.size();
         }
@@ -217,15 +215,15 @@ quality held_out_rows::compare(const model_handle &converted, size_t repeats,
     }
     if (result.rows == 0)
         throw failure(path_ + ": no rows to hold out", "give at least as many rows as are held out at a time");
-    result.has_probabilities = form.means != meaning::vector;
+    result.has_probabilities = has_probabilities();
     result.answers = all.answers;
     if (all.answers) {
         result.kl = std::max(all.kl / static_cast<double>(all.answers), 0.0);
         result.agreement = all.agreeing / static_cast<double>(all.answers);
     }
     result.error = all.energy > 0 ? all.difference / all.energy : 0;
-    result.before = before.result(form);
-    result.after = after.result(form);
+    result.before = before.result();
+    result.after = after.result();
     result.seconds_before = before.seconds;
     result.seconds_after = after.seconds;
     return result;
