@@ -357,7 +357,17 @@ TEST_CASE("forms that contradict other options or the model are errors, and no f
     wanted["bot_l.2"].rank = 0;
     wanted["bot_l.2"].activation = SS1_ACTIVATION_RELU;
     wanted["bot_l.2"].weight_dtype = SS1_DTYPE_BF16;
-    CHECK_THAT(message(), Catch::Contains("activation"));
+    CHECK_THAT(message(), Catch::Contains("options.form, layer bot_l.2: options.desc.activation"));
+    // A field alone is not ignored.
+    for (const auto set : std::initializer_list<void (*)(ss1_linear_desc &)>{
+             [](ss1_linear_desc &one) { one.c = 1; }, [](ss1_linear_desc &one) { one.scheme = SS1_SCHEME_REFERENCE; },
+             [](ss1_linear_desc &one) { one.seed = 7; }, [](ss1_linear_desc &one) { one.block_k = 16; },
+             [](ss1_linear_desc &one) { one.block_n = 16; }, [](ss1_linear_desc &one) { one.step = 16; },
+             [](ss1_linear_desc &one) { one.activation = SS1_ACTIVATION_RELU; }}) {
+        wanted["bot_l.2"] = SS1_LINEAR_DESC_INIT;
+        set(wanted["bot_l.2"]);
+        CHECK_THAT(message(), Catch::Contains("ss1_model_convert: options.form, layer bot_l.2: options.desc."));
+    }
 
     wanted.clear();
     ss1::check(ss1_model_convert(context.get(), source.c_str(), out.c_str(), &options));

@@ -160,6 +160,23 @@ ss1_linear_desc present_desc(const model_directory &directory, const linear_shap
     return desc;
 }
 
+// Whether options.form has set nothing.
+bool leaves_all(const ss1_linear_desc &desc) noexcept {
+    return !desc.c && !desc.scheme && !desc.seed && !desc.block_k && !desc.block_n && !desc.step && !desc.activation &&
+           !desc.x_dtype && !desc.y_dtype && !desc.weight_dtype && !desc.rank;
+}
+
+// check_options() of what options.form says of a layer, with its name in the message.
+ss1_status check_form_of(const std::string &layer, const ss1_convert_options &own) {
+    ss1_status status;
+    {
+        const api_scope unnamed(nullptr);  // our message, which contains this one, names the API function
+        status = check_options(own);
+    }
+    SS1_CHECK(status == SS1_OK, status, "options.form, layer %s: %s", layer.c_str(), last_error());
+    return SS1_OK;
+}
+
 }  // namespace
 
 bool glob_match(std::string_view pattern, std::string_view text) noexcept {
@@ -254,7 +271,7 @@ ss1_status ask_for_forms(const model_directory &directory, const ss1_convert_opt
                   "options.form changes K=%zu, N=%zu of layer %s to %zu, %zu", layer.K, layer.N, layer.name.c_str(),
                   desc.K, desc.N);
         desc.K = desc.N = 0;
-        if (!has_parts(desc) && desc.weight_dtype == SS1_DTYPE_DEFAULT) {
+        if (leaves_all(desc)) {
             report(options, layer.name, present_desc(directory, layer), "options.form leaves it");
             continue;
         }
@@ -262,7 +279,7 @@ ss1_status ask_for_forms(const model_directory &directory, const ss1_convert_opt
         own.form = nullptr;
         own.desc = &desc;
         if (!has_parts(desc)) own.calibration = nullptr, own.min_rows = 0;
-        SS1_TRY(check_options(own));
+        SS1_TRY(check_form_of(layer.name, own));
         SS1_CHECK(!has_parts(desc) || directory.config.is_plain(layer.name), SS1_ERROR_INVALID_ARGUMENT,
                   "options.form: layer %s %s already", layer.name.c_str(), form_of(directory, layer.name).c_str());
         layer_config &config = out[layer.name];
