@@ -1725,11 +1725,14 @@ class Choice(Case):
                 (["--quality", "auc=-0.1", "--label", "answer"], "the model gives no probability"),
                 (["--budget", 0.5, "--label", "none"], "none"), (["--budget", 0.5, "--quality", "kl=1"], "exclude each other"),
                 (["--budget", 0.5, "-c", 4], "-c excludes --budget"), (["--budget", 0.5, "--rank", "25%"], "--rank excludes --budget"),
-                (["--budget", 0.5, "--dtype", "f32,f8"], "'f8' is none of"), (["--label", "answer", "-c", 2], "--label needs --budget"),
-                (["--sequential", "-c", 2], "--sequential needs --budget"), (["--effects", "-c", 2], "--effects needs --budget"), (["--budget", 0.5, "--min-rows", 10**6], "it needs 1000000")):
+                (["--budget", 0.5, "--dtype", "f32,f8"], "'f8' is none of"),
+                (["--quality", ""], "--quality: the goal is empty"), (["--budget", 0.5, "--label", ""], "--label: the column is empty"),
+                (["--budget", 0.5, "--min-rows", 10**6], "it needs 1000000")):
             with self.subTest(more):
                 self.assertIn(error, self.refused(*self.arguments("out", *more)))
                 self.assertEqual(self.left("out"), [])
+        for option in (["--label", "answer"], ["--rows", 128], ["--sequential"], ["--effects"]):
+            self.assertIn(f"{option[0]} needs --budget or --quality", self.refused("convert", self.model, self.directory / "out", "-c", 2, *option))
         self.assertIn("need --calibrate", self.refused("convert", self.model, self.directory / "out", "--budget", 0.5))
         self.assertIn("read several times", self.refused("convert", self.model, self.directory / "out", "--budget", 0.5, "--calibrate", "-"))
         self.write_rows(n=10)

@@ -249,7 +249,7 @@ class group_fits {
         const std::vector<float> exact = outputs(desc, fitted, SS1_DTYPE_F32);
         for (const ss1_dtype dtype : dtypes_) {
             desc.weight_dtype = dtype;
-            if (is_dense && dtype == plain_.weight_dtype) continue;  // the layer as it is
+            if (is_dense && dtype == plain_.weight_dtype) continue;  // the present form
             double error = fitted.error;
             if (dtype != SS1_DTYPE_F32) {
                 std::vector<float> difference = outputs(desc, fitted, dtype);
@@ -289,7 +289,7 @@ size_t rows_read(const calibrated &calibration, const std::string &layer) {
     return statistics.rows;
 }
 
-// A group with its layer as it is, and why it keeps that form, if this is known without a look at other forms.
+// A group with its present form, and why it keeps that form, if this is known without a look at other forms.
 layer_group make_group(const model_handle &model, const calibrated &calibration, const read_group &from,
                        const candidate_rules &rules) {
     layer_group group;

@@ -21,7 +21,7 @@ struct layer_group {
     std::string name;                   // of the layers, "a.{b,c}.d" if they are several
     std::vector<std::string> layers;    // in the order of execution
     size_t K = 0, N = 0;                // N of each layer
-    std::vector<candidate> candidates;  // the first is the layer as it is
+    std::vector<candidate> candidates;  // the first is the present form
     std::string reason;                 // why there are no others; "": there are
     double weight = 1;                  // of the errors, when forms are chosen
     bool is_timed = true;               // false for layers that run once a sequence: they do not count

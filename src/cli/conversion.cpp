@@ -114,7 +114,6 @@ std::map<std::string, double> convert_in_sequence(const conversion_setting &sett
     conversion_setting from = setting;
     for (size_t g = 0; g < groups.size(); ++g) {
         layer_forms own;
-        size_t rows = 0;
         calibrated calibration;
         {
             const model_handle model = load_model(setting.context, from.directory, from.load);
@@ -126,8 +125,7 @@ std::map<std::string, double> convert_in_sequence(const conversion_setting &sett
             calibration_data one = data;
             one.directory = from.directory;
             one.only = groups[g].first_layer;
-            calibration = calibrate(setting.context, model, one, [&](size_t n, const byte_input &) {
-                rows = n;
+            calibration = calibrate(setting.context, model, one, [&](size_t rows, const byte_input &) {
                 setting.show(format("fitting layers in sequence: %zu of %zu, %zu rows", g + 1, groups.size(), rows));
             });
         }

@@ -29,7 +29,8 @@ struct convert_options {
     std::string output_directory, layers, scheme, from = "dense", block_n, tables, calibrate, rank, quality, label;
     std::optional<uint32_t> c;
     std::optional<double> budget;
-    size_t min_rows = 0, rows = 128;
+    std::optional<size_t> rows;
+    size_t min_rows = 0;
     bool sequential = false, effects = false;
     uint32_t seed = 0, block_k = 0, step = 0;
 };
@@ -250,7 +251,7 @@ void run_choice(const convert_options &options) {
     request.budget = options.budget;
     request.goal = options.quality;
     request.dtypes = parse_dtypes(options.model.dtype);
-    request.rows = options.rows;
+    request.rows = options.rows.value_or(request.rows);
     request.min_rows = options.min_rows;
     request.sequential = options.sequential;
     request.effects = options.effects;
@@ -260,10 +261,12 @@ void run_choice(const convert_options &options) {
 
 void run_convert(const convert_options &options) {
     if (options.budget || !options.quality.empty()) return run_choice(options);
-    if (!options.label.empty()) throw failure("--label needs --budget or --quality", "leave it out");
-    if (options.sequential || options.effects)
-        throw failure(std::string(options.sequential ? "--sequential" : "--effects") + " needs --budget or --quality",
-                      "leave it out");
+    const std::pair<bool, const char *> of_choice[] = {{!options.label.empty(), "--label"},
+                                                       {options.rows.has_value(), "--rows"},
+                                                       {options.sequential, "--sequential"},
+                                                       {options.effects, "--effects"}};
+    for (const auto &[is_given, name] : of_choice)
+        if (is_given) throw failure(std::string(name) + " needs --budget or --quality", "leave it out");
     ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
     ss1_model_options load = SS1_MODEL_OPTIONS_INIT;
     ss1_convert_options request = to_library(options, desc, load);
@@ -293,6 +296,34 @@ void run_convert(const convert_options &options) {
     }
 }
 
+// What lets the converter find the forms.
+void add_choice_options(CLI::App &command, convert_options &options) {
+    command.add_option("--budget", options.budget,
+                       "Choose the form of each layer, dense among them: of those that together take at most this "
+                       "share, as 0.25, of the time of the linear layers on this machine, those that lose least. Needs "
+                       "--calibrate");
+    not_empty(
+        command.add_option("--quality", options.quality,
+                           "Choose the fastest forms with which the model, on rows held out from --calibrate, keeps "
+                           "kl=0.01 (nats to the original), agree=0.99 or, with --label, auc=-0.001"),
+        "goal");
+    at_least(1, command.add_option("--rows", options.rows,
+                                   "With --budget or --quality: rows of the timed runs; default: 128"));
+    not_empty(command.add_option("--label", options.label,
+                                 "With --budget or --quality: column of --calibrate with the right answers; the report "
+                                 "then has AUC and log loss, or the share of right answers"),
+              "column");
+    command.add_flag(
+        "--sequential", options.sequential,
+        "With --budget or --quality: fit each layer to what it reads behind the converted ones; takes a run "
+        "of the calibration for each");
+    command.add_flag(
+        "--effects", options.effects,
+        "With --budget or --quality: weigh the error of each layer by what it does to the model's answers; "
+        "for each group of layers that read the same rows, this writes a model and runs it and the "
+        "original on all calibration rows");
+}
+
 }  // namespace
 
 void add_convert(CLI::App &app) {
@@ -306,7 +337,7 @@ void add_convert(CLI::App &app) {
     add_dtype(
         command, options->model,
         "Hold the layers' weights as f32, bf16 or int8 when the model runs; the file keeps its values. Default: the "
-        "types of the source");
+        "types of the source. With --budget or --quality: types to try, as f32,int8");
     command.add_option(
         "--rank", options->rank,
         "Rank of a low-rank part, beside the tied one with -c, else alone; or, as 25%, the share of the dense "
@@ -318,27 +349,7 @@ void add_convert(CLI::App &app) {
     at_least(1, command.add_option("--min-rows", options->min_rows,
                                    "With --calibrate: rows that each layer must have read; default: as many as it has "
                                    "inputs"));
-    command.add_option("--budget", options->budget,
-                       "Choose the form of each layer, dense among them: of those that together take at most this "
-                       "share, as 0.25, of the time of the linear layers on this machine, those that lose least. Needs "
-                       "--calibrate");
-    not_empty(
-        command.add_option("--quality", options->quality,
-                           "Choose the fastest forms with which the model, on rows held out from --calibrate, keeps "
-                           "kl=0.01 (nats to the original), agree=0.99 or, with --label, auc=-0.001"));
-    at_least(1, command.add_option("--rows", options->rows, "With --budget or --quality: rows of the timed runs")
-                    ->capture_default_str());
-    not_empty(command.add_option("--label", options->label,
-                                 "With --budget or --quality: column of --calibrate with the right answers; the report "
-                                 "then has AUC and log loss, or the share of right answers"));
-    command.add_flag(
-        "--sequential", options->sequential,
-        "With --budget or --quality: fit each layer to what it reads behind the converted ones; takes a run "
-        "of the calibration for each");
-    command.add_flag(
-        "--effects", options->effects,
-        "With --budget or --quality: weigh the error of each layer by what it does to the model's answers; "
-        "takes a run of the calibration for each");
+    add_choice_options(command, *options);
     command.add_option("--scheme", options->scheme, "mixed (default) or reference")
         ->check(CLI::IsMember({"mixed", "reference"}));
     command.add_option("--layers", options->layers,

@@ -2,7 +2,6 @@
 #include "cli/layer_run.hpp"
 
 #include <algorithm>
-#include <cstddef>
 #include <functional>
 #include <limits>
 #include <random>
@@ -34,20 +33,14 @@ size_t stored_columns(ss1_linear_desc desc) {
     return columns;
 }
 
-// `scratch` NULL: the context's, which one thread at a time may use.
-void run(const layer_handle &layer, size_t m, const float *x, float *y, size_t ldy, void *scratch = nullptr) {
+void run(const layer_handle &layer, size_t m, const float *x, float *y, size_t ldy) {
     ss1_linear_args args = SS1_LINEAR_ARGS_INIT;
     args.m = m;
     args.x = x;
     args.y = y;
     args.ldy = ldy;
-    args.scratch = scratch;
     check(ss1_layer_run(layer.get(), &args));
 }
-
-struct alignas(64) scratch_line {
-    std::byte bytes[64];
-};
 
 // Layers that read the same rows run as one if they have one V or none.
 bool run_as_one(const ss1_linear_desc &desc) {
@@ -95,8 +88,7 @@ std::vector<float> run_stacked(const context_handle &context, const ss1_linear_d
             create(context, desc, columns ? weights.z.data() + i * N * columns : nullptr,
                    desc.rank ? weights.u.data() + i * N * desc.rank : nullptr,
                    desc.rank ? weights.v.data() + (one_v ? 0 : i * desc.rank * desc.K) : nullptr);
-        std::vector<scratch_line> scratch(ss1_layer_scratch_bytes(layer.get(), m) / sizeof(scratch_line) + 1);
-        run(layer, m, x.data(), y.data() + i * N, parts * N, scratch.data());
+        run(layer, m, x.data(), y.data() + i * N, parts * N);
     }
     return y;
 }

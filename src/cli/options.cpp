@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/options.hpp"
 
+#include <algorithm>
+#include <cctype>
 #include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <filesystem>
@@ -36,13 +38,15 @@ CLI::Option *above_zero(CLI::Option *option) {
     return require(option, "POSITIVE", "above 0", [](double value) { return value > 0; });
 }
 
-CLI::Option *not_empty(CLI::Option *option) {
-    return option->check(
-        [=](const std::string &text) {
-            if (text.empty()) throw failure(option->get_name() + ": the path is empty", "--help describes the option");
-            return std::string();
-        },
-        "PATH");
+CLI::Option *not_empty(CLI::Option *option, const std::string &noun) {
+    const auto validate = [=](const std::string &text) {
+        if (text.empty())
+            throw failure(option->get_name() + ": the " + noun + " is empty", "--help describes the option");
+        return std::string();
+    };
+    std::string type = noun;
+    std::ranges::transform(type, type.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+    return option->check(validate, type);
 }
 
 void refuse_same_file(const std::string &path, const char *option, const std::string &other, const char *what) {

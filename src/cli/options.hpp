@@ -32,8 +32,8 @@ void add_dtype(CLI::App &command, model_source &source,
 // in full.
 CLI::Option *at_least(int least, CLI::Option *option);
 CLI::Option *above_zero(CLI::Option *option);
-// Refuses an empty path, as an unset variable of a shell gives it.
-CLI::Option *not_empty(CLI::Option *option);
+// Refuses an empty text, as an unset variable of a shell gives it; `noun` says what it would be.
+CLI::Option *not_empty(CLI::Option *option, const std::string &noun = "path");
 // Refuses that `path` of `option` is the regular file `other`, which the message calls `what`.
 void refuse_same_file(const std::string &path, const char *option, const std::string &other, const char *what);
 
