@@ -82,7 +82,7 @@ const std::vector<model_run> &bert_rows::runs() {
         const sequence &s = sequences_[i];
         std::copy(s.ids.begin(), s.ids.end(), padded_ids_.begin() + i * T);
         std::fill_n(mask_.begin() + i * T, s.ids.size(), 1);
-        std::copy(s.types.begin(), s.types.end(), padded_types_.begin() + i * T);
+        if (!padded_types_.empty()) std::copy(s.types.begin(), s.types.end(), padded_types_.begin() + i * T);
         run.rows.push_back(i);
     }
     run.inputs = {input_tensor("input_ids", padded_ids_, {B, T})};
