@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/choice.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <tuple>
 
 #include "apps/csv.hpp"
@@ -31,6 +28,12 @@ constexpr size_t held_out_every = 5;  // of the calibration rows
 constexpr const char *report_names[] = {"/ss1-report.json", "/ss1-report.svg"};
 
 struct interrupted {};
+
+void write_file(const std::string &path, const std::string &text) {
+    output out(path);
+    out.write(text);
+    out.close();
+}
 
 // What a converted model must reach on the held-out rows.
 struct quality_goal {
@@ -119,17 +122,15 @@ class search {
 
     const choice &result() const { return result_; }
 
-    // Writes the best model with its report.
+    // Writes the best model.
     void write() {
         const trial &best = result_.trials[result_.best];
         line_.show("writing " + request_.output + " ...");
         const std::string model = written_.empty() || best_written_ != result_.best ? convert(best).first : written_;
-        const std::string texts[] = {report_json(result_), report_svg(result_)};
         conversion_setting last = setting_;
         last.directory = model;
         last.load = SS1_MODEL_OPTIONS_INIT;
         convert_to(last, {}, nullptr, request_.output);
-        for (size_t i = 0; i < std::size(texts); ++i) save(request_.output + report_names[i], texts[i]);
         line_.clear();
     }
 
@@ -263,19 +264,6 @@ class search {
                    result_.us_after(best) / result_.us_before()),
             "give a weaker goal, or more rows to calibrate with");
     }
-    // The file appears under its name when it is complete.
-    static void save(const std::string &path, const std::string &text) {
-        const std::string temporary = path + ".tmp-" + std::to_string(getpid());
-        std::ofstream file(temporary, std::ios::binary);
-        file << text;
-        file.close();
-        std::error_code error;
-        if (file) std::filesystem::rename(temporary, path, error);
-        if (file && !error) return;
-        std::filesystem::remove(temporary, error);
-        throw failure(path + ": cannot write the report; the model beside it is complete", "is the disk full?");
-    }
-
     const choice_request &request_;
     const std::optional<quality_goal> goal_;
     const interruption &signals_;
@@ -315,24 +303,29 @@ void convert_by_choice(const choice_request &request) {
     if (request.budget && !(*request.budget > 0 && *request.budget <= 1))
         throw failure(format("--budget %g is not in (0, 1]", *request.budget), "give a share of the time such as 0.25");
     const std::optional<quality_goal> goal = request.goal.empty() ? std::nullopt : std::optional(parse_goal(request));
-    const interruption signals;
-    std::string text;
-    try {
-        search run(request, goal, signals);
-        run.measure_candidates();
-        run.find();
-        run.write();
-        text = report_text(run.result());
-    } catch (const interrupted &) {
-    } catch (const std::exception &) {
-        signals.obey("interrupted: nothing written\n");  // a call that was cancelled fails
-        throw;
+    struct {
+        std::string json, svg, text;
+    } report;
+    {
+        const interruption signals;
+        try {
+            search run(request, goal, signals);
+            run.measure_candidates();
+            run.find();
+            run.write();
+            report = {report_json(run.result()), report_svg(run.result()), report_text(run.result())};
+        } catch (const interrupted &) {
+        } catch (const std::exception &) {
+            signals.obey("interrupted: nothing written\n");  // a call that was cancelled fails
+            throw;
+        }
+        signals.obey(report.text.empty() ? "interrupted: nothing written\n"
+                                         : "interrupted when the model was written\n");
     }
-    signals.obey(text.empty() ? "interrupted: nothing written\n" : "interrupted when the model was written\n");
+    write_file(request.output + report_names[0], report.json);
+    write_file(request.output + report_names[1], report.svg);
     try {
-        output out;
-        out.write(text);
-        out.close();
+        write_file("-", report.text);
     } catch (const std::exception &error) {  // the model is complete: without its summary, the command has succeeded
         std::fprintf(stderr, "ss1: %s is written, but not summarised: %s\n", request.output.c_str(), error.what());
     }
