@@ -49,7 +49,7 @@ calibrated calibrate(const context_handle &context, const model_handle &model, c
     ss1_calibration *created = nullptr;
     check(ss1_calibration_create(model.get(), &created));
     result.moments.reset(created);
-    const size_t batch = family_of(model).default_batch;
+    const size_t batch = default_batch(model, source.max_tokens());
     ss1_session_options options = SS1_SESSION_OPTIONS_INIT;
     options.max_batch = batch;
     options.max_tokens = source.max_tokens();

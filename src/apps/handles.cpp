@@ -44,6 +44,12 @@ ss1_model_info describe(const model_handle &model) {
     return info;
 }
 
+std::vector<ss1_tensor> outputs_of(const model_handle &model) {
+    std::vector<ss1_tensor> outputs(describe(model).n_outputs, SS1_TENSOR_INIT);
+    for (size_t i = 0; i < outputs.size(); ++i) check(ss1_model_output(model.get(), i, &outputs[i]));
+    return outputs;
+}
+
 std::vector<std::string> labels_of(const model_handle &model) {
     std::vector<std::string> labels(describe(model).n_labels);
     for (size_t i = 0; i < labels.size(); ++i) {

@@ -33,6 +33,7 @@ ss1_info context_info(const context_handle &context);
 
 model_handle load_model(const context_handle &context, const std::string &directory, const ss1_model_options &options);
 ss1_model_info describe(const model_handle &model);
+std::vector<ss1_tensor> outputs_of(const model_handle &model);  // names, types and shapes, without memory
 std::vector<std::string> labels_of(const model_handle &model);  // none: it has no labels
 ss1_model_layer_info describe_layer(const model_handle &model, size_t i);
 

@@ -3,16 +3,11 @@
 
 #include <algorithm>
 
-#include "apps/failure.hpp"
-
 namespace ss1::apps {
 
 model_outputs::model_outputs(const model_handle &model, const std::vector<std::string> &names) {
-    for (size_t i = 0, n = describe(model).n_outputs; i < n; ++i) {
-        ss1_tensor slot = SS1_TENSOR_INIT;
-        check(ss1_model_output(model.get(), i, &slot));
+    for (const ss1_tensor &slot : outputs_of(model))
         if (names.empty() || std::ranges::find(names, slot.name) != names.end()) slots_.push_back(slot);
-    }
     values_.resize(slots_.size());
 }
 

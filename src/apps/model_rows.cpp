@@ -44,9 +44,7 @@ namespace {
 // The number of values that each output has for one row.
 std::map<std::string, size_t> output_widths(const model_handle &model) {
     std::map<std::string, size_t> widths;
-    for (size_t i = 0, n = describe(model).n_outputs; i < n; ++i) {
-        ss1_tensor tensor = SS1_TENSOR_INIT;
-        check(ss1_model_output(model.get(), i, &tensor));
+    for (const ss1_tensor &tensor : outputs_of(model)) {
         if (tensor.rank == 3) continue;  // an output of tokens, not of rows
         widths[tensor.name] = tensor.rank == 1 ? 1 : static_cast<size_t>(tensor.shape[tensor.rank - 1]);
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/row_family.hpp"
 
+#include <algorithm>
 #include <string_view>
 
 #include "apps/bert_rows.hpp"
@@ -38,6 +39,13 @@ const row_family &family_of(const model_handle &model) {
         if (name == family.name) return family;
     if (name == "static") throw failure("static embeddings have no rows: they take texts", "use ss1 embed");
     throw failure("this version of ss1 reads no rows for models of the family " + std::string(name), "use a newer one");
+}
+
+size_t default_batch(const model_handle &model, size_t max_tokens) {
+    const row_family &family = family_of(model);
+    constexpr size_t tokens = 4096;
+    return family.has_tokens ? std::clamp<size_t>(tokens / std::max<size_t>(max_tokens, 1), 1, family.default_batch)
+                             : family.default_batch;
 }
 
 }  // namespace ss1::apps

@@ -3,7 +3,6 @@
 
 #include "apps/bert_rows.hpp"
 #include "apps/failure.hpp"
-#include "apps/format.hpp"
 #include "apps/row_family.hpp"
 #include "apps/text_answers.hpp"
 
@@ -27,20 +26,13 @@ row_source::row_source(const context_handle &context, const model_handle &model,
     lines_.emplace(path, text_answers(model, texts_->tokenizer().get(), false).line_kind(), subset_);
 }
 
-void row_source::add_label() {
-    const std::optional<size_t> label = label_->parse(reader_->field(label_column_));
-    if (!label)
-        reader_->fail(label_column_, "'" + shown(reader_->field(label_column_)) + "' is not a label: " + label_->rule);
-    labels_.push_back(*label);
-}
-
 bool row_source::read(size_t batch) {
     rows_->clear();
     labels_.clear();
     if (lines_) return texts_->read(*lines_, batch, static_cast<bert_rows &>(*rows_));
     while (rows_->size() < batch && reader_->next()) {
         if (!subset_.takes(records_++)) continue;
-        if (label_) add_label();
+        if (label_) labels_.push_back(label_->number(*reader_, label_column_));
         rows_->add(*reader_);
     }
     return rows_->size() > 0;

@@ -5,7 +5,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 
 #include "apps/csv.hpp"
 #include "apps/model_rows.hpp"
@@ -17,8 +16,7 @@ namespace ss1::apps {
 // The column of a CSV file that holds the right answer of each row.
 struct label_source {
     std::string column;
-    std::function<std::optional<size_t>(std::string_view)> parse;  // the answer's number; none if the text is no answer
-    std::string rule;                                              // what parse() takes, for messages
+    std::function<size_t(const csv_reader &, size_t)> number;  // the answer's, of this column; fails if it is none
 };
 
 class row_source {
@@ -35,8 +33,6 @@ class row_source {
     const byte_input &input() const { return lines_ ? lines_->input() : reader_->input(); }
 
   private:
-    void add_label();
-
     row_subset subset_;
     size_t records_ = 0;
     std::optional<label_source> label_;

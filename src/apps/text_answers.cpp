@@ -8,6 +8,7 @@
 
 #include "apps/failure.hpp"
 #include "apps/format.hpp"
+#include "apps/problem_type.hpp"
 
 namespace ss1::apps {
 namespace {
@@ -35,11 +36,7 @@ json scored(const char *what, const std::string &name, double score) {
 // The outputs that answer for a text: those of its head or, without one, the pooled vector.
 std::vector<ss1_tensor> find_outputs(const model_handle &model) {
     std::map<std::string, ss1_tensor> all;
-    for (size_t i = 0, n = describe(model).n_outputs; i < n; ++i) {
-        ss1_tensor tensor = SS1_TENSOR_INIT;
-        check(ss1_model_output(model.get(), i, &tensor));
-        all[tensor.name] = tensor;
-    }
+    for (const ss1_tensor &tensor : outputs_of(model)) all[tensor.name] = tensor;
     if (all.count("logits")) return {all["logits"]};
     if (all.count("start_logits")) return {all["start_logits"], all["end_logits"]};
     if (all.count("pooled")) return {all["pooled"]};
@@ -112,12 +109,14 @@ text_answers::text_answers(const model_handle &model, const ss1_tokenizer *token
 text_answers::kind text_answers::kind_of(const model_handle &model, size_t rank) const {
     if (rank == 3) return labels_.empty() ? kind::masked_tokens : kind::word_labels;
     if (labels_.empty()) return kind::vector;
-    // The text-classification pipeline of transformers treats the scores alike.
-    const std::string type =
-        nlohmann::json::parse(describe(model).config).value("problem_type", nlohmann::json()).dump();
-    return type == "\"regression\""                                          ? kind::value
-           : type == "\"multi_label_classification\"" || labels_.size() == 1 ? kind::any_labels
-                                                                             : kind::one_label;
+    switch (problem_of(model, labels_.size())) {
+        case problem_type::one_label:
+            return kind::one_label;
+        case problem_type::any_labels:
+            return kind::any_labels;
+        default:
+            return kind::value;
+    }
 }
 
 std::vector<ss1_tensor> text_answers::outputs(size_t batch, size_t tokens) {

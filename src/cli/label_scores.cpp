@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "apps/csv.hpp"
 #include "apps/failure.hpp"
 #include "apps/format.hpp"
 #include "apps/model_rows.hpp"
+#include "apps/problem_type.hpp"
 
 namespace ss1::cli {
 
@@ -17,9 +17,8 @@ namespace {
 
 std::vector<std::string> classes_of(const model_handle &model) {
     const ss1_model_info info = describe(model);
-    const json problem = json::parse(info.config).value("problem_type", json());
-    if (choose_output(model).name != "logits" || info.n_labels < 2 || problem == "multi_label_classification" ||
-        problem == "regression")
+    if (choose_output(model).name != "logits" || info.n_labels == 0 ||
+        problem_of(model, info.n_labels) != problem_type::one_label)
         throw failure(
             "--label needs a model that gives a probability, or one label of several for each row; this one is a " +
                 std::string(info.family) + (info.n_labels ? " with other labels" : " without labels"),
@@ -58,6 +57,12 @@ std::optional<size_t> label_scores::parse(std::string_view text) const {
     if (!parse_float(text, value) || value < 0 || value >= static_cast<float>(n) || value != std::floor(value))
         return std::nullopt;
     return static_cast<size_t>(value);
+}
+
+size_t label_scores::number(const csv_reader &reader, size_t column) const {
+    const std::optional<size_t> label = parse(reader.field(column));
+    if (!label) reader.fail(column, "'" + shown(reader.field(column)) + "' is not a label: " + rule_);
+    return *label;
 }
 
 void label_scores::add(std::span<const float> outputs, std::span<const size_t> labels, size_t before) {

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "apps/csv.hpp"
 #include "apps/handles.hpp"
 #include "apps/json.hpp"
 #include "cli/binary_scores.hpp"
@@ -24,6 +25,9 @@ class label_scores {
     std::optional<size_t> parse(std::string_view text) const;
     // What parse() takes, for messages: "0 or 1".
     const std::string &rule() const { return rule_; }
+
+    // The same of a field of a CSV file; fails if it names none.
+    size_t number(const apps::csv_reader &reader, size_t column) const;
 
     // Adds a batch: outputs [labels, width]. `before`: rows of earlier batches, for messages.
     void add(std::span<const float> outputs, std::span<const size_t> labels, size_t before);

@@ -8,8 +8,8 @@
 #include <span>
 
 #include "apps/failure.hpp"
-#include "apps/json.hpp"
 #include "apps/model_outputs.hpp"
+#include "apps/problem_type.hpp"
 #include "apps/row_family.hpp"
 
 namespace ss1::cli {
@@ -35,26 +35,18 @@ struct answer_form {
 };
 
 answer_form form_of(const model_handle &model) {
-    std::vector<ss1_tensor> outputs;
+    const std::vector<ss1_tensor> outputs = outputs_of(model);
     const auto find = [&](std::string_view name) {
         return std::ranges::find(outputs, name, [](const ss1_tensor &tensor) { return std::string_view(tensor.name); });
     };
-    for (size_t i = 0, n = describe(model).n_outputs; i < n; ++i) {
-        ss1_tensor tensor = SS1_TENSOR_INIT;
-        check(ss1_model_output(model.get(), i, &tensor));
-        outputs.push_back(tensor);
-    }
     if (find("probability") != outputs.end()) return {{"probability"}, meaning::probability, false, 1};
     if (find("start_logits") != outputs.end()) return {{"end_logits", "start_logits"}, meaning::positions, true, 1};
     if (const auto logits = find("logits"); logits != outputs.end()) {
         const auto width = static_cast<size_t>(logits->shape[logits->rank - 1]);
-        // As the text-classification pipeline of transformers does.
-        const std::string type =
-            nlohmann::json::parse(describe(model).config).value("problem_type", nlohmann::json()).dump();
-        const meaning means = logits->rank == 3                                        ? meaning::logits
-                              : type == "\"regression\""                               ? meaning::vector
-                              : type == "\"multi_label_classification\"" || width == 1 ? meaning::logits_apart
-                                                                                       : meaning::logits;
+        const problem_type problem = problem_of(model, width);
+        const meaning means = logits->rank == 3 || problem == problem_type::one_label ? meaning::logits
+                              : problem == problem_type::any_labels                   ? meaning::logits_apart
+                                                                                      : meaning::vector;
         return {{"logits"}, means, logits->rank == 3, width};
     }
     const row_output whole = choose_output(model);
@@ -163,9 +155,9 @@ held_out_rows::held_out_rows(const context_handle &context, const model_handle &
       subset_(subset) {
     if (!label.empty()) {
         scores_.emplace(original);
-        label_ =
-            label_source{std::move(label), [scores = *scores_](std::string_view text) { return scores.parse(text); },
-                         scores_->rule()};
+        label_ = label_source{std::move(label), [scores = *scores_](const csv_reader &reader, size_t column) {
+                                  return scores.number(reader, column);
+                              }};
     }
     row_source(context_, original_, directory_, path_, subset_, label_);
 }
@@ -183,13 +175,13 @@ quality held_out_rows::compare(const model_handle &converted, size_t repeats,
     row_source source(context_, original_, directory_, path_, subset_, label_);
     const answer_form form = form_of(original_);
     ss1_session_options options = SS1_SESSION_OPTIONS_INIT;
-    options.max_batch = family_of(original_).default_batch;
     options.max_tokens = source.max_tokens();
+    options.max_batch = default_batch(original_, options.max_tokens);
     contender before(original_, options, form, scores_), after(converted, options, form, scores_);
     sums all;
     quality result;
     while (source.read(options.max_batch)) {
-        const size_t tokens = longest(source.rows());
+        const size_t tokens = longest(source.rows()), batch_begin = result.rows;
         for (const model_run &run : source.rows().runs()) {
             double least_before = 0, least_after = 0;
             for (size_t i = 0; i < repeats; ++i) {
@@ -207,7 +199,7 @@ quality held_out_rows::compare(const model_handle &converted, size_t repeats,
                 if (label_)
                     for (contender *const model : {&before, &after})
                         model->scores->add(values_of(form, model->outputs.values(0), i, tokens, own),
-                                           {&source.labels()[row], 1}, result.rows + row);
+                                           {&source.labels()[row], 1}, batch_begin + row);
             }
             result.rows += run.rows.size();
         }

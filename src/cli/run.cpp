@@ -44,11 +44,7 @@ struct label_reader {
     std::vector<size_t> batch;
     size_t column = 0;
 
-    void add(const csv_reader &reader) {
-        const std::optional<size_t> label = scores.parse(reader.field(column));
-        if (!label) reader.fail(column, "'" + shown(reader.field(column)) + "' is not a label: " + scores.rule());
-        batch.push_back(*label);
-    }
+    void add(const csv_reader &reader) { batch.push_back(scores.number(reader, column)); }
 
     void add(text_lines &lines) {
         const std::string where = lines.input().name() + ":" + std::to_string(lines.input().line());
@@ -145,7 +141,7 @@ run_totals score(const run_options &options, const model_handle &model) {
     run_totals totals;
     if (!options.label.empty()) totals.labels = label_reader{label_scores(model), {}, reader.column(options.label)};
     const row_output result = choose_output(model);
-    const size_t batch = options.batch ? options.batch : family.default_batch;
+    const size_t batch = options.batch ? options.batch : default_batch(model, rows->max_tokens());
     ss1_session_options bounds = SS1_SESSION_OPTIONS_INIT;
     bounds.max_batch = batch;
     const session_handle session = make_session(model, bounds);
@@ -195,10 +191,8 @@ run_totals answer(const run_options &options, const context_handle &context, con
     text_answers answers(model, texts.tokenizer().get(), options.pairs);
     text_lines lines(options.text, answers.line_kind());
     ss1_session_options bounds = SS1_SESSION_OPTIONS_INIT;
-    constexpr size_t tokens_at_once = 4096;  // scores of words for more would take gigabytes
-    const size_t fitting = std::clamp<size_t>(tokens_at_once / texts.max_tokens(), 1, family_of(model).default_batch);
-    bounds.max_batch = options.batch ? options.batch : fitting;
     bounds.max_tokens = texts.max_tokens();
+    bounds.max_batch = options.batch ? options.batch : default_batch(model, bounds.max_tokens);
     const session_handle session = make_session(model, bounds);
     run_totals totals;
     std::optional<text_lines> labels;
@@ -300,10 +294,10 @@ void add_run(CLI::App &app) {
                     "With --text: cut longer texts to this number of tokens; default: the model's limit")
         ->check(CLI::Range(3, 1 << 30));
     not_empty(command.add_option("--output", options->output, "File to write, - for stdout")->capture_default_str());
-    at_least(1,
-             command.add_option("--batch", options->batch,
-                                "Most rows of one run; default: 256 (BERT: 8). Changes the speed, never the result. A "
-                                "run does not wait for further rows of a pipe"));
+    at_least(1, command.add_option("--batch", options->batch,
+                                   "Most rows of one run; default: 256 (BERT: 8, fewer if its limit is above 512 "
+                                   "tokens). Changes the speed, never the result. A "
+                                   "run does not wait for further rows of a pipe"));
     command.add_option("--threads", options->threads, "Threads; default: all this process may use");
     command.add_option(
         "--label", options->label,
