@@ -82,7 +82,7 @@ ss1_status parse_sizes(const json &entry, const std::string &where, const char *
               "%s: %s must be an array of at most %zu numbers", where.c_str(), name, max_rank);
     out.reserve(list->size());
     for (const json &value : *list) {
-        size_t n;
+        size_t n = 0;
         SS1_TRY(json_size_value(value, where + ": " + name, 0, SIZE_MAX, n));
         out.push_back(n);
     }
@@ -220,7 +220,7 @@ const tensor_info *safetensors_header::find(std::string_view name) const noexcep
 
 ss1_status safetensors_parse(std::span<const std::byte> front, size_t file_bytes, const char *label,
                              safetensors_header &out) {
-    size_t n;
+    size_t n = 0;
     SS1_TRY(parse_length(front, file_bytes, label, n));
     SS1_CHECK(n <= front.size() - length_bytes, SS1_ERROR_INVALID_ARGUMENT,
               "%s: %zu bytes of a header of %zu were given", label, front.size() - length_bytes, n);
@@ -235,7 +235,7 @@ ss1_status safetensors_open(const std::string &path, safetensors_file &out) {
     std::vector<std::byte> front(std::min(opened.file.bytes, foreign_bytes));
     SS1_TRY(file_read(opened.file, 0, front));
     SS1_TRY(file_refuse_foreign(path, front));
-    size_t n;
+    size_t n = 0;
     SS1_TRY(parse_length(front, opened.file.bytes, path.c_str(), n));
     json_document document;
     {  // the text is not kept beside the tensors: a header may have 100 MB
