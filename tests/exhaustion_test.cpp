@@ -462,6 +462,41 @@ TEST_CASE("models: load, describe, session, run") {
     fail_each_allocation(random.as_use("bert_ss1 with random int8 weights"));
 }
 
+TEST_CASE("an update of rows changes all of them or none") {
+    const auto context = make_context(source::by_malloc);
+    ss1_model *handle = nullptr;
+    ss1::check(ss1_model_load(context.get(), SS1_TEST_DATA "/dlrm_ss1", nullptr, &handle));
+    const ss1::model_ptr model(handle);
+    arrays inputs, ignored;
+    read_vectors(SS1_TEST_DATA "/dlrm_ss1", inputs, ignored);
+    const auto answer = [&] { return infer(model, make_session(model, batch_of(inputs)), inputs); };
+    const auto config = nlohmann::json::parse(std::ifstream(SS1_TEST_DATA "/dlrm_ss1/config.json"));
+    const nlohmann::json &table = config["tables"][0];
+    const std::string name = table["name"];
+    std::vector<int64_t> rows(table["rows"].get<size_t>());
+    for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<int64_t>(i);
+    std::vector<float> values(rows.size() * config["embedding_dim"].get<size_t>());
+    arrays last = answer();
+    float sign = 1;  // each update changes the answers
+    fail_each_allocation({.name = "an update of rows",
+                          .act =
+                              [&](ss1_context *) {
+                                  return ss1_model_update_rows(model.get(), name.c_str(), rows.data(), rows.size(),
+                                                               values.data());
+                              },
+                          .check =
+                              [&](ss1_status status) {
+                                  arrays got = answer();
+                                  const bool changed = !same_bits(got, last);
+                                  last = std::move(got);
+                                  if (status != SS1_OK) return !changed;
+                                  sign = -sign;
+                                  std::fill(values.begin(), values.end(), sign);
+                                  return changed;
+                              }},
+                         source::by_malloc);
+}
+
 TEST_CASE("a model in shards") {
     const temporary_folder folder;
     const std::string from = SS1_TEST_DATA "/dlrm_ss1/", tensors = "model-1.safetensors";

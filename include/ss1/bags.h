@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * @file bags.h  Embedding bags: sums of rows of embedding tables. Part of ss1.h, whose rules hold here.
+ * @file bags.h  Embedding tables: bags, which are sums of their rows, and new rows for a running model. Part of ss1.h,
+ * whose rules hold here.
  */
 #ifndef SS1_BAGS_H
 #define SS1_BAGS_H
@@ -75,6 +76,24 @@ typedef struct ss1_bags_args {
  * @note Thread-safe: bags are immutable. Allocates nothing. @since 0.1
  */
 SS1_API ss1_status ss1_bags_run(const ss1_bags *bags, const ss1_bags_args *args);
+
+/**
+ * Replace rows of an embedding table of a DLRM, also while other threads run sessions of the model: each lookup of a
+ * run finds a row old or new, never a mixture. A run that has begun may find either, one that begins after the call has
+ * returned finds the new rows. Runs wait while a few rows are copied, the call for lookups that have begun. Values
+ * are rounded or quantised to the table's dtype as by ss1_model_load(). Of a row that is given twice the last values
+ * count. The files of the model do not change. A table that is mapped (map_tables) takes new rows, too: this process
+ * then has its own copies of their pages, other processes keep the file's.
+ * @param table   Its name in config.json.
+ * @param rows    [n] numbers of rows; @param values [n, d] row-major, finite. Both are read during the call only.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (no such table or row, a value that is not finite or does not fit the
+ *         dtype; no row has changed then); SS1_ERROR_UNSUPPORTED (a model without tables, a ROBE array, whose rows
+ * share values, rows mapped in memory of the caller, a backend that runs the model whole); SS1_ERROR_IO (the system
+ *         refuses copies of mapped pages); SS1_ERROR_OUT_OF_MEMORY.
+ * @note Thread-safe. A child of fork() has rows of its own. @since 0.2
+ */
+SS1_API ss1_status ss1_model_update_rows(ss1_model *model, const char *table, const int64_t *rows, size_t n,
+                                         const float *values);
 
 #ifdef __cplusplus
 }

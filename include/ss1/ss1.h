@@ -444,9 +444,9 @@ typedef struct ss1_model_options {
  * ...ForSequenceClassification, ...ForTokenClassification, ...ForQuestionAnswering, BertForPreTraining without the head
  * for pairs). A directory of sentence-transformers loads unchanged, too: modules.json with Transformer, Pooling,
  * SpladePooling, Dense, LayerNorm, Normalize; other modules are refused by name. The model copies the files, which may
- * vanish afterwards, unless map_tables is set. It is immutable; many threads may use it. Linear layers read and write
- * f32 whatever the type of their weights; only inside an MLP of a DLRM a layer with bf16 or i8 weights passes bf16 to a
- * next layer with such weights.
+ * vanish afterwards, unless map_tables is set. Only ss1_model_update_rows() changes it; many threads may use it. Linear
+ * layers read and write f32 whatever the type of their weights; only inside an MLP of a DLRM a layer with bf16 or i8
+ * weights passes bf16 to a next layer with such weights.
  * @param directory  Path; @param options NULL for defaults.
  * @param model      Receives the model; the caller owns one reference. Not written on error.
  * @return SS1_OK; SS1_ERROR_IO (missing or unreadable file); SS1_ERROR_FORMAT (a file breaks a rule: file, tensor

@@ -135,12 +135,23 @@ file_mapping::~file_mapping() {
 ss1_status file_mapping::map(const input_file &file) {
     data_ = file.memory;
     if (data_) return SS1_OK;
-    void *p = mmap(nullptr, file.bytes, PROT_READ, MAP_SHARED, file.fd.get(), 0);
+    // Reserves no memory for pages that are written to: most never are.
+    void *p = mmap(nullptr, file.bytes, PROT_READ, MAP_PRIVATE | MAP_NORESERVE, file.fd.get(), 0);
     if (p == MAP_FAILED) return system_error("cannot map", file.path, errno);
     madvise(p, file.bytes, MADV_RANDOM);  // do not read the pages around a row
     data_ = static_cast<const std::byte *>(p);
     bytes_ = file.bytes;
     return SS1_OK;
+}
+
+ss1_status file_mapping::make_writable(const void *from, size_t bytes) const {
+    SS1_CHECK(bytes_, SS1_ERROR_UNSUPPORTED, "the rows lie in the caller's own memory, which ss1 never writes to");
+    const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    const auto begin = reinterpret_cast<uintptr_t>(from) / page * page;
+    const size_t length = reinterpret_cast<uintptr_t>(from) + bytes - begin;
+    if (mprotect(reinterpret_cast<void *>(begin), length, PROT_READ | PROT_WRITE) == 0) return SS1_OK;
+    return fail(SS1_ERROR_IO, "the system does not let this process write to its copy of mapped rows: %s",
+                std::generic_category().message(errno).c_str());
 }
 
 bool file_exists(const std::string &path) noexcept {

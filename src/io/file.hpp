@@ -62,7 +62,8 @@ ss1_status file_read_text(const std::string &path, size_t limit, std::string &ou
 ss1_status file_refuse_foreign(const std::string &path, std::span<const std::byte> front);
 
 // Maps all bytes of a file; the kernel reads each page when it is first used. The file must not change meanwhile: if it
-// shrinks, SIGBUS ends the process. A file in memory is its own mapping.
+// shrinks, SIGBUS ends the process. A file in memory is its own mapping. Processes share the pages until one writes to
+// them, which gives it copies of its own; the file never changes.
 class file_mapping {
   public:
     file_mapping() = default;
@@ -76,6 +77,8 @@ class file_mapping {
     ~file_mapping();
     ss1_status map(const input_file &file);
     const std::byte *data() const noexcept { return data_; }
+    // Lets the process write to `bytes` bytes at `from`, which lie in the mapping.
+    ss1_status make_writable(const void *from, size_t bytes) const;
 
   private:
     const std::byte *data_ = nullptr;

@@ -63,27 +63,27 @@ struct request {
 };
 
 bag_batch make_bags(std::span<const embedding_table> tables, const ss1_tensor &ids, const ss1_tensor &starts,
-                    const ss1_tensor *factors, size_t d, const char *prefix) noexcept {
+                    const ss1_tensor *factors, const dlrm_model &model, const char *prefix) noexcept {
     return {.tables = tables,
             .indices = static_cast<const int64_t *>(ids.data),
             .offsets = static_cast<const int64_t *>(starts.data),
             .weights = factors ? static_cast<const float *>(factors->data) : nullptr,
             .total = static_cast<size_t>(ids.shape[0]),
             .batch = static_cast<size_t>(starts.shape[1]),
-            .d = d,
-            .prefix = prefix};
+            .d = model.config.embedding_dim,
+            .prefix = prefix,
+            .gate = &model.tables.gate};
 }
 
 request make_request(const dlrm_model &model, const tensor_list<const ss1_tensor> &inputs, size_t batch) noexcept {
-    const size_t d = model.config.embedding_dim;
     request r{};
     r.batch = batch;
     r.dense = static_cast<const float *>(inputs[dense_x]->data);
     r.dense_once = static_cast<size_t>(inputs[dense_x]->shape[0]) != batch;
-    r.items = make_bags(model.tables.items, *inputs[indices], *inputs[offsets], inputs[weights], d, "");
+    r.items = make_bags(model.tables.items, *inputs[indices], *inputs[offsets], inputs[weights], model, "");
     if (model.tables.users.empty()) return r;
-    r.user =
-        make_bags(model.tables.users, *inputs[user_indices], *inputs[user_offsets], inputs[user_weights], d, "user_");
+    r.user = make_bags(model.tables.users, *inputs[user_indices], *inputs[user_offsets], inputs[user_weights], model,
+                       "user_");
     r.user_once = r.user.batch != batch;
     return r;
 }

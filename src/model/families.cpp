@@ -16,6 +16,19 @@ const T &as(const void *p) noexcept {
     return *static_cast<const T *>(p);
 }
 
+template <class G>
+ss1_status update_table(void *g, const char *table, std::span<const int64_t> rows, const float *values) {
+    return update_rows(static_cast<G *>(g)->tables, table, rows, values);
+}
+
+template <class G>
+constexpr auto updater() -> decltype(model_family::update_rows) {
+    if constexpr (requires(G g) { g.tables; })
+        return update_table<G>;
+    else
+        return nullptr;
+}
+
 // Makes the row of graph G from the overloads for G.
 template <class G>
 constexpr model_family row_of(const family_files &files) {
@@ -43,6 +56,7 @@ constexpr model_family row_of(const family_files &files) {
                            const tensor_list<const ss1_tensor> &inputs) { return check_values(as<G>(g), inputs); },
         .run = [](const void *g, const void *activations,
                   model_run &all) { return run(as<G>(g), as<A>(activations), all); },
+        .update_rows = updater<G>(),
     };
 }
 

@@ -41,6 +41,9 @@ struct model_family {
                               const tensor_list<const ss1_tensor> &inputs, run_size &size);
     ss1_status (*check_values)(const void *graph, const tensor_list<const ss1_tensor> &inputs);
     ss1_status (*run)(const void *graph, const void *activations, model_run &run);
+
+    // Replaces rows of a table while sessions run; NULL for families without tables.
+    ss1_status (*update_rows)(void *graph, const char *table, std::span<const int64_t> rows, const float *values);
 };
 
 const model_family &model_family_of(const family_files &files) noexcept;

@@ -14,7 +14,7 @@ namespace {
 
 // Maps a table whose rows in the file have the kernel's format: nothing is converted or copied.
 ss1_status map_table(const model_directory &from, const model_tensor &tensor, const table_shape &shape,
-                     dlrm_tables &tables, const void *&rows) {
+                     dlrm_tables &tables, embedding_table &table) {
     const file_dtype stored = tensor.stored.dtype;
     const char *path = from.files[tensor.file].file.path.c_str();
     const size_t alignment = file_dtype_bytes(stored);
@@ -28,8 +28,9 @@ ss1_status map_table(const model_directory &from, const model_tensor &tensor, co
               path, tensor.name.c_str(), file_dtype_name(stored), table_dtype_name(shape.format));
     file_mapping &mapping = tables.mappings[tensor.file];
     if (!mapping.data()) SS1_TRY(mapping.map(from.files[tensor.file].file));
-    rows = mapping.data() + tensor.stored.begin;
-    SS1_CHECK(reinterpret_cast<uintptr_t>(rows) % alignment == 0, SS1_ERROR_UNSUPPORTED,
+    table.mapping = &mapping;
+    table.args.table = mapping.data() + tensor.stored.begin;
+    SS1_CHECK(reinterpret_cast<uintptr_t>(table.args.table) % alignment == 0, SS1_ERROR_UNSUPPORTED,
               "options.map_tables: %s: tensor '%s' starts at byte %zu, %swhich is not a multiple of %zu", path,
               tensor.name.c_str(), tensor.stored.begin, from.files[tensor.file].file.memory ? "at an address " : "",
               alignment);
@@ -84,7 +85,7 @@ ss1_status load_tables(const ss1_context &context, const model_directory &from, 
         const table_shape shape = {described.rows, config.embedding_dim, described.format};
         const model_tensor &tensor = *from.find("emb_l." + std::to_string(k) + ".weight");  // checked to be there
         if (map) {
-            SS1_TRY(map_table(from, tensor, shape, out, table.args.table));
+            SS1_TRY(map_table(from, tensor, shape, out, table));
         } else {
             SS1_TRY(copy_table(context, from, tensor, shape, table.memory));
             table.args.table = table.memory.data();

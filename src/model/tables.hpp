@@ -13,10 +13,15 @@ struct dlrm_tables {
     std::vector<embedding_table> items, users;  // by the side of the model they are on
     buffer robe;                                // the array of a ROBE model, its first block repeated behind it
     std::vector<file_mapping> mappings;         // by file of the directory, if tables are mapped
+    mutable row_gate gate;                      // between runs and update_rows()
     size_t bytes = 0;                           // that they take, mapped or not
     size_t parameters = 0;
 };
 
 ss1_status load_tables(const ss1_context &context, const model_directory &from, dlrm_tables &out);
+
+// Replaces rows of the table `name`: values is [rows.size(), d], finite. All or none are replaced; runs of other
+// threads see each row old or new.
+ss1_status update_rows(dlrm_tables &tables, const char *name, std::span<const int64_t> rows, const float *values);
 
 }  // namespace ss1

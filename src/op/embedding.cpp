@@ -81,6 +81,7 @@ bool sum_bags(const team &who, const bag_batch &bags, size_t b0, size_t b1, floa
     const size_t rows = b1 - b0, n_tables = bags.tables.size();
     const bool starts_at_0 = bags.offsets[0] == 0;
     if (!who.is_whole()) {  // table by table: a block of a DLRM's rows may take a few us
+        const row_reader reader(bags.gate);
         bool valid = starts_at_0;
         for (size_t t = 0; t < n_tables; ++t) valid &= sum_block(bags, t, b0, b1, y, ldy);
         return valid;
@@ -95,6 +96,7 @@ bool sum_bags(const team &who, const bag_batch &bags, size_t b0, size_t b1, floa
     parallel(who, tasks, [&](size_t task) {
         for (size_t i = task; i < n; i += tasks) {
             const size_t t = i / blocks, b = b0 + i % blocks * step, end = std::min(b1, b + step);
+            const row_reader reader(bags.gate);
             if (!sum_block(bags, t, b, end, y + (b - b0) * ldy, ldy)) valid.store(false, std::memory_order_relaxed);
         }
     });

@@ -5,7 +5,9 @@
 #include <string>
 
 #include "base/context.hpp"
+#include "base/row_gate.hpp"
 #include "base/status.hpp"
+#include "io/file.hpp"
 #include "op/sequences.hpp"
 #include "op/split.hpp"
 
@@ -17,7 +19,8 @@ struct embedding_table {
     size_t number = 0;  // index among all tables of the model
     const bag_kernel *kernel = nullptr;
     bag_args args{};
-    buffer memory;  // holds the rows, unless they lie in a mapped file or a shared array
+    buffer memory;                    // holds the rows,
+    file_mapping *mapping = nullptr;  // or this file does, or a shared array
 };
 
 // Bag (t, b) is indices[offsets[t*batch + b] .. the next offset), the last one ends at `total`. weights[p] belongs to
@@ -27,8 +30,9 @@ struct bag_batch {
     const int64_t *indices, *offsets;
     const float *weights;
     size_t total, batch, d;
-    const char *prefix;   // of "indices" and "offsets" in messages
-    bool checked = true;  // false: the caller knows that all offsets and indices are right
+    const char *prefix;        // of "indices" and "offsets" in messages
+    bool checked = true;       // false: the caller knows that all offsets and indices are right
+    row_gate *gate = nullptr;  // of tables whose rows may change meanwhile
 };
 
 // Sums the bags of rows [b0, b1), or takes their means: writes that of table t and row b to

@@ -18,6 +18,7 @@ import collections
 import collections.abc
 import ctypes
 import enum
+import json
 import math
 import os
 
@@ -521,6 +522,21 @@ class Model(_Handle):
         finally:
             if self._handle is not None:
                 self._idle.append(session)
+
+    def update_rows(self, table, rows, values):
+        """Replace rows of an embedding table of a DLRM, also while other threads run the model.
+
+            model.update_rows("item", numpy.array([3, 17]), vectors)    # float32 [2, embedding_dim]
+
+        A run finds each row old or new, never a mixture; a run that begins afterwards finds the new ones. Values are rounded or
+        quantised to the table's dtype. On an error no row has changed. The files of the model never change.
+        """
+        n = len(_array("rows", rows, numpy.int64, 1))
+        _require(len(_array("values", values, numpy.float32, 2)) == n, f"values: has {len(values)} rows, must have {n}")
+        width = json.loads(self.info["config"]).get("embedding_dim", values.shape[1])
+        _require(values.shape[1] == width, f"values: has {values.shape[1]} columns, must have {width}")
+        _check(_lib.ss1_model_update_rows(self._pointer, _text("table", table), _contiguous("rows", rows), n,
+                                          _contiguous("values", values)))
 
     def encode(self, texts, prompt=None, *, dimensions=0, max_tokens=0, batch_tokens=0):
         """float32 [n, d]: the sentence embedding of each of a list of texts, for a directory of sentence-transformers.

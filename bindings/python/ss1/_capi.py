@@ -224,6 +224,7 @@ for _name, _arguments in {
         "ss1_model_describe": [c_void_p, POINTER(ModelInfo)],
         "ss1_model_label": [c_void_p, c_size_t, POINTER(c_char_p)],
         "ss1_model_prompt": [c_void_p, c_size_t, POINTER(c_char_p), POINTER(c_char_p)],
+        "ss1_model_update_rows": [c_void_p, c_char_p, c_void_p, c_size_t, c_void_p],
         "ss1_model_stage": [c_void_p, c_size_t, POINTER(c_char_p)],
         "ss1_linear_fit": [POINTER(LinearDesc), POINTER(FitArgs)],
         "ss1_calibration_create": [c_void_p, POINTER(c_void_p)],

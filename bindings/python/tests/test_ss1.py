@@ -561,6 +561,24 @@ class Models(TestCase):
         self.refused("files/config.json: cannot open", ss1.Model, self.context, {"model.safetensors": b""}, status=ss1.Status.IO)
         self.refused("n=0", ss1.Tokenizer, self.context, {})
 
+    def test_update_rows(self):
+        inputs = {"dense_x": numpy.zeros((1, 3), numpy.float32), "indices": numpy.full(6, 1), "offsets": numpy.arange(6).reshape(6, 1)}
+        with ss1.Model(self.context, EXAMPLES / "models/insteval-ss1") as model:
+            def answer():
+                return model.run(inputs)["probability"][0]
+
+            rows, values = numpy.array([0, 1]), numpy.ones((2, 32), numpy.float32)
+            before = answer()
+            self.refused("=2972: table 'student' has 2972 rows", model.update_rows, "student", numpy.array([1, 2972]), values)
+            self.refused("values: has 2 rows, must have 1", model.update_rows, "student", rows[:1], values)
+            self.refused("values: has 31 columns, must have 32", model.update_rows, "student", rows, values[:, 1:])
+            self.refused("table 's': the model has no table of this name", model.update_rows, "s", rows, values)
+            self.assertEqual(answer(), before)
+            model.update_rows("student", rows, values)
+            self.assertNotEqual(answer(), before)
+        with ss1.Model(self.context, DATA / "bert_classifier") as model:
+            self.refused("have no embedding tables", model.update_rows, "student", rows, values, status=ss1.Status.UNSUPPORTED)
+
     def test_labels(self):
         for name, labels in (("bert_tokens", ["no", "maybe", "yes"]), ("bert_xlm_roberta_classifier", ["LABEL_0", "LABEL_1"]),
                              ("bert_answers", []), ("dlrm_dot", [])):
