@@ -33,10 +33,14 @@ _SCHEMES = {None: 0, **{name: number for name, number in _capi.SCHEME.items() if
 _ACTIVATIONS = {None: 0, **_capi.ACTIVATION}
 _LOG_LEVELS = {None: 0, **_capi.LOG_LEVEL}
 _WEIGHT_DTYPES = {None: 0, **{name: _capi.DTYPE[name] for name in ("f32", "bf16", "i8")}, "int8": _capi.DTYPE["i8"]}
+_X_DTYPES = {None: 0, **{name: _capi.DTYPE[name] for name in ("f32", "bf16", "f16")}}
+_Y_DTYPES = {None: 0, **{name: _capi.DTYPE[name] for name in ("f32", "bf16")}}
 _TABLE_DTYPES = {name: number for name, number in _capi.TABLE_DTYPE.items() if name != "default"}
-_TABLE_ARRAYS = {"f32": numpy.float32, "bf16": numpy.uint16, "f16": numpy.float16, "int8": numpy.uint8, "int4": numpy.uint8}
+_ARRAYS = {"f32": numpy.float32, "bf16": numpy.uint16, "f16": numpy.float16, "int8": numpy.uint8, "int4": numpy.uint8}
+# A cast to these types would not convert: they hold the bits of bf16 values and packed rows.
+_BITS = {numpy.dtype(numpy.uint16): "the bits of bf16 values", numpy.dtype(numpy.uint8): "the bytes of packed rows"}
 _POOLINGS = _capi.POOLING
-_NAMES = {"scheme": _SCHEMES, "activation": _ACTIVATIONS, "weight_dtype": _WEIGHT_DTYPES}
+_NAMES = {"scheme": _SCHEMES, "activation": _ACTIVATIONS, "weight_dtype": _WEIGHT_DTYPES, "x_dtype": _X_DTYPES, "y_dtype": _Y_DTYPES}
 _DTYPES = {1: numpy.dtype(numpy.float32), 7: numpy.dtype(numpy.int64)}  # those that models take and give
 _DTYPE_NUMBERS = {dtype: number for number, dtype in _DTYPES.items()}
 _BLOCK_N_ALL = 2**32 - 1
@@ -135,7 +139,8 @@ def _array(name, array, dtype, rank=None):
         _refuse(f"{name}: must be a numpy array, not {type(array).__name__}")
     if array.dtype != dtype:
         dtype = numpy.dtype(dtype)
-        _refuse(f"{name}: has type {array.dtype}, must be {dtype}; convert it with {name}.astype({dtype.name!r})")
+        how = f", {_BITS[dtype]}" if dtype in _BITS else f"; convert it with {name}.astype({dtype.name!r})"
+        _refuse(f"{name}: has type {array.dtype}, must be {dtype}{how}")
     if rank is not None and array.ndim != rank:
         _refuse(f"{name}: has {array.ndim} dimensions, must have {rank}")
     return array
@@ -146,9 +151,9 @@ def _contiguous(name, array):
     return array.ctypes.data
 
 
-def _matrix(name, array, shape, written=False):
-    """(pointer, leading dimension) of an f32 matrix whose rows are contiguous and may lie apart; None matches any size."""
-    _array(name, array, numpy.float32, 2)
+def _matrix(name, array, shape, written=False, dtype=numpy.float32):
+    """(pointer, leading dimension) of a matrix whose rows are contiguous and may lie apart; None matches any size."""
+    _array(name, array, dtype, 2)
     _require(all(want in (None, got) for want, got in zip(shape, array.shape)),
              f"{name}: has shape {array.shape}, must be {tuple('any' if want is None else want for want in shape)}")
     _require(not written or array.flags.writeable, f"{name}: is read-only")
@@ -165,14 +170,15 @@ def _matrix(name, array, shape, written=False):
     return array.ctypes.data, leading
 
 
-def _desc(K, N, c, scheme, seed, block_k, block_n, step, activation=None, weight_dtype=None, rank=0):
+def _desc(K, N, c, scheme, seed, block_k, block_n, step, activation=None, weight_dtype=None, x_dtype=None, y_dtype=None, rank=0):
     """A resolved ss1_linear_desc and its number of stored columns."""
     desc = _capi.LinearDesc(
         K=_unsigned("K", K, 64), N=_unsigned("N", N, 64), c=_unsigned("c", c),
         scheme=_name_of("scheme", scheme, _SCHEMES), seed=_unsigned("seed", seed), block_k=_unsigned("block_k", block_k),
         block_n=_BLOCK_N_ALL if block_n == "all" else _unsigned("block_n", block_n), step=_unsigned("step", step),
         activation=_name_of("activation", activation, _ACTIVATIONS),
-        weight_dtype=_name_of("weight_dtype", weight_dtype, _WEIGHT_DTYPES), rank=rank)
+        weight_dtype=_name_of("weight_dtype", weight_dtype, _WEIGHT_DTYPES), x_dtype=_name_of("x_dtype", x_dtype, _X_DTYPES),
+        y_dtype=_name_of("y_dtype", y_dtype, _Y_DTYPES), rank=rank)
     stored_columns = ctypes.c_size_t()
     _check(_lib.ss1_linear_resolve(desc, stored_columns))
     return desc, stored_columns.value
@@ -295,13 +301,15 @@ class Layer(_Handle):
 
     For c = 1, the default, z is the dense weight [N, K] and K may be left out; v tells it, too. 0 and None stand for the library's defaults, which
     layer.info shows resolved, with the kernels that were chosen. block_n may be "all". The weights are copied;
-    weight_dtype "bf16" or "int8" (also "i8") rounds them, x and y stay float32.
+    weight_dtype "bf16" or "int8" (also "i8") rounds them. x and y are float32; x_dtype "bf16" or "f16" and y_dtype "bf16" make
+    x, or y and the residual, uint16 arrays of the bits of bf16 values (x: or float16), such as between the layers of a Tower.
     """
 
     def __init__(self, context, z, bias=None, *, K=None, c=None, scheme=None, seed=0, block_k=0, block_n=0, step=0,
-                 activation=None, weight_dtype=None, u=None, v=None):
+                 activation=None, weight_dtype=None, u=None, v=None, x_dtype=None, y_dtype=None):
         self._context = context
-        desc, weights = _stored(z, u, v, K, c, scheme, seed, block_k, block_n, step, activation, weight_dtype)
+        desc, weights = _stored(z, u, v, K, c, scheme, seed, block_k, block_n, step, activation, weight_dtype, x_dtype, y_dtype)
+        self._x_array, self._y_array = _ARRAYS[x_dtype or "f32"], _ARRAYS[y_dtype or "f32"]
         self.K, self.N = desc.K, desc.N
         if bias is not None:
             _array("bias", bias, numpy.float32, 1)
@@ -313,9 +321,9 @@ class Layer(_Handle):
 
     def __call__(self, x, out=None, residual=None):
         """y for the rows of x, plus `residual` [M, N]; written to `out` [M, N] if given, which may be `residual` itself."""
-        out, arguments = _linear_args(x, self.K, out, self.N)
+        out, arguments = _linear_args(self, self, x, out)
         if residual is not None:
-            arguments.residual, arguments.ldr = _matrix("residual", residual, out.shape)
+            arguments.residual, arguments.ldr = _matrix("residual", residual, out.shape, dtype=self._y_array)
         _check(_lib.ss1_layer_run(self._pointer, arguments))
         return out
 
@@ -327,12 +335,12 @@ class Layer(_Handle):
         return _fields(info)
 
 
-def _linear_args(x, K, out, N):
-    """(out, arguments of a run); makes `out` [M, N] if it is None."""
-    x_pointer, ldx = _matrix("x", x, (None, K))
+def _linear_args(first, last, x, out):
+    """(out, arguments of a run from x of the first layer to y of the last); makes `out` [M, N] if it is None."""
+    x_pointer, ldx = _matrix("x", x, (None, first.K), dtype=first._x_array)
     if out is None:
-        out = numpy.empty((len(x), N), numpy.float32)
-    y_pointer, ldy = _matrix("out", out, (len(x), N), written=True)
+        out = numpy.empty((len(x), last.N), last._y_array)
+    y_pointer, ldy = _matrix("out", out, (len(x), last.N), written=True, dtype=last._y_array)
     return out, _capi.LinearArgs(m=len(x), x=x_pointer, ldx=ldx, y=y_pointer, ldy=ldy)
 
 
@@ -342,7 +350,7 @@ class Tower(_Handle):
         tower = ss1.Tower([ss1.Layer(context, z1, K=512, c=4, activation="relu"), ss1.Layer(context, z2)])
         y = tower(x)                    # [M, N of the last layer] for x [M, K of the first one]
 
-    All layers are of one context, and N of each is K of the next. Do not close a layer before its towers.
+    All layers are of one context; N and y_dtype of each are K and x_dtype of the next. Do not close a layer before its towers.
     """
 
     def __init__(self, layers):
@@ -360,7 +368,7 @@ class Tower(_Handle):
         """y for the rows of x; written to `out` [M, N] if given."""
         for layer in self._layers:
             layer._pointer  # an Error if the layer is closed
-        out, arguments = _linear_args(x, self.K, out, self.N)
+        out, arguments = _linear_args(self._layers[0], self._layers[-1], x, out)
         _check(_lib.ss1_tower_run(self._pointer, arguments))
         return out
 
@@ -444,7 +452,7 @@ class Bags(_Handle):
         columns = {"int8": d + 8, "int4": (d + 1) // 2 + 4}.get(dtype, d)
         described = _capi.array(_capi.Table, max(len(self._tables), 1))
         for entry, (name, table) in zip(described, self._tables.items()):
-            _array(name, table, _TABLE_ARRAYS[dtype], 2)
+            _array(name, table, _ARRAYS[dtype], 2)
             _require(table.shape[1] == columns, f"{name}: has {table.shape[1]} columns, must have {columns}")
             entry.name, entry.dtype, entry.pooling = _text("table", name), number, _name_of("pooling", pooling, _POOLINGS)
             entry.rows, entry.data = len(table), _contiguous(name, table)

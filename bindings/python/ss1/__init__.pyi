@@ -20,6 +20,8 @@ _Text = str | bytes
 _Scheme = Literal["reference", "mixed"] | None
 _Activation = Literal["none", "relu", "gelu", "gelu_tanh", "tanh", "sigmoid", "silu"] | None
 _WeightDtype = Literal["f32", "bf16", "i8", "int8"] | None
+_XDtype = Literal["f32", "bf16", "f16"] | None
+_YDtype = Literal["f32", "bf16"] | None
 _TableDtype = Literal["f32", "bf16", "f16", "int8", "int4"]
 _BlockN = int | Literal["all"]
 
@@ -57,17 +59,21 @@ class Context(_Handle):
     def info(self) -> dict[str, Any]: ...
 
 class Layer(_Handle):
+    K: int
+    N: int
     def __init__(self, context: Context, z: _Floats | None, bias: _Floats | None = None, *, K: int | None = None, c: int | None = None,
                  scheme: _Scheme = None, seed: int = 0, block_k: int = 0, block_n: _BlockN = 0, step: int = 0,
                  activation: _Activation = None, weight_dtype: _WeightDtype = None, u: _Floats | None = None,
-                 v: _Floats | None = None) -> None: ...
-    def __call__(self, x: _Floats, out: _Floats | None = None, residual: _Floats | None = None) -> _Floats: ...
+                 v: _Floats | None = None, x_dtype: _XDtype = None, y_dtype: _YDtype = None) -> None: ...
+    def __call__(self, x: NDArray[Any], out: NDArray[Any] | None = None, residual: NDArray[Any] | None = None) -> NDArray[Any]: ...
     @property
     def info(self) -> dict[str, Any]: ...
 
 class Tower(_Handle):
+    K: int
+    N: int
     def __init__(self, layers: Sequence[Layer]) -> None: ...
-    def __call__(self, x: _Floats, out: _Floats | None = None) -> _Floats: ...
+    def __call__(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]: ...
 
 def project(weight: _Floats, *, c: int, scheme: _Scheme = None, seed: int = 0, block_k: int = 0, block_n: _BlockN = 0, step: int = 0,
             second_moment: _Floats | None = None) -> _Floats: ...

@@ -39,6 +39,16 @@ def uniform(*shape, seed=0):
     return numpy.random.default_rng(seed).uniform(-1, 1, shape).astype(numpy.float32)
 
 
+def bf16_bits(values):
+    """The nearest bf16 values (ties to even) as uint16."""
+    bits = values.view(numpy.uint32)
+    return ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16).astype(numpy.uint16)
+
+
+def from_bf16(bits):
+    return (bits.astype(numpy.uint32) << 16).view(numpy.float32)
+
+
 def read(directory):
     """(inputs, expected outputs) of a vectors file."""
     vectors = safetensors_io.read(directory / "vectors.safetensors")
@@ -225,6 +235,30 @@ class Layer(TestCase):
             self.assertEqual(layer.info["desc"]["weight_dtype"], weight_dtype)
         self.refused("weight_dtype='f64'", ss1.Layer, self.context, z, K=300, c=2, weight_dtype="f64")
 
+    def test_types_of_x_and_y(self):
+        x, residual = uniform(5, 256, seed=1), bf16_bits(uniform(5, 96, seed=2))
+        exact = self.layer(MAPPINGS[1])[0]
+        for x_dtype, given, meant in (("bf16", bf16_bits(x), from_bf16(bf16_bits(x))), ("f16", *[x.astype(numpy.float16)] * 2)):
+            layer, want = self.layer(MAPPINGS[1], x_dtype=x_dtype)[0], exact(meant.astype(numpy.float32))
+            numpy.testing.assert_allclose(layer(given), want, rtol=0, atol=1e-4)
+            rounded = self.layer(MAPPINGS[1], x_dtype=x_dtype, y_dtype="bf16")[0]
+            self.assertEqual([rounded.info["desc"][name] for name in ("x_dtype", "y_dtype")], [x_dtype, "bf16"])
+            y = rounded(given, residual=residual)
+            self.assertEqual(y.dtype, numpy.uint16)
+            numpy.testing.assert_allclose(from_bf16(y), want + from_bf16(residual), rtol=2**-7, atol=1e-2)
+            wide = numpy.full((5, 99), 9, numpy.uint16)
+            rounded(given, out=wide[:, :96], residual=residual)
+            numpy.testing.assert_array_equal(wide[:, :96], y)
+            self.assertTrue((wide[:, 96:] == 9).all())
+        self.assertEqual([exact.info["desc"][name] for name in ("x_dtype", "y_dtype")], ["f32", "f32"])
+        self.refused("x: has type float32, must be float16; convert it", self.layer(MAPPINGS[1], x_dtype="f16")[0], x)
+        layer = self.layer(MAPPINGS[1], x_dtype="bf16", y_dtype="bf16")[0]
+        self.refused("x: has type float32, must be uint16, the bits of bf16 values$", layer, x)
+        self.refused("out: has type float32, must be uint16", layer, bf16_bits(x), out=uniform(5, 96))
+        self.refused("residual: has type float32, must be uint16", layer, bf16_bits(x), residual=uniform(5, 96))
+        self.refused("x_dtype='i8' is none of None, f32, bf16, f16$", self.layer, MAPPINGS[1], x_dtype="i8")
+        self.refused("y_dtype='f16' is none of None, f32, bf16$", self.layer, MAPPINGS[1], y_dtype="f16")
+
     def test_low_rank_parts(self):
         z, u, v, bias, x = uniform(96, 64), uniform(96, 8, seed=2), uniform(8, 256, seed=3), uniform(96), uniform(9, 256, seed=4)
         for first, c, given in ((z, 4, {"K": 256, "c": 4}), (z, 4, {"c": 4}), (uniform(96, 256), 1, {}), (None, 0, {})):
@@ -284,6 +318,18 @@ class Tower(TestCase):
         tower(uniform(3, 256), out=out[:, :40])
         self.assertTrue((out[:, 40:] == 9).all() and (out[:, :40] != 9).all())
 
+    def test_types_of_its_ends_and_between_its_layers(self):
+        bf16 = {"weight_dtype": "bf16", "x_dtype": "bf16", "y_dtype": "bf16"}
+        layers = [self.layer(MAPPINGS[1], activation="relu", **options)[0] for options in (bf16, {**bf16, "x_dtype": None})]
+        last = {name: self.layer(dict(K=96, N=40, c=1), **{**bf16, "y_dtype": name})[0] for name in ("bf16", "f32")}
+        for first, x in zip(layers, (bf16_bits(uniform(70, 256)), uniform(70, 256))):
+            for name, dtype in ("bf16", numpy.uint16), ("f32", numpy.float32):
+                y = ss1.Tower([first, last[name]])(x)
+                self.assertEqual(y.dtype, dtype)
+                numpy.testing.assert_array_equal(y, last[name](first(x)))
+        self.refused("x: has type float32, must be uint16", ss1.Tower(layers[:1]), uniform(70, 256))
+        self.refused("x_dtype", ss1.Tower, [layers[0], self.layer(dict(K=96, N=40, c=1))[0]])
+
     def test_bad_arguments(self):
         first, second = self.layer(MAPPINGS[1])[0], self.layer(dict(K=96, N=40, c=1))[0]
         self.refused("at least one layer", ss1.Tower, [])
@@ -329,6 +375,8 @@ class Bags(TestCase):
         self.refused("weights: has 2 elements, must have 1", bags, numpy.array([0]), offsets, uniform(2))
         self.refused("offsets: has 0 rows, must have 1", bags, numpy.array([0]), offsets[:0])
         self.refused("user: has 9 columns, must have 8", ss1.Bags, self.context, 8, {"user": uniform(3, 9)})
+        self.refused("user: has type float32, must be uint16, the bits of bf16", ss1.Bags, self.context, 8, {"user": uniform(3, 8)}, "bf16")
+        self.refused("user: has type float32, must be uint8, the bytes of packed", ss1.Bags, self.context, 8, {"user": uniform(3, 16)}, "int8")
         self.refused("dtype='int2' is none of", ss1.Bags, self.context, 8, {"user": uniform(3, 8)}, "int2")
         self.refused("n=0", ss1.Bags, self.context, 8, {})
 
