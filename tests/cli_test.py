@@ -670,6 +670,22 @@ class Models(Case):
         self.assertFalse((self.directory / "other").exists())
         self.ok(*other, path, "--min-rows", 3)
 
+    def test_inspect_shows_ids_and_means(self):
+        config = json.loads((DATA / "dlrm_cat/config.json").read_text())
+        config["dense_means"] = [1.5, -2, 0]
+        config["tables"] = [{"name": "a", "rows": 5, "vocabulary": "a.txt", "unknown": 4}, {"name": "b", "rows": 5, "hash": "murmur3"},
+                            {"name": "c", "rows": 5}]
+        config["top_mlp"] = [1]
+        (self.directory / "config.json").write_text(json.dumps(config))
+        document = json.loads(self.ok("inspect", self.directory, "--random-weights", 1, "-o", "json"))
+        self.assertEqual(document["dense_means"], [1.5, -2, 0])
+        self.assertEqual([{key: table[key] for key in ("vocabulary", "unknown", "hash") if key in table} for table in document["tables"]],
+                         [{"vocabulary": "a.txt", "unknown": 4}, {"hash": "murmur3"}, {}])
+        text = self.ok("inspect", self.directory, "--random-weights", 1)
+        for line in ("dense0 (mean 1.5)\n", "vocabulary a.txt, unknown in row 4\n", "hash murmur3\n", "item  indices\n"):
+            self.assertRegex(text, re.escape(line).replace("item\\ \\ ", "item +"))
+        self.assertNotIn("dense_means", json.loads(self.ok("inspect", DATA / "dlrm_cat", "-o", "json")))
+
     def test_convert_to_low_rank(self):
         rows, _ = dlrm_csv(DATA / "dlrm_dot")
         path = self.directory / "rows.csv"

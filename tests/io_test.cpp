@@ -419,6 +419,37 @@ TEST_CASE("files left by a killed process of the same number cause no error", "[
     CHECK(ss1::file_commit(file) == SS1_OK);
 }
 
+TEST_CASE("ids and means of a DLRM are read, and kept by a conversion", "[io]") {
+    const temporary_folder folder;
+    const std::string in = folder / "in", out = folder / "out";
+    json config = json::parse(dlrm_json);
+    config["dense_means"] = {35.25, -3};
+    config["tables"][0].update({{"vocabulary", "users.pt"}, {"unknown", 2}});
+    config["tables"][1]["hash"] = "murmur3";
+    REQUIRE(write_model(in, config.dump()) == SS1_OK);
+    write_file(in + "/users.pt", "a\nb\n");
+    write_file(in + "/old.pt", "");
+    ss1::model_directory source;
+    REQUIRE(open_model(in, source) == SS1_OK);
+    CHECK(source.config.dlrm.dense_means == std::vector<double>{35.25, -3});
+    CHECK(source.config.dlrm.tables[0].vocabulary == "users.pt");
+    CHECK(source.config.dlrm.tables[1].vocabulary.empty());
+
+    context ctx;
+    conversion options = tie_options(2, 16);
+    options.layers = "bot_l.2";
+    options.tables = SS1_TABLE_BF16;
+    REQUIRE(ss1::convert_model(*ctx.handle, in.c_str(), out.c_str(), options) == SS1_OK);
+    CHECK(names_in(out) == std::vector<std::string>{"config.json", "model.safetensors", "users.pt"});
+    CHECK(read_file(out + "/users.pt") == "a\nb\n");
+    const json written = json::parse(read_file(out + "/config.json"));
+    CHECK(written["dense_means"] == config["dense_means"]);
+    for (size_t i = 0; i < 2; ++i) {
+        config["tables"][i]["dtype"] = "bf16";
+        CHECK(written["tables"][i] == config["tables"][i]);
+    }
+}
+
 TEST_CASE("conversion of dense layers", "[io]") {
     const temporary_folder folder;
     const std::string in = folder / "in", out = folder / "out";

@@ -79,13 +79,17 @@ void add_limits(const model_handle &model, const ss1_model_info &info, json &doc
 void add_columns(const std::string &config, json &document) {
     const json read = json::parse(config);
     document["features"] = read["dense_features"];
+    if (read.contains("dense_means")) document["dense_means"] = read["dense_means"];
     json tables = json::array();
-    for (const json &table : read["tables"])
-        tables.push_back({{"name", table["name"]},
-                          {"rows", table["rows"]},
-                          {"dtype", table.value("dtype", "f32")},
-                          {"pooling", table.value("pooling", "sum")},
-                          {"side", table.value("side", "item")}});
+    for (const json &table : read["tables"]) {
+        json &row = tables.emplace_back(json{{"name", table["name"]},
+                                             {"rows", table["rows"]},
+                                             {"dtype", table.value("dtype", "f32")},
+                                             {"pooling", table.value("pooling", "sum")},
+                                             {"side", table.value("side", "item")}});
+        for (const char *key : {"vocabulary", "unknown", "hash"})
+            if (table.contains(key)) row[key] = table[key];
+    }
     document["tables"] = std::move(tables);
 }
 
@@ -147,14 +151,27 @@ std::string limit_lines(const json &document) {
     return text;
 }
 
+// What the ids of a table are: indices, lines of a file, or what a hash takes.
+std::string ids_of(const json &table) {
+    if (table.contains("hash")) return "hash " + table["hash"].get<std::string>();
+    if (!table.contains("vocabulary")) return "indices";
+    const std::string file = "vocabulary " + table["vocabulary"].get<std::string>();
+    return table.contains("unknown") ? file + ", unknown in row " + table["unknown"].dump() : file;
+}
+
 std::string column_lines(const json &document) {
     if (!document.contains("tables")) return {};
     std::string text;
-    for (const json &name : document["features"])
-        text += format("%-11s %s\n", text.empty() ? "features" : "", name.get<std::string>().c_str());
-    std::vector<table_row> rows = {{"table", "rows", "dtype", "pooling", "side"}};
+    for (size_t i = 0; const json &name : document["features"]) {
+        const std::string mean =
+            document.contains("dense_means") ? format(" (mean %s)", document["dense_means"][i].dump().c_str()) : "";
+        text += format("%-11s %s%s\n", text.empty() ? "features" : "", name.get<std::string>().c_str(), mean.c_str());
+        ++i;
+    }
+    std::vector<table_row> rows = {{"table", "rows", "dtype", "pooling", "side", "ids"}};
     for (const json &table : document["tables"])
-        rows.push_back({table["name"], table["rows"].dump(), table["dtype"], table["pooling"], table["side"]});
+        rows.push_back(
+            {table["name"], table["rows"].dump(), table["dtype"], table["pooling"], table["side"], ids_of(table)});
     return text + '\n' + format_table(rows);
 }
 

@@ -42,10 +42,12 @@ ss1_status list(const model_directory &directory, const fs::path &root, const fs
         const bool is_old =
             folder == fs::path(directory.config.sentence.folder) &&
             (name == "config.json" || name == "model.safetensors.index.json" || extension == ".safetensors");
+        // Without the vocabularies that config.json names, whatever they are called, programs could not read the ids.
+        const bool is_vocabulary = std::ranges::find(directory.config.dlrm.tables, path.string(),
+                                                     &dlrm_table::vocabulary) != directory.config.dlrm.tables.end();
         const bool is_report = name.starts_with("ss1-report.");  // of how the source was made, not the new model
-        if (fs::is_regular_file(status) && !is_old && !is_report && !is_among(foreign, extension) &&
-            name.find(".tmp-") == name.npos)
-            files.push_back(path.string());
+        const bool is_left = is_report || is_among(foreign, extension) || name.find(".tmp-") != name.npos;
+        if (fs::is_regular_file(status) && !is_old && (is_vocabulary || !is_left)) files.push_back(path.string());
     }
     return SS1_OK;
 }

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cfloat>
+#include <cmath>
 #include <set>
 #include <span>
 
@@ -28,6 +30,53 @@ ss1_status parse_names(const json &config, const std::string &label, const char 
         SS1_CHECK(seen.insert(out.back()).second, SS1_ERROR_FORMAT, "%s: %s: '%s' is listed twice", label.c_str(), name,
                   printable(out.back()).c_str());
     }
+    return SS1_OK;
+}
+
+// f32 holds the means, as it holds the features.
+ss1_status parse_means(const json &config, const std::string &label, dlrm_config &dlrm) {
+    const json *list;
+    SS1_TRY(json_member(config, label, "dense_means", key::optional, list));
+    if (!list) return SS1_OK;
+    SS1_CHECK(list->is_array() && list->size() == dlrm.dense_features.size(), SS1_ERROR_FORMAT,
+              "%s: dense_means: must be an array of %zu numbers, one for each of dense_features", label.c_str(),
+              dlrm.dense_features.size());
+    for (const json &value : *list) {
+        SS1_CHECK(value.is_number() && std::fabs(value.number()) <= FLT_MAX, SS1_ERROR_FORMAT,
+                  "%s: dense_means[%zu]: is %s, must be a finite number in f32", label.c_str(), dlrm.dense_means.size(),
+                  printable(value.text()).c_str());
+        dlrm.dense_means.push_back(value.number());
+    }
+    return SS1_OK;
+}
+
+ss1_status parse_vocabulary(const json &table, const std::string &where, dlrm_table &out) {
+    SS1_TRY(json_string(table, where, "vocabulary", key::required, out.vocabulary));
+    const std::string_view name = out.vocabulary;
+    SS1_CHECK(
+        is_name(name) && name.size() <= 255 && name.find_first_of("/\\") == name.npos && name != "." && name != "..",
+        SS1_ERROR_FORMAT, "%s: vocabulary '%s' must be the plain name of a file in the same folder", where.c_str(),
+        printable(name).c_str());
+    SS1_CHECK(name != "config.json" && name != "model.safetensors.index.json" && !name.ends_with(".safetensors"),
+              SS1_ERROR_FORMAT, "%s: vocabulary '%s' is a file of the model itself", where.c_str(),
+              printable(name).c_str());
+    size_t row = 0;
+    return json_size(table, where, "unknown", key::optional, 0, out.rows - 1, row);
+}
+
+// How programs that read ids as text find the rows. C programs give indices.
+ss1_status parse_ids(const json &table, const std::string &where, dlrm_table &out) {
+    const bool has_vocabulary = table.find("vocabulary"), has_hash = table.find("hash");
+    SS1_CHECK(!has_vocabulary || !has_hash, SS1_ERROR_FORMAT, "%s: vocabulary and hash exclude each other",
+              where.c_str());
+    SS1_CHECK(has_vocabulary || !table.find("unknown"), SS1_ERROR_FORMAT,
+              "%s: unknown: only a table with a vocabulary has it", where.c_str());
+    if (has_vocabulary) return parse_vocabulary(table, where, out);
+    std::string hash;
+    SS1_TRY(json_string(table, where, "hash", key::optional, hash));
+    SS1_CHECK(!has_hash || hash == "murmur3" || hash == "hex" || hash == "modulo", SS1_ERROR_UNSUPPORTED,
+              "%s: hash '%s' is not supported, 'murmur3', 'hex' and 'modulo' are", where.c_str(),
+              printable(hash).c_str());
     return SS1_OK;
 }
 
@@ -75,11 +124,13 @@ ss1_status parse_tables(const json &config, const std::string &label, std::vecto
         const std::string where = label + ": tables[" + std::to_string(out.size()) + "]";
         dlrm_table &table = out.emplace_back();
         SS1_TRY(json_is_object(value, where));
-        SS1_TRY(json_only_keys(value, where, {"name", "rows", "dtype", "pooling", "side"}));
+        SS1_TRY(json_only_keys(value, where,
+                               {"name", "rows", "dtype", "pooling", "side", "vocabulary", "unknown", "hash"}));
         SS1_TRY(json_string(value, where, "name", key::required, table.name));
         SS1_TRY(json_size(value, where, "rows", key::required, 1, max_rows, table.rows));
         SS1_TRY(parse_storage(value, where, table));
         SS1_TRY(parse_side(value, where, table.user_side));
+        SS1_TRY(parse_ids(value, where, table));
         SS1_CHECK(is_name(table.name), SS1_ERROR_FORMAT, "%s: name: must have 1 to 512 bytes and no control characters",
                   where.c_str());
         SS1_CHECK(seen.insert(table.name).second, SS1_ERROR_FORMAT, "%s: name '%s' is used twice", where.c_str(),
@@ -201,9 +252,10 @@ size_t dlrm_config::interaction_width() const noexcept {
 ss1_status dlrm_config_parse(const json &config, const std::string &label, dlrm_config &out) {
     SS1_TRY(json_only_keys(
         config, label,
-        {"model_type", "dense_features", "embedding_dim", "tables", "bottom_mlp", "top_mlp", "interaction",
-         "interaction_itself", "cross_layers", "cross_rank", "loss_threshold", "robe", "ss1"}));
+        {"model_type", "dense_features", "dense_means", "embedding_dim", "tables", "bottom_mlp", "top_mlp",
+         "interaction", "interaction_itself", "cross_layers", "cross_rank", "loss_threshold", "robe", "ss1"}));
     SS1_TRY(parse_names(config, label, "dense_features", max_features, out.dense_features));
+    SS1_TRY(parse_means(config, label, out));
     SS1_TRY(json_size(config, label, "embedding_dim", key::required, 1, max_embedding_dim, out.embedding_dim));
     SS1_TRY(parse_tables(config, label, out.tables));
     SS1_TRY(parse_robe(config, label, out));

@@ -20,6 +20,7 @@ struct dlrm_table {
     bool user_side = false;  // its bags may be given once for all rows of a run
     row_format format = row_format::f32;
     bool mean = false;
+    std::string vocabulary;  // file of the directory whose lines are the ids of the rows; "": none
 };
 
 // One array of `size` floats that holds all tables; size 0: each table has its own memory.
@@ -29,6 +30,7 @@ struct robe_config {
 
 struct dlrm_config {
     std::vector<std::string> dense_features;
+    std::vector<double> dense_means;  // of each feature, or empty
     size_t embedding_dim = 0;
     std::vector<dlrm_table> tables;
     robe_config robe;
