@@ -1501,6 +1501,48 @@ class Run(Case):
             outputs.add(self.ok("run", self.directory, "--random-weights", 1, "--input", "-", stdin=b"input_ids\n5 6 7\n"))
         self.assertEqual(len(outputs), 1)
 
+    def run_rows(self, model, rows, *arguments):
+        """The lines of scores for rows of a CSV file, header first."""
+        return self.ok("run", model, "--input", "-", *arguments, stdin=to_text(rows)).splitlines()
+
+    def test_kept_columns(self):
+        rows, _ = dlrm_csv(DATA / "dlrm_cat")
+        header = rows[0] + [" id ", "the note", '"a;b"']
+        given = [header] + [row + [f" {i} ", '"x, ""y""\nz"', ""] for i, row in enumerate(rows[1:])]
+        scores = self.run_rows(DATA / "dlrm_cat", rows)[1:]
+        for keep in (["--keep", "the note,id"], ["--keep", "the note", "--keep", "id"]):
+            for batch in (1, 2, 100):
+                text = self.ok("run", DATA / "dlrm_cat", "--input", "-", *keep, "--batch", batch, stdin=to_text(given))
+                read = list(csv.reader(io.StringIO(text)))
+                self.assertEqual(read[0], ["the note", "id", "probability"])
+                self.assertEqual(read[1:], [['x, "y"\nz', f" {i} ", score] for i, score in enumerate(scores)])
+        self.assertEqual(self.run_rows(DATA / "dlrm_cat", given[:1], "--keep", "a;b,dense0"), ["a;b,dense0,probability"])
+        bert = self.ok("run", DATA / "bert_classifier", "--input", "-", "--keep", "id", stdin=b"id,input_ids\nx,5 6\n")
+        self.assertRegex(bert, r"^id,logits_0,logits_1,logits_2\nx,[-.0-9]+,[-.0-9]+,[-.0-9]+\n$")
+        for keep, message in {"other": "--keep other: standard input has no such column", "id,id": "--keep id: the column is named twice",
+                              "id,,id": "has an empty value", "": "--keep: the column is empty"}.items():
+            self.assertIn(message, self.refused("run", DATA / "dlrm_cat", "--input", "-", "--keep", keep, stdin=to_text(given)))
+        again = [rows[0] + ["probability"], rows[1] + ["1"]]
+        self.assertIn("--keep probability: the output has scores of this name",
+                      self.refused("run", DATA / "dlrm_cat", "--input", "-", "--keep", "probability", stdin=to_text(again)))
+
+    def test_logits(self):
+        rows, _ = dlrm_csv(DATA / "dlrm_odd")
+        plain = self.run_rows(DATA / "dlrm_odd", rows)
+        for batch in (1, 3, 100):
+            lines = self.run_rows(DATA / "dlrm_odd", rows, "--logits", "--batch", batch)
+            self.assertEqual(lines[0], "probability,logit")
+            self.assertEqual([line.split(",")[0] for line in lines], plain)
+            for line in lines[1:]:
+                probability, logit = map(float, line.split(","))
+                self.assertAlmostEqual(logit, math.log(probability / (1 - probability)), delta=1e-4)
+        self.assertIn("--logits is for a DLRM", self.refused("run", DATA / "bert_classifier", "--input", "-", "--logits", stdin=b"input_ids\n5\n"))
+
+    def test_options_of_rows_need_rows(self):
+        for option in (["--keep", "a"], ["--logits"]):
+            self.assertIn("--keep and --logits need --input",
+                          self.refused("run", DATA / "bert_classifier", "--text", "-", *option, stdin=b"a\n"))
+
     def test_labels(self):
         rows, _ = dlrm_csv(DATA / "dlrm_odd")
         rows = [rows[0] + ["clicked"]] + [row + [str(int(random.Random(i).random() < 0.5))] for i, row in enumerate(rows[1:] * 2)]

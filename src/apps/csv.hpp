@@ -28,6 +28,7 @@ class csv_reader {
     // The number of the column `name`, if the header has it. Fails if the header has the name twice.
     std::optional<size_t> find(std::string_view name) const;
     size_t column(std::string_view name) const;
+    const std::string &name(size_t column) const { return header_[column]; }
 
     // Reads the next record; false at the end.
     bool next();

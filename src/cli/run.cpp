@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // ss1 run: scores the rows of a CSV file or the lines of a text, batch by batch.
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <CLI/CLI.hpp>
@@ -23,6 +24,7 @@
 #include "cli/label_scores.hpp"
 #include "cli/options.hpp"
 #include "cli/progress.hpp"
+#include "cli/ranges.hpp"
 
 namespace ss1::cli {
 
@@ -33,7 +35,8 @@ namespace {
 struct run_options {
     model_source model;
     std::string input, text, output = "-", label, summary;
-    bool pairs = false;
+    std::vector<std::string> keep;
+    bool pairs = false, logits = false;
     size_t batch = 0, max_tokens = 0;
     uint32_t threads = 0;
 };
@@ -43,8 +46,6 @@ struct label_reader {
     label_scores scores;
     std::vector<size_t> batch;
     size_t column = 0;
-
-    void add(const csv_reader &reader) { batch.push_back(scores.number(reader, column)); }
 
     void add(text_lines &lines) {
         const std::string where = lines.input().name() + ":" + std::to_string(lines.input().line());
@@ -70,11 +71,66 @@ struct run_totals {
     double rows_per_s() const { return static_cast<double>(rows) / std::max(seconds(), 1e-9); }
 };
 
-std::string header_line(const row_output &output) {
-    if (output.width == 1 && output.name == "probability") return "probability\n";
-    std::string line;
-    for (size_t i = 0; i < output.width; ++i) line += (i ? "," : "") + output.name + '_' + std::to_string(i);
-    return line + '\n';
+// The columns of --keep: for each row of a batch, the text that stands before its scores.
+struct kept_columns {
+    std::vector<size_t> columns;
+    std::string header;
+    std::vector<std::string> texts;
+
+    void add(const csv_reader &reader) {
+        std::string &text = texts.emplace_back();
+        for (const size_t column : columns) text += csv_quote(reader.field(column)) + ',';
+    }
+};
+
+// An output that a run asks for, and its values for a batch in the order of the file, [rows, width].
+struct asked_output {
+    row_output output;
+    std::vector<std::string> names;  // of its columns
+    std::vector<float> values = {};
+};
+
+std::vector<asked_output> asked_outputs(const run_options &options, const model_handle &model) {
+    std::vector<asked_output> asked;
+    const row_output first = asked.emplace_back(asked_output{choose_output(model), {}}).output;
+    const bool is_probability = first.width == 1 && first.name == "probability";
+    if (options.logits && !is_probability)
+        throw failure("--logits is for a DLRM, whose scores are probabilities; this model gives " + first.name,
+                      "leave --logits out");
+    if (is_probability) asked[0].names = {first.name};
+    for (size_t i = 0; i < first.width && !is_probability; ++i)
+        asked[0].names.push_back(first.name + '_' + std::to_string(i));
+    if (options.logits) asked.push_back({{"logits", 1}, {"logit"}});
+    return asked;
+}
+
+kept_columns find_kept(const run_options &options, const csv_reader &reader, const std::vector<asked_output> &outputs) {
+    kept_columns kept;
+    for (const std::string &list : options.keep) {
+        for (const std::string &name : parse_names("--keep", list)) {
+            const std::optional<size_t> column = reader.find(name);
+            if (!column)
+                throw failure("--keep " + name + ": " + reader.input().name() + " has no such column",
+                              "name columns of the header line, with commas between them");
+            if (std::ranges::count(kept.columns, *column))
+                throw failure("--keep " + name + ": the column is named twice", "name it once");
+            for (const asked_output &asked : outputs)
+                if (std::ranges::count(asked.names, reader.name(*column)))
+                    throw failure("--keep " + name + ": the output has scores of this name",
+                                  "rename the column in the header line");
+            kept.columns.push_back(*column);
+            kept.header += csv_quote(reader.name(*column)) + ',';
+        }
+    }
+    return kept;
+}
+
+std::string header_line(const kept_columns &kept, const std::vector<asked_output> &outputs) {
+    std::string line = kept.header;
+    for (const asked_output &asked : outputs)
+        for (const std::string &name : asked.names) line += name + ',';
+    line.back() = '\n';
+    return line;
 }
 
 void append_number(std::string &text, float value) {
@@ -97,16 +153,22 @@ void show_progress(progress &line, const byte_input &in, const run_totals &total
     line.show(text);
 }
 
-// Runs the batch and writes its outputs to `scores`, [rows, width] in the order of the file.
-void run_batch(model_rows &rows, const session_handle &session, const row_output &output, std::vector<float> &scores) {
-    scores.resize(rows.size() * output.width);
-    std::vector<float> values;
+// Runs the batch and sets the values of the outputs.
+void run_batch(model_rows &rows, const session_handle &session, std::vector<asked_output> &outputs) {
+    for (asked_output &asked : outputs) asked.values.resize(rows.size() * asked.output.width);
+    std::vector<std::vector<float>> values(outputs.size());
+    std::vector<ss1_tensor> tensors(outputs.size());
     for (const model_run &run : rows.runs()) {
-        values.resize(run.rows.size() * output.width);
-        ss1_tensor tensor = output.tensor(values.data(), run.rows.size());
-        check(ss1_session_run(session.get(), run.inputs.data(), run.inputs.size(), &tensor, 1));
-        for (size_t i = 0; i < run.rows.size(); ++i)
-            std::copy_n(values.begin() + i * output.width, output.width, scores.begin() + run.rows[i] * output.width);
+        for (size_t k = 0; k < outputs.size(); ++k) {
+            values[k].resize(run.rows.size() * outputs[k].output.width);
+            tensors[k] = outputs[k].output.tensor(values[k].data(), run.rows.size());
+        }
+        check(ss1_session_run(session.get(), run.inputs.data(), run.inputs.size(), tensors.data(), tensors.size()));
+        for (size_t k = 0; k < outputs.size(); ++k) {
+            const size_t width = outputs[k].output.width;
+            for (size_t i = 0; i < run.rows.size(); ++i)
+                std::copy_n(values[k].begin() + i * width, width, outputs[k].values.begin() + run.rows[i] * width);
+        }
     }
 }
 
@@ -123,11 +185,16 @@ void check_file_names(const run_options &options) {
         throw failure("--text and --label cannot both be stdin", "give --label a file");
 }
 
-void write_rows(output &out, const std::vector<float> &scores, size_t width) {
+void write_rows(output &out, const kept_columns &kept, const std::vector<asked_output> &outputs, size_t rows) {
     std::string text;
-    for (size_t i = 0; i < scores.size(); ++i) {
-        append_number(text, scores[i]);
-        text += (i + 1) % width == 0 ? '\n' : ',';
+    for (size_t i = 0; i < rows; ++i) {
+        text += kept.texts[i];
+        for (const asked_output &asked : outputs)
+            for (size_t k = 0; k < asked.output.width; ++k) {
+                append_number(text, asked.values[i * asked.output.width + k]);
+                text += ',';
+            }
+        text.back() = '\n';
     }
     out.write(text);
     out.flush();  // a user who gives rows one by one gets scores one by one
@@ -140,30 +207,34 @@ run_totals score(const run_options &options, const model_handle &model) {
     rows->bind(reader);
     run_totals totals;
     if (!options.label.empty()) totals.labels = label_reader{label_scores(model), {}, reader.column(options.label)};
-    const row_output result = choose_output(model);
+    std::vector<asked_output> outputs = asked_outputs(options, model);
+    kept_columns kept = find_kept(options, reader, outputs);
     const size_t batch = options.batch ? options.batch : default_batch(model, rows->max_tokens());
     ss1_session_options bounds = SS1_SESSION_OPTIONS_INIT;
     bounds.max_batch = batch;
     const session_handle session = make_session(model, bounds);
     output out(options.output);  // last, so that an error above does not touch an older file
-    out.write(header_line(result));
+    out.write(header_line(kept, outputs));
     out.flush();
 
     progress line;
-    std::vector<float> scores;
     line_batches batches;
     const auto next = [&] {
         if (!reader.next()) return false;
-        if (totals.labels) totals.labels->add(reader);  // first: the batch must not get a row whose label is wrong
+        // First: the batch must not get a row whose label is wrong, nor the label of a row that it does not get.
+        const size_t label = totals.labels ? totals.labels->scores.number(reader, totals.labels->column) : 0;
         rows->add(reader);
+        if (totals.labels) totals.labels->batch.push_back(label);
+        kept.add(reader);
         return true;
     };
     while (batches.fill(batch, next, [&] { return reader.ready(); })) {
-        run_batch(*rows, session, result, scores);
-        write_rows(out, scores, result.width);
-        if (totals.labels) totals.labels->score(scores, totals.rows);
+        run_batch(*rows, session, outputs);
+        write_rows(out, kept, outputs, rows->size());
+        if (totals.labels) totals.labels->score(outputs.front().values, totals.rows);
         totals.rows += rows->size();
         rows->clear();
+        kept.texts.clear();
         if (line.due()) show_progress(line, reader.input(), totals);
     }
     out.close();
@@ -246,6 +317,8 @@ void run_model(const run_options &options) {
             "'ss1 run --help' has examples of both");
     if (options.text.empty() && (options.pairs || options.max_tokens))
         throw failure("--pairs and --max-tokens need --text", "leave them out");
+    if (!options.text.empty() && (!options.keep.empty() || options.logits))
+        throw failure("--keep and --logits need --input", "leave them out");
     check_file_names(options);
     const context_handle context = make_context(options.threads);
     const model_handle model = load_model(context, options.model.directory, options.model.options());
@@ -273,6 +346,7 @@ The line of such a text ends with "cut": true.
 or, with more than two labels, the mean over the labels.
 Examples:
   zcat rows.csv.gz | ss1 run model --input - --label clicked > scores.csv
+  ss1 run model --input rows.csv --keep user,day --logits
   echo 'You have won a prize' | ss1 run bert --text -
   ss1 run bert --text mails.txt --label mails.labels --output answers.jsonl
   printf 'Who wrote it?\tAda wrote it.\n' | ss1 run bert-squad --text -)";
@@ -284,6 +358,13 @@ void add_run(CLI::App &app) {
     CLI::App &command = *app.add_subcommand("run", "Score the rows of a CSV file or the lines of a text");
     command.add_option("MODEL", options->model.directory, "Model directory")->required();
     not_empty(command.add_option("--input", options->input, "CSV file with a header line, - for stdin"));
+    not_empty(command
+                  .add_option("--keep", options->keep,
+                              "Columns of --input, with commas between them, that the output has before the scores; "
+                              "may be given several times")
+                  ->allow_extra_args(false),
+              "column");
+    command.add_flag("--logits", options->logits, "DLRM: also write the column logit, the score before the sigmoid");
     not_empty(command.add_option("--text", options->text,
                                  "BERT: text file; each line is a text and gets a line of JSON; - for stdin"));
     command.add_flag(
@@ -304,7 +385,8 @@ void add_run(CLI::App &app) {
         "Labels, to report what the scores are worth: a column of --input, or with --text a file with a "
         "label in each line. DLRM: 0 or 1; AUC and log loss. BERT: a label's name or number; accuracy and F1");
     not_empty(command.add_option("--summary", options->summary,
-                                 "JSON file for n, rows_per_s and, with --label, auc and log_loss or accuracy and f1"));
+                                 "JSON file for n, rows_per_s and, with --label, auc and "
+                                 "log_loss or accuracy and f1"));
     add_random_weights(command, options->model);
     add_dtype(command, options->model);
     command.footer(notes);
