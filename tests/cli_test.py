@@ -670,6 +670,38 @@ class Models(Case):
         self.assertFalse((self.directory / "other").exists())
         self.ok(*other, path, "--min-rows", 3)
 
+    def test_convert_calibrated_rows_of_other_files(self):
+        """--delimiter, --missing and vocabularies: the model is that of the same rows in plain CSV."""
+        source, path = self.directory / "source", self.directory / "rows"
+        shutil.copytree(DATA / "dlrm_dot", source)
+        config = json.loads((source / "config.json").read_text())
+        config["dense_means"] = [0.25] * len(config["dense_features"])
+        config["tables"][0].update(vocabulary="ids.txt")
+        (source / "config.json").write_text(json.dumps(config))
+        (source / "ids.txt").write_text("".join(f"id {i}\n" for i in range(config["tables"][0]["rows"])))
+        rows, _ = dlrm_csv(DATA / "dlrm_dot")
+        rows, column = rows[:1] + rows[1:] * 20, len(config["dense_features"])
+        plain = [rows[0]] + [["0.25"] + row[1:] if i % 3 == 0 else row for i, row in enumerate(rows[1:])]
+        named = [rows[0]] + [(["NA"] if i % 3 == 0 else row[:1]) + row[1:column] +
+                             ["|".join(f"id {index}" for index in row[column].split("|") if index)] + row[column + 1:] for i, row in enumerate(rows[1:])]
+        arguments = ["-c", 2, "--block-k", 16, "--layers", "bot_l.2,top_l.2", "--calibrate", path]
+        path.write_bytes(to_text(plain))
+        self.ok("convert", DATA / "dlrm_dot", self.directory / "expected", *arguments)
+        path.write_text("".join(";".join(row) + "\n" for row in named))
+        out = self.directory / "out"
+        self.ok("convert", source, out, *arguments, "--delimiter", ";", "--missing", "mean")
+        self.assertEqual((out / "model.safetensors").read_bytes(), (self.directory / "expected/model.safetensors").read_bytes())
+        self.assertEqual((out / "ids.txt").read_text(), (source / "ids.txt").read_text())
+        written = json.loads((out / "config.json").read_text())
+        self.assertEqual((written["dense_means"], written["tables"]), (config["dense_means"], config["tables"]))
+        scores = self.ok("run", out, "--input", path, "--delimiter", ";", "--missing", "mean")
+        self.assertEqual(scores, self.ok("run", self.directory / "expected", "--input", "-", stdin=to_text(plain)))
+        skipped = ss1("convert", source, self.directory / "other", *arguments, "--delimiter", ";", "--missing", "skip")
+        self.assertRegex(skipped.stderr.decode(), rf"calibrated with \d+ rows, \d+ left out")
+        path.write_text("".join(";".join(row) + "\n" for row in named[:2]))
+        self.assertIn("no rows to calibrate with; --missing skip left out 1",
+                      self.refused("convert", source, self.directory / "none", *arguments, "--delimiter", ";", "--missing", "skip"))
+
     def test_inspect_shows_ids_and_means(self):
         config = json.loads((DATA / "dlrm_cat/config.json").read_text())
         config["dense_means"] = [1.5, -2, 0]
@@ -902,6 +934,18 @@ class BenchModel(BenchCase):
             self.assertGreater(min(stages), 0)
             self.assertTrue(0 < row["stages_of_run"] <= 1, row)
         self.assertIn("top us", self.ok(*arguments))
+
+    def test_rows_of_a_file(self):
+        rows, _ = dlrm_csv(DATA / "dlrm_cat")
+        path = self.directory / "rows"
+        path.write_text("".join(";".join(row) + "\n" for row in [rows[0], ["NA"] + rows[1][1:]]))
+        arguments = ["model", DATA / "dlrm_cat", "--input", path, "--batch", "3", "--repetitions", "2", "--min-time", "0", "-o", "json"]
+        self.assertEqual(json.loads(self.ok(*arguments, "--delimiter", ";", "--missing", "zero"))["results"][0]["batch"], 3)
+        self.assertIn("give --delimiter ';'", self.refused(*arguments))
+        self.assertIn("'NA' is a missing value", self.refused(*arguments, "--delimiter", ";"))
+        self.assertIn("has no rows that --missing skip keeps", self.refused(*arguments, "--delimiter", ";", "--missing", "skip"))
+        self.assertIn("--missing mean: ", self.refused(*arguments, "--delimiter", ";", "--missing", "mean"))
+        self.assertIn("--delimiter and --missing need --input", self.refused("model", DATA / "dlrm_cat", "--missing", "zero"))
 
     def test_mistakes(self):
         self.assertIn("/no/such/model", self.refused("model", "/no/such/model"))
@@ -1388,6 +1432,8 @@ class Run(Case):
             "blanks round names": to_text([[f" {name}\t" for name in rows[0]]] + rows[1:]),
             "blanks round quoted names": to_text([[f'" {name} "' for name in rows[0]]] + rows[1:]),
             "plus signs": to_text([rows[0]] + [[plus(field) for field in row] for row in rows[1:]]),
+            "ids as pandas writes them beside missing ones": to_text([rows[0]] + [row[:3] + ["|".join(item + ".00" for item in field.split("|") if item)
+                                                                                            for field in row[3:]] for row in rows[1:]]),
             "columns in another order": to_text([row[::-1] for row in rows]), "a further column": to_text(extra),
         }
         for name, text in variants.items():
@@ -1419,6 +1465,12 @@ class Run(Case):
             (to_text([header, line(dense0="1e99")]), ":2: column dense0 (1): '1e99'"),
             (to_text([header, line(table1=str(limit))]), f":2: column table1 (5): index {limit} is out of range"),
             (to_text([header, line(table1="-1")]), ":2: column table1 (5): index -1"),
+            (to_text([header, line(dense0="", dense1="x")]), ":2: column dense0 (1): '' is a missing value, which --missing error refuses"),
+            (to_text([header, line(table0="NA")]), ":2: column table0 (4): 'NA' stands for a missing value"),
+            (to_text([header, line(table0="1.")]), ":2: column table0 (4): '1.' is not a whole number"),
+            (to_text([header, line(table0="1 .0")]), ":2: column table0 (4): '1 .0' is not a whole number"),
+            (to_text([header, line(table0=".0")]), ":2: column table0 (4): '.0' is not a whole number"),
+            (to_text([header, line(table0="1.0|2.05")]), ":2: column table0 (4): '2.05' is not a whole number"),
             (to_text([header, line(table0="1|")]), ":2: column table0 (4): ''"),
             (to_text([header, line(table0="1.5")]), ":2: column table0 (4): '1.5'"),
             (to_text([header, line(table0="99999999999999999999")]), ":2: column table0 (4): "),
@@ -1490,7 +1542,7 @@ class Run(Case):
         rows, _ = dlrm_csv(DATA / "dlrm_cat")
         rows = [rows[0] + ["y"], rows[1] + ["1"], ["3e38", "3e38", "3e38"] + rows[1][3:] + ["0"]]
         self.assertEqual(self.ok("run", DATA / "dlrm_cat", "--input", "-", stdin=to_text(rows)).splitlines()[2], "nan")
-        self.assertIn("row 2 has the score nan", self.refused_rows("dlrm_cat", to_text(rows), "--label", "y"))
+        self.assertIn("score 2 is nan: the numbers of its row are too large", self.refused_rows("dlrm_cat", to_text(rows), "--label", "y"))
 
     def test_absent_and_null_sizes_of_bert(self):
         config = json.loads((DATA / "bert_classifier/config.json").read_text())
@@ -1504,6 +1556,169 @@ class Run(Case):
     def run_rows(self, model, rows, *arguments):
         """The lines of scores for rows of a CSV file, header first."""
         return self.ok("run", model, "--input", "-", *arguments, stdin=to_text(rows)).splitlines()
+
+    def model(self, *tables, **config):
+        """dlrm_cat with more keys in config.json and in the entries of its tables."""
+        model = self.directory / "model"
+        shutil.copytree(DATA / "dlrm_cat", model, dirs_exist_ok=True)
+        config = {**json.loads((DATA / "dlrm_cat/config.json").read_text()), **config}
+        for table, keys in zip(config["tables"], tables):
+            table.update(keys)
+        (model / "config.json").write_text(json.dumps(config))
+        return model
+
+    def test_delimiters(self):
+        rows, _ = dlrm_csv(DATA / "dlrm_cat")
+        expected = self.run_rows(DATA / "dlrm_cat", rows)
+        hints = {";": "';' between its names: give --delimiter ';'\n", "\t": "a tab between its names: give --delimiter tab\n"}
+        for delimiter, option in ((";", ";"), ("\t", "tab"), ("\t", "\t"), (":", ":"), (",", ",")):
+            text = "".join(delimiter.join(row) + "\n" for row in rows).encode()
+            quoted = "".join(delimiter.join(f'"{field}"' for field in row) + "\r\n" for row in rows).encode()
+            for each in (text, quoted):
+                with self.subTest(delimiter=delimiter, quoted=each == quoted):
+                    self.assertEqual(self.ok("run", DATA / "dlrm_cat", "--input", "-", "--delimiter", option, stdin=each).splitlines(), expected)
+                    if delimiter in hints:
+                        self.assertIn("the header has " + hints[delimiter], self.refused("run", DATA / "dlrm_cat", "--input", "-", stdin=each))
+        kept = self.ok("run", DATA / "dlrm_cat", "--input", "-", "--delimiter", ";", "--keep", "note",
+                       stdin="".join(";".join(row) + "\n" for row in [rows[0] + ["note"]] + [row + ["a,b"] for row in rows[1:3]]).encode())
+        self.assertEqual(kept.splitlines(), ["note,probability"] + [f'"a,b",{line}' for line in expected[1:3]])
+        for wrong in ("", ";;", " ", '"', "\\t", "\n", "\u20ac", "tabs"):
+            self.assertIn("must be one printable ASCII character other than a blank and a quote, or the word tab",
+                          self.refused("run", DATA / "dlrm_cat", "--input", "-", "--delimiter", wrong))
+        self.assertNotIn("--delimiter", self.refused("run", DATA / "dlrm_cat", "--input", "-", stdin=b"a,b\n1,2\n"))
+
+    def test_rows_of_tabs_alone_are_no_blank_lines(self):
+        model, header = self.model(), "dense0\tdense1\tdense2\ttable0\ttable1\n"
+        arguments = ["run", model, "--input", "-", "--delimiter", "tab", "--missing", "zero"]
+        expected = self.run_rows(model, [header.split(), ["0"] * 3 + [""] * 2])
+        row = b"\t" * 4 + b"\n"
+        answers, code = exchange(arguments, [(header.encode() + row, 2), (row, 1), (b" \n", 0)])
+        self.assertEqual((b"".join(answers).decode().splitlines(), code), (expected + expected[1:], 0))
+
+    def test_missing_values(self):
+        rows, _ = dlrm_csv(DATA / "dlrm_cat")
+        header, model = rows[0], self.model(dense_means=[0.5, -2, 7])
+        for word in ("", " ", '""', "NA", " NA ", "N/A", "NaN", "nan", "null", "NULL", "None", "\\N"):
+            with self.subTest(word=word):
+                gap = [word] + rows[1][1:2] + [word] + rows[1][3:]
+                self.assertEqual(self.run_rows(model, [header, gap], "--missing", "zero"),
+                                 self.run_rows(model, [header, ["0", gap[1], "0"] + gap[3:]]))
+                self.assertEqual(self.run_rows(model, [header, gap], "--missing", "mean"),
+                                 self.run_rows(model, [header, ["0.5", gap[1], "7"] + gap[3:]]))
+                for more in ([], ["--missing", "error"]):
+                    told = self.refused_rows("dlrm_cat", to_text([header, gap]), *more)
+                    self.assertIn("column dense0 (1): ", told)
+                    self.assertIn("--missing zero, mean or skip says", told)
+                bag = rows[1][:3] + [word] + rows[1][4:]
+                for rule in ("zero", "mean", "skip"):
+                    self.assertEqual(self.run_rows(model, [header, bag], "--missing", rule),
+                                     self.run_rows(model, [header, bag[:3] + [""] + bag[4:]]))
+        for word in ("NAN", "Null", "na", "inf", "-", "?"):
+            for rule in ("zero", "mean", "skip"):
+                self.assertIn(f"column dense0 (1): '{word}' is not a finite number",
+                              self.refused_rows(model, to_text([header, [word] + rows[1][1:]]), "--missing", rule))
+        self.assertIn(f"--missing mean: {DATA / 'dlrm_cat'}/config.json lacks dense_means",
+                      self.refused("run", DATA / "dlrm_cat", "--input", "-", "--missing", "mean", stdin=to_text(rows)))
+        self.assertIn("--missing", self.refused("run", model, "--input", "-", "--missing", "median", stdin=to_text(rows)))
+        self.assertIn("--missing is for a DLRM", self.refused("run", DATA / "bert_classifier", "--input", "-", "--missing", "zero",
+                                                              stdin=b"input_ids\n5\n"))
+
+    def test_rows_left_out(self):
+        rows, _ = dlrm_csv(DATA / "dlrm_cat")
+        chance, summary = random.Random(3), self.directory / "summary.json"
+        whole = [row + [str(i), str(i % 2)] for i, row in enumerate(rows[1:] * 5)]
+        gaps = [chance.random() < 0.4 for _ in whole]
+        gaps[0] = gaps[-1] = True
+        header = rows[0] + ["number", "y"]
+        all_rows = [header] + [["null" if gap else row[0]] + row[1:] for row, gap in zip(whole, gaps)]
+        kept = [header] + [row for row, gap in zip(whole, gaps) if not gap]
+        for batch in (1, 3, 1000):
+            arguments = ["run", DATA / "dlrm_cat", "--input", "-", "--label", "y", "--keep", "number", "--summary", summary, "--batch", batch]
+            expected = self.ok(*arguments, stdin=to_text(kept))
+            plain = json.loads(summary.read_text())
+            result = ss1(*arguments, "--missing", "skip", stdin=to_text(all_rows))
+            self.assertEqual((result.returncode, result.stdout.decode()), (0, expected), result.stderr)
+            self.assertIn(f"{len(kept) - 1} rows, {sum(gaps)} left out by --missing skip, AUC", result.stderr.decode())
+            told = json.loads(summary.read_text())
+            self.assertEqual(list(told), ["n", "left_out", "auc", "log_loss", "rows_per_s"])
+            self.assertEqual((told["n"], told["left_out"]), (len(kept) - 1, sum(gaps)))
+            self.assertEqual((told["auc"], told["log_loss"]), (plain["auc"], plain["log_loss"]))
+        none = [header, ["NA"] + whole[0][1:]]
+        result = ss1("run", DATA / "dlrm_cat", "--input", "-", "--missing", "skip", stdin=to_text(none))
+        self.assertEqual((result.returncode, result.stdout), (0, b"probability\n"))
+        self.assertIn("0 rows, 1 left out by --missing skip", result.stderr.decode())
+        self.assertIn("0 left out", ss1("run", DATA / "dlrm_cat", "--input", "-", "--missing", "skip", stdin=to_text(kept)).stderr.decode())
+        # What else is wrong in a row that is left out is told.
+        for column, name in ((1, "dense1"), (3, "table0"), (6, "y")):
+            bad = ["NA"] + [("?" if i == column else field) for i, field in enumerate(whole[0])][1:]
+            self.assertIn(f":2: column {name} ", self.refused_rows("dlrm_cat", to_text([header, bad]), "--missing", "skip", "--label", "y"))
+        # A row that is left out does not hold back those before it.
+        first, gap = to_text(kept[:2]), to_text(none[1:])
+        answers, code = exchange(["run", DATA / "dlrm_cat", "--input", "-", "--missing", "skip"], [(first + gap, 2), (gap, 0), (to_text(kept[2:3]), 1)])
+        self.assertEqual((b"".join(answers).count(b"\n"), answers[0].count(b"\n"), code), (3, 2, 0))
+
+    def test_ids_of_a_vocabulary(self):
+        rows, _ = dlrm_csv(DATA / "dlrm_cat")
+        words = [f"brand {i}" for i in range(9)] + ["\u00e9t\u00e9", "NA"]
+        model = self.model({"vocabulary": "brands.txt"}, {"vocabulary": "shops.txt", "unknown": 21})
+        shops = [f"{i:x}" for i in range(20)]
+        named = [rows[0]] + [row[:3] + ["|".join(f" {words[int(i)]} " for i in row[3].split("|") if i)] +
+                             ["|".join(shops[int(i)] if int(i) < 20 else f"new{i}" for i in row[4].split("|") if i)] for row in rows[1:]]
+        given = [rows[0]] + [row[:4] + ["|".join(i if int(i) < 20 else "21" for i in row[4].split("|") if i)] for row in rows[1:]]
+        expected = self.run_rows(DATA / "dlrm_cat", given)
+        for end, last in (("\n", "\n"), ("\r\n", "\r\n"), ("\n", ""), ("\r\n", "")):
+            (model / "brands.txt").write_bytes((end.join(words) + last).encode())
+            (model / "shops.txt").write_bytes((end.join(shops) + last).encode())
+            self.assertEqual(self.run_rows(model, named), expected)
+        self.assertEqual(self.run_rows(model, [rows[0], rows[1][:3] + ["NA", ""]]),  # an id of the vocabulary is no missing value
+                         self.run_rows(DATA / "dlrm_cat", [rows[0], rows[1][:3] + ["10", ""]]))
+        for field, message in (("brand 9", "'brand 9' is not an id of brands.txt"), ("brand 1||NA", "'' is not an id"),
+                               ("1.0", "'1.0' is not an id of brands.txt"), ("null", "'null' stands for a missing value")):
+            self.assertIn(f":2: column table0 (4): {message}", self.refused_rows(model, to_text([rows[0], rows[1][:3] + [field, ""]])))
+        contents = {b"": ": the file is empty", b"a\n\nb\n": ":2: the line is empty", b"a\nb\na\n": ":3: 'a' stands in line 1, too",
+                    b"a\n b\n": ":2: blanks stand around ' b'", b"a|b\n": ":1: 'a|b' has a |, which separates ids",
+                    b"a\rb\n": ":1: 'a\\x0db' has a carriage return", b"a\n\xff\n": ":2: '\xff' is not UTF-8",
+                    "".join(f"{i}\n" for i in range(12)).encode(): ":12: the vocabulary has more lines than the table has rows, 11",
+                    b"version https://git-lfs.github.com/spec/v1\n": ": is a pointer of Git LFS"}
+        for content, message in contents.items():
+            (model / "brands.txt").write_bytes(content)
+            result = ss1("run", model, "--input", "-", stdin=to_text(named))
+            self.assertEqual((result.returncode, result.stdout), (2, b""))
+            self.assertIn(f"{model}/brands.txt{message}".encode(errors="replace").replace(b"\xc3\xbf", b"\xff"), result.stderr)
+        (model / "brands.txt").unlink()
+        self.assertIn(f"cannot read {model}/brands.txt: No such file", self.refused("run", model, "--input", "-", stdin=to_text(named)))
+
+    def test_ids_of_hashes(self):
+        n = 100_003  # rows: more ids than tests have
+        known = {"murmur3": {"test": 0xba6bd213, "Hello, world!": 0xc0363e43, "The quick brown fox jumps over the lazy dog": 0x2e4ff723},
+                 "hex": {"0": 0, "68fd1e64": 0x68fd1e64, "FFffFFffFFffFFffFFffFF": 0xFFFFFFFFFFFFFFFFFFFFFF},
+                 "modulo": {"5": 5, "-1": -1, "+7": 7, "100003.0": 0, str(-n): 0, "123456789012345678901234567890": 123456789012345678901234567890}}
+        row = ["0.1", "0.2", "0.3"]
+        for hash, ids in known.items():
+            config = json.loads((DATA / "dlrm_cat/config.json").read_text())
+            config["tables"][0]["rows"] = n
+            folders = {}
+            for name, more in (("indices", {}), ("hashed", {"hash": hash})):
+                folders[name] = self.directory / name
+                folders[name].mkdir(exist_ok=True)
+                (folders[name] / "config.json").write_text(json.dumps({**config, "tables": [{**config["tables"][0], **more}, config["tables"][1]]}))
+            header, scores = ["dense0", "dense1", "dense2", "table0", "table1"], set()
+            def of(name, field):
+                return self.run_rows(folders[name], [header, row + [f'"{field}"', ""]], "--random-weights", 5)[1]
+            for text, number in ids.items():
+                with self.subTest(hash=hash, id=text):
+                    self.assertEqual(of("hashed", f" {text} "), of("indices", number % n))
+                    scores.add(of("hashed", text))
+            self.assertGreater(len(scores), 2)
+            if hash != "murmur3":
+                bag = "|".join(ids)
+                self.assertEqual(of("hashed", bag), of("indices", "|".join(str(number % n) for number in ids.values())))
+            for field, message in {"murmur3": {"a||b": "'' is not an id", "a|NA": "'NA' stands for a missing value among ids", "NA": "'NA' stands"},
+                                   "hex": {"0x5": "'0x5' is not a hexadecimal number", "-1": "'-1' is not a hex", "1||2": "'' is not a hex", "nan": "'nan' stands"},
+                                   "modulo": {"1.5": "'1.5' is not a whole number", "a": "'a' is not a whole", "-": "'-' is not a whole", "1e3": "'1e3'"}}[hash].items():
+                self.assertIn(f"standard input:2: column table0 (4): {message}",
+                              self.refused_rows(folders["hashed"], to_text([header, row + [field, ""]]), "--random-weights", 5))
+            self.assertEqual(of("hashed", ""), of("indices", ""))
 
     def test_kept_columns(self):
         rows, _ = dlrm_csv(DATA / "dlrm_cat")
@@ -1539,9 +1754,15 @@ class Run(Case):
         self.assertIn("--logits is for a DLRM", self.refused("run", DATA / "bert_classifier", "--input", "-", "--logits", stdin=b"input_ids\n5\n"))
 
     def test_options_of_rows_need_rows(self):
-        for option in (["--keep", "a"], ["--logits"]):
-            self.assertIn("--keep and --logits need --input",
+        for option in (["--delimiter", ";"], ["--missing", "zero"], ["--keep", "a"], ["--logits"]):
+            self.assertIn("--delimiter, --missing, --keep and --logits need --input",
                           self.refused("run", DATA / "bert_classifier", "--text", "-", *option, stdin=b"a\n"))
+        for option in (["--delimiter", ";"], ["--missing", "skip"]):
+            self.assertIn("--delimiter and --missing need --calibrate",
+                          self.refused("convert", DATA / "dlrm_cat", self.directory / "out", "--dtype", "int8", *option))
+            self.assertIn("--delimiter and --missing are for CSV; - is a text",
+                          self.refused("convert", DATA / "bert_classifier", self.directory / "out", "-c", 2, "--block-k", 16,
+                                       "--calibrate", "-", *option, stdin=b"a\n"))
 
     def test_labels(self):
         rows, _ = dlrm_csv(DATA / "dlrm_odd")

@@ -39,6 +39,7 @@ struct bench_options {
     std::vector<std::string> directories;
     model_source source;
     std::string batch, threads, dtypes, input, text, format = "md";
+    csv_source csv;
     size_t tokens = 0;
     bool stages = false, one_user = false;
     sampling rule = {10, 1, 0};
@@ -86,13 +87,18 @@ ss1_session_options session_bounds(const loaded_model &model, const bench_option
 }
 
 // Reads the file again as often as it has too few rows.
-void fill_from_file(model_rows &rows, const std::string &path, size_t batch) {
+void fill_from_file(model_rows &rows, const std::string &directory, const bench_options &options, size_t batch) {
+    const std::string &path = options.input;
     while (rows.size() < batch) {
         const size_t before = rows.size();
-        csv_reader reader(path);
-        rows.bind(reader);
+        csv_reader reader(path, options.csv.options());
+        rows.bind(reader, directory);
         while (rows.size() < batch && reader.next()) rows.add(reader);
-        if (rows.size() == before) throw failure(path + " has no rows", "give a file with at least one row");
+        if (rows.size() == before)
+            throw failure(
+                path + " has no rows" +
+                    (options.csv.options().missing == missing_value::skip ? " that --missing skip keeps" : ""),
+                "give a file with at least one row");
     }
 }
 
@@ -108,7 +114,7 @@ std::unique_ptr<model_rows> make_request(const loaded_model &model, const bench_
     if (options.input.empty())
         for (size_t i = 0; i < batch; ++i) rows->add_random(random, tokens);
     else
-        fill_from_file(*rows, options.input, batch);
+        fill_from_file(*rows, model.directory, options, batch);
     if (options.one_user) rows->share_user();
     return rows;
 }
@@ -330,6 +336,8 @@ json document_head(const bench_options &options) {
 }
 
 void check_options(const bench_options &options) {
+    if (options.csv.is_given() && options.input.empty())
+        throw failure("--delimiter and --missing need --input, whose rows they are of", "leave them out");
     if (options.input == "-" || options.text == "-")
         throw failure((options.text.empty() ? "--input" : "--text") +
                           std::string(" -: the rows are read anew for each model and batch size"),
@@ -398,6 +406,7 @@ void add_model(CLI::App &app) {
                        "default: the types of config.json");
     command.add_option("--input", o.input,
                        "DLRM: CSV file with the rows to run, in the format of ss1 run; default: random rows");
+    add_csv_options(command, o.csv, "--input");
     command.add_option("--text", o.text,
                        "BERT: text file, each line a text; requests of --batch lines take turns. --tokens cuts longer "
                        "texts; the column tokens shows the mean. Default: random tokens");
@@ -420,6 +429,7 @@ void add_model(CLI::App &app) {
         "the answers within the deadline.\n"
         "Examples:\n"
         "  ss1-bench model model model-c4 --batch 1,64 --threads 1\n"
+        "  ss1-bench model model --input rows.csv --delimiter ';' --missing zero\n"
         "  ss1-bench model model --dtype f32,bf16,int8\n"
         "  ss1-bench model bert bert-c4 --text mails.txt --tokens 384 --batch 8\n"
         "  ss1-bench model model --batch 700 --threads 2 --workers 2 --rate 50-800*2 --deadline-ms 10");

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "apps/failure.hpp"
 #include "apps/format.hpp"
 
 namespace ss1::apps {
@@ -12,7 +13,10 @@ bert_rows::bert_rows(const ss1_model_info &model)
       types_(static_cast<int64_t>(model.type_vocab_size)),
       max_tokens_(model.max_tokens) {}
 
-void bert_rows::bind(const csv_reader &reader) {
+void bert_rows::bind(const csv_reader &reader, const std::string &) {
+    if (reader.options().missing != missing_value::error)
+        throw failure("--missing is for a DLRM; this model is a BERT, whose rows have no dense features",
+                      "leave it out");
     ids_column_ = reader.column("input_ids");
     types_column_ = reader.find("token_type_ids");
     if (types_column_ && types_ == 0) reader.fail(*types_column_, "this model takes no token_type_ids");
@@ -34,7 +38,7 @@ std::vector<int64_t> bert_rows::parse_tokens(const csv_reader &reader, size_t co
     return tokens;
 }
 
-void bert_rows::add(const csv_reader &reader) {
+bool bert_rows::add(const csv_reader &reader) {
     sequence row;
     row.ids = parse_tokens(reader, ids_column_, vocabulary_);
     if (row.ids.empty()) reader.fail(ids_column_, "no tokens");
@@ -48,6 +52,7 @@ void bert_rows::add(const csv_reader &reader) {
                         std::to_string(row.types.size()) + " types for " + std::to_string(row.ids.size()) + " tokens");
     }
     sequences_.push_back(std::move(row));
+    return true;
 }
 
 void bert_rows::add_random(std::mt19937_64 &random, size_t tokens) {

@@ -15,8 +15,9 @@ class bert_rows final : public model_rows {
     explicit bert_rows(const ss1_model_info &model);
 
     // The columns are input_ids and, if the file has it, token_type_ids: whole numbers with blanks between them.
-    void bind(const csv_reader &reader) override;
-    void add(const csv_reader &reader) override;
+    // Refuses another --missing than error.
+    void bind(const csv_reader &reader, const std::string &directory) override;
+    bool add(const csv_reader &reader) override;
     void add_random(std::mt19937_64 &random, size_t tokens) override;
     // Adds a sequence that a tokenizer has made; drops the types if the model takes none.
     void add(std::vector<int64_t> ids, std::vector<int64_t> types);

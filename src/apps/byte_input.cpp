@@ -94,9 +94,9 @@ bool byte_input::has_line(bool quotes) {
     return true;
 }
 
-bool byte_input::skip_blank_line() {
+bool byte_input::skip_blank_line(char delimiter) {
     size_t i = position_;
-    while (i < filled_ && (buffer_[i] == ' ' || buffer_[i] == '\t')) ++i;
+    while (i < filled_ && buffer_[i] != delimiter && (buffer_[i] == ' ' || buffer_[i] == '\t')) ++i;
     if (i < filled_ && buffer_[i] == '\r') ++i;
     if (i == filled_ || buffer_[i] != '\n') return false;
     position_ = i + 1;

@@ -22,7 +22,8 @@ class byte_input {
     // from a pipe. `quotes`: a line end between double quotes does not end the line.
     bool has_line(bool quotes);
     // Takes the next line if it has arrived as a whole and is spaces, tabs and LF or CRLF; else returns false.
-    bool skip_blank_line();
+    // `delimiter`: a tab that separates fields is not blank.
+    bool skip_blank_line(char delimiter);
 
     const std::string &name() const { return name_; }  // for messages
     size_t line() const { return line_; }              // line of the next byte, from 1

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "apps/failure.hpp"
+#include "apps/format.hpp"
 #include "apps/model_outputs.hpp"
 #include "apps/row_family.hpp"
 
@@ -44,7 +45,7 @@ struct observer {
 
 calibrated calibrate(const context_handle &context, const model_handle &model, const calibration_data &data,
                      const std::function<void(size_t, const byte_input &)> &each) {
-    row_source source(context, model, data.directory, data.path, data.subset);
+    row_source source(context, model, data.directory, data.path, data.csv, data.subset);
     calibrated result;
     ss1_calibration *created = nullptr;
     check(ss1_calibration_create(model.get(), &created));
@@ -76,8 +77,11 @@ calibrated calibrate(const context_handle &context, const model_handle &model, c
         check(ss1_calibration_change(created, &change));
         result.settled = change <= settled_change;
     }
+    result.left_out = source.left_out();
     if (result.rows == 0)
-        throw failure(data.path + ": no rows to calibrate with", "give the rows or texts of real use");
+        throw failure(data.path + ": no rows to calibrate with" +
+                          (result.left_out ? format("; --missing skip left out %zu", result.left_out) : ""),
+                      "give the rows or texts of real use");
     double change = 1;
     check(ss1_calibration_change(created, &change));  // reports an error of the last rows
     std::ranges::sort(result.groups, {}, &read_group::first_layer);

@@ -21,6 +21,7 @@ inline constexpr size_t most_samples = 256;
 struct calibrated {
     calibration_handle moments;
     size_t rows = 0;                 // that were run
+    size_t left_out = 0;             // by --missing skip
     bool settled = false;            // before the end of the data
     std::vector<read_group> groups;  // in the order of execution
 };
@@ -32,6 +33,7 @@ inline constexpr double settled_change = 0.02;
 struct calibration_data {
     std::string directory;  // of the model
     std::string path;       // of the rows
+    csv_options csv = {};   // how to read them, if they are CSV
     row_subset subset = {};
     std::optional<size_t> only = {};  // collects the moments of the group with this first layer alone
 };

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "apps/failure.hpp"
 #include "apps/format.hpp"
 
 namespace ss1::apps {
@@ -12,41 +13,76 @@ namespace ss1::apps {
 dlrm_rows::dlrm_rows(const ss1_model_info &model) {
     const auto config = nlohmann::json::parse(model.config);
     features_ = config.at("dense_features").get<std::vector<std::string>>();
+    if (config.contains("dense_means")) means_ = config["dense_means"].get<std::vector<float>>();
     for (const nlohmann::json &entry : config.at("tables"))
-        tables_.push_back({entry.at("name"), entry.at("rows"), entry.value("side", "item") == "user", 0, {}, {}});
+        tables_.push_back({entry.at("name"), table_ids(entry), entry.value("side", "item") == "user", 0, {}, {}});
 }
 
-void dlrm_rows::bind(const csv_reader &reader) {
+void dlrm_rows::bind(const csv_reader &reader, const std::string &directory) {
+    if (reader.options().missing == missing_value::mean && means_.empty())
+        throw failure("--missing mean: " + directory + "/config.json lacks dense_means",
+                      "add \"dense_means\", a number for each feature: the means of the rows of the training");
     feature_columns_.clear();
     for (const std::string &name : features_) feature_columns_.push_back(reader.column(name));
-    for (table &t : tables_) t.column = reader.column(t.name);
+    for (table &t : tables_) {
+        t.column = reader.column(t.name);
+        t.ids.load(directory);
+    }
 }
 
 void dlrm_rows::add_bag(const csv_reader &reader, table &bag) {
     const std::string &field = reader.field(bag.column);
     bag.begins.push_back(static_cast<int64_t>(bag.indices.size()));
-    if (field.find_first_not_of(" \t") == field.npos) return;
+    const std::string_view whole = trimmed(field);
+    if (whole.empty()) return;
+    if (is_missing(whole) && !bag.ids.lists(whole)) {
+        if (reader.options().missing != missing_value::error) return;
+        reader.fail(bag.column, "'" + shown(whole) + "' stands for a missing value",
+                    "leave the field empty, or let --missing zero make it an empty bag");
+    }
     for (size_t begin = 0, end; begin <= field.size(); begin = end + 1) {
         end = std::min(field.find('|', begin), field.size());
-        const std::string item = field.substr(begin, end - begin);
-        int64_t index = 0;
-        if (!parse_integer(item, index)) reader.fail(bag.column, "'" + shown(item) + "' is not a whole number");
-        if (index < 0 || index >= bag.rows)
-            reader.fail(bag.column, "index " + shown(item) + " is out of range: the table has " +
-                                        std::to_string(bag.rows) + " rows");
-        bag.indices.push_back(index);
+        bag.indices.push_back(bag.ids.row(reader, bag.column, std::string_view(field).substr(begin, end - begin)));
     }
 }
 
-void dlrm_rows::add(const csv_reader &reader) {
-    for (const size_t column : feature_columns_) {
+bool dlrm_rows::add_features(const csv_reader &reader) {
+    const missing_value rule = reader.options().missing;
+    bool is_whole = true;
+    for (size_t i = 0; i < features_.size(); ++i) {
+        const size_t column = feature_columns_[i];
+        const std::string &field = reader.field(column);
         float value = 0;
-        if (!parse_float(reader.field(column), value))
-            reader.fail(column, "'" + shown(reader.field(column)) + "' is not a finite number");
+        if (is_missing(field)) {
+            if (rule == missing_value::error)
+                reader.fail(column, "'" + shown(field) + "' is a missing value, which --missing error refuses",
+                            "--missing zero, mean or skip says what a row without the value is worth");
+            is_whole = false;
+            if (rule == missing_value::mean) value = means_[i];
+        } else if (!parse_float(field, value)) {
+            reader.fail(column, "'" + shown(field) + "' is not a finite number");
+        }
         dense_.push_back(value);
     }
+    return is_whole;
+}
+
+bool dlrm_rows::add(const csv_reader &reader) {
+    const bool is_whole = add_features(reader);
     for (table &t : tables_) add_bag(reader, t);
     ++rows_;
+    if (is_whole || reader.options().missing != missing_value::skip) return true;
+    remove_last();
+    return false;
+}
+
+void dlrm_rows::remove_last() {
+    --rows_;
+    dense_.resize(rows_ * features_.size());
+    for (table &t : tables_) {
+        t.indices.resize(t.begins.back());
+        t.begins.pop_back();
+    }
 }
 
 void dlrm_rows::add_random(std::mt19937_64 &random, size_t) {
@@ -54,7 +90,7 @@ void dlrm_rows::add_random(std::mt19937_64 &random, size_t) {
     for (size_t i = 0; i < features_.size(); ++i) dense_.push_back(value(random));
     for (table &t : tables_) {
         t.begins.push_back(static_cast<int64_t>(t.indices.size()));
-        t.indices.push_back(std::uniform_int_distribution<int64_t>(0, t.rows - 1)(random));
+        t.indices.push_back(std::uniform_int_distribution<int64_t>(0, t.ids.rows() - 1)(random));
     }
     ++rows_;
 }

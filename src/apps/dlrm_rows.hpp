@@ -8,6 +8,7 @@
 
 #include "apps/csv.hpp"
 #include "apps/model_rows.hpp"
+#include "apps/table_ids.hpp"
 
 namespace ss1::apps {
 
@@ -15,10 +16,12 @@ class dlrm_rows final : public model_rows {
   public:
     explicit dlrm_rows(const ss1_model_info &model);
 
-    // The columns: for each dense feature a number, for each table indices with | between them.
-    void bind(const csv_reader &reader) override;
+    // The columns: for each dense feature a number, for each table indices or ids (table_ids) with | between them.
+    // Reads the vocabularies in `directory`. Refuses --missing mean if config.json has no means.
+    void bind(const csv_reader &reader, const std::string &directory) override;
     // If add() fails, the row's first columns stay, and runs() ignores them: the caller must add no further row.
-    void add(const csv_reader &reader) override;
+    // Returns false for a row that --missing skip leaves out; its other fields are checked as those of any row.
+    bool add(const csv_reader &reader) override;
     void add_random(std::mt19937_64 &random, size_t tokens) override;
     void clear() override;
     size_t size() const override { return rows_; }
@@ -32,7 +35,7 @@ class dlrm_rows final : public model_rows {
   private:
     struct table {
         std::string name;
-        int64_t rows;
+        table_ids ids;
         bool user_side;
         size_t column = 0;
         std::vector<int64_t> indices, begins;  // the bags of this batch
@@ -43,10 +46,14 @@ class dlrm_rows final : public model_rows {
         std::vector<int64_t> indices, offsets;
     };
 
+    // Returns whether all features have values.
+    bool add_features(const csv_reader &reader);
+    void remove_last();
     void add_bag(const csv_reader &reader, table &bag);
     void collect(bool user_side, size_t rows, bags &out) const;
 
     std::vector<std::string> features_;
+    std::vector<float> means_;  // of the features; empty: config.json has none
     std::vector<size_t> feature_columns_;
     std::vector<table> tables_;
     std::vector<float> dense_;

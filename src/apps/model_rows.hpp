@@ -22,9 +22,10 @@ class model_rows {
   public:
     virtual ~model_rows() = default;
 
-    // Finds the columns that add() reads.
-    virtual void bind(const csv_reader &reader) = 0;
-    virtual void add(const csv_reader &reader) = 0;
+    // Finds the columns that add() reads. `directory` of the model may have files that say how to read them.
+    virtual void bind(const csv_reader &reader, const std::string &directory) = 0;
+    // Adds the reader's row. Returns false if the reader's options leave it out.
+    virtual bool add(const csv_reader &reader) = 0;
     // Adds a row of random values; a row of tokens has `tokens` of them.
     virtual void add_random(std::mt19937_64 &random, size_t tokens) = 0;
     virtual void clear() = 0;

@@ -21,12 +21,15 @@ struct label_source {
 
 class row_source {
   public:
-    // A DLRM reads CSV; a BERT reads token ids from a file that ends with .csv, and texts from any other.
+    // A DLRM reads CSV; a BERT reads token ids from a file that ends with .csv, and texts from any other. `directory`
+    // is the model's.
     row_source(const context_handle &context, const model_handle &model, const std::string &directory,
-               const std::string &path, row_subset subset = {}, const std::optional<label_source> &label = {});
+               const std::string &path, const csv_options &csv, row_subset subset = {},
+               const std::optional<label_source> &label = {});
 
     // Replaces the rows by up to `batch` more; false at the end.
     bool read(size_t batch);
+    size_t left_out() const { return left_out_; }  // rows of the subset so far that --missing skip left out
     model_rows &rows() { return *rows_; }
     const std::vector<size_t> &labels() const { return labels_; }  // of the rows; empty without a label_source
     size_t max_tokens() const { return texts_ ? texts_->max_tokens() : rows_->max_tokens(); }
@@ -34,7 +37,7 @@ class row_source {
 
   private:
     row_subset subset_;
-    size_t records_ = 0;
+    size_t records_ = 0, left_out_ = 0;
     std::optional<label_source> label_;
     size_t label_column_ = 0;
     std::vector<size_t> labels_;

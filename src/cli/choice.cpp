@@ -11,6 +11,7 @@
 #include "apps/failure.hpp"
 #include "apps/format.hpp"
 #include "apps/interruption.hpp"
+#include "apps/notes.hpp"
 #include "apps/output.hpp"
 #include "cli/choice_report.hpp"
 #include "cli/choose.hpp"
@@ -81,7 +82,8 @@ class search {
           timed_context_(make_context(std::getenv("SS1_NUM_THREADS") ? 0 : 1)),
           work_(request.output),
           model_(load_model(timed_context_, request.model, request.load)),
-          held_out_(timed_context_, model_, request.model, request.rows_file, {held_out_every, true}, request.label),
+          held_out_(timed_context_, model_, request.model, request.rows_file, request.csv, {held_out_every, true},
+                    request.label),
           setting_{context_,         request.model,  request.load,
                    request.min_rows, signals.flag(), [this](const std::string &text) { show(text); }} {
         for (const char *name : report_names) {
@@ -102,6 +104,7 @@ class search {
                 show(format("calibrating: %zu rows", rows));
             });
         }
+        if (calibration_.left_out) note("--missing skip left out %zu rows of the calibration", calibration_.left_out);
         result_.calibrated_rows = calibration_.rows;
         result_.settled = calibration_.settled;
         const candidate_rules rules = {request_.model, request_.load, request_.dtypes, request_.min_rows,
@@ -167,7 +170,9 @@ class search {
         if (__atomic_load_n(signals_.flag(), __ATOMIC_RELAXED)) throw interrupted();
         if (line_.due()) line_.show(text);
     }
-    calibration_data rows_to_fit() const { return {request_.model, request_.rows_file, {held_out_every, false}, {}}; }
+    calibration_data rows_to_fit() const {
+        return {request_.model, request_.rows_file, request_.csv, {held_out_every, false}, {}};
+    }
 
     layer_forms forms_of(const std::vector<size_t> &chosen) const {
         layer_forms forms;
@@ -179,7 +184,8 @@ class search {
     // Weighs each group by the root of what its error does to the answers: the divergence of the model in which this
     // group alone has another form, for its error. Few rows tell the divergence roughly, so that its root weighs less.
     void weigh_groups() {
-        const held_out_rows rows(timed_context_, model_, request_.model, request_.rows_file, rows_to_fit().subset, "");
+        const held_out_rows rows(timed_context_, model_, request_.model, request_.rows_file, request_.csv,
+                                 rows_to_fit().subset, "");
         double most = 0;
         std::vector<layer_group *> weighed;
         for (size_t g = 0; g < result_.groups.size(); ++g) {

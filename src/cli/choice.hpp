@@ -15,6 +15,7 @@ struct choice_request {
     std::string model, output;
     ss1_model_options load;
     std::string rows_file;          // to calibrate with
+    apps::csv_options csv;          // how to read it, if it is CSV
     std::string label;              // column of right answers; "": none
     std::optional<double> budget;   // share of the time of the linear layers, in (0, 1]
     std::string goal;               // "kl=0.01", "agree=0.99" or "auc=-0.001"; "" with a budget

@@ -33,6 +33,7 @@ struct convert_options {
     size_t min_rows = 0;
     bool sequential = false, effects = false;
     uint32_t seed = 0, block_k = 0, step = 0;
+    csv_source csv;
 };
 
 size_t bytes_of(ss1_dtype weight_dtype) {
@@ -196,7 +197,7 @@ calibrated calibrate_source(const context_handle &context, const convert_options
     progress line;
     line.show("loading " + options.model.directory + " ...");
     const model_handle model = load_model(context, options.model.directory, load);
-    const calibration_data data = {options.model.directory, options.calibrate};
+    const calibration_data data = {options.model.directory, options.calibrate, options.csv.options()};
     return calibrate(context, model, data, [&](size_t rows, const byte_input &) {
         if (line.due()) line.show(format("calibrating: %zu rows", rows));
     });
@@ -205,8 +206,10 @@ calibrated calibrate_source(const context_handle &context, const convert_options
 // What the conversion costs is never left unsaid.
 void report_losses(const converted_layers &converted, const calibrated &calibration) {
     if (calibration.moments) {
-        std::fprintf(stderr, "calibrated with %zu rows%s: the new layers lose %s of their outputs' energy\n",
-                     calibration.rows, calibration.settled ? ", then the moments had settled" : "",
+        const std::string left_out =
+            calibration.left_out ? format(", %zu left out", calibration.left_out) : std::string();
+        std::fprintf(stderr, "calibrated with %zu rows%s%s: the new layers lose %s of their outputs' energy\n",
+                     calibration.rows, left_out.c_str(), calibration.settled ? ", then the moments had settled" : "",
                      converted.losses().c_str());
     } else {
         std::fprintf(stderr,
@@ -247,6 +250,7 @@ void run_choice(const convert_options &options) {
     request.model = options.model.directory;
     request.output = options.output_directory;
     request.rows_file = options.calibrate;
+    request.csv = options.csv.options();
     request.label = options.label;
     request.budget = options.budget;
     request.goal = options.quality;
@@ -260,6 +264,8 @@ void run_choice(const convert_options &options) {
 }
 
 void run_convert(const convert_options &options) {
+    if (options.csv.is_given() && options.calibrate.empty())
+        throw failure("--delimiter and --missing need --calibrate, whose rows they are of", "leave them out");
     if (options.budget || !options.quality.empty()) return run_choice(options);
     const std::pair<bool, const char *> of_choice[] = {{!options.label.empty(), "--label"},
                                                        {options.rows.has_value(), "--rows"},
@@ -346,6 +352,7 @@ void add_convert(CLI::App &app) {
         "--calibrate", options->calibrate,
         "Fit the new layers to what the old ones compute on these rows: a CSV file as for ss1 run --input, or, for a "
         "BERT, a text of one line each (a file that does not end with .csv); a few hundred rows of real use"));
+    add_csv_options(command, options->csv, "--calibrate");
     at_least(1, command.add_option("--min-rows", options->min_rows,
                                    "With --calibrate: rows that each layer must have read; default: as many as it has "
                                    "inputs"));
@@ -371,6 +378,7 @@ void add_convert(CLI::App &app) {
     command.footer(
         "Examples:\n"
         "  ss1 convert model model-c4 -c 4 --calibrate rows.csv\n"
+        "  ss1 convert model model-c4 -c 4 --calibrate rows.tsv --delimiter tab --missing skip\n"
         "  ss1 convert bert bert-quarter --rank 25% --calibrate mails.txt\n"
         "  ss1 convert bert bert-fast --budget 0.25 --calibrate mails.txt\n"
         "  ss1 convert bert bert-int8 --quality kl=0.01 --dtype f32,int8 --calibrate mails.txt\n"

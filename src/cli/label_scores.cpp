@@ -71,8 +71,9 @@ void label_scores::add(std::span<const float> outputs, std::span<const size_t> l
     for (size_t i = 0; i < labels.size(); ++i) {
         const std::span<const float> row = outputs.subspan(i * width, width);
         if (std::ranges::any_of(row, [](float value) { return std::isnan(value); }))
-            throw failure(format("row %zu has the score nan: its numbers are too large for the model", before + i + 1),
-                          "leave the row out, or leave --label out to get the other rows' scores");
+            throw failure(
+                format("score %zu is nan: the numbers of its row are too large for the model", before + i + 1),
+                "leave the row out, or leave --label out to get the other rows' scores");
         if (classes_.empty())
             binary_.add(row[0], labels[i] == 1);
         else

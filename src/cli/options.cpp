@@ -6,8 +6,10 @@
 #include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 
 #include "apps/failure.hpp"
+#include "apps/format.hpp"
 
 namespace ss1::cli {
 
@@ -25,6 +27,24 @@ CLI::Option *require(CLI::Option *option, const char *type, const std::string &r
         return std::string();
     };
     return option->check(validate, type);
+}
+
+char parse_delimiter(const std::string &text) {
+    if (text == "tab") return '\t';
+    const bool is_one = text.size() == 1 && (text == "\t" || (text[0] > ' ' && text[0] <= '~')) && text != "\"";
+    if (!is_one)
+        throw failure("--delimiter '" + apps::shown(text) +
+                          "': must be one printable ASCII character other than a blank and a quote, or the word tab",
+                      "give --delimiter ';', or --delimiter tab");
+    return text[0];
+}
+
+const std::map<std::string, apps::missing_value> &missing_names() {
+    static const std::map<std::string, apps::missing_value> names = {{"error", apps::missing_value::error},
+                                                                     {"zero", apps::missing_value::zero},
+                                                                     {"mean", apps::missing_value::mean},
+                                                                     {"skip", apps::missing_value::skip}};
+    return names;
 }
 
 }  // namespace
@@ -70,6 +90,29 @@ ss1_model_options model_source::options() const {
     result.random_weights = random_seed.has_value();
     result.seed = random_seed.value_or(0);
     return result;
+}
+
+apps::csv_options csv_source::options() const {
+    apps::csv_options result;
+    if (!delimiter.empty()) result.delimiter = parse_delimiter(delimiter);
+    if (!missing.empty()) result.missing = missing_names().at(missing);
+    return result;
+}
+
+void add_csv_options(CLI::App &command, csv_source &source, const std::string &file) {
+    command
+        .add_option("--delimiter", source.delimiter,
+                    "What separates the fields of " + file +
+                        ": one character, or the word tab; default: a comma. It is never guessed, and outputs have "
+                        "commas")
+        ->check([](const std::string &text) { return parse_delimiter(text), std::string(); }, "CHARACTER");
+    command
+        .add_option("--missing", source.missing,
+                    "DLRM: what a row of " + file +
+                        " without a value of a dense feature (blank, NA, N/A, NaN, nan, null, NULL, None, \\N) is "
+                        "worth: error (the default); zero; mean, by dense_means of config.json; or skip, which leaves "
+                        "the row out. In a table's column the words are an empty bag, except with error")
+        ->check(CLI::IsMember(missing_names()));
 }
 
 void add_random_weights(CLI::App &command, model_source &source) {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "apps/csv.hpp"
 #include "ss1/ss1.h"
 
 namespace CLI {
@@ -27,6 +28,16 @@ void add_random_weights(CLI::App &command, model_source &source);
 void add_dtype(CLI::App &command, model_source &source,
                const std::string &help =
                    "Hold the weights of every linear layer as f32, bf16 or int8; default: the types of config.json");
+
+// --delimiter and --missing of a command that reads the rows of a model; "" where they are not given.
+struct csv_source {
+    std::string delimiter, missing;
+
+    bool is_given() const { return !delimiter.empty() || !missing.empty(); }
+    apps::csv_options options() const;
+};
+// `file` is the option that names the CSV file.
+void add_csv_options(CLI::App &command, csv_source &source, const std::string &file);
 
 // These refuse other numbers and name the option, the value and the rule; CLI11's own messages print the largest double
 // in full.

@@ -147,11 +147,12 @@ std::span<const float> values_of(const answer_form &form, const std::vector<floa
 }  // namespace
 
 held_out_rows::held_out_rows(const context_handle &context, const model_handle &original, std::string directory,
-                             std::string path, row_subset subset, std::string label)
+                             std::string path, const csv_options &csv, row_subset subset, std::string label)
     : context_(context),
       original_(original),
       directory_(std::move(directory)),
       path_(std::move(path)),
+      csv_(csv),
       subset_(subset) {
     if (!label.empty()) {
         scores_.emplace(original);
@@ -159,7 +160,7 @@ held_out_rows::held_out_rows(const context_handle &context, const model_handle &
                                   return scores.number(reader, column);
                               }};
     }
-    row_source(context_, original_, directory_, path_, subset_, label_);
+    row_source(context_, original_, directory_, path_, csv_, subset_, label_);
 }
 
 bool held_out_rows::has_probabilities() const {
@@ -172,7 +173,7 @@ bool held_out_rows::has_auc() const {
 
 quality held_out_rows::compare(const model_handle &converted, size_t repeats,
                                const std::function<void(size_t)> &each) const {
-    row_source source(context_, original_, directory_, path_, subset_, label_);
+    row_source source(context_, original_, directory_, path_, csv_, subset_, label_);
     const answer_form form = form_of(original_);
     ss1_session_options options = SS1_SESSION_OPTIONS_INIT;
     options.max_tokens = source.max_tokens();

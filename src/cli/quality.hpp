@@ -32,7 +32,7 @@ class held_out_rows {
   public:
     // `label`: the column of right answers, "" for none. Opens the file: a column that it lacks is an error.
     held_out_rows(const apps::context_handle &context, const apps::model_handle &original, std::string directory,
-                  std::string path, apps::row_subset subset, std::string label);
+                  std::string path, const apps::csv_options &csv, apps::row_subset subset, std::string label);
 
     // Whether the original's outputs are probabilities, and whether those have an AUC beside the labels.
     bool has_probabilities() const;
@@ -46,6 +46,7 @@ class held_out_rows {
     const apps::context_handle &context_;
     const apps::model_handle &original_;
     std::string directory_, path_;
+    apps::csv_options csv_;
     apps::row_subset subset_;
     std::optional<label_scores> scores_;  // without rows
     std::optional<apps::label_source> label_;

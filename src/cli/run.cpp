@@ -36,6 +36,7 @@ struct run_options {
     model_source model;
     std::string input, text, output = "-", label, summary;
     std::vector<std::string> keep;
+    csv_source csv;
     bool pairs = false, logits = false;
     size_t batch = 0, max_tokens = 0;
     uint32_t threads = 0;
@@ -64,6 +65,7 @@ struct label_reader {
 
 struct run_totals {
     size_t rows = 0;
+    std::optional<size_t> left_out = {};  // by --missing skip
     std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
     std::optional<label_reader> labels;
 
@@ -203,9 +205,10 @@ void write_rows(output &out, const kept_columns &kept, const std::vector<asked_o
 run_totals score(const run_options &options, const model_handle &model) {
     const row_family &family = family_of(model);
     const std::unique_ptr<model_rows> rows = family.make_rows(describe(model));
-    csv_reader reader(options.input);
-    rows->bind(reader);
+    csv_reader reader(options.input, options.csv.options());
+    rows->bind(reader, options.model.directory);
     run_totals totals;
+    if (reader.options().missing == missing_value::skip) totals.left_out = 0;
     if (!options.label.empty()) totals.labels = label_reader{label_scores(model), {}, reader.column(options.label)};
     std::vector<asked_output> outputs = asked_outputs(options, model);
     kept_columns kept = find_kept(options, reader, outputs);
@@ -223,12 +226,16 @@ run_totals score(const run_options &options, const model_handle &model) {
         if (!reader.next()) return false;
         // First: the batch must not get a row whose label is wrong, nor the label of a row that it does not get.
         const size_t label = totals.labels ? totals.labels->scores.number(reader, totals.labels->column) : 0;
-        rows->add(reader);
+        if (!rows->add(reader)) {
+            ++*totals.left_out;
+            return true;
+        }
         if (totals.labels) totals.labels->batch.push_back(label);
         kept.add(reader);
         return true;
     };
     while (batches.fill(batch, next, [&] { return reader.ready(); })) {
+        if (rows->size() == 0) continue;  // all were left out
         run_batch(*rows, session, outputs);
         write_rows(out, kept, outputs, rows->size());
         if (totals.labels) totals.labels->score(outputs.front().values, totals.rows);
@@ -299,10 +306,16 @@ run_totals answer(const run_options &options, const context_handle &context, con
 void report_totals(const run_options &options, const run_totals &totals) {
     const double rate = totals.rows_per_s();
     json summary = {{"n", totals.rows}};
+    std::string text = format("%zu rows", totals.rows);
+    if (totals.left_out) {
+        text += format(", %zu left out by --missing skip", *totals.left_out);
+        summary["left_out"] = *totals.left_out;
+    }
     if (totals.labels) {
-        note("%zu rows, %s, %.0f rows/s", totals.rows, totals.labels->scores.text().c_str(), rate);
+        text += ", " + totals.labels->scores.text();
         totals.labels->scores.add_to(summary);
     }
+    if (totals.left_out || totals.labels) note("%s, %.0f rows/s", text.c_str(), rate);
     summary["rows_per_s"] = rounded(rate, 1);
     if (options.summary.empty()) return;
     output file(options.summary);
@@ -317,8 +330,8 @@ void run_model(const run_options &options) {
             "'ss1 run --help' has examples of both");
     if (options.text.empty() && (options.pairs || options.max_tokens))
         throw failure("--pairs and --max-tokens need --text", "leave them out");
-    if (!options.text.empty() && (!options.keep.empty() || options.logits))
-        throw failure("--keep and --logits need --input", "leave them out");
+    if (!options.text.empty() && (options.csv.is_given() || !options.keep.empty() || options.logits))
+        throw failure("--delimiter, --missing, --keep and --logits need --input", "leave them out");
     check_file_names(options);
     const context_handle context = make_context(options.threads);
     const model_handle model = load_model(context, options.model.directory, options.model.options());
@@ -330,8 +343,8 @@ void run_model(const run_options &options) {
 
 constexpr char notes[] =
     R"(DLRM reads a column for each dense feature and each table of config.json; a bag of several indices is 3|17|4, an
-empty field is an empty bag. BERT reads the column input_ids and, if the file has it, token_type_ids: numbers with blanks
-between them.
+empty field is an empty bag. A table with a vocabulary or a hash in config.json takes ids in place of indices. BERT
+reads the column input_ids and, if the file has it, token_type_ids: numbers with blanks between them.
 --text gives, by the purpose of the model:
   texts      {"label": ..., "score": ...}; a model of several labels at once gives all scores
   words      {"words": [{"word": ..., "begin": ..., "end": ..., "label": ..., "score": ...}, ...]}: begin and end are
@@ -346,7 +359,7 @@ The line of such a text ends with "cut": true.
 or, with more than two labels, the mean over the labels.
 Examples:
   zcat rows.csv.gz | ss1 run model --input - --label clicked > scores.csv
-  ss1 run model --input rows.csv --keep user,day --logits
+  ss1 run model --input rows.tsv --delimiter tab --missing mean --keep user,day --logits
   echo 'You have won a prize' | ss1 run bert --text -
   ss1 run bert --text mails.txt --label mails.labels --output answers.jsonl
   printf 'Who wrote it?\tAda wrote it.\n' | ss1 run bert-squad --text -)";
@@ -358,6 +371,7 @@ void add_run(CLI::App &app) {
     CLI::App &command = *app.add_subcommand("run", "Score the rows of a CSV file or the lines of a text");
     command.add_option("MODEL", options->model.directory, "Model directory")->required();
     not_empty(command.add_option("--input", options->input, "CSV file with a header line, - for stdin"));
+    add_csv_options(command, options->csv, "--input");
     not_empty(command
                   .add_option("--keep", options->keep,
                               "Columns of --input, with commas between them, that the output has before the scores; "
@@ -385,7 +399,7 @@ void add_run(CLI::App &app) {
         "Labels, to report what the scores are worth: a column of --input, or with --text a file with a "
         "label in each line. DLRM: 0 or 1; AUC and log loss. BERT: a label's name or number; accuracy and F1");
     not_empty(command.add_option("--summary", options->summary,
-                                 "JSON file for n, rows_per_s and, with --label, auc and "
+                                 "JSON file for n, rows_per_s, with --missing skip left_out and, with --label, auc and "
                                  "log_loss or accuracy and f1"));
     add_random_weights(command, options->model);
     add_dtype(command, options->model);
