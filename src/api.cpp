@@ -519,15 +519,14 @@ ss1_status ss1_model_prompt(const ss1_model *model, size_t i, const char **name,
     });
 }
 
-ss1_status ss1_model_update_rows(ss1_model *model, const char *table, const int64_t *rows, size_t n,
-                                 const float *values) {
+ss1_status ss1_model_update_rows(ss1_model *model, const ss1_update_rows_args *given) {
     return guarded(__func__, [&] {
         SS1_NOT_NULL(model);
-        SS1_NOT_NULL(table);
-        SS1_CHECK(rows || n == 0, SS1_ERROR_INVALID_ARGUMENT, "rows is NULL");
-        SS1_CHECK(values || n == 0, SS1_ERROR_INVALID_ARGUMENT, "values is NULL");
+        SS1_CHECK(given, SS1_ERROR_INVALID_ARGUMENT, "args is NULL");
+        ss1_update_rows_args args;
+        SS1_TRY(take_struct(given, "args", args));
         const ss1::default_float_mode mode;
-        return ss1::model_update_rows(*model, table, {rows, n}, values);
+        return ss1::model_update_rows(*model, args);
     });
 }
 

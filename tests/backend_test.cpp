@@ -222,6 +222,10 @@ TEST_CASE("a backend may run a model whole") {
     REQUIRE(ss1_session_bytes(model.get(), &options, &bytes) == SS1_OK);
     CHECK(bytes == sizeof(void *) + 21);
 
+    const ss1_update_rows_args rows = SS1_UPDATE_ROWS_ARGS_INIT;
+    CHECK(ss1_model_update_rows(model.get(), &rows) == SS1_ERROR_UNSUPPORTED);
+    CHECK_THAT(ss1_last_error(), Catch::Contains("backend 'dummy' runs the model whole"));
+
     // It leaves other families to the core.
     setenv("SS1_DUMMY_MODELS", "1", 1);
     const auto dlrm = ss1::load_model(context_with("dummy"), SS1_TEST_DATA "/dlrm_dot");

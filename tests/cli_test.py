@@ -1713,16 +1713,20 @@ class Run(Case):
             if hash != "murmur3":
                 bag = "|".join(ids)
                 self.assertEqual(of("hashed", bag), of("indices", "|".join(str(number % n) for number in ids.values())))
-            for field, message in {"murmur3": {"a||b": "'' is not an id", "a|NA": "'NA' stands for a missing value among ids", "NA": "'NA' stands"},
+            for field, message in {"murmur3": {"a||b": "'' is not an id", "a|NA": "'NA' stands for a missing value", "NA": "'NA' stands"},
                                    "hex": {"0x5": "'0x5' is not a hexadecimal number", "-1": "'-1' is not a hex", "1||2": "'' is not a hex", "nan": "'nan' stands"},
                                    "modulo": {"1.5": "'1.5' is not a whole number", "a": "'a' is not a whole", "-": "'-' is not a whole", "1e3": "'1e3'"}}[hash].items():
                 self.assertIn(f"standard input:2: column table0 (4): {message}",
                               self.refused_rows(folders["hashed"], to_text([header, row + [field, ""]]), "--random-weights", 5))
             self.assertEqual(of("hashed", ""), of("indices", ""))
+            word, number = next(iter(ids.items()))
+            with_missing = to_text([header, row + [f'"NA|{word}|null"', ""]]), to_text([header, row + [str(number % n), ""]])
+            self.assertEqual(*[self.ok("run", folders[name], "--input", "-", "--missing", "zero", "--random-weights", 5, stdin=text)
+                               for name, text in zip(("hashed", "indices"), with_missing)])
 
     def test_kept_columns(self):
         rows, _ = dlrm_csv(DATA / "dlrm_cat")
-        header = rows[0] + [" id ", "the note", '"a;b"']
+        header = rows[0] + [" id ", "the note", '"a;b, c"']
         given = [header] + [row + [f" {i} ", '"x, ""y""\nz"', ""] for i, row in enumerate(rows[1:])]
         scores = self.run_rows(DATA / "dlrm_cat", rows)[1:]
         for keep in (["--keep", "the note,id"], ["--keep", "the note", "--keep", "id"]):
@@ -1731,7 +1735,7 @@ class Run(Case):
                 read = list(csv.reader(io.StringIO(text)))
                 self.assertEqual(read[0], ["the note", "id", "probability"])
                 self.assertEqual(read[1:], [['x, "y"\nz', f" {i} ", score] for i, score in enumerate(scores)])
-        self.assertEqual(self.run_rows(DATA / "dlrm_cat", given[:1], "--keep", "a;b,dense0"), ["a;b,dense0,probability"])
+        self.assertEqual(self.run_rows(DATA / "dlrm_cat", given[:1], "--keep", "dense0", "--keep", "a;b, c"), ['dense0,"a;b, c",probability'])
         bert = self.ok("run", DATA / "bert_classifier", "--input", "-", "--keep", "id", stdin=b"id,input_ids\nx,5 6\n")
         self.assertRegex(bert, r"^id,logits_0,logits_1,logits_2\nx,[-.0-9]+,[-.0-9]+,[-.0-9]+\n$")
         for keep, message in {"other": "--keep other: standard input has no such column", "id,id": "--keep id: the column is named twice",

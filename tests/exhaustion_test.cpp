@@ -481,8 +481,14 @@ TEST_CASE("an update of rows changes all of them or none") {
     fail_each_allocation({.name = "an update of rows",
                           .act =
                               [&](ss1_context *) {
-                                  return ss1_model_update_rows(model.get(), name.c_str(), rows.data(), rows.size(),
-                                                               values.data());
+                                  const ss1_update_rows_args args = {sizeof args,
+                                                                     name.c_str(),
+                                                                     rows.size(),
+                                                                     rows.data(),
+                                                                     values.data(),
+                                                                     values.size() / rows.size(),
+                                                                     0};
+                                  return ss1_model_update_rows(model.get(), &args);
                               },
                           .check =
                               [&](ss1_status status) {

@@ -448,6 +448,10 @@ TEST_CASE("ids and means of a DLRM are read, and kept by a conversion", "[io]") 
         config["tables"][i]["dtype"] = "bf16";
         CHECK(written["tables"][i] == config["tables"][i]);
     }
+    std::filesystem::remove(in + "/users.pt");
+    CHECK(ss1::convert_model(*ctx.handle, in.c_str(), (folder / "other").c_str(), options) == SS1_ERROR_IO);
+    CHECK_THAT(ss1_last_error(), Catch::Contains("table 'user': vocabulary 'users.pt' is not in the folder"));
+    CHECK(!std::filesystem::exists((folder / "other") + "/config.json"));
 }
 
 TEST_CASE("conversion of dense layers", "[io]") {

@@ -78,22 +78,41 @@ typedef struct ss1_bags_args {
 SS1_API ss1_status ss1_bags_run(const ss1_bags *bags, const ss1_bags_args *args);
 
 /**
+ * Arguments of ss1_model_update_rows().
+ *   .table        The table's name in config.json.
+ *   .n            Rows to replace. 0 does nothing.
+ *   .rows         i64 [n], their numbers. Of a row that is given twice the last values count.
+ *   .values, .ldv f32 [n, d], finite, row i at values[i*ldv]; ldv >= d (0 = d).
+ *   .d            embedding_dim of the model, so that vectors of another model are refused.
+ * @since 0.2
+ */
+typedef struct ss1_update_rows_args {
+    uint32_t struct_size;
+    const char *table;
+    size_t n;
+    const int64_t *rows;
+    const float *values;
+    size_t d, ldv;
+} ss1_update_rows_args;
+#define SS1_UPDATE_ROWS_ARGS_INIT \
+    { sizeof(ss1_update_rows_args), 0, 0, 0, 0, 0, 0 }
+
+/**
  * Replace rows of an embedding table of a DLRM, also while other threads run sessions of the model: each lookup of a
  * run finds a row old or new, never a mixture. A run that has begun may find either, one that begins after the call has
- * returned finds the new rows. Runs wait while a few rows are copied, the call for lookups that have begun. Values
- * are rounded or quantised to the table's dtype as by ss1_model_load(). Of a row that is given twice the last values
- * count. The files of the model do not change. A table that is mapped (map_tables) takes new rows, too: this process
- * then has its own copies of their pages, other processes keep the file's.
- * @param table   Its name in config.json.
- * @param rows    [n] numbers of rows; @param values [n, d] row-major, finite. Both are read during the call only.
- * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (no such table or row, a value that is not finite or does not fit the
- *         dtype; no row has changed then); SS1_ERROR_UNSUPPORTED (a model without tables, a ROBE array, whose rows
- * share values, rows mapped in memory of the caller, a backend that runs the model whole); SS1_ERROR_IO (the system
- *         refuses copies of mapped pages); SS1_ERROR_OUT_OF_MEMORY.
+ * returned finds the new rows. Lookups wait while some rows are copied, 16 KiB at a time, and get in between; the call
+ * waits for lookups that have begun. Values are rounded as by ss1_model_load(), quantised as by ss1_model_convert().
+ * The files of the model do not change. A table that is mapped (map_tables) takes new rows, too: this process then has
+ * its own copies of their pages, in memory until the model ends, and other processes keep the file's.
+ * @param model  A model on the CPU.
+ * @param args   Read during the call only.
+ * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (no such table or row, another d, a value that is not finite or does not
+ *         fit the dtype; no row has changed then); SS1_ERROR_UNSUPPORTED (a model without tables, a ROBE array, whose
+ *         rows share values, rows mapped in memory of the caller, a backend that runs the model whole); SS1_ERROR_IO
+ *         (the system refuses copies of mapped pages); SS1_ERROR_OUT_OF_MEMORY.
  * @note Thread-safe. A child of fork() has rows of its own. @since 0.2
  */
-SS1_API ss1_status ss1_model_update_rows(ss1_model *model, const char *table, const int64_t *rows, size_t n,
-                                         const float *values);
+SS1_API ss1_status ss1_model_update_rows(ss1_model *model, const ss1_update_rows_args *args);
 
 #ifdef __cplusplus
 }

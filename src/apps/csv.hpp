@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reads CSV by RFC 4180, record by record:
 // - Commas, or another character that csv_options names, separate fields, LF or CRLF ends a record. The last record may
-// lack its end.
+//   lack its end.
 // - A field in double quotes may hold separators, line ends and doubled quotes.
 // - A byte order mark at the start is skipped.
 // - The first record is the header. Blanks around its names do not count, and no column may be looked up by a name that
 //   stands there twice.
 // - Every other record has as many fields as the header.
-// - Lines of nothing but blanks may follow the last record; a record after such a line is an error.
+// - Lines of nothing but blanks may follow the last record; a record after such a line is an error. A tab that
+// separates
+//   fields is no blank.
 // - A record has at most 64 MiB and 2^20 fields.
 #pragma once
 #include <cstddef>

@@ -31,18 +31,17 @@ void dlrm_rows::bind(const csv_reader &reader, const std::string &directory) {
 }
 
 void dlrm_rows::add_bag(const csv_reader &reader, table &bag) {
-    const std::string &field = reader.field(bag.column);
+    const std::string_view field = reader.field(bag.column);
     bag.begins.push_back(static_cast<int64_t>(bag.indices.size()));
-    const std::string_view whole = trimmed(field);
-    if (whole.empty()) return;
-    if (is_missing(whole) && !bag.ids.lists(whole)) {
-        if (reader.options().missing != missing_value::error) return;
-        reader.fail(bag.column, "'" + shown(whole) + "' stands for a missing value",
-                    "leave the field empty, or let --missing zero make it an empty bag");
-    }
+    if (trimmed(field).empty()) return;
     for (size_t begin = 0, end; begin <= field.size(); begin = end + 1) {
         end = std::min(field.find('|', begin), field.size());
-        bag.indices.push_back(bag.ids.row(reader, bag.column, std::string_view(field).substr(begin, end - begin)));
+        const std::string_view id = trimmed(field.substr(begin, end - begin));
+        if (id.empty() || !is_missing(id) || bag.ids.lists(id))
+            bag.indices.push_back(bag.ids.row(reader, bag.column, id));
+        else if (reader.options().missing == missing_value::error)
+            reader.fail(bag.column, "'" + shown(id) + "' stands for a missing value",
+                        "leave the field empty, or let --missing zero leave such ids out of the bag");
     }
 }
 

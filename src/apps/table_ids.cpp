@@ -4,9 +4,9 @@
 #include <bit>
 #include <nlohmann/json.hpp>
 
-#include "apps/byte_input.hpp"
 #include "apps/failure.hpp"
 #include "apps/format.hpp"
+#include "apps/text_lines.hpp"
 #include "io/foreign.hpp"
 
 namespace ss1::apps {
@@ -69,15 +69,6 @@ bool is_utf8(const std::string &text) {
     }
 }
 
-// Takes the next line without its end, LF or CRLF; false at the end of the file.
-bool read_line(byte_input &in, std::string &line) {
-    line.clear();
-    if (in.peek() == EOF) return false;
-    for (int c = in.get(); c != '\n' && c != EOF; c = in.get()) line += static_cast<char>(c);
-    if (line.ends_with('\r')) line.pop_back();
-    return true;
-}
-
 }  // namespace
 
 table_ids::table_ids(const nlohmann::json &entry) : rows_(entry.at("rows")) {
@@ -87,21 +78,24 @@ table_ids::table_ids(const nlohmann::json &entry) : rows_(entry.at("rows")) {
         if (entry.contains("unknown")) unknown_ = entry["unknown"].get<int64_t>();
     } else if (entry.contains("hash")) {
         const std::string hash = entry["hash"];
+        if (hash != "murmur3" && hash != "hex" && hash != "modulo")
+            throw failure("the program knows no hash '" + hash + "'", "use the ss1 of the library's version");
         kind_ = hash == "murmur3" ? kind::murmur3 : hash == "hex" ? kind::hex : kind::modulo;
     }
 }
 
 void table_ids::load(const std::string &directory) {
     if (kind_ != kind::vocabulary || !vocabulary_.empty()) return;
-    byte_input in(directory + "/" + file_);
-    std::string line;
-    for (size_t n = 1; read_line(in, line); ++n) {
+    text_lines lines(directory + "/" + file_, text_lines::kind::any_text);
+    const std::string &name = lines.input().name();
+    for (size_t n = 1; lines.next(); ++n) {
+        const std::string &line = lines.first();
         if (const char *what = n == 1 ? foreign_content(line) : nullptr; what && !line.empty())
-            throw failure(in.name() + ": " + what, "give the file of the vocabulary");
-        add_line(in.name() + ":" + std::to_string(n) + ": ", line);
+            throw failure(name + ": " + what, "give the file of the vocabulary");
+        add_line(name + ":" + std::to_string(n) + ": ", line);
     }
     if (vocabulary_.empty())
-        throw failure(in.name() + ": the file is empty", "a vocabulary has the id of row 0 in its first line");
+        throw failure(name + ": the file is empty", "a vocabulary has the id of row 0 in its first line");
 }
 
 void table_ids::add_line(const std::string &where, const std::string &line) {
@@ -131,7 +125,6 @@ int64_t table_ids::row(const csv_reader &reader, size_t column, std::string_view
             return listed(reader, column, id);
         case kind::murmur3:
             if (id.empty()) reader.fail(column, "'' is not an id");
-            if (is_missing(id)) reader.fail(column, "'" + shown(id) + "' stands for a missing value among ids");
             return murmur3(id) % rows_;
         case kind::hex:
             row = remainder(id, 16, rows_);

@@ -43,6 +43,9 @@ inline constexpr struct_rule rule_of<ss1_table> = {SS1_END(ss1_table, data), "SS
 template <>
 inline constexpr struct_rule rule_of<ss1_bags_args> = {SS1_END(ss1_bags_args, ldy), "SS1_BAGS_ARGS_INIT"};
 template <>
+inline constexpr struct_rule rule_of<ss1_update_rows_args> = {SS1_END(ss1_update_rows_args, ldv),
+                                                              "SS1_UPDATE_ROWS_ARGS_INIT"};
+template <>
 inline constexpr struct_rule rule_of<ss1_model_options> = {SS1_END(ss1_model_options, map_tables),
                                                            "SS1_MODEL_OPTIONS_INIT"};
 template <>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keeps readers of rows apart from a writer who replaces some, so that a reader sees each row old or new, never
-// between. Readers do not exclude each other. Nobody calls the system unless somebody waits. A reader must start no
-// tasks and wait for nobody: a task of another session, which waits at the gate, may hold the thread that it waits for.
+// Keeps readers of rows apart from writers who replace some, so that a reader sees each row old or new, never between.
+// Readers do not exclude each other. Those that had to wait get in before the gate closes again, so that a stream of
+// writers cannot keep them out. Nobody calls the system unless somebody waits. A reader must start no tasks and take no
+// lock: a task of another session, which waits at the gate, may hold the thread that it waits for.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -10,18 +11,41 @@
 
 namespace ss1 {
 
-class row_gate {
+class alignas(64) row_gate {  // runs write to it: it must not share a line with what they read
   public:
     // For readers: rows stay as they are from enter() to leave().
-    void enter() noexcept { take(1, writing); }
+    void enter() noexcept {
+        bool waits = false;
+        for (uint64_t seen = state_.load(std::memory_order_relaxed);;) {
+            const uint64_t now = of_this_process(seen);
+            if (!(now & writing)) {
+                if (!change(seen, now + reader - (waits ? waiting : 0))) continue;
+                if (waits) state_.notify_all();  // a writer may wait for the last of those that waited
+                return;
+            }
+            if (!waits && !change(seen, now + waiting)) continue;
+            waits = true;
+            seen = state_.load(std::memory_order_relaxed);
+            if (seen & writing) state_.wait(seen);  // it differs from then on: no writer comes before this reader
+            seen = state_.load(std::memory_order_relaxed);
+        }
+    }
     void leave() noexcept {
-        // The last reader wakes the writer.
-        if (state_.fetch_sub(1, std::memory_order_release) % generation_unit == writing + 1) state_.notify_all();
+        const uint64_t before = state_.fetch_sub(reader, std::memory_order_release);
+        if ((before & writing) && before % writing == reader) state_.notify_all();  // the writer waits for the last one
     }
 
-    // For a writer: waits until no reader is inside and keeps others out; a writer goes before readers that come later.
+    // For writers, of whom one is inside at a time: waits until no reader is, and keeps others out.
     void close() noexcept {
-        take(writing, writing);
+        for (uint64_t seen = state_.load(std::memory_order_relaxed);;) {
+            const uint64_t now = of_this_process(seen);
+            if (now % generation < writing) {
+                if (change(seen, now + writing)) break;
+                continue;
+            }
+            state_.wait(seen);  // a writer is inside, or readers wait
+            seen = state_.load(std::memory_order_relaxed);
+        }
         for (uint64_t seen = state_.load(std::memory_order_acquire); seen % writing != 0;
              seen = state_.load(std::memory_order_acquire))
             state_.wait(seen);
@@ -32,23 +56,17 @@ class row_gate {
     }
 
   private:
-    // The state: readers in 31 bits, then `writing`, then the generation of the process that counted them.
-    static constexpr uint64_t writing = uint64_t{1} << 31, generation_unit = uint64_t{1} << 32;
+    // The state: readers inside (16 bits), a writer, readers that wait (15 bits), and the generation of the process
+    // that counted them: a child of fork() lacks its parent's threads.
+    static constexpr uint64_t reader = 1, writing = uint64_t{1} << 16, waiting = uint64_t{1} << 17,
+                              generation = uint64_t{1} << 32;
 
-    // Adds `what` to the state once none of the bits `blocked` is set.
-    void take(uint64_t what, uint64_t blocked) noexcept {
-        uint64_t seen = state_.load(std::memory_order_relaxed);
-        for (;;) {
-            const uint64_t mine = fork_generation() * generation_unit;
-            const uint64_t now = seen / generation_unit * generation_unit == mine ? seen : mine;
-            if (now & blocked) {
-                state_.wait(seen);
-                seen = state_.load(std::memory_order_relaxed);
-            } else if (state_.compare_exchange_weak(seen, now + what, std::memory_order_acquire,
-                                                    std::memory_order_relaxed)) {
-                return;
-            }
-        }
+    static uint64_t of_this_process(uint64_t state) noexcept {
+        const uint64_t mine = fork_generation() * generation;
+        return state / generation * generation == mine ? state : mine;
+    }
+    bool change(uint64_t &seen, uint64_t to) noexcept {
+        return state_.compare_exchange_weak(seen, to, std::memory_order_acquire, std::memory_order_relaxed);
     }
 
     std::atomic<uint64_t> state_{0};

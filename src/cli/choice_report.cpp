@@ -54,7 +54,9 @@ std::string text_of(const std::optional<double> &value) {
 }
 
 std::string quality_text(const quality &q) {
-    std::string text = format("%zu held-out rows: ", q.rows);
+    std::string text = format("%zu held-out rows", q.rows);
+    if (q.left_out) text += format(" (%zu left out by --missing skip)", q.left_out);
+    text += ": ";
     if (q.has_probabilities)
         text += format("%.2f %% of %zu answers agree, KL %.3g, ", 100 * q.agreement, q.answers, q.kl);
     text += format("outputs lose %.2g %% of their energy\n", 100 * q.error);
@@ -76,7 +78,7 @@ json labels_json(const label_measures &of) {
 }
 
 json quality_json(const quality &q) {
-    json result = {{"rows", q.rows}, {"answers", q.answers}};
+    json result = {{"rows", q.rows}, {"left_out", q.left_out}, {"answers", q.answers}};
     result["kl"] = q.has_probabilities ? json(six_digits(q.kl)) : json(nullptr);
     result["agreement"] = q.has_probabilities ? json(six_digits(q.agreement)) : json(nullptr);
     result["output_error"] = six_digits(q.error);

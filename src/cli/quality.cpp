@@ -8,6 +8,7 @@
 #include <span>
 
 #include "apps/failure.hpp"
+#include "apps/format.hpp"
 #include "apps/model_outputs.hpp"
 #include "apps/problem_type.hpp"
 #include "apps/row_family.hpp"
@@ -206,8 +207,11 @@ quality held_out_rows::compare(const model_handle &converted, size_t repeats,
         }
         each(result.rows);
     }
+    result.left_out = source.left_out();
     if (result.rows == 0)
-        throw failure(path_ + ": no rows to hold out", "give at least as many rows as are held out at a time");
+        throw failure(path_ + ": no rows to hold out" +
+                          (result.left_out ? format("; --missing skip left out %zu", result.left_out) : ""),
+                      "give at least as many rows as are held out at a time");
     result.has_probabilities = has_probabilities();
     result.answers = all.answers;
     if (all.answers) {

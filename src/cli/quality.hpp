@@ -18,6 +18,7 @@ struct label_measures {
 
 struct quality {
     size_t rows = 0;
+    size_t left_out = 0;   // by --missing skip
     size_t answers = 0;    // distributions that were compared: of rows, of tokens, or two of a text with an answer
     double kl = 0;         // mean of KL(original || converted) in nats
     double agreement = 0;  // share of answers whose likeliest class is the same

@@ -56,7 +56,9 @@ std::vector<std::string> parse_names(std::string_view option, std::string_view t
     std::vector<std::string> names;
     for (size_t begin = 0; begin <= text.size();) {
         const size_t end = std::min(text.find(',', begin), text.size());
-        if (end == begin) fail(option, text, "has an empty value");
+        if (end == begin)
+            throw apps::failure(std::string(option) + ": '" + std::string(text) + "' has an empty value",
+                                "write values with one comma between two");
         names.emplace_back(text.substr(begin, end - begin));
         begin = end + 1;
     }

@@ -109,7 +109,9 @@ std::vector<asked_output> asked_outputs(const run_options &options, const model_
 kept_columns find_kept(const run_options &options, const csv_reader &reader, const std::vector<asked_output> &outputs) {
     kept_columns kept;
     for (const std::string &list : options.keep) {
-        for (const std::string &name : parse_names("--keep", list)) {
+        // A name may have a comma.
+        const std::vector<std::string> names = reader.find(list) ? std::vector{list} : parse_names("--keep", list);
+        for (const std::string &name : names) {
             const std::optional<size_t> column = reader.find(name);
             if (!column)
                 throw failure("--keep " + name + ": " + reader.input().name() + " has no such column",

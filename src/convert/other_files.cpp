@@ -59,6 +59,10 @@ ss1_status other_files(const model_directory &directory, const std::string &root
     const bool has_modules = fs::exists(fs::path(root) / "modules.json", none);
     SS1_TRY(list(directory, root.empty() ? "." : root, {}, has_modules ? 2 : 0, names));
     std::ranges::sort(names);
+    for (const dlrm_table &table : directory.config.dlrm.tables)
+        SS1_CHECK(table.vocabulary.empty() || std::ranges::binary_search(names, table.vocabulary), SS1_ERROR_IO,
+                  "%s/config.json: table '%s': vocabulary '%s' is not in the folder", root.c_str(), table.name.c_str(),
+                  table.vocabulary.c_str());
     return SS1_OK;
 }
 

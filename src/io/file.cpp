@@ -144,13 +144,15 @@ ss1_status file_mapping::map(const input_file &file) {
     return SS1_OK;
 }
 
-ss1_status file_mapping::make_writable(const void *from, size_t bytes) const {
-    SS1_CHECK(bytes_, SS1_ERROR_UNSUPPORTED, "the rows lie in the caller's own memory, which ss1 never writes to");
+ss1_status file_mapping::make_writable(const char *table, const void *from, size_t bytes) const {
+    SS1_CHECK(bytes_, SS1_ERROR_UNSUPPORTED,
+              "table '%s': its rows lie in the caller's own memory, which ss1 never writes to", table);
     const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
     const auto begin = reinterpret_cast<uintptr_t>(from) / page * page;
     const size_t length = reinterpret_cast<uintptr_t>(from) + bytes - begin;
     if (mprotect(reinterpret_cast<void *>(begin), length, PROT_READ | PROT_WRITE) == 0) return SS1_OK;
-    return fail(SS1_ERROR_IO, "the system does not let this process write to its copy of mapped rows: %s",
+    return fail(SS1_ERROR_IO,
+                "table '%s': the system does not let this process write to its copy of the mapped rows: %s", table,
                 std::generic_category().message(errno).c_str());
 }
 

@@ -77,8 +77,8 @@ class file_mapping {
     ~file_mapping();
     ss1_status map(const input_file &file);
     const std::byte *data() const noexcept { return data_; }
-    // Lets the process write to `bytes` bytes at `from`, which lie in the mapping.
-    ss1_status make_writable(const void *from, size_t bytes) const;
+    // Lets the process write to `bytes` bytes at `from`, which lie in the mapping: the rows of `table`.
+    ss1_status make_writable(const char *table, const void *from, size_t bytes) const;
 
   private:
     const std::byte *data_ = nullptr;

@@ -17,8 +17,8 @@ const T &as(const void *p) noexcept {
 }
 
 template <class G>
-ss1_status update_table(void *g, const char *table, std::span<const int64_t> rows, const float *values) {
-    return update_rows(static_cast<G *>(g)->tables, table, rows, values);
+ss1_status update_table(void *g, const ss1_update_rows_args &args) {
+    return update_rows(static_cast<G *>(g)->tables, args);
 }
 
 template <class G>

@@ -43,7 +43,7 @@ struct model_family {
     ss1_status (*run)(const void *graph, const void *activations, model_run &run);
 
     // Replaces rows of a table while sessions run; NULL for families without tables.
-    ss1_status (*update_rows)(void *graph, const char *table, std::span<const int64_t> rows, const float *values);
+    ss1_status (*update_rows)(void *graph, const ss1_update_rows_args &args);
 };
 
 const model_family &model_family_of(const family_files &files) noexcept;

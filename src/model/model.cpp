@@ -172,12 +172,12 @@ ss1_status model_stage(const ss1_model &model, size_t i, const char *&name) {
     return SS1_OK;
 }
 
-ss1_status model_update_rows(ss1_model &model, const char *table, std::span<const int64_t> rows, const float *values) {
+ss1_status model_update_rows(ss1_model &model, const ss1_update_rows_args &args) {
     SS1_CHECK(!model.on_backend, SS1_ERROR_UNSUPPORTED, "backend '%s' runs the model whole and has its tables",
               model.backend->name);
     SS1_CHECK(model.family->update_rows, SS1_ERROR_UNSUPPORTED, "models of the family '%s' have no embedding tables",
               model.family->files->name);
-    return model.family->update_rows(model.graph.get(), table, rows, values);
+    return model.family->update_rows(model.graph.get(), args);
 }
 
 ss1_status session_bytes(const ss1_model &model, const ss1_session_options &options, size_t &bytes) {

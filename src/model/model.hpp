@@ -8,7 +8,8 @@
 #include "model/families.hpp"
 #include "op/layer_observer.hpp"
 
-// Immutable once loaded; one reference for each caller and each session.
+// Immutable once loaded, but for rows that model_update_rows() replaces; one reference for each caller and each
+// session.
 struct ss1_model {
     std::atomic<size_t> references{1};
     ss1::context_ref context;
@@ -60,7 +61,7 @@ ss1_status model_layer(const ss1_model &model, size_t i, ss1_model_layer_info &i
 void model_describe(const ss1_model &model, ss1_model_info &info) noexcept;
 ss1_status model_label(const ss1_model &model, size_t i, const char *&label);
 ss1_status model_prompt(const ss1_model &model, size_t i, const char *&name, const char *&text);
-ss1_status model_update_rows(ss1_model &model, const char *table, std::span<const int64_t> rows, const float *values);
+ss1_status model_update_rows(ss1_model &model, const ss1_update_rows_args &args);
 ss1_status model_stage(const ss1_model &model, size_t i, const char *&name);
 
 ss1_status session_bytes(const ss1_model &model, const ss1_session_options &options, size_t &bytes);

@@ -20,8 +20,7 @@ struct dlrm_tables {
 
 ss1_status load_tables(const ss1_context &context, const model_directory &from, dlrm_tables &out);
 
-// Replaces rows of the table `name`: values is [rows.size(), d], finite. All or none are replaced; runs of other
-// threads see each row old or new.
-ss1_status update_rows(dlrm_tables &tables, const char *name, std::span<const int64_t> rows, const float *values);
+// Replaces all of the rows or none; runs of other threads see each row old or new.
+ss1_status update_rows(dlrm_tables &tables, const ss1_update_rows_args &args);
 
 }  // namespace ss1

@@ -18,7 +18,6 @@ import collections
 import collections.abc
 import ctypes
 import enum
-import json
 import math
 import os
 
@@ -301,8 +300,8 @@ class Layer(_Handle):
 
     For c = 1, the default, z is the dense weight [N, K] and K may be left out; v tells it, too. 0 and None stand for the library's defaults, which
     layer.info shows resolved, with the kernels that were chosen. block_n may be "all". The weights are copied;
-    weight_dtype "bf16" or "int8" (also "i8") rounds them. x and y are float32; x_dtype "bf16" or "f16" and y_dtype "bf16" make
-    x, or y and the residual, uint16 arrays of the bits of bf16 values (x: or float16), such as between the layers of a Tower.
+    weight_dtype "bf16" or "int8" (also "i8") rounds them. x and y are float32. With x_dtype "f16" x is float16. With x_dtype
+    "bf16" x is uint16, the bits of bf16 values; so are y and the residual with y_dtype "bf16". Layers of a Tower may pass these on.
     """
 
     def __init__(self, context, z, bias=None, *, K=None, c=None, scheme=None, seed=0, block_k=0, block_n=0, step=0,
@@ -540,11 +539,9 @@ class Model(_Handle):
         quantised to the table's dtype. On an error no row has changed. The files of the model never change.
         """
         n = len(_array("rows", rows, numpy.int64, 1))
-        _require(len(_array("values", values, numpy.float32, 2)) == n, f"values: has {len(values)} rows, must have {n}")
-        width = json.loads(self.info["config"]).get("embedding_dim", values.shape[1])
-        _require(values.shape[1] == width, f"values: has {values.shape[1]} columns, must have {width}")
-        _check(_lib.ss1_model_update_rows(self._pointer, _text("table", table), _contiguous("rows", rows), n,
-                                          _contiguous("values", values)))
+        pointer, ldv = _matrix("values", values, (n, None))
+        _check(_lib.ss1_model_update_rows(self._pointer, _capi.UpdateRowsArgs(
+            table=_text("table", table), n=n, rows=_contiguous("rows", rows), values=pointer, d=values.shape[1], ldv=ldv)))
 
     def encode(self, texts, prompt=None, *, dimensions=0, max_tokens=0, batch_tokens=0):
         """float32 [n, d]: the sentence embedding of each of a list of texts, for a directory of sentence-transformers.

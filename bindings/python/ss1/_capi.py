@@ -114,6 +114,11 @@ class BagsArgs(Struct):
                 ("indices", c_void_p), ("offsets", c_void_p), ("weights", c_void_p), ("y", c_void_p), ("ldy", c_size_t)]
 
 
+class UpdateRowsArgs(Struct):
+    _fields_ = [("struct_size", c_uint32), ("table", c_char_p), ("n", c_size_t), ("rows", c_void_p), ("values", c_void_p),
+                ("d", c_size_t), ("ldv", c_size_t)]
+
+
 class MemoryFile(Struct):
     _fields_ = [("struct_size", c_uint32), ("name", c_char_p), ("data", c_void_p), ("bytes", c_size_t)]
 
@@ -224,7 +229,7 @@ for _name, _arguments in {
         "ss1_model_describe": [c_void_p, POINTER(ModelInfo)],
         "ss1_model_label": [c_void_p, c_size_t, POINTER(c_char_p)],
         "ss1_model_prompt": [c_void_p, c_size_t, POINTER(c_char_p), POINTER(c_char_p)],
-        "ss1_model_update_rows": [c_void_p, c_char_p, c_void_p, c_size_t, c_void_p],
+        "ss1_model_update_rows": [c_void_p, POINTER(UpdateRowsArgs)],
         "ss1_model_stage": [c_void_p, c_size_t, POINTER(c_char_p)],
         "ss1_linear_fit": [POINTER(LinearDesc), POINTER(FitArgs)],
         "ss1_calibration_create": [c_void_p, POINTER(c_void_p)],
