@@ -13,13 +13,14 @@ import numpy
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import mails
 import ss1
+from results import beside, log_softmax
 
 
-def log_probabilities(context, directory, texts):
-    """float64 [n, 2]."""
-    with ss1.Model(context, directory) as model:
-        logits = model.predict(texts, raw=True).astype(numpy.float64)
-    return logits - numpy.logaddexp.reduce(logits, axis=1, keepdims=True)
+def unseen(path):
+    """Returns (mails, labels 0 or 1) of this corpus that no example model was trained on: a list of str and an int64 array."""
+    parts = mails.split(mails.read(path))
+    texts, labels = zip(*parts["valid"], *parts["test"])
+    return list(texts), numpy.array(labels)
 
 
 def main():
@@ -29,19 +30,18 @@ def main():
     parser.add_argument("mails", help="the corpus, as mails.read() takes it")
     parser.add_argument("models", nargs="+", metavar="MODEL", help="model directories, the original first")
     options = parser.parse_args()
-    parts = mails.split(mails.read(options.mails))
-    texts, labels = zip(*parts["valid"], *parts["test"])
-    print(f"{len(texts)} mails, {100 * numpy.mean(labels):.1f} % spam\n")
+    texts, labels = unseen(options.mails)
+    print(f"{len(texts)} mails, {100 * labels.mean():.1f} % spam\n")
     print("| model | right | agrees | KL |\n|---|---:|---:|---:|")
     original = None
     with ss1.Context() as context:
         for directory in options.models:
-            found = log_probabilities(context, directory, list(texts))
+            with ss1.Model(context, directory) as model:
+                found = log_softmax(model.predict(texts, raw=True))
             original = found if original is None else original
-            answers = found.argmax(1)
-            divergence = (numpy.exp(original) * (original - found)).sum(1).mean()
-            print(f"| {directory} | {100 * numpy.mean(answers == labels):.2f} % | "
-                  f"{100 * numpy.mean(answers == original.argmax(1)):.2f} % | {divergence:.4f} |", flush=True)
+            got = beside(original, found)
+            print(f"| {directory} | {100 * (found.argmax(1) == labels).mean():.2f} % | {100 * got['agrees']:.2f} % | {got['kl']:.4f} |",
+                  flush=True)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ import bert
 import mails
 import ss1
 from pretrain_bert import autocast, learning_rate, optimizer_of
-from quality_insteval import DTYPES, chosen, stored, write
+from results import DTYPES, chosen, stored, write
 from ss1 import model_dir
 
 MODELS = ["dense", "scratch", "ss1-4", "ss1-8", "ss1-8-half", "projected-4", "projected-8", "tuned-4", "tuned-8"]

@@ -17,7 +17,6 @@ where it stopped; commands with other --seeds or --models may run at the same ti
 import argparse
 import copy
 import json
-import os
 import pathlib
 import platform
 import statistics
@@ -30,14 +29,14 @@ import torch
 import dlrm
 import ss1
 import train_insteval
+from results import DTYPES, auc, chosen, log_loss, stored, write
 from ss1.torch import Linear, stored_columns
-from train_insteval import BOTTOM, DENSE, TIED_LAYERS, TOP, auc, config, log_loss, predict, tied_layers
+from train_insteval import BOTTOM, DENSE, TIED_LAYERS, TOP, config, predict, tied_layers
 
 COMPRESSIONS = (2, 4, 8)
 ROBE_BLOCK = 16
 MODELS = ["dense", *(f"{kind}-{c}" for kind in ("reference", "mixed", "lowrank", "narrow") for c in COMPRESSIONS),
           "robe-10", "robe-100"]
-DTYPES = {"f32": "f32", "bf16": "bf16", "i8": "int8"}  # names in the library, names in the table
 NOT_SETTINGS = ("data", "out", "models", "seeds", "threads", "device", "report")
 
 
@@ -160,25 +159,6 @@ def device_name(device):
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{platform.machine()} CPU"
 
 
-def stored(path, settings):
-    """Returns the finished run in this file, or None."""
-    if not path.exists():
-        return None
-    result = json.loads(path.read_text())
-    different = {key for key in settings if result["settings"].get(key) != settings[key]}
-    if different:
-        sys.exit(f"{pathlib.Path(sys.argv[0]).name}: {path} was made with another {', '.join(sorted(different))}: choose another --out")
-    return result
-
-
-def write(path, text):
-    """Replaces the file atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
-
-
 def spread(values, sign=""):
     """Formats mean and standard deviation of a sample."""
     deviation = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
@@ -217,17 +197,6 @@ def report(runs, dtypes, command):
             cells.append(spread([auc - dense for auc, dense in aucs], "+"))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
-
-
-def chosen(known):
-    """Returns a parser of lists "a,b,..." of these names."""
-    def parse(text):
-        names = text.split(",")
-        for name in names:
-            if name not in known:
-                raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(known)}")
-        return names
-    return parse
 
 
 def arguments():

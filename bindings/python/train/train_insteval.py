@@ -18,6 +18,7 @@ import numpy
 import torch
 
 import dlrm
+from results import auc, log_loss
 from ss1 import model_dir
 from ss1.torch import resolve
 
@@ -71,19 +72,6 @@ def inputs(columns):
     dense = columns[:, [TABLES.index(name) for name in DENSE]].float()
     batch, tables = columns.shape
     return dense, columns.T.reshape(-1), torch.arange(tables * batch, device=columns.device).reshape(tables, batch)
-
-
-def log_loss(probability, label):
-    p = numpy.clip(probability.astype(numpy.float64), 1e-7, 1 - 1e-7)
-    return float(-(label * numpy.log(p) + (1 - label) * numpy.log1p(-p)).mean())
-
-
-def auc(probability, label):
-    """Area under the ROC curve: the share of (positive, negative) pairs in the right order; ties count half."""
-    values, inverse, counts = numpy.unique(probability, return_inverse=True, return_counts=True)
-    rank = (numpy.cumsum(counts) - (counts - 1) / 2)[inverse]
-    positives = label.sum()
-    return float((rank[label == 1].sum() - positives * (positives + 1) / 2) / (positives * (len(label) - positives)))
 
 
 def predict(model, columns, batch=4096):
