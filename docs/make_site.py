@@ -25,7 +25,8 @@ NAVIGATION = {
             "Convert": "docs/convert.md", "PyTorch": "docs/pytorch.md", "Python": "bindings/python/README.md", "GPU": "docs/gpu.md",
             "Threads and cores": "docs/threads.md", "Running": "docs/running.md", "Troubleshooting": "docs/troubleshooting.md"},
     "Understand": {"Layers": "docs/layers.md", "Models": "docs/models.md", "Model directory": "docs/format.md",
-                   "Quality of DLRMs": "docs/quality.md", "Quality of BERTs": "docs/spam.md", "Quality of a GPT": "docs/quality-gpt.md", "Benchmarks": "bench/RESULTS.md",
+                   "Quality of DLRMs": "docs/quality.md", "Quality of BERTs": "docs/spam.md", "Quality of a GPT": "docs/quality-gpt.md",
+                   "Quality of conversions": "docs/quality-convert.md", "Benchmarks": "bench/RESULTS.md",
                    "Serving benchmarks": "bench/SERVING.md", "Testing": "docs/testing.md", "Design": "docs/design.md"},
     "Reference": {"C": "reference/c.md", "C++": "reference/cpp.md", "Python": "reference/python.md",
                   "Versions and ABI": "docs/versions.md", "News": "NEWS.md", "Security": "SECURITY.md", "Contributing": "CONTRIBUTING.md"}}

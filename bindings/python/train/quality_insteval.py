@@ -186,6 +186,7 @@ def report(runs, dtypes, command):
         "- `lowrank-C`: these layers as products U V. `narrow-C`: narrower hidden layers. Both have as many values as SS1 with c = C.",
         f"- `robe-R`: all tables in one array that is R times smaller (ROBE-Z, Z = {ROBE_BLOCK}).",
         "- bf16 and int8 round the weights of all layers, int8 the inputs, too; ss1 runs these models. Tables stay f32.", "",
+        "What the conversion of a trained model costs, without training: [quality-convert.md](quality-convert.md).", "",
         f"Settings, the same for all models: {settings}.", "",
         "| " + " | ".join(columns) + " |", "|---|" + "---:|" * (len(columns) - 1)]
     for name, group in runs.items():
