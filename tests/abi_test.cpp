@@ -153,6 +153,7 @@ TEST_CASE("the table of first sizes is that of abi.json") {
     SS1_RULE(ss1_layer_info);
     SS1_RULE(ss1_table);
     SS1_RULE(ss1_bags_args);
+    SS1_RULE(ss1_update_rows_args);
     SS1_RULE(ss1_memory_file);
     SS1_RULE(ss1_model_options);
     SS1_RULE(ss1_tensor);

@@ -738,6 +738,8 @@ class Models(Case):
         for name in ("bot_l.2", "top_l.2"):
             self.assertEqual(forms[name][0], 0)
             self.assertGreater(forms[name][1], 1)
+        text = self.ok("convert", EXAMPLES / "models/insteval-dense", self.directory / "wide", "--rank", "50%")
+        self.assertIn("bot_l.0 keeps its form: K=3: a product over so few inputs", text)
         other = ["convert", DATA / "dlrm_dot", self.directory / "other", "--layers", "bot_l.2"]
         for rank, error in (("0", "--rank: '0'"), ("x%", "is not a share"), ("120%", "is not a share"), ("1000", "rank=1000")):
             self.assertIn(error, self.refused(*other, "--rank", rank))

@@ -20,6 +20,7 @@ int main(void) {
     CHECK_INIT(ss1_linear_args, SS1_LINEAR_ARGS_INIT);
     CHECK_INIT(ss1_table, SS1_TABLE_INIT);
     CHECK_INIT(ss1_bags_args, SS1_BAGS_ARGS_INIT);
+    CHECK_INIT(ss1_update_rows_args, SS1_UPDATE_ROWS_ARGS_INIT);
     CHECK_INIT(ss1_memory_file, SS1_MEMORY_FILE_INIT);
     CHECK_INIT(ss1_model_options, SS1_MODEL_OPTIONS_INIT);
     CHECK_INIT(ss1_tensor, SS1_TENSOR_INIT);

@@ -15,6 +15,7 @@ bool all_sized() {
            is_sized<ss1_linear_desc>(SS1_LINEAR_DESC_INIT) && is_sized<ss1_linear_weights>(SS1_LINEAR_WEIGHTS_INIT) &&
            is_sized<ss1_linear_args>(SS1_LINEAR_ARGS_INIT) && is_sized<ss1_layer_info>(SS1_LAYER_INFO_INIT) &&
            is_sized<ss1_table>(SS1_TABLE_INIT) && is_sized<ss1_bags_args>(SS1_BAGS_ARGS_INIT) &&
+           is_sized<ss1_update_rows_args>(SS1_UPDATE_ROWS_ARGS_INIT) &&
            is_sized<ss1_memory_file>(SS1_MEMORY_FILE_INIT) && is_sized<ss1_model_options>(SS1_MODEL_OPTIONS_INIT) &&
            is_sized<ss1_tensor>(SS1_TENSOR_INIT) && is_sized<ss1_model_layer_info>(SS1_MODEL_LAYER_INFO_INIT) &&
            is_sized<ss1_model_info>(SS1_MODEL_INFO_INIT) && is_sized<ss1_session_options>(SS1_SESSION_OPTIONS_INIT) &&

@@ -406,7 +406,7 @@ void add_dlrm(table &cases) {
          "vocabulary 'config.json' has the name of a file that ss1 writes"},
         {R"({"tables":[{"name":"u","rows":3,"vocabulary":"ss1-report.json"}]})", format, "of a file that ss1 writes"},
         {R"({"tables":[{"name":"u","rows":3,"vocabulary":"ids.tmp-1-2"}]})", format, "of a file that ss1 writes"},
-        {R"({"tables":[{"name":"u","rows":3,"vocabulary":"model.safetensors"}]})", format, "is a file of the model"},
+        {R"({"tables":[{"name":"u","rows":3,"vocabulary":"model.safetensors"}]})", format, "of a file that ss1 writes"},
         {R"({"tables":[{"name":"u","rows":3,"vocabulary":"v","hash":"hex"}]})", format,
          "tables[0]: vocabulary and hash exclude each other"},
         {R"({"tables":[{"name":"u","rows":3,"vocabulary":"v","unknown":3}]})", format,

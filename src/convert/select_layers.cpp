@@ -113,7 +113,8 @@ std::string form_of(const model_directory &directory, const std::string &layer) 
     return directory.config.is_tied(layer) ? "is tied (SS1)" : "has a low-rank part";
 }
 
-// Says why a layer that nobody names keeps its form; empty: it gets a new one.
+// Fewer inputs, such as the dense features of a DLRM, would be lost to a rank below their number.
+constexpr size_t least_inputs = 16;
 ss1_status reason_to_keep(ss1_context &context, const model_directory &directory, const ss1_convert_options &options,
                           const linear_shape &layer, size_t needed, std::string &out) {
     out.clear();
@@ -126,6 +127,8 @@ ss1_status reason_to_keep(ss1_context &context, const model_directory &directory
         uint32_t fitting = 256;
         while (fitting >= 16 && size_t{options.desc->c} * fitting > layer.K) fitting /= 2;
         if (fitting >= 16) out += "; block_k=" + std::to_string(fitting) + " would fit";
+    } else if (reforms(options) && options.from == SS1_CONVERT_FROM_DENSE && layer.K < least_inputs) {
+        out = "K=" + std::to_string(layer.K) + ": a product over so few inputs costs too little to save any of it";
     } else if (reforms(options) && options.from == SS1_CONVERT_FROM_DENSE) {
         layer_config config;
         SS1_TRY(convert_layer(directory, options, layer, 1, config));
