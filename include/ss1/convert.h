@@ -105,7 +105,7 @@ typedef void (*ss1_layer_form_fn)(void *user, const char *layer, ss1_linear_desc
  *            FROM_SSL: scheme reference; c, seed, block_k and block_n must be given (the file does not have them).
  *   .layers  Names of linear layers, comma separated; * stands for any run of characters, '!' in front excludes. A
  *            pattern that matches no layer is an error. NULL, where layers get no new part or FROM_SSL: every layer
- *            that can have the form. NULL else: every layer that is worth it: K is at least c * block_k, and at least 16,
+ *            that can have the form. NULL else: every layer that is worth it: K >= c * block_k and K >= 16,
  *            a run would not expand it again (see ss1_linear_desc), and it does not run once a sequence, as poolers
  *            and classifiers of texts do.
  *   .load    Options for reading the source, see ss1_model_load(); weight_dtype must be 0. NULL for defaults.
