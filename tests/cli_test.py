@@ -738,6 +738,8 @@ class Models(Case):
         for name in ("bot_l.2", "top_l.2"):
             self.assertEqual(forms[name][0], 0)
             self.assertGreater(forms[name][1], 1)
+        text = self.ok("convert", EXAMPLES / "models/insteval-dense", self.directory / "all", "--rank", 32)
+        self.assertIn("top_l.6 keeps its form: K=512, N=1: it has no rank of 32", text)
         text = self.ok("convert", EXAMPLES / "models/insteval-dense", self.directory / "wide", "--rank", "50%")
         self.assertIn("bot_l.0 keeps its form: K=3: a product over so few inputs", text)
         other = ["convert", DATA / "dlrm_dot", self.directory / "other", "--layers", "bot_l.2"]
@@ -1588,6 +1590,31 @@ class Run(Case):
             self.assertIn("must be one printable ASCII character other than a blank and a quote, or the word tab",
                           self.refused("run", DATA / "dlrm_cat", "--input", "-", "--delimiter", wrong))
         self.assertNotIn("--delimiter", self.refused("run", DATA / "dlrm_cat", "--input", "-", stdin=b"a,b\n1,2\n"))
+        self.assertNotIn("--delimiter", self.refused("run", DATA / "dlrm_cat", "--input", "-", stdin=b'a,"b; c"\n1,2\n'))
+        self.assertIn("give --delimiter ';'", self.refused("run", DATA / "dlrm_cat", "--input", "-", stdin=b'dense0;"dense1"\n1;2\n'))
+        self.assertIn("give --delimiter ','", self.refused("run", DATA / "dlrm_cat", "--input", "-", "--delimiter", "tab", stdin=b"a,b\n1,2\n"))
+        line = ";".join(["1,5"] + rows[1][1:]) + "\n"
+        self.assertIn("numbers have a decimal point, not a comma",
+                      self.refused_rows("dlrm_cat", (";".join(rows[0]) + "\n" + line).encode(), "--delimiter", ";"))
+        text = to_text(rows)
+        for content, message in {text.decode().encode("utf-16"): "is UTF-16", b"\x1f\x8b\x08\0": "is compressed by gzip", b"PK\x03\x04x": "is a ZIP"}.items():
+            self.assertIn(f"standard input: {message}", self.refused("run", DATA / "dlrm_cat", "--input", "-", stdin=content))
+
+    def test_outputs_do_not_replace_sources(self):
+        rows, _ = dlrm_csv(DATA / "dlrm_cat")
+        path, new, model = self.directory / "rows.csv", self.directory / "new", self.directory / "model"
+        shutil.copytree(DATA / "dlrm_cat", model)
+        before = to_text(rows)
+        path.write_bytes(before)
+        with open(path, "rb") as stdin:
+            result = subprocess.run([EXE, "run", model, "--input", "-", "--output", path], stdin=stdin, capture_output=True, text=True)
+        self.assertIn("is the input file", result.stderr)
+        self.assertIn("is the file of --output", self.refused("run", model, "--input", path, "--output", new, "--summary", f"{self.directory}/./new"))
+        for name in ("config.json", "model.safetensors"):
+            for option in ("--output", "--summary"):
+                self.assertIn("is a file of the model", self.refused("run", model, "--input", path, option, model / name))
+        self.assertEqual(path.read_bytes(), before)
+        self.assertEqual((model / "config.json").read_bytes(), (DATA / "dlrm_cat/config.json").read_bytes())
 
     def test_rows_of_tabs_alone_are_no_blank_lines(self):
         model, header = self.model(), "dense0\tdense1\tdense2\ttable0\ttable1\n"
@@ -1677,16 +1704,18 @@ class Run(Case):
         for field, message in (("brand 9", "'brand 9' is not an id of brands.txt"), ("brand 1||NA", "'' is not an id"),
                                ("1.0", "'1.0' is not an id of brands.txt"), ("null", "'null' stands for a missing value")):
             self.assertIn(f":2: column table0 (4): {message}", self.refused_rows(model, to_text([rows[0], rows[1][:3] + [field, ""]])))
+        self.assertIn("'M\\xfc' is not UTF-8, which brands.txt is",
+                      self.refused_rows(model, to_text([rows[0], rows[1][:3] + ["M?", ""]]).replace(b"?", b"\xfc")))
         contents = {b"": ": the file is empty", b"a\n\nb\n": ":2: the line is empty", b"a\nb\na\n": ":3: 'a' stands in line 1, too",
                     b"a\n b\n": ":2: blanks stand around ' b'", b"a|b\n": ":1: 'a|b' has a |, which separates ids",
-                    b"a\rb\n": ":1: 'a\\x0db' has a carriage return", b"a\n\xff\n": ":2: '\xff' is not UTF-8",
+                    b"a\rb\n": ":1: 'a\\x0db' has a carriage return", b"a\n\xff\n": ":2: '\\xff' is not UTF-8",
                     "".join(f"{i}\n" for i in range(12)).encode(): ":12: the vocabulary has more lines than the table has rows, 11",
                     b"version https://git-lfs.github.com/spec/v1\n": ": is a pointer of Git LFS"}
         for content, message in contents.items():
             (model / "brands.txt").write_bytes(content)
             result = ss1("run", model, "--input", "-", stdin=to_text(named))
             self.assertEqual((result.returncode, result.stdout), (2, b""))
-            self.assertIn(f"{model}/brands.txt{message}".encode(errors="replace").replace(b"\xc3\xbf", b"\xff"), result.stderr)
+            self.assertIn(f"{model}/brands.txt{message}", result.stderr.decode())
         (model / "brands.txt").unlink()
         self.assertIn(f"cannot read {model}/brands.txt: No such file", self.refused("run", model, "--input", "-", stdin=to_text(named)))
 

@@ -20,6 +20,18 @@ constexpr size_t max_fields = size_t{1} << 20;         // nor must a line of com
 constexpr std::array<std::string_view, 9> missing_words = {"",     "NA",   "N/A",  "NaN", "nan",
                                                            "null", "NULL", "None", "\\N"};
 
+// Files that people take for CSV. Their first bytes cannot begin a header of UTF-8.
+struct other_file {
+    std::string_view sign;
+    const char *content, *hint;
+};
+constexpr other_file other_files[] = {
+    {"\xff\xfe", "is UTF-16", "save it as CSV in UTF-8"},
+    {"\xfe\xff", "is UTF-16", "save it as CSV in UTF-8"},
+    {"\x1f\x8b", "is compressed by gzip", "zcat FILE | ss1 ... --input -"},
+    {"PK\x03\x04", "is a ZIP archive, such as those of spreadsheets (.xlsx)", "save it as CSV in UTF-8"},
+};
+
 // What std::from_chars() makes of the whole field, but for blanks around it and a plus before it, which from_chars()
 // refuses.
 template <class T>
@@ -54,6 +66,8 @@ void csv_reader::read_header() {
 void csv_reader::refuse_foreign(std::string_view front) const {
     const char *what = foreign_content(front);
     if (what && !front.empty()) throw failure(in_.name() + ": " + what, "give a CSV file with a header line");
+    for (const auto &[sign, content, hint] : other_files)
+        if (front.starts_with(sign)) throw failure(in_.name() + ": " + content, hint);
 }
 
 void csv_reader::fail_at(size_t line, const std::string &problem, const std::string &hint) const {
@@ -75,7 +89,7 @@ void csv_reader::fail_after_quotes(int c) const {
 
 std::string csv_reader::delimiter_hint(std::string_view text) const {
     if (!has_options_) return {};
-    for (const auto &[delimiter, shell] : {std::pair{';', "';'"}, {'\t', "tab"}})
+    for (const auto &[delimiter, shell] : {std::pair{';', "';'"}, {'\t', "tab"}, {',', "','"}})
         if (delimiter != options_.delimiter && text.find(delimiter) != text.npos)
             return std::string("the header has ") + (delimiter == '\t' ? "a tab" : shell) +
                    " between its names: give --delimiter " + shell;
@@ -95,9 +109,8 @@ std::optional<size_t> csv_reader::find(std::string_view name) const {
 size_t csv_reader::column(std::string_view name) const {
     if (const auto found = find(name)) return *found;
     refuse_foreign(header_[0]);
-    std::string hint;
-    for (const std::string &found : header_)
-        if (hint.empty()) hint = delimiter_hint(found);
+    // A header of one name may be several with another character between them.
+    std::string hint = header_.size() == 1 ? delimiter_hint(header_[0]) : "";
     if (hint.empty())
         hint = "the first line must name every column that the model reads; 'ss1 inspect MODEL' lists them";
     throw failure(in_.name() + ":1: column " + std::string(name) + " is missing from the header", hint);
@@ -125,8 +138,11 @@ void csv_reader::read_quoted(std::string &field) {
 
 void csv_reader::read_plain(std::string &field) {
     for (int c = in_.peek(); c != options_.delimiter && c != '\n' && c != EOF; c = in_.peek()) {
-        if (c == '"')
-            fail_at(in_.line(), "column " + std::to_string(n_fields_) + ": a quote inside a field without quotes");
+        if (c == '"') {
+            const std::string hint = header_.empty() && n_fields_ == 1 ? delimiter_hint(field) : "";
+            fail_at(in_.line(), "column " + std::to_string(n_fields_) + ": a quote inside a field without quotes",
+                    hint.empty() ? mend : hint);
+        }
         in_.get();
         if (c != '\r') {
             append(field, c);

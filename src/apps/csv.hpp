@@ -36,6 +36,8 @@ struct csv_options {
 
 class csv_reader {
   public:
+    static constexpr const char *mend = "mend this line of the CSV file";  // the hint of most failures
+
     // "-" is stdin. Reads the header.
     csv_reader(const std::string &path, const csv_options &options);
     // For programs without these options: messages do not name them.
@@ -61,8 +63,6 @@ class csv_reader {
     const csv_options &options() const { return options_; }
 
   private:
-    static constexpr const char *mend = "mend this line of the CSV file";
-
     void read_header();
     // Throws a failure if the first field of the header shows that the file is something else.
     void refuse_foreign(std::string_view front) const;

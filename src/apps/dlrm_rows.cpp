@@ -36,9 +36,9 @@ void dlrm_rows::add_bag(const csv_reader &reader, table &bag) {
     if (trimmed(field).empty()) return;
     for (size_t begin = 0, end; begin <= field.size(); begin = end + 1) {
         end = std::min(field.find('|', begin), field.size());
-        const std::string_view id = trimmed(field.substr(begin, end - begin));
+        const std::string_view part = field.substr(begin, end - begin), id = trimmed(part);
         if (id.empty() || !is_missing(id) || bag.ids.lists(id))
-            bag.indices.push_back(bag.ids.row(reader, bag.column, id));
+            bag.indices.push_back(bag.ids.row(reader, bag.column, part));
         else if (reader.options().missing == missing_value::error)
             reader.fail(bag.column, "'" + shown(id) + "' stands for a missing value",
                         "leave the field empty, or let --missing zero leave such ids out of the bag");
@@ -59,7 +59,9 @@ bool dlrm_rows::add_features(const csv_reader &reader) {
             is_whole = false;
             if (rule == missing_value::mean) value = means_[i];
         } else if (!parse_float(field, value)) {
-            reader.fail(column, "'" + shown(field) + "' is not a finite number");
+            const bool has_comma = reader.options().delimiter != ',' && field.find(',') != field.npos;
+            reader.fail(column, "'" + shown(field) + "' is not a finite number",
+                        has_comma ? "numbers have a decimal point, not a comma" : csv_reader::mend);
         }
         dense_.push_back(value);
     }

@@ -3,6 +3,7 @@
 
 #include <cstdarg>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 namespace ss1::apps {
 
@@ -17,14 +18,26 @@ std::string format(const char *pattern, ...) {
     return text;
 }
 
+bool is_utf8(std::string_view text) {
+    try {
+        (void)nlohmann::json(text).dump();
+        return true;
+    } catch (const nlohmann::json::type_error &) {
+        return false;
+    }
+}
+
 std::string shown(std::string_view text) {
     constexpr size_t limit = 80;
+    const bool is_text = is_utf8(text);
     std::string out;
     for (const char c : text) {
         const auto byte = static_cast<unsigned char>(c);
         const bool begins = byte < 0x80 || byte >= 0xc0;  // a character
         if (out.size() >= limit && begins) return out + "...";
-        out += byte < 0x20 || byte == 0x7f ? format("\\x%02x", static_cast<unsigned>(byte)) : std::string(1, c);
+        out += byte < 0x20 || byte == 0x7f || (byte >= 0x80 && !is_text)
+                   ? format("\\x%02x", static_cast<unsigned>(byte))
+                   : std::string(1, c);
     }
     return out;
 }

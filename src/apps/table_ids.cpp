@@ -60,15 +60,6 @@ int64_t decimal_remainder(std::string_view text, int64_t rows) {
     return is_negative && value > 0 ? rows - value : value;
 }
 
-bool is_utf8(const std::string &text) {
-    try {
-        (void)nlohmann::json(text).dump();
-        return true;
-    } catch (const nlohmann::json::type_error &) {
-        return false;
-    }
-}
-
 }  // namespace
 
 table_ids::table_ids(const nlohmann::json &entry) : rows_(entry.at("rows")) {
@@ -151,6 +142,8 @@ int64_t table_ids::listed(const csv_reader &reader, size_t column, std::string_v
     const auto found = vocabulary_.find(std::string(id));
     if (found != vocabulary_.end()) return found->second;
     if (id.empty()) reader.fail(column, "'' is not an id");
+    if (!is_utf8(id))
+        reader.fail(column, "'" + shown(id) + "' is not UTF-8, which " + file_ + " is", "save the CSV file as UTF-8");
     if (!unknown_)
         reader.fail(column, "'" + shown(id) + "' is not an id of " + file_,
                     "\"unknown\" of the table in config.json may name a row for such ids");

@@ -105,7 +105,7 @@ class vector_writer {
 };
 
 void embed(const embed_options &options) {
-    refuse_same_file(options.output, "--output", options.text, "the input file");
+    protect_sources(options.output, "--output", options.text, options.model.directory);
     const context_handle context = make_context(options.threads);
     const encoder model(context, options.model.directory, options.model.options());
     if (!describe(model.model()).embedding_size)

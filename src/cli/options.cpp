@@ -70,10 +70,22 @@ CLI::Option *not_empty(CLI::Option *option, const std::string &noun) {
 }
 
 void refuse_same_file(const std::string &path, const char *option, const std::string &other, const char *what) {
+    namespace fs = std::filesystem;
     std::error_code ignored;
-    if (path == "-" || other == "-" || !std::filesystem::is_regular_file(path, ignored)) return;
-    if (!std::filesystem::equivalent(path, other, ignored)) return;
-    throw failure(std::string(option) + " " + path + " is " + what, "write to another file");
+    if (path.empty() || path == "-" || other == "-") return;
+    const bool is_new = !fs::exists(path, ignored);
+    if (!is_new && !fs::is_regular_file(path, ignored)) return;
+    const fs::path whole = is_new ? fs::weakly_canonical(path, ignored) : fs::path();
+    if (is_new ? !whole.empty() && whole == fs::weakly_canonical(other, ignored) : fs::equivalent(path, other, ignored))
+        throw failure(std::string(option) + " " + path + " is " + what, "write to another file");
+}
+
+void protect_sources(const std::string &path, const char *option, const std::string &input, const std::string &model) {
+    namespace fs = std::filesystem;
+    refuse_same_file(path, option, input == "-" ? "/dev/stdin" : input, "the input file");
+    std::error_code ignored;
+    for (const fs::directory_entry &entry : fs::recursive_directory_iterator(model, ignored))
+        refuse_same_file(path, option, entry.path(), "a file of the model");
 }
 
 ss1_dtype model_source::weight_dtype() const {

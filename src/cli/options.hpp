@@ -47,6 +47,8 @@ CLI::Option *above_zero(CLI::Option *option);
 CLI::Option *not_empty(CLI::Option *option, const std::string &noun = "path");
 // Refuses that `path` of `option` is the regular file `other`, which the message calls `what`.
 void refuse_same_file(const std::string &path, const char *option, const std::string &other, const char *what);
+// The same for the input, whose path may be "-" for stdin, and the files of the model directory.
+void protect_sources(const std::string &path, const char *option, const std::string &input, const std::string &model);
 
 // What commands that encode texts share.
 struct encode_options {

@@ -37,7 +37,7 @@ std::vector<std::string> read_texts(const std::string &path) {
 }
 
 void rerank(const rerank_options &options) {
-    refuse_same_file(options.output, "--output", options.text, "the input file");
+    protect_sources(options.output, "--output", options.text, options.model.directory);
     const context_handle context = make_context(options.threads);
     const encoder model(context, options.model.directory, options.model.options());
     const ss1_model_info info = describe(model.model());

@@ -114,13 +114,13 @@ kept_columns find_kept(const run_options &options, const csv_reader &reader, con
         for (const std::string &name : names) {
             const std::optional<size_t> column = reader.find(name);
             if (!column)
-                throw failure("--keep " + name + ": " + reader.input().name() + " has no such column",
+                throw failure("--keep " + shown(name) + ": " + reader.input().name() + " has no such column",
                               "name columns of the header line, with commas between them");
             if (std::ranges::count(kept.columns, *column))
-                throw failure("--keep " + name + ": the column is named twice", "name it once");
+                throw failure("--keep " + shown(name) + ": the column is named twice", "name it once");
             for (const asked_output &asked : outputs)
                 if (std::ranges::count(asked.names, reader.name(*column)))
-                    throw failure("--keep " + name + ": the output has scores of this name",
+                    throw failure("--keep " + shown(name) + ": the output has scores of this name",
                                   "rename the column in the header line");
             kept.columns.push_back(*column);
             kept.header += csv_quote(reader.name(*column)) + ',';
@@ -179,8 +179,8 @@ void run_batch(model_rows &rows, const session_handle &session, std::vector<aske
 // A file may be named once: outputs must not overwrite the input or each other.
 void check_file_names(const run_options &options) {
     const std::string &input = options.text.empty() ? options.input : options.text;
-    refuse_same_file(options.output, "--output", input, "the input file");
-    refuse_same_file(options.summary, "--summary", input, "the input file");
+    protect_sources(options.output, "--output", input, options.model.directory);
+    protect_sources(options.summary, "--summary", input, options.model.directory);
     refuse_same_file(options.summary, "--summary", options.output, "the file of --output");
     if (options.text.empty() || options.label.empty()) return;
     refuse_same_file(options.output, "--output", options.label, "the file of --label");

@@ -129,6 +129,9 @@ ss1_status reason_to_keep(ss1_context &context, const model_directory &directory
         if (fitting >= 16) out += "; block_k=" + std::to_string(fitting) + " would fit";
     } else if (reforms(options) && options.from == SS1_CONVERT_FROM_DENSE && layer.K < least_inputs) {
         out = "K=" + std::to_string(layer.K) + ": a product over so few inputs costs too little to save any of it";
+    } else if (reforms(options) && options.desc->rank > std::min(layer.K, layer.N)) {
+        out = "K=" + std::to_string(layer.K) + ", N=" + std::to_string(layer.N) + ": it has no rank of " +
+              std::to_string(options.desc->rank);
     } else if (reforms(options) && options.from == SS1_CONVERT_FROM_DENSE) {
         layer_config config;
         SS1_TRY(convert_layer(directory, options, layer, 1, config));

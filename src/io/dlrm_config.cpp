@@ -55,8 +55,10 @@ ss1_status parse_vocabulary(const json &table, const std::string &where, dlrm_ta
     const std::string_view name = out.vocabulary;
     SS1_CHECK(
         is_name(name) && name.size() <= 255 && name.find_first_of("/\\") == name.npos && name != "." && name != "..",
-        SS1_ERROR_FORMAT, "%s: vocabulary '%s' must be the plain name of a file in the same folder", where.c_str(),
-        printable(name).c_str());
+        SS1_ERROR_FORMAT,
+        "%s: vocabulary '%s' must be the plain name of a file in the same folder: at most 255 bytes, no / or \\ and no "
+        "control characters",
+        where.c_str(), printable(name).c_str());
     SS1_CHECK(name != "config.json" && name != "model.safetensors.index.json" && !name.ends_with(".safetensors") &&
                   !name.starts_with("ss1-report.") && name.find(".tmp-") == name.npos,
               SS1_ERROR_FORMAT, "%s: vocabulary '%s' has the name of a file that ss1 writes", where.c_str(),

@@ -33,6 +33,10 @@ ss1_status check_args(const dlrm_tables &tables, const embedding_table &table, c
               args.ldv, args.d);
     SS1_CHECK(args.rows || args.n == 0, SS1_ERROR_INVALID_ARGUMENT, "args.rows is NULL");
     SS1_CHECK(args.values || args.n == 0, SS1_ERROR_INVALID_ARGUMENT, "args.values is NULL");
+    SS1_CHECK(reinterpret_cast<uintptr_t>(args.rows) % alignof(int64_t) == 0, SS1_ERROR_INVALID_ARGUMENT,
+              "args.rows=%p is not aligned to %zu bytes", static_cast<const void *>(args.rows), alignof(int64_t));
+    SS1_CHECK(reinterpret_cast<uintptr_t>(args.values) % alignof(float) == 0, SS1_ERROR_INVALID_ARGUMENT,
+              "args.values=%p is not aligned to %zu bytes", static_cast<const void *>(args.values), alignof(float));
     return SS1_OK;
 }
 

@@ -139,6 +139,8 @@ def _array(name, array, dtype, rank=None):
     if array.dtype != dtype:
         dtype = numpy.dtype(dtype)
         how = f", {_BITS[dtype]}" if dtype in _BITS else f"; convert it with {name}.astype({dtype.name!r})"
+        if array.dtype == bool and dtype == numpy.int64:
+            how = f"; numpy.flatnonzero({name}) gives the numbers of a mask"
         _refuse(f"{name}: has type {array.dtype}, must be {dtype}{how}")
     if rank is not None and array.ndim != rank:
         _refuse(f"{name}: has {array.ndim} dimensions, must have {rank}")
@@ -540,8 +542,13 @@ class Model(_Handle):
         """
         n = len(_array("rows", rows, numpy.int64, 1))
         pointer, ldv = _matrix("values", values, (n, None))
-        _check(_lib.ss1_model_update_rows(self._pointer, _capi.UpdateRowsArgs(
-            table=_text("table", table), n=n, rows=_contiguous("rows", rows), values=pointer, d=values.shape[1], ldv=ldv)))
+        session = self._session_for(1, 0)  # it keeps the model if another thread closes it meanwhile
+        try:
+            _check(_lib.ss1_model_update_rows(self._pointer, _capi.UpdateRowsArgs(
+                table=_text("table", table), n=n, rows=_contiguous("rows", rows), values=pointer, d=values.shape[1], ldv=ldv)))
+        finally:
+            if self._handle is not None:
+                self._idle.append(session)
 
     def encode(self, texts, prompt=None, *, dimensions=0, max_tokens=0, batch_tokens=0):
         """float32 [n, d]: the sentence embedding of each of a list of texts, for a directory of sentence-transformers.
