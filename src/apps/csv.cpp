@@ -215,12 +215,15 @@ bool parse_integer(std::string_view field, int64_t &value) {
 }
 
 bool parse_index(std::string_view field, int64_t &value) {
-    std::string_view text = trimmed(field);
-    const size_t point = text.find('.');
-    const std::string_view zeros = text.substr(std::min(point, text.size()));
-    if (zeros.size() < 2 || zeros.find_first_not_of('0', 1) != zeros.npos) return parse_integer(text, value);
-    text = text.substr(0, point);
+    const std::string_view text = without_zeros(trimmed(field));
     return trimmed(text) == text && parse_integer(text, value);  // "1 .0" has a blank inside
+}
+
+std::string_view without_zeros(std::string_view number) {
+    const size_t point = number.find('.');
+    const bool has_zeros =
+        point != number.npos && point + 1 < number.size() && number.find_first_not_of('0', point + 1) == number.npos;
+    return has_zeros ? number.substr(0, point) : number;
 }
 
 std::string_view trimmed(std::string_view text) {

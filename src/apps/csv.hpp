@@ -93,6 +93,8 @@ bool parse_float(std::string_view field, float &value);
 bool parse_integer(std::string_view field, int64_t &value);
 // The same of an index, which may end in zeros after a point: pandas writes whole numbers beside missing ones as 17.0.
 bool parse_index(std::string_view field, int64_t &value);
+// The number without a point and zeros behind it: 17 of 17.0. Other texts stay unchanged.
+std::string_view without_zeros(std::string_view number);
 
 // Without the spaces and tabs around it.
 std::string_view trimmed(std::string_view text);

@@ -53,10 +53,7 @@ int64_t remainder(std::string_view digits, int base, int64_t rows) {
 int64_t decimal_remainder(std::string_view text, int64_t rows) {
     const bool is_negative = text.starts_with('-');
     if (is_negative || text.starts_with('+')) text.remove_prefix(1);
-    const size_t point = text.find('.');
-    if (point != text.npos && point + 1 < text.size() && text.find_first_not_of('0', point + 1) == text.npos)
-        text = text.substr(0, point);
-    const int64_t value = remainder(text, 10, rows);
+    const int64_t value = remainder(without_zeros(text), 10, rows);
     return is_negative && value > 0 ? rows - value : value;
 }
 

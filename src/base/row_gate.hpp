@@ -13,7 +13,7 @@ namespace ss1 {
 
 class alignas(64) row_gate {  // runs write to it: it must not share a line with what they read
   public:
-    // For readers: rows stay as they are from enter() to leave().
+    // Readers call these. No row changes between enter() and leave().
     void enter() noexcept {
         bool waits = false;
         for (uint64_t seen = state_.load(std::memory_order_relaxed);;) {
@@ -26,7 +26,8 @@ class alignas(64) row_gate {  // runs write to it: it must not share a line with
             if (!waits && !change(seen, now + waiting)) continue;
             waits = true;
             seen = state_.load(std::memory_order_relaxed);
-            if (seen & writing) state_.wait(seen);  // it differs from then on: no writer comes before this reader
+            if (seen & writing)
+                state_.wait(seen);  // no writer enters before this reader: the state cannot become `seen` again
             seen = state_.load(std::memory_order_relaxed);
         }
     }
@@ -35,7 +36,7 @@ class alignas(64) row_gate {  // runs write to it: it must not share a line with
         if ((before & writing) && before % writing == reader) state_.notify_all();  // the writer waits for the last one
     }
 
-    // For writers, of whom one is inside at a time: waits until no reader is, and keeps others out.
+    // Writers call these. One writer is inside at a time: close() waits until no reader is, and keeps others out.
     void close() noexcept {
         for (uint64_t seen = state_.load(std::memory_order_relaxed);;) {
             const uint64_t now = of_this_process(seen);

@@ -84,7 +84,8 @@ void protect_sources(const std::string &path, const char *option, const std::str
     namespace fs = std::filesystem;
     refuse_same_file(path, option, input == "-" ? "/dev/stdin" : input, "the input file");
     std::error_code ignored;
-    for (const fs::directory_entry &entry : fs::recursive_directory_iterator(model, ignored))
+    for (const fs::directory_entry &entry :
+         fs::recursive_directory_iterator(model, fs::directory_options::skip_permission_denied, ignored))
         refuse_same_file(path, option, entry.path(), "a file of the model");
 }
 
@@ -123,7 +124,7 @@ void add_csv_options(CLI::App &command, csv_source &source, const std::string &f
                     "DLRM: what a row of " + file +
                         " without a value of a dense feature (blank, NA, N/A, NaN, nan, null, NULL, None, \\N) is "
                         "worth: error (the default); zero; mean, by dense_means of config.json; or skip, which leaves "
-                        "the row out. In a table's column the words are an empty bag, except with error")
+                        "the row out. In a table's column the words are left out of the bag, but error refuses them")
         ->check(CLI::IsMember(missing_names()));
 }
 

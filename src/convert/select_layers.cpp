@@ -115,6 +115,8 @@ std::string form_of(const model_directory &directory, const std::string &layer) 
 
 // Fewer inputs, such as the dense features of a DLRM, would be lost to a rank below their number.
 constexpr size_t least_inputs = 16;
+
+// Says why a layer that nobody names keeps its form; empty: it gets a new one.
 ss1_status reason_to_keep(ss1_context &context, const model_directory &directory, const ss1_convert_options &options,
                           const linear_shape &layer, size_t needed, std::string &out) {
     out.clear();
