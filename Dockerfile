@@ -8,7 +8,7 @@ RUN meson setup /build /src --buildtype=release --prefix=/usr/local -Ddefault_li
         -Dexamples=false && meson install -C /build --destdir /install
 
 FROM debian:12-slim
-RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 libicu72 libstdc++6 python3 python3-numpy \
+RUN apt-get update && apt-get install -y --no-install-recommends libicu72 libstdc++6 python3 python3-numpy \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /install /
 RUN ldconfig

@@ -141,10 +141,6 @@ TEST_CASE("bad environment variables are errors, not guesses") {
     setenv("SS1_NUM_THREADS", "3", 1);
     ss1_info info = SS1_INFO_INIT;
     ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
-    // A pool of the caller's: without OpenMP there would be one thread whatever is asked for.
-    options.parallel_for = [](void *, size_t n, void (*task)(void *, size_t), void *arg) {
-        for (size_t i = 0; i < n; ++i) task(arg, i);
-    };
     REQUIRE(ss1_context_create(&options, &context) == SS1_OK);
     REQUIRE(ss1_get_info(context, &info) == SS1_OK);
     CHECK(info.num_threads == 3);

@@ -93,13 +93,6 @@ inline void run_on_threads(void *, size_t n, void (*task)(void *, size_t), void 
     for (std::thread &thread : threads) thread.join();
 }
 
-// If the library has no executor of its own, contexts of several threads would run on one.
-#ifdef _OPENMP
-constexpr ss1_parallel_for_fn executor = nullptr;
-#else
-constexpr ss1_parallel_for_fn executor = run_on_threads;
-#endif
-
 // Sanitizers cause page faults of their own.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr bool sanitized = true;

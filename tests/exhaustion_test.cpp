@@ -104,9 +104,6 @@ void hook_free(void *, void *block, size_t) {
 ss1::context_ptr make_context(source where) {
     ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
     options.num_threads = 2;
-    options.parallel_for = [](void *, size_t n, void (*task)(void *, size_t), void *arg) {
-        for (size_t i = 0; i < n; ++i) task(arg, i);
-    };
     if (where == source::by_hook) {
         options.alloc = hook_alloc;
         options.free = hook_free;

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Checks that libss1.so exports exactly the functions of the public headers and needs no libraries but the C++ and OpenMP run times.
+# Checks that libss1.so exports exactly the functions of the public headers and needs no libraries but the C++ run time.
 set -eu
 library=$1
 headers=$(ls "$(dirname "$0")"/../include/ss1/*.h | grep -v backend.h)

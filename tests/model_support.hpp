@@ -88,7 +88,6 @@ inline ss1::context_ptr make_context(const char *max_isa, uint32_t threads) {
     ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
     options.max_isa = max_isa;
     options.num_threads = threads;
-    options.parallel_for = ss1_test::executor;
     return ss1::make_context(options);
 }
 

@@ -644,7 +644,6 @@ TEST_CASE("no page fault after the first run") {
         for (const bool is_dlrm : {true, false}) {
             ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
             options.num_threads = threads;
-            options.parallel_for = ss1_test::executor;
             if (threads > 1 && options.parallel_for) continue;  // starts new threads in each run
             options.alloc = fresh_pages::alloc;
             options.free = fresh_pages::free;

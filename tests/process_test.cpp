@@ -38,7 +38,7 @@ extern char **environ;
 #endif
 #if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
 #define ADDRESS_SANITIZER 1
-// The search for leaks at exit() crashes where OpenMP's threads still run. The other tests search for them.
+// exit() while threads run leaks what they use. The other tests search for leaks.
 extern "C" const char *__asan_default_options() {
     return "detect_leaks=0";
 }
@@ -270,7 +270,7 @@ struct executor {
 };
 
 constexpr executor executors[] = {
-    {"OpenMP", 2, nullptr}, {"parallel_for", 2, ss1_test::run_on_threads}, {"one thread", 1, nullptr}};
+    {"pool", 2, nullptr}, {"parallel_for", 2, ss1_test::run_on_threads}, {"one thread", 1, nullptr}};
 
 // The library with a context and one subject, which has run once.
 struct house {

@@ -25,7 +25,7 @@ blocks() {
 cd "$work"
 count=0
 for file in $(blocks c "$root"/README.md "$root"/docs/*.md); do
-    ${CC:-cc} -std=c99 -Wall -Wextra -Wpedantic -Werror -I"$include" "$file" -o program "$library" -lm
+    ${CC:-cc} -std=c99 -Wall -Wextra -Wpedantic -Werror -I"$include" "$file" -o program "$library" -lm -fopenmp
     ./program >printed
     sed -n 's|.*/\* prints: \(.*\) \*/.*|\1|p' "$file" >promised
     diff promised printed || { echo "$file prints something else than its comment says" >&2; exit 1; }

@@ -7,7 +7,7 @@ import sys
 
 # The C library and the compiler's run time are part of the system that the library is made for.
 SYSTEM = ["libc.so", "libm.so", "libdl.so", "libpthread.so", "libgcc_s.so", "ld-linux"]
-COMPONENT_OF = {"libstdc++": "libstdc++", "libgomp": "libgomp", "libomp": "libomp", "libicuuc": "icu", "libicudata": "icu"}
+COMPONENT_OF = {"libstdc++": "libstdc++", "libicuuc": "icu", "libicudata": "icu"}
 
 
 def main(path, library, version):

@@ -197,7 +197,6 @@ context_ptr context_of(const char *max_isa, uint32_t threads) {
     ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
     options.max_isa = max_isa;
     options.num_threads = threads;
-    options.parallel_for = threads > 1 ? executor : nullptr;
     return make_context(options);
 }
 

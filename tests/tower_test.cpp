@@ -19,7 +19,6 @@ ss1::context_ptr make_context(const char *level, uint32_t threads) {
     ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
     options.max_isa = level;
     options.num_threads = threads;
-    options.parallel_for = ss1_test::executor;
     return ss1::make_context(options);
 }
 

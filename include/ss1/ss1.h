@@ -11,9 +11,8 @@
  * Rules that hold for every function:
  *  - Errors: functions return an ss1_status; ss1_last_error() gives this thread's message (function, argument,
  *    value, rule). On error the library writes no output, takes no ownership and frees everything that it had begun to
- *    create. It never prints, aborts, exits or lets an exception out, also where memory runs out. One gap is known:
- *    GCC's OpenMP ends the process if the system grants it no more threads or no memory for them; a parallel_for of
- *    your own avoids that.
+ *    create. It never prints, aborts, exits or lets an exception out, also where memory runs out or the system refuses
+ *    to start threads.
  *  - Structs: set each struct with its SS1_..._INIT macro; a field that is 0 means its default. Structs grow only at
  *    their end. A program built with an older header works: the fields that it lacks are 0. A program built with
  *    a newer header works as long as the fields that this library does not know are 0; otherwise the call returns
@@ -26,9 +25,8 @@
  *  - Threads: many threads may use a context, layer, model or tokenizer at once. One thread at a time may use
  *    a session: while a call uses it, other calls except ss1_session_cancel() return SS1_ERROR_INVALID_ARGUMENT ("in
  *    use"). A child of fork() may continue to use them, also if another thread was inside of the library; a session
- *    that another thread was running stays in use there. If the parent had more than one thread, OpenMP's threads may
- *    be lost, so runs in the child and its own children use the calling thread alone (and log a warning) unless the
- *    context has a parallel_for. The library stays loaded after dlclose(), as OpenMP's threads wait inside of it.
+ *    that another thread was running stays in use there. The child starts threads of its own. A context ends its
+ *    threads when the last of the context, its layers and its models is destroyed.
  *  - Denormal inputs count as zero and denormal results become zero inside a run (f16 denormals are ordinary f32
  *    numbers and count). The caller's floating-point mode has no effect on results and is restored.
  *  - Bits: on one machine and instruction-set level a row of the output has the same bits for any thread count, batch
@@ -131,10 +129,10 @@ typedef void (*ss1_log_fn)(void *user, ss1_log_level level, const char *message)
 
 /**
  * Options of ss1_context_create().
- *   .num_threads   Threads of one run; 0 = min(affinity mask, cgroup quota). 1 runs on the caller, without OpenMP.
+ *   .num_threads   Threads of one run; 0 = min(affinity mask, cgroup quota). 1 runs on the caller and starts no thread.
  *                  The environment variable SS1_NUM_THREADS replaces a 0 here and has no other effect.
- *   .parallel_for  The caller's thread pool, used instead of OpenMP; num_threads is then the number of tasks to make
- *                  (0: as above). Must be callable from every thread that runs layers of this context.
+ *   .parallel_for  The caller's thread pool, used instead of the context's own; num_threads is then the number of
+ *                  tasks to make (0: as above). Must be callable from every thread that runs layers of this context.
  *   .alloc, .free  Memory for weights, packed weights, scratch and activations; set both or neither. Thread-safe.
  *                  Without them packed weights of 64 KB to 4 MB share chunks of 8 MB, which lie on huge pages where the
  *                  system allows it; a chunk is freed with its last layer.

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/context.hpp"
 
-#include <dirent.h>
-#include <pthread.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstdarg>
@@ -15,78 +12,18 @@
 #include "base/amx.hpp"
 #include "base/cpu.hpp"
 #include "base/status.hpp"
-#include "base/thread_probe.hpp"
-
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 namespace ss1 {
 namespace {
 
 constexpr uint32_t max_threads = 4096;
 
-void serial_parallel_for(void *, size_t n, void (*task)(void *, size_t), void *arg) {
-    for (size_t i = 0; i < n; ++i) task(arg, i);
+void run_on_pool(void *user, size_t n, void (*task)(void *, size_t), void *arg) {
+    auto &context = *static_cast<ss1_context *>(user);
+    context.pool->run(n, task, arg);
+    if (context.pool->lacks_threads() && !context.warned_of_threads.exchange(true, std::memory_order_relaxed))
+        log(context, SS1_LOG_WARNING, "the system refuses to start threads: runs use those that there are");
 }
-
-#ifdef _OPENMP
-// A child of fork() has only one thread. If its parent had more, some of them may have been an OpenMP team, made by
-// this library or another one, and GCC's run time would wait for them forever.
-std::atomic<bool> has_threads{false}, threads_are_lost{false};
-
-bool process_has_threads() noexcept {
-    DIR *const tasks = opendir("/proc/self/task");
-    if (!tasks) return true;
-    size_t found = 0;
-    while (const dirent *task = readdir(tasks)) found += task->d_name[0] != '.';
-    closedir(tasks);
-    return found > 1;
-}
-
-[[maybe_unused]] const int fork_handlers = pthread_atfork([] { has_threads = process_has_threads(); }, nullptr,
-                                                          [] { threads_are_lost = threads_are_lost || has_threads; });
-
-void warn_once(const ss1_context &context, std::atomic<bool> &warned, const char *message) noexcept {
-    if (!warned.exchange(true)) log(context, SS1_LOG_WARNING, "%s", message);
-}
-
-// Whether OpenMP can give the context its team. GCC's run time ends the process if it cannot start a thread, so that
-// threads are tried before a team grows. Each calling thread has a team of its own. Another library that shrinks it is
-// not noticed.
-bool has_team(const ss1_context &context) noexcept {
-    static std::atomic<bool> warned_lost{false}, warned_refused{false};
-    if (threads_are_lost.load(std::memory_order_relaxed)) {
-        warn_once(context, warned_lost, "this process was forked from one with threads: its runs use one thread");
-        return false;
-    }
-    constexpr uint32_t patience = 1000;  // parallel regions until the next trial, whose threads only end again
-    thread_local uint32_t team = 1, untried = patience;
-    const uint32_t wanted = context.num_threads;
-    if (wanted > team) {
-        if (untried++ < patience) return false;
-        if (!can_start_threads(wanted - team)) {
-            untried = 0;
-            warn_once(context, warned_refused, "the system refuses to start threads: runs use the calling thread");
-            return false;
-        }
-        untried = patience;
-    }
-    team = wanted;
-    return true;
-}
-
-// The team always has all threads of the context. GCC's run time ends the threads that a smaller team does not need and
-// makes new ones for the next larger team: 2 ms per layer in a model whose layers had different numbers of tasks.
-void openmp_parallel_for(void *user, size_t n, void (*task)(void *, size_t), void *arg) {
-    const auto &context = *static_cast<const ss1_context *>(user);
-    if (!has_team(context)) return serial_parallel_for(user, n, task, arg);
-    const auto count = static_cast<long>(n);
-    [[maybe_unused]] const auto team = static_cast<int>(context.num_threads);
-#pragma omp parallel for num_threads(team) schedule(static, 1)
-    for (long i = 0; i < count; ++i) task(arg, static_cast<size_t>(i));
-}
-#endif
 
 // secure_getenv() returns NULL in a program with raised privileges, which must not obey its environment.
 const char *environment(const char *name) noexcept {
@@ -124,14 +61,9 @@ ss1_status choose_threads(const ss1_context_options &options, ss1_context &conte
     context.parallel_for = options.parallel_for;
     context.parallel_for_user = options.parallel_for_user;
     if (context.parallel_for) return SS1_OK;
-#ifdef _OPENMP
-    context.parallel_for = openmp_parallel_for;
+    context.pool.emplace(context.num_threads);
+    context.parallel_for = run_on_pool;
     context.parallel_for_user = &context;
-#else
-    context.parallel_for = serial_parallel_for;
-    if (context.num_threads > 1) context.threads_reason = "built without OpenMP and no parallel_for given";
-    context.num_threads = 1;
-#endif
     return SS1_OK;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 #include <array>
 #include <atomic>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "base/buffer.hpp"
 #include "base/cpu.hpp"
 #include "base/float_mode.hpp"
+#include "base/thread_pool.hpp"
 #include "kernels.hpp"
 #include "ss1/backend.h"
 
@@ -41,6 +43,8 @@ struct ss1_context {
     uint32_t num_threads = 1;
     ss1_parallel_for_fn parallel_for = nullptr;
     void *parallel_for_user = nullptr;
+    std::optional<ss1::thread_pool> pool;  // where the caller has no parallel_for
+    std::atomic<bool> warned_of_threads{false};
     ss1_log_fn log = nullptr;
     void *log_user = nullptr;
     ss1_log_level log_level = SS1_LOG_WARNING;

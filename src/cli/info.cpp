@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // ss1 info: shows the features that the library found on this machine, and its decisions.
-#include <strings.h>
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <span>
@@ -42,24 +39,12 @@ std::string cache_text(size_t bytes) {
     return bytes ? human_bytes(bytes) : "unknown";
 }
 
-// The pool of the library does not read OMP_NUM_THREADS, and OpenMP's threads spin while they wait unless
-// OMP_WAIT_POLICY=passive makes them sleep.
 std::vector<std::string> notes_on(const ss1_info &info) {
     std::vector<std::string> notes;
     const char *const omp = std::getenv("OMP_NUM_THREADS");
     if (omp && std::to_string(info.num_threads) != omp)
         notes.push_back(
             format("OMP_NUM_THREADS=%s is set, but ss1 does not follow it: SS1_NUM_THREADS and num_threads do", omp));
-    const char *const policy = std::getenv("OMP_WAIT_POLICY");
-    const bool spins =
-        info.num_threads > 1 && !std::getenv("GOMP_SPINCOUNT") && !(policy && !strcasecmp(policy, "passive"));
-    double load = 0;
-    const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    if (spins && getloadavg(&load, 1) == 1 && load + info.num_threads > static_cast<double>(cpus) + 0.5)
-        notes.push_back(format(
-            "the %u threads of a run spin while they wait for each other, and other programs are busy here (load "
-            "%.1f on %ld CPUs): set OMP_WAIT_POLICY=passive, or use fewer threads",
-            info.num_threads, load, cpus));
     return notes;
 }
 

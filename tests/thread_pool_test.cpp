@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// The threads of a context: each task runs once, whoever calls from wherever, and who waits uses no CPU time.
+#include "base/thread_pool.hpp"
+
+#include <dirent.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <thread>
+#include <vector>
+
+#include "check.hpp"
+
+namespace {
+
+using ss1::thread_pool;
+
+// Runs f(i) for i in [0, n).
+template <class F>
+void run(thread_pool &pool, size_t n, F &&f) {
+    pool.run(
+        n, [](void *arg, size_t i) { (*static_cast<std::remove_reference_t<F> *>(arg))(i); }, &f);
+}
+
+// Whether each of n tasks runs once, and all have run when the region ends.
+bool runs_each_once(thread_pool &pool, size_t n) {
+    std::vector<std::atomic<int>> times(n);
+    run(pool, n, [&](size_t i) { times[i].fetch_add(1, std::memory_order_relaxed); });
+    for (const auto &t : times)
+        if (t.load(std::memory_order_relaxed) != 1) return false;
+    return true;
+}
+
+size_t threads_of_process() {
+    DIR *const tasks = opendir("/proc/self/task");
+    REQUIRE(tasks);
+    size_t found = 0;
+    while (const dirent *task = readdir(tasks)) found += task->d_name[0] != '.';
+    closedir(tasks);
+    return found;
+}
+
+double cpu_seconds() {
+    rusage used{};
+    getrusage(RUSAGE_SELF, &used);
+    const auto seconds = [](const timeval &t) {
+        return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+    };
+    return seconds(used.ru_utime) + seconds(used.ru_stime);
+}
+
+void rest(int milliseconds) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+}
+
+}  // namespace
+
+TEST_CASE("a pool runs each task once, also after its threads fell asleep") {
+    ss1_test::seeded random;
+    for (const uint32_t threads : {1u, 2u, 3u, 8u, 33u}) {
+        thread_pool pool(threads);
+        for (int region = 0; region < 2000; ++region) {
+            if (region % 500 == 499) rest(2);
+            const size_t n = random.index(0, region % 3 ? 2 * threads : 1000);
+            if (!runs_each_once(pool, n))
+                FAIL("region " << region << " of " << n << " tasks, " << threads << " threads");
+        }
+    }
+}
+
+TEST_CASE("a pool starts its threads in the first region and ends them with itself") {
+    const size_t before = threads_of_process();
+    {
+        thread_pool pool(5);
+        CHECK(threads_of_process() == before);
+        CHECK(runs_each_once(pool, 7));
+        CHECK(threads_of_process() == before + 4);
+        CHECK(runs_each_once(pool, 1));
+        CHECK(threads_of_process() == before + 4);
+    }
+    CHECK(threads_of_process() == before);
+}
+
+TEST_CASE("several callers and regions within regions") {
+    thread_pool pool(4);
+    std::atomic<size_t> wrong{0};
+    std::vector<std::thread> callers;
+    for (int caller = 0; caller < 4; ++caller)
+        callers.emplace_back([&] {
+            for (int region = 0; region < 500; ++region) {
+                std::atomic<size_t> sum{0};
+                run(pool, 6, [&](size_t i) { run(pool, 3, [&](size_t j) { sum += 3 * i + j; }); });
+                wrong += sum != 17 * 18 / 2;
+            }
+        });
+    for (std::thread &caller : callers) caller.join();
+    CHECK(wrong == 0);
+}
+
+TEST_CASE("threads that wait use no CPU time") {
+    thread_pool pool(8);
+    CHECK(runs_each_once(pool, 8));
+    rest(300);
+    const double before = cpu_seconds();
+    rest(300);
+    CHECK(cpu_seconds() - before < 0.05);
+
+    // The caller waits, too, while another thread does what takes long.
+    const double begin = cpu_seconds();
+    run(pool, 8, [](size_t) { rest(200); });
+    CHECK(cpu_seconds() - begin < 0.1);
+    CHECK(runs_each_once(pool, 100));
+}
+
+#if !defined(__SANITIZE_THREAD__)  // ThreadSanitizer supports no child of fork() that starts threads
+TEST_CASE("the child of a fork has threads of its own, whatever its parent's were doing") {
+    thread_pool pool(4);
+    std::atomic<bool> stop{false};
+    std::atomic<size_t> wrong{0};
+    std::thread other([&] {
+        while (!stop) wrong += !runs_each_once(pool, 16);
+    });
+    for (int fork_number = 0; fork_number < 50; ++fork_number) {
+        const pid_t child = fork();
+        REQUIRE(child >= 0);
+        if (child == 0) {
+            alarm(30);
+            bool good = true;
+            for (int region = 0; region < 20; ++region) good = good && runs_each_once(pool, 9);
+            _exit(good && threads_of_process() == 4 ? 0 : 1);
+        }
+        int status = -1;
+        REQUIRE(waitpid(child, &status, 0) == child);
+        CHECK(status == 0);
+    }
+    stop = true;
+    other.join();
+    CHECK(wrong == 0);
+}
+#endif
