@@ -7,6 +7,7 @@
 #include "half.hpp"
 #include "model_support.hpp"
 #include "op/attention.hpp"
+#include "op/pack.hpp"
 #include "op/rotary.hpp"
 
 using namespace model_support;
@@ -136,7 +137,9 @@ TEST_CASE("a bias of the attention, a window, rotary positions and shared layers
     for (const char *type : {R"("mpnet")", R"("albert", "embedding_size": 24)", R"("electra", "embedding_size": 48)",
                              R"("bert", "position_embedding_type": "alibi", "feed_forward_type": "geglu")",
                              R"("modernbert", "local_attention": 40)", R"("new", "type_vocab_size": 2)",
-                             R"("nomic_bert", "rope_parameters": {"rope_theta": 1000})"}) {
+                             R"("nomic_bert", "rope_parameters": {"rope_theta": 1000})",
+                             R"("deberta-v2", "relative_attention": true, "pos_att_type": "c2p|p2c",
+                                "position_buckets": 64, "norm_rel_ebd": "layer_norm", "type_vocab_size": 2)"}) {
         const std::string config = std::string(R"({"model_type": )") + type + sizes;
         arrays inputs = random_bert_inputs(random, 3, 280);
         int64_t *mask = inputs.at("attention_mask").as<int64_t>();
@@ -263,6 +266,16 @@ TEST_CASE("heads: outputs, limits, memory, empty runs and bits of sequences alon
          3,
          {{"last_hidden_state", {-1, -1, 32}}, {"pooled", {-1, 32}}, {"logits", {-1, 3}}}},
         {"bert_albert_words", 14, 2, 0, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, -1, 40}}}},
+        {"bert_deberta", 180, 0, 0, {{"last_hidden_state", {-1, -1, 32}}}},
+        {"bert_deberta_classifier", 14, 0, 3, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, 3}}}},
+        {"bert_deberta_tokens", 14, 2, 3, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, -1, 3}}}},
+        {"bert_deberta_words", 14, 0, 0, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, -1, 40}}}},
+        {"bert_deberta_lm", 14, 0, 0, {{"last_hidden_state", {-1, -1, 32}}, {"logits", {-1, -1, 40}}}},
+        {"bert_deberta_answers",
+         14,
+         0,
+         0,
+         {{"last_hidden_state", {-1, -1, 32}}, {"start_logits", {-1, -1}}, {"end_logits", {-1, -1}}}},
     };
     counting_allocator counter;
     for (const auto &row : rows) {
@@ -515,4 +528,209 @@ TEST_CASE("pairs of a head turn by their positions") {
             INFO(s.heads << " heads of " << s.head_size << ", " << s.size << " turned, " << (wide ? "f32" : "bf16"));
             CHECK(worst <= (wide ? 2e-6 : 0x1p-8));
         }
+}
+
+// transformers' formula in PyTorch wrote the file: {position_buckets}_{farthest distance}, one number for each distance
+// of a query from its key.
+TEST_CASE("distances share DeBERTa's rows as in transformers") {
+    arrays buckets, unused;
+    read_vectors(SS1_TEST_DATA "/bert_deberta", buckets, unused, "buckets.safetensors");
+    REQUIRE(buckets.size() == 7);
+    for (const auto &[name, want] : buckets) {
+        ss1::relative_config config;
+        config.buckets = config.span = std::stoul(name);
+        config.farthest = std::stoul(name.substr(name.find('_') + 1));
+        const auto most = static_cast<ptrdiff_t>(config.farthest) + 50, span = static_cast<ptrdiff_t>(config.span);
+        REQUIRE(want.shape[0] == 2 * most + 1);
+        for (ptrdiff_t back = -most; back <= most; ++back) {
+            const ptrdiff_t row = std::clamp<ptrdiff_t>(want.as<int64_t>()[back + most] + span, 0, 2 * span - 1);
+            INFO(name << ": a key " << back << " tokens before its query");
+            REQUIRE(static_cast<ptrdiff_t>(config.row_of(-back)) == row);
+        }
+    }
+}
+
+namespace {
+
+struct position_case {
+    size_t heads, head_size, rows;
+    bool keys, queries;
+};
+
+// q, k and v of all heads in rows of ld elements, and the tables of position terms, [heads, rows, head_size].
+struct position_values {
+    size_t ld;
+    std::vector<float> qkv, keys, queries;
+    std::vector<uint32_t> row_of_distance;
+    size_t step = 1;
+
+    position_values(const position_case &c, size_t rows, size_t tokens, std::mt19937 &random)
+        : ld(3 * c.heads * c.head_size + 5), row_of_distance(2 * tokens - 1) {
+        const auto draw = [&](std::vector<float> &to, size_t n) {
+            for (to.resize(n); float &v : to)
+                v = ss1::bf16_to_f32(ss1::bf16_from_f32(std::normal_distribution<float>()(random)));
+        };
+        draw(qkv, (rows + 15) * ld);
+        draw(keys, c.heads * c.rows * c.head_size);
+        draw(queries, keys.size());
+        for (size_t i = 0; i < row_of_distance.size(); ++i) {  // some rows are never used, some often
+            row_of_distance[i] = static_cast<uint32_t>(i * i * (c.rows - 1) / (4 * tokens * tokens));
+            if (i > 0) step = std::max<size_t>(step, row_of_distance[i] - row_of_distance[i - 1]);
+        }
+    }
+};
+
+// Element e of the result of query i of one head, from the formula.
+std::vector<double> attend_in_double(const position_case &c, const position_values &v, const ss1::sequence &s,
+                                     size_t head, size_t i, size_t tokens) {
+    const size_t d = c.head_size, H = c.heads * d;
+    const auto row = [&](size_t t, size_t part) { return v.qkv.data() + (s.first + t) * v.ld + part * H + head * d; };
+    const auto dot = [&](const float *x, const float *y) {
+        double sum = 0;
+        for (size_t e = 0; e < d; ++e) sum += static_cast<double>(x[e]) * static_cast<double>(y[e]);
+        return sum;
+    };
+    std::vector<double> result(d), weights(s.length);
+    double most = -HUGE_VAL, sum = 0;
+    for (size_t j = 0; j < s.length; ++j) {
+        const size_t at = (head * c.rows + v.row_of_distance[tokens - 1 + j - i]) * d;
+        const double score = dot(row(i, 0), row(j, 1)) + (c.keys ? dot(row(i, 0), &v.keys[at]) : 0) +
+                             (c.queries ? dot(row(j, 1), &v.queries[at]) : 0);
+        weights[j] =
+            s.mask && s.mask[j] != 0 ? -HUGE_VAL : score / std::sqrt(static_cast<double>(d) * (1 + c.keys + c.queries));
+        most = std::max(most, weights[j]);
+    }
+    for (double &w : weights) sum += w = std::exp(w - most);
+    for (size_t j = 0; j < s.length; ++j)
+        for (size_t e = 0; e < d; ++e) result[e] += weights[j] / sum * static_cast<double>(row(j, 2)[e]);
+    return result;
+}
+
+ss1::buffer packed(const ss1_context &context, const ss1::gemm_kernel &gemm, const position_case &c,
+                   const std::vector<float> &table) {
+    const size_t each = ss1::packed_positions(gemm, c.rows, c.head_size), d = c.head_size;
+    ss1::buffer result;
+    REQUIRE(result.allocate(context, c.heads * each * sizeof(float)) == SS1_OK);
+    for (size_t h = 0; h < c.heads; ++h)
+        ss1::pack_columns(table.data() + h * c.rows * d, d, c.rows, d, gemm.nt, result.as<float>() + h * each);
+    return result;
+}
+
+// Runs the attention and returns its results, [rows, heads * head_size].
+std::vector<float> attend_with_terms(const ss1_context &context, const position_case &c, const position_values &v,
+                                     std::span<const ss1::sequence> sequences, size_t tokens, ss1::dtype type) {
+    const ss1::attention_kernels kernels = ss1::select_attention(context.usable, c.head_size);
+    const size_t H = c.heads * c.head_size, rows = v.qkv.size() / v.ld;
+    const ss1::buffer keys = packed(context, *kernels.gemm, c, v.keys),
+                      queries = packed(context, *kernels.gemm, c, v.queries);
+    const auto terms = static_cast<float>(1 + c.keys + c.queries);
+    const ss1::position_terms positions = {.keys = c.keys ? keys.as<float>() : nullptr,
+                                           .queries = c.queries ? queries.as<float>() : nullptr,
+                                           .rows = c.rows,
+                                           .head_stride = ss1::packed_positions(*kernels.gemm, c.rows, c.head_size),
+                                           .row_of_distance = v.row_of_distance.data(),
+                                           .tokens = tokens,
+                                           .step = v.step,
+                                           .scale = 1 / std::sqrt(static_cast<float>(c.head_size) * terms)};
+    std::vector<float> wide = v.qkv;
+    std::vector<uint16_t> narrow(wide.size());
+    std::ranges::transform(wide, narrow.begin(), ss1::bf16_from_f32);
+    const bool is_f32 = type == ss1::dtype::f32;
+    const auto at = [&](size_t part) {
+        return is_f32 ? static_cast<void *>(wide.data() + part * H) : static_cast<void *>(narrow.data() + part * H);
+    };
+    ss1::buffer scratch;
+    const size_t bytes =
+        ss1::attention_scratch(context, kernels, &positions, sequences.size(), tokens, c.heads, c.head_size);
+    REQUIRE(scratch.allocate(context, bytes) == SS1_OK);
+    ss1::attend(context, kernels,
+                {.q = at(0),
+                 .k = at(1),
+                 .v = at(2),
+                 .type = type,
+                 .sequences = sequences,
+                 .heads = c.heads,
+                 .head_size = c.head_size,
+                 .ld = v.ld,
+                 .scratch = scratch.data(),
+                 .positions = &positions});
+    std::vector<float> results;
+    for (size_t i = 0; i < rows; ++i)
+        for (size_t e = 0; e < H; ++e)
+            results.push_back(is_f32 ? wide[i * v.ld + e] : ss1::bf16_to_f32(narrow[i * v.ld + e]));
+    return results;
+}
+
+}  // namespace
+
+// Sequences end in the first and in later blocks of queries, and masks hide keys.
+TEST_CASE("position terms are added to the scores") {
+    auto random = ss1_test::seeded();
+    const position_case shapes[] = {{2, 16, 40, true, true},  {1, 33, 7, true, true},   {3, 8, 600, false, true},
+                                    {2, 64, 64, true, false}, {1, 64, 512, true, true}, {2, 7, 1, true, true}};
+    constexpr size_t tokens = 300;
+    std::vector<float> mask(131);
+    for (float &m : mask) m = random() % 4 == 0 ? ss1::masked_key : 0.0f;
+    mask[3] = 0;
+    const ss1::sequence sequences[] = {
+        {0, 1, nullptr}, {1, 131, mask.data()}, {132, 257, nullptr}, {389, 20, nullptr}, {409, 300, nullptr}};
+    for (const position_case &c : shapes) {
+        const position_values v(c, 709, tokens, random);
+        std::vector<double> want;
+        for (const ss1::sequence &s : sequences)
+            for (size_t i = 0; i < s.length; ++i)
+                for (size_t h = 0; h < c.heads; ++h)
+                    std::ranges::copy(attend_in_double(c, v, s, h, i, tokens), std::back_inserter(want));
+        for (const char *level : ss1_test::levels_here())
+            for (const ss1::dtype type : {ss1::dtype::f32, ss1::dtype::bf16}) {
+                std::vector<float> first;
+                for (const uint32_t threads : {1u, 3u, 16u}) {
+                    const auto context = make_context(level, threads);
+                    std::vector<float> got = attend_with_terms(*context, c, v, sequences, tokens, type);
+                    got.resize(want.size());
+                    if (threads == 1) first = got;
+                    double worst = 0;
+                    for (size_t i = 0; i < want.size(); ++i)
+                        worst = std::max(worst, std::abs(static_cast<double>(got[i]) - want[i]));
+                    INFO(level << ", " << c.heads << " heads of " << c.head_size << ", " << c.rows << " rows, "
+                               << threads << " threads, " << (type == ss1::dtype::f32 ? "f32" : "bf16") << ": "
+                               << worst);
+                    CHECK(worst <= (type == ss1::dtype::f32 ? 2e-5 : 0x1p-6));
+                    CHECK(std::memcmp(got.data(), first.data(), got.size() * sizeof(float)) == 0);
+                }
+            }
+    }
+}
+
+// transformers multiplies the embeddings by the mask, so that a sequence that the mask hides wholly has one result.
+TEST_CASE("the tokens of a DeBERTa whose mask hides all are alike") {
+    const auto model = ss1::load_model(make_context(nullptr, 2), SS1_TEST_DATA "/bert_deberta_classifier");
+    const auto session = make_session(model, 1);
+    arrays inputs = {{"input_ids", make_array<int64_t>("input_ids", {1, 4}, {1, 2, 3, 4})}};
+    const arrays seen = infer(model, session, inputs);
+    inputs["attention_mask"] = make_array<int64_t>("attention_mask", {1, 4}, {0, 0, 0, 0});
+    const arrays hidden = infer(model, session, inputs);
+    inputs["input_ids"] = make_array<int64_t>("input_ids", {1, 4}, {7, 8, 9, 10});
+    CHECK(same_bits(infer(model, session, inputs), hidden));
+    CHECK_FALSE(same_bits(seen, hidden));
+}
+
+TEST_CASE("the memory of a DeBERTa's session grows with its tokens alone") {
+    for (const char *buckets : {"64", "-1"}) {
+        const std::string config = std::string(R"({"model_type": "deberta-v2", "vocab_size": 90, "hidden_size": 64,
+            "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 96, "relative_attention": true,
+            "max_position_embeddings": 8192, "max_relative_positions": 200, "pos_att_type": "p2c|c2p",
+            "position_buckets": )") +
+                                   buckets + "}";
+        const auto model = random_model(make_context(nullptr, 1), config.c_str());
+        const auto bytes_of = [&](size_t tokens) {
+            ss1_session_options options = SS1_SESSION_OPTIONS_INIT;
+            options.max_batch = 1;
+            options.max_tokens = tokens;
+            size_t bytes = 0;
+            ss1::check(ss1_session_bytes(model.get(), &options, &bytes));
+            return static_cast<double>(bytes);
+        };
+        CHECK(bytes_of(8192) < 2.2 * bytes_of(4096));
+    }
 }

@@ -3,7 +3,7 @@
 """Compare ss1 with the transformers package on models of real shapes and random weights.
 
 BertModel as bert-tiny (2 layers x 128), mini (4 x 256), base (12 x 768) and large (24 x 1024), and on tiny and mini every
-head of BERT, DistilBERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, MPNet, ALBERT, ModernBERT and NomicBERT: made with
+head of BERT, DistilBERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, MPNet, ALBERT, ModernBERT, NomicBERT and DeBERTa-v3: made with
 transformers' own initial weights (those of one dimension moved by N(0, 0.02), so that no bias is 0), saved by
 save_pretrained, loaded with the Python binding and run on a batch of different lengths. Prints the largest absolute
 difference of each output as a Markdown table: padding tokens are not compared, ss1 uses f32, bf16 and int8 weights,
@@ -26,7 +26,8 @@ import ss1
 SIZES = {"tiny": (2, 128, 2), "mini": (4, 256, 4), "base": (12, 768, 12), "large": (24, 1024, 16)}  # layers, width, heads
 ALL_HEADS = ("tiny", "mini")
 HEADS = ("Model", "ForSequenceClassification", "ForTokenClassification", "ForMaskedLM", "ForQuestionAnswering")
-FAMILIES = ("Bert", "DistilBert", "Roberta", "XLMRoberta", "Camembert", "Electra", "MPNet", "Albert", "ModernBert", "NomicBert")
+FAMILIES = ("Bert", "DistilBert", "Roberta", "XLMRoberta", "Camembert", "Electra", "MPNet", "Albert", "ModernBert", "NomicBert",
+            "DebertaV2")
 PRETRAINED = ["BertForPreTraining", "ElectraForPreTraining", "AlbertForPreTraining"]
 WEIGHT_DTYPES = {"f32": "f32", "bf16": "bf16", "int8": "i8"}
 LABELS = 5
@@ -57,6 +58,9 @@ def make_model(architecture, size, seed):
         sizes.update(num_hidden_groups=2)
     if family == "NomicBert":
         sizes.update(hidden_act="silu", rope_parameters={"rope_type": "default", "rope_theta": 1000.0})
+    if family == "DebertaV2":
+        sizes.update(relative_attention=True, position_buckets=256, pos_att_type=["p2c", "c2p"], share_att_key=True,
+                     norm_rel_ebd="layer_norm", position_biased_input=False, pooler_hidden_size=width)
     if architecture.endswith("Classification"):
         sizes["num_labels"] = LABELS
     torch.manual_seed(seed)

@@ -111,6 +111,12 @@ inline const char *gte_json = R"({"model_type": "new", "vocab_size": 10, "hidden
   "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 8,
   "architectures": ["NewForMaskedLM"]})";
 
+inline const char *deberta_json = R"({"model_type": "deberta-v2", "vocab_size": 10, "hidden_size": 32,
+  "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 8,
+  "relative_attention": true, "position_buckets": 4, "pos_att_type": "p2c|c2p", "share_att_key": true,
+  "norm_rel_ebd": "layer_norm", "position_biased_input": false,
+  "architectures": ["DebertaV2ForSequenceClassification"]})";
+
 inline const char *words_json = R"({"model_type": "bert", "vocab_size": 10, "hidden_size": 32, "num_hidden_layers": 1,
   "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 8,
   "architectures": ["BertForMaskedLM"]})";

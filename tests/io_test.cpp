@@ -197,6 +197,14 @@ TEST_CASE("names of BERT's relatives, and the names that transformers gives them
     REQUIRE(ss1::model_config_parse(nomic_json, "c", nomic) == SS1_OK);
     REQUIRE(ss1::model_config_parse(nomic_hf_json, "c", nomic_hf) == SS1_OK);
     REQUIRE(ss1::model_config_parse(gte_json, "c", gte) == SS1_OK);
+    ss1::model_config deberta, deberta_words, deberta_lm;
+    REQUIRE(ss1::model_config_parse(deberta_json, "c", deberta) == SS1_OK);
+    config = json::parse(deberta_json);
+    config["architectures"] = {"DebertaV2ForMaskedLM"};
+    config["share_att_key"] = false;
+    REQUIRE(ss1::model_config_parse(config.dump(), "c", deberta_words) == SS1_OK);
+    config["legacy"] = false;
+    REQUIRE(ss1::model_config_parse(config.dump(), "c", deberta_lm) == SS1_OK);
     config = json::parse(electra_json);
     config["architectures"] = {"ElectraForMaskedLM"};
     REQUIRE(ss1::model_config_parse(config.dump(), "c", generator) == SS1_OK);
@@ -244,6 +252,21 @@ TEST_CASE("names of BERT's relatives, and the names that transformers gives them
         {gte, "new.encoder.layer.3.attention.qkv_proj.bias", "encoder.layer.3.attention.self.qkv.bias"},
         {gte, "new.encoder.layer.3.mlp.up_gate_proj.weight", "encoder.layer.3.intermediate.dense.weight"},
         {gte, "lm_head.norm.bias", "cls.predictions.transform.LayerNorm.bias"},
+        {deberta, "deberta.encoder.layer.11.attention.self.query_proj.ss1_weight",
+         "encoder.layer.11.attention.self.query.ss1_weight"},
+        {deberta, "deberta.encoder.layer.0.attention.output.LayerNorm.weight",
+         "encoder.layer.0.attention.output.LayerNorm.weight"},
+        {deberta, "deberta.encoder.rel_embeddings.weight", "encoder.rel_embeddings.weight"},
+        {deberta, "pooler.dense.weight", "pre_classifier.weight"},
+        {deberta_words, "deberta.encoder.layer.3.attention.self.pos_key_proj.bias",
+         "encoder.layer.3.attention.self.pos_key.bias"},
+        {deberta_words, "cls.predictions.transform.LayerNorm.bias", "cls.predictions.transform.LayerNorm.bias"},
+        {deberta_words, "cls.predictions.bias", "cls.predictions.bias"},
+        {deberta_lm, "deberta.encoder.layer.3.attention.self.pos_query_proj.weight",
+         "encoder.layer.3.attention.self.pos_query.weight"},
+        {deberta_lm, "lm_predictions.lm_head.dense.weight", "cls.predictions.transform.dense.weight"},
+        {deberta_lm, "lm_predictions.lm_head.LayerNorm.weight", "cls.predictions.transform.LayerNorm.weight"},
+        {deberta_lm, "lm_predictions.lm_head.bias", "cls.predictions.bias"},
     };
     for (const auto &row : rows) {
         CHECK(ss1::canonical_name(row.config, row.stored) == row.canonical);
@@ -254,7 +277,7 @@ TEST_CASE("names of BERT's relatives, and the names that transformers gives them
                               "transformer.layer.1", "transformer.layer.1.ffn", "vocab_projectors.bias", ""})
         CHECK(ss1::canonical_name(distilbert, other) == other);
     for (const ss1::model_config *each : {&distilbert, &roberta, &words, &tokens, &electra, &mpnet, &albert, &generator,
-                                          &modernbert, &nomic, &nomic_hf, &gte})
+                                          &modernbert, &nomic, &nomic_hf, &gte, &deberta, &deberta_words, &deberta_lm})
         for (const ss1::tensor_spec &spec : ss1::model_tensors(*each))
             CHECK(ss1::canonical_name(*each, ss1::stored_name(*each, spec.name)) == spec.name);
 }
@@ -584,9 +607,10 @@ std::vector<std::string> tensors_in(const std::string &folder) {
 TEST_CASE("conversion keeps the names of BERT's relatives and omits the same tensors", "[io]") {
     const temporary_folder folder;
     context ctx;
-    for (const char *name : {"bert_distil_words", "bert_roberta_words", "bert_words", "bert_roberta_classifier",
-                             "bert_electra_words", "bert_mpnet_words", "bert_albert_words", "bert_electra_pretraining",
-                             "bert_modernbert_words", "bert_nomic_hf_words", "bert_gte_words"}) {
+    for (const char *name :
+         {"bert_distil_words", "bert_roberta_words", "bert_words", "bert_roberta_classifier", "bert_electra_words",
+          "bert_mpnet_words", "bert_albert_words", "bert_electra_pretraining", "bert_modernbert_words",
+          "bert_nomic_hf_words", "bert_gte_words", "bert_deberta_words", "bert_deberta_lm"}) {
         INFO(name);
         const std::string in = std::string(SS1_TEST_DATA) + "/" + name, out = folder / name, typed = out + "-bf16";
         conversion options = tie_options(2, 16);

@@ -5,9 +5,11 @@ Each case is a folder data/dlrm_<case>/ or data/bert_<case>/: a model directory 
 vectors.safetensors with the model's inputs and expected outputs under their names. Outputs of tokens at padding
 positions are unspecified and stored as 0: compare only where attention_mask is 1. Inputs that a file lacks are
 not passed to the run. The forward passes below follow the published definitions (facebookresearch/dlrm, Hugging Face's
-BERT, DistilBERT, RoBERTa, ELECTRA, MPNet and ALBERT; rotary_models.py has those of ModernBERT, NomicBERT and GTE),
+BERT, DistilBERT, RoBERTa, ELECTRA, MPNet and ALBERT; rotary_models.py has those of ModernBERT, NomicBERT and GTE,
+deberta_models.py the attention of DeBERTa),
 ss1.expand makes dense weights of tied ones; --with-transformers checks those of BERT and its relatives against the
-transformers package. data/bert_modernbert_long/long.safetensors holds a sequence of 8,192 tokens.
+transformers package. data/bert_modernbert_long/long.safetensors holds a sequence of 8,192 tokens,
+data/bert_deberta/buckets.safetensors the buckets of distances.
 """
 import argparse
 import math
@@ -22,6 +24,7 @@ import torch
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "bindings/python"), str(HERE.parent / "bindings/python/train")]
 import ss1
+import deberta_models
 import rotary_models
 from dlrm import DLRM
 from ss1 import model_dir, safetensors_io
@@ -128,7 +131,7 @@ BERT_CASES = {
 
 
 # The prefix of the base model's tensors, where it is not the model_type.
-PREFIXES = {"roberta": "roberta", "xlm-roberta": "roberta", "camembert": "roberta"}
+PREFIXES = {"roberta": "roberta", "xlm-roberta": "roberta", "camembert": "roberta", "deberta-v2": "deberta"}
 # Families whose words are scored behind gelu, and whose positions are counted from pad_token_id + 1 without padding.
 GELU_WORDS = ("roberta", "xlm-roberta", "camembert", "mpnet", "electra")
 COUNTED_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet")
@@ -137,8 +140,8 @@ BUCKETS = 32  # of MPNet's relative positions
 
 def relative(architecture, **more):
     """A small model of one layer under another head or another family; its model_type follows from the architecture."""
-    family = re.match("Bert|DistilBert|Roberta|XLMRoberta|Camembert|Electra|MPNet|Albert", architecture).group()
-    model_type = {"XLMRoberta": "xlm-roberta"}.get(family, family.lower())
+    family = re.match("Bert|DistilBert|Roberta|XLMRoberta|Camembert|Electra|MPNet|Albert|DebertaV2", architecture).group()
+    model_type = {"XLMRoberta": "xlm-roberta", "DebertaV2": "deberta-v2"}.get(family, family.lower())
     config = bert_config(architecture, 32, 2, 48, 1, 40, 14, model_type=model_type)
     if model_type == "distilbert":
         config["type_vocab_size"] = 0
@@ -150,6 +153,8 @@ def relative(architecture, **more):
         config.update(embedding_size=24)
     if model_type == "albert":
         config.update(embedding_size=24, num_hidden_groups=1, inner_group_num=1, hidden_act="gelu_new", num_hidden_layers=3)
+    if model_type == "deberta-v2":
+        config.update(deberta_models.settings(config["hidden_size"]))
     return {**config, **more}
 
 
@@ -208,6 +213,21 @@ FAMILY_CASES = {
     "jina_words": (jina("JinaBertForMaskedLM"), (12, 12), False, False),
 }
 
+DEBERTA_CASES = {
+    "deberta": (relative("DebertaV2Model", num_hidden_layers=2, max_position_embeddings=180, position_buckets=32), (177, 40),
+                True, False),
+    "deberta_classifier": (relative("DebertaV2ForSequenceClassification", **LABELS, ss1={"layers": {
+        "encoder.layer.0.attention.self.key": tied(2, "mixed", 16, 32),
+        "encoder.layer.0.intermediate.dense": tied(2, "mixed", 16, 48)}}), (14, 4), True, False),
+    "deberta_tokens": (relative("DebertaV2ForTokenClassification", **LABELS, share_att_key=False, pos_att_type=["c2p"],
+                                norm_rel_ebd="none", position_buckets=-1, max_relative_positions=5, type_vocab_size=2,
+                                position_biased_input=True), (9, 13), True, False),
+    "deberta_words": (relative("DebertaV2ForMaskedLM", share_att_key=False, pos_att_type="p2c", position_buckets=6), (5, 14),
+                      True, False),
+    "deberta_lm": (relative("DebertaV2ForMaskedLM", legacy=False, hidden_act="relu"), (14, 3), True, False),
+    "deberta_answers": (relative("DebertaV2ForQuestionAnswering", share_att_key=False, position_buckets=-1), (9, 14), True, False),
+}
+
 # The names of the other families for the tensors of BertModel.
 DISTILBERT_KEYS = {"hidden_size": "dim", "num_hidden_layers": "n_layers", "num_attention_heads": "n_heads",
                    "intermediate_size": "hidden_dim", "hidden_act": "activation"}
@@ -245,6 +265,8 @@ NAMES = {
                (r"cls\.predictions\.transform\.", "predictions."),
                (r"cls\.predictions\.bias", "predictions.bias"),
                (r"cls\.seq_relationship", "sop_classifier.classifier")],
+    "deberta": [(r"encoder\.layer\.(\d+)\.attention\.self\.([a-z_]+)", r"encoder.layer.\1.attention.self.\2_proj"),
+                (r"pre_classifier", "pooler.dense")],
     "jina": [(r"encoder\.layer\.(\d+)\.intermediate\.dense", r"encoder.layer.\1.mlp.gated_layers"),
              (r"encoder\.layer\.(\d+)\.output\.dense", r"encoder.layer.\1.mlp.wo"),
              (r"encoder\.layer\.(\d+)\.output\.LayerNorm", r"encoder.layer.\1.mlp.layernorm")],
@@ -290,7 +312,8 @@ def bert_tensors(config, random):
         if not (is_jina(config) and name.endswith(".intermediate.dense")):
             normal(f"{name}.bias", N, 0.1)
 
-    for name, rows in (("word", config["vocab_size"]), ("position", 0 if is_jina(config) else config["max_position_embeddings"]),
+    has_positions = not is_jina(config) and config.get("position_biased_input", True)
+    for name, rows in (("word", config["vocab_size"]), ("position", config["max_position_embeddings"] if has_positions else 0),
                        ("token_type", config["type_vocab_size"])):
         if rows:
             normal(f"embeddings.{name}_embeddings.weight", (rows, E), 0.5)
@@ -299,6 +322,8 @@ def bert_tensors(config, random):
         linear("embeddings_project", E, H)
     if family == "mpnet":
         normal("encoder.relative_attention_bias.weight", (BUCKETS, config["num_attention_heads"]), 1.0)
+    if family == "deberta-v2":
+        deberta_models.add_tensors(config, linear, normal, norm)
     for i in range(config.get("num_hidden_groups", config["num_hidden_layers"])):
         for name, K, N in six_layers(config, i):
             linear(name, K, N)
@@ -307,7 +332,7 @@ def bert_tensors(config, random):
     architecture = config["architectures"][0]
     labels = len(config["id2label"]) if "id2label" in config else 2
     if (architecture in (*POOLED_CLASSIFIERS, "BertForPreTraining", "AlbertForPreTraining") or
-            architecture.endswith("Model") and family not in ("distilbert", "electra")):
+            architecture.endswith("Model") and family not in ("distilbert", "electra", "deberta-v2")):
         linear("pooler.dense", H, H)
     if architecture.endswith("ForSequenceClassification") and architecture not in POOLED_CLASSIFIERS:
         linear("pre_classifier", H, H)
@@ -373,7 +398,10 @@ def bert(config, tensors, ids, mask, types):
         layers, groups = config["num_hidden_layers"], config.get("num_hidden_groups", config["num_hidden_layers"])
         layer = f"encoder.layer.{int(i / (layers / groups))}"
         query, key, value = (split(linear(f"{layer}.attention.self.{part}", x)) for part in ("query", "key", "value"))
-        scores = query @ key.transpose(2, 3) / math.sqrt(size) + bias
+        if config["model_type"] == "deberta-v2":
+            scores = deberta_models.scores(config, weights, layer, linear, norm, query, key)
+        else:
+            scores = query @ key.transpose(2, 3) / math.sqrt(size) + bias
         scores = scores.masked_fill(mask[:, None, None, :] == 0, -math.inf)
         seen = (torch.softmax(scores, -1) @ value).transpose(1, 2).reshape(batch, tokens, heads * size)
         x = norm(f"{layer}.attention.output.LayerNorm", x + linear(f"{layer}.attention.output.dense", seen))
@@ -391,7 +419,8 @@ def bert(config, tensors, ids, mask, types):
     if architecture in POOLED_CLASSIFIERS:
         outputs["logits"] = linear("classifier", outputs["pooled"])
     elif architecture.endswith("ForSequenceClassification"):
-        activation = {"distilbert": torch.relu, "electra": ACTIVATIONS["gelu"]}.get(config["model_type"], torch.tanh)
+        activation = {"distilbert": torch.relu, "electra": ACTIVATIONS["gelu"],
+                      "deberta-v2": ACTIVATIONS["gelu"]}.get(config["model_type"], torch.tanh)
         outputs["logits"] = linear("classifier", activation(linear("pre_classifier", x[:, 0])))
     elif architecture.endswith("ForTokenClassification"):
         outputs["logits"] = linear("classifier", x)
@@ -441,6 +470,8 @@ def stored(config, tensors):
     names = NAMES["jina" if is_jina(config) else family]
     if family in ("roberta", "electra", "mpnet") and architecture.endswith("ForSequenceClassification"):
         names = [*names, (r"pre_classifier", "classifier.dense"), (r"classifier(?=\.(weight|bias))", "classifier.out_proj")]
+    if not config.get("legacy", True):
+        names = [*names, (r"cls\.predictions\.(transform\.)?", "lm_predictions.lm_head.")]
     result = {}
     for name, value in tensors.items():
         base = name.startswith(("embeddings", "encoder.", "pooler."))
@@ -453,6 +484,8 @@ def stored_config(config):
     """The configuration with the family's own keys."""
     if config["model_type"] == "mpnet":
         return {key: value for key, value in config.items() if key not in ("type_vocab_size", "position_embedding_type")}
+    if config["model_type"] == "deberta-v2":
+        return {key: value for key, value in config.items() if key != "position_embedding_type"}
     if config["model_type"] != "distilbert":
         return config
     return {DISTILBERT_KEYS.get(key, key): value for key, value in config.items()
@@ -498,7 +531,7 @@ def of_tokens(name, value):
 
 
 def make_bert(name, random, with_transformers):
-    config, lengths, full, legacy = {**BERT_CASES, **RELATIVE_CASES, **FAMILY_CASES}[name]
+    config, lengths, full, legacy = {**BERT_CASES, **RELATIVE_CASES, **FAMILY_CASES, **DEBERTA_CASES}[name]
     tensors = bert_tensors(config, random)
     shape = (len(lengths), max(lengths))
     mask = (numpy.arange(shape[1]) < numpy.array(lengths)[:, None]).astype(numpy.int64)
@@ -601,6 +634,7 @@ def main():
     cases = [("dlrm", name) for name in DLRM_CASES] + [("bert", name) for name in BERT_CASES]
     cases += [("dlrm", name) for name in CROSS_CASES] + [("bert", name) for name in {**RELATIVE_CASES, **FAMILY_CASES}]
     cases += [("rotary", name) for name in (*rotary_models.CASES, "modernbert_long")]
+    cases += [("bert", name) for name in DEBERTA_CASES]
     if options.only:
         cases = [(family, name) if re.search(options.only, name) else None for family, name in cases]  # seeds stay
     for seed, case in enumerate(cases, 1):
@@ -621,6 +655,10 @@ def main():
             key: value.astype(numpy.int64 if value.dtype.kind == "i" else numpy.float32) for key, value in vectors.items()})
         print(f"{directory.name}: {sum(file.stat().st_size for file in directory.iterdir())} bytes, " +
               ", ".join(f"{key} {list(value.shape)}" for key, value in vectors.items()))
+        if name == "deberta":
+            safetensors_io.write(directory / "buckets.safetensors", deberta_models.bucket_vectors())
+            if options.with_transformers:
+                deberta_models.check_buckets()
     if options.configs:
         write_configs(options.configs)
 

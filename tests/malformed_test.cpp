@@ -633,7 +633,7 @@ void add_relatives(table &cases) {
         {R"({"architectures":["XLMRobertaModel"]})", unsupported, "of model_type 'roberta' are 'RobertaModel'"},
         {R"({"model_type":"xlnet"})", unsupported,
          "model_type 'xlnet' is not supported, 'dlrm', 'bert', 'distilbert', 'roberta', 'xlm-roberta', 'camembert', "
-         "'electra', 'mpnet', 'albert', 'modernbert', 'nomic_bert', 'new' and 'model2vec' are"},
+         "'electra', 'mpnet', 'albert', 'modernbert', 'nomic_bert', 'new', 'deberta-v2' and 'model2vec' are"},
         {R"({"model_type":"camembert"})", unsupported, "of model_type 'camembert' are 'CamembertModel'"}};
     add_patches(cases, "roberta: ", roberta_json, roberta);
     static const patch_row jina[] = {
@@ -764,6 +764,44 @@ void add_rotary(table &cases) {
          "rope_scaling: unknown key 'mixed_b'"},
         {R"({"type_vocab_size":-1})", format, "type_vocab_size: is -1"}};
     add_patches(cases, "new: ", gte_json, gte);
+}
+
+void add_deberta(table &cases) {
+    static const patch_row deberta[] = {
+        {R"({"relative_attention":false})", unsupported, "relative_attention false is not supported, true is"},
+        {R"({"relative_attention":null})", unsupported, "relative_attention false is not supported"},
+        {R"({"conv_kernel_size":3})", unsupported, "conv_kernel_size 3 is not supported, 0 is"},
+        {R"({"embedding_size":16})", unsupported, "embedding_size 16 is not supported, 32 is"},
+        {R"({"pooler_hidden_size":64})", unsupported, "pooler_hidden_size 64 is not supported, 32 is"},
+        {R"({"attention_head_size":8})", unsupported, "attention_head_size 8 is not supported, 16 is"},
+        {R"({"pooler_hidden_act":"mish"})", unsupported, "pooler_hidden_act 'mish' is not supported"},
+        {R"({"pos_att_type":"p2c|p2p"})", unsupported, "pos_att_type 'p2p' is not supported, 'c2p' and 'p2c' are"},
+        {R"({"pos_att_type":["C2P"]})", unsupported, "pos_att_type 'C2P' is not supported"},
+        {R"({"pos_att_type":[]})", unsupported, "pos_att_type must name 'c2p', 'p2c' or both"},
+        {R"({"pos_att_type":null})", unsupported, "pos_att_type must name 'c2p', 'p2c' or both"},
+        {R"({"pos_att_type":7})", format, "pos_att_type: is of type number, must be a string or an array"},
+        {R"({"pos_att_type":["c2p",7]})", format, "pos_att_type[1]: must be a string"},
+        {R"({"norm_rel_ebd":"layer_norm|rms"})", unsupported,
+         "norm_rel_ebd 'rms' is not supported, 'none' and 'layer_norm' are"},
+        {R"({"norm_rel_ebd":true})", format, "norm_rel_ebd: is of type boolean"},
+        {R"({"share_att_key":1})", format, "share_att_key: is of type number"},
+        {R"({"position_biased_input":"no"})", format, "position_biased_input: is of type string"},
+        {R"({"legacy":0})", format, "legacy: is of type number"},
+        {R"({"position_buckets":2.5})", format, "position_buckets is 2.5, must be a whole number"},
+        {R"({"position_buckets":1e300})", format, "position_buckets is 1e+300, must be a whole number"},
+        {R"({"max_relative_positions":"8"})", format, "max_relative_positions: is of type string"},
+        {R"({"position_buckets":1})", unsupported,
+         "position_buckets 1 with distances up to 8 (max_relative_positions) are not supported: half of the buckets "
+         "must be at least 1 and below 7"},
+        {R"({"max_relative_positions":3})", unsupported, "half of the buckets must be at least 1 and below 2"},
+        {R"({"max_relative_positions":1})", unsupported, "position_buckets 4 with distances up to 1"},
+        {R"({"layer_norm_eps":0})", format, "layer_norm_eps is 0, must be in (0, 1)"},
+        {R"({"architectures":["DebertaV2ForMultipleChoice"]})", unsupported, "of model_type 'deberta-v2' are"},
+        {R"({"architectures":["DebertaForMaskedLM"]})", unsupported, "'DebertaForMaskedLM' is not supported"},
+        {R"({"ss1":{"layers":{"pooler.dense":{"kind":"dense"}}}})", format, "'pooler.dense': is not a linear layer"},
+        {R"({"ss1":{"layers":{"encoder.layer.0.attention.self.pos_key":{"kind":"dense"}}}})", format,
+         "is not a linear layer of this model"}};
+    add_patches(cases, "deberta-v2: ", deberta_json, deberta);
 }
 
 void add_index(table &cases) {
@@ -917,6 +955,16 @@ void add_tensors(table &cases) {
             std::erase_if(tensors, [](const auto &t) { return t.name == "cls.predictions.decoder.weight"; });
         },
         format, "tensor 'bert.embeddings.word_embeddings.weight' has nan at element 33");
+    static const std::string unshared = patched(deberta_json, R"({"share_att_key":false})");
+    add_folder(cases, "deberta's table of distances missing", deberta_json,
+               rename("encoder.rel_embeddings.weight", "other"), format,
+               "tensor 'deberta.encoder.rel_embeddings.weight' is missing");
+    add_folder(cases, "deberta's table of distances with other rows", deberta_json,
+               reshape("encoder.rel_embeddings.weight", file_dtype::f32, {16, 32}), format,
+               "has shape [16, 32], must be [8, 32]");
+    add_folder(cases, "deberta's layer of distances missing", unshared.c_str(),
+               rename("encoder.layer.0.attention.self.pos_query.bias", "other"), format,
+               "tensor 'deberta.encoder.layer.0.attention.self.pos_query_proj.bias' is missing");
     add_folder(cases, "distilbert's layer missing", distilbert_json,
                rename("encoder.layer.0.attention.self.query.weight", "other"), format,
                "tensor 'transformer.layer.0.attention.q_lin.weight' is missing");
@@ -1369,6 +1417,7 @@ TEST_CASE("malformed files are refused with the broken rule", "[io]") {
     add_bert(cases);
     add_relatives(cases);
     add_rotary(cases);
+    add_deberta(cases);
     add_index(cases);
     add_tensors(cases);
     add_tables(cases);

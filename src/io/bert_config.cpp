@@ -236,6 +236,20 @@ void add_norm(std::vector<tensor_spec> &tensors, const bert_config &bert, const 
     if (bert.norm_bias) tensors.push_back({name + ".bias", {width}, "", false});
 }
 
+// The table of distances, and the layers of its rows that are no layers of the tokens.
+void add_relative_tensors(const bert_config &bert, std::vector<tensor_spec> &tensors) {
+    const relative_config &relative = bert.relative;
+    if (!relative.span) return;
+    tensors.push_back({"encoder.rel_embeddings.weight", {relative.rows(), bert.hidden_size}, "", false});
+    for (size_t i = 0; i < bert.num_hidden_layers && !relative.shares_layers; ++i)
+        for (const bool of_keys : {true, false}) {
+            if (of_keys ? !relative.keys : !relative.queries) continue;
+            const linear_shape layer = relative_layer(bert, i, of_keys);
+            tensors.push_back({layer.name + ".weight", {layer.N, layer.K}, "", false});
+            tensors.push_back({layer.name + ".bias", {layer.N}, "", false});
+        }
+}
+
 }  // namespace
 
 ss1_status bert_config_parse(const json &root, const std::string &model_type, const std::string &label,
@@ -256,8 +270,8 @@ ss1_status bert_config_parse(const json &root, const std::string &model_type, co
     if (f.keys.activation)
         SS1_TRY(parse_bert_activation(config, label, f.keys.activation, f.activation, out.hidden_act));
     out.words_act = f.words_use_gelu ? SS1_ACTIVATION_GELU : out.hidden_act;
-    if (f.parse) SS1_TRY(f.parse(root, config, label, out));
     SS1_TRY(json_bool(config, label, "tie_word_embeddings", key::optional, out.tie_word_embeddings));
+    if (f.parse) SS1_TRY(f.parse(root, config, label, out));
     if (body_only) return SS1_OK;
     SS1_TRY(parse_head(config, f, label, out));
     // Every config.json of transformers may hold labels; most heads have none.
@@ -272,6 +286,13 @@ std::array<std::string, 2> bert_config::norms(size_t i) const {
     const std::string prefix = "encoder.layer." + std::to_string(i);
     if (!norms_first) return {prefix + ".attention.output.LayerNorm", prefix + ".output.LayerNorm"};
     return {i == 0 ? "" : prefix + ".attention.LayerNorm", prefix + ".intermediate.LayerNorm"};
+}
+
+linear_shape relative_layer(const bert_config &bert, size_t encoder, bool of_keys) {
+    const std::string prefix = "encoder.layer." + std::to_string(encoder) + ".attention.self.";
+    const char *what = of_keys ? "key" : "query";
+    return {prefix + (bert.relative.shares_layers ? "" : "pos_") + what, bert.hidden_size, bert.hidden_size, true,
+            false};
 }
 
 void add_bert_layers(const bert_config &bert, std::vector<linear_shape> &layers) {
@@ -295,7 +316,8 @@ void add_bert_tensors(const bert_config &bert, std::vector<tensor_spec> &tensors
     for (size_t i = 0; i < bert.stored_layers(); ++i)
         for (const std::string &name : bert.norms(i))
             if (!name.empty()) add_norm(tensors, bert, name, H);
-    if (bert.norms_first) add_norm(tensors, bert, "encoder.LayerNorm", H);
+    if (bert.norms_first || bert.relative.has_norm) add_norm(tensors, bert, "encoder.LayerNorm", H);
+    add_relative_tensors(bert, tensors);
     if (bert.has_transform()) add_norm(tensors, bert, "cls.predictions.transform.LayerNorm", E);
 }
 

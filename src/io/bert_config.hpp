@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // config.json of BERT, DistilBERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, MPNet, ALBERT, JinaBERT, ModernBERT,
-// NomicBERT and GTE, which share one graph with few differences.
+// NomicBERT, GTE and DeBERTa (v2, v3), which share one graph with few differences.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -14,8 +14,23 @@
 namespace ss1 {
 
 // The model type that defines the names of tensors; XLM-RoBERTa and CamemBERT have RoBERTa's.
-// `nomic` are files of NomicBERT's own code, `nomic_hf` those of transformers' class.
-enum class bert_variant { bert, distilbert, roberta, electra, mpnet, albert, jina, modernbert, nomic, nomic_hf, gte };
+// `nomic` are files of NomicBERT's own code, `nomic_hf` those of transformers' class; `deberta_lm` are DeBERTas whose
+// head for masked words has the names of their authors.
+enum class bert_variant {
+    bert,
+    distilbert,
+    roberta,
+    electra,
+    mpnet,
+    albert,
+    jina,
+    modernbert,
+    nomic,
+    nomic_hf,
+    gte,
+    deberta,
+    deberta_lm
+};
 // What is added to the scores of the attention for the distance of two tokens: MPNet's table, or ALiBi (Press et al.,
 // ICLR 2022), a slope for each head.
 enum class distance_bias { none, buckets, alibi };
@@ -26,6 +41,20 @@ enum class gating { none, first, second };
 struct rotary_config {
     size_t size = 0;
     double theta = 10000, factor = 1;
+};
+// DeBERTa's table of distances: `span` rows for keys behind their query, then `span` for others. The attention adds the
+// products of each query with `keys` and of each key with `queries`, which layers make from the rows.
+struct relative_config {
+    size_t span = 0;      // 0: there is no table
+    size_t buckets = 0;   // distances above half of it share rows, on a logarithmic scale; 0: each has its own
+    size_t farthest = 0;  // the distance where the scale ends
+    bool keys = false, queries = false;
+    bool shares_layers = false;  // those of the tokens' keys and queries make them, too
+    bool has_norm = false;       // over the rows of the table
+
+    size_t rows() const noexcept { return 2 * span; }
+    // The row of a key that is `distance` tokens behind its query.
+    size_t row_of(ptrdiff_t distance) const noexcept;
 };
 // The layers after the hidden states.
 enum class bert_head {
@@ -46,6 +75,8 @@ struct bert_config {
     bool counts_positions = false;  // from pad_token_id + 1 on, without padding
     distance_bias bias = distance_bias::none;
     bool has_positions = true;  // a table of them, which is added to the words
+    relative_config relative;
+    bool zeroes_masked = false;  // the embeddings of tokens that the mask hides
     gating gate = gating::none;
     bool splits_gate = false;            // the halves of `intermediate` are two layers
     bool packs_qkv = false;              // one layer makes queries, keys and values
@@ -115,6 +146,10 @@ struct bert_config {
 // @return SS1_OK; SS1_ERROR_FORMAT; SS1_ERROR_UNSUPPORTED.
 ss1_status bert_config_parse(const json &root, const std::string &model_type, const std::string &label,
                              bert_config &out, bool body_only = false);
+
+// The layer that makes DeBERTa's keys or queries of distances for an encoder layer: one of add_bert_layers(), or one
+// that only tensors tell of.
+linear_shape relative_layer(const bert_config &bert, size_t encoder, bool of_keys);
 
 // Rows of MPNet's table of relative positions; the number is fixed in transformers.
 inline constexpr size_t relative_buckets = 32;

@@ -24,7 +24,7 @@ ss1_status parse_gate(const json &, const json &config, const std::string &label
     return SS1_OK;
 }
 
-constexpr std::array<bert_family, 11> families{{
+constexpr std::array<bert_family, 12> families{{
     {.model_type = "bert",
      .architecture = "Bert",
      .variant = bert_variant::bert,
@@ -106,6 +106,19 @@ constexpr std::array<bert_family, 11> families{{
      .has_dense_classifier = false,
      .positions = "rope",
      .parse = parse_gte},
+    {.model_type = "deberta-v2",
+     .architecture = "DebertaV2",
+     .variant = bert_variant::deberta,
+     .sizes = {.vocab_size = 128100,
+               .hidden_size = 1536,
+               .layers = 24,
+               .heads = 24,
+               .intermediate_size = 6144,
+               .types = 0,
+               .least_types = 0},
+     .has_pooler = false,  // that of its classifier is the dense layer there
+     .eps = 1e-7,
+     .parse = parse_deberta},
 }};
 
 // The model_type of JinaBERT is BERT's; position_embedding_type tells them apart.
@@ -145,6 +158,26 @@ ss1_status find_bert_family(const json &config, const std::string &model_type, c
     SS1_CHECK(position == out->positions, SS1_ERROR_UNSUPPORTED,
               "%s: position_embedding_type '%s' is not supported, '%s' is", label.c_str(), printable(position).c_str(),
               std::string(out->positions).c_str());
+    return SS1_OK;
+}
+
+ss1_status refuse_true(const json &config, const std::string &label, std::initializer_list<const char *> names) {
+    for (const char *name : names) {
+        bool value = false;
+        SS1_TRY(json_bool(config, label, name, key::optional, value));
+        SS1_CHECK(!value, SS1_ERROR_UNSUPPORTED, "%s: %s true is not supported", label.c_str(), name);
+    }
+    return SS1_OK;
+}
+
+ss1_status refuse_other(const json &config, const std::string &label, std::initializer_list<const char *> names,
+                        double only) {
+    for (const char *name : names) {
+        double value = only;
+        SS1_TRY(json_number(config, label, name, key::optional, value));
+        SS1_CHECK(value == only, SS1_ERROR_UNSUPPORTED, "%s: %s %g is not supported, %g is", label.c_str(), name, value,
+                  only);
+    }
     return SS1_OK;
 }
 

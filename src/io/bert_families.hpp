@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The relatives of BERT: one row for each way to write config.json.
 #pragma once
+#include <initializer_list>
 #include <string>
 #include <string_view>
 
@@ -47,10 +48,16 @@ ss1_status find_bert_family(const json &config, const std::string &model_type, c
 ss1_status parse_bert_activation(const json &config, const std::string &label, const char *name,
                                  std::string_view otherwise, ss1_activation &out);
 
-// These are the members `parse` of the rows with rotary positions.
+// Refuse true, and numbers other than `only`.
+ss1_status refuse_true(const json &config, const std::string &label, std::initializer_list<const char *> names);
+ss1_status refuse_other(const json &config, const std::string &label, std::initializer_list<const char *> names,
+                        double only);
+
+// These are members `parse`.
 ss1_status parse_modernbert(const json &root, const json &config, const std::string &label, bert_config &out);
 ss1_status parse_nomic(const json &root, const json &config, const std::string &label, bert_config &out);
 ss1_status parse_nomic_hf(const json &root, const json &config, const std::string &label, bert_config &out);
 ss1_status parse_gte(const json &root, const json &config, const std::string &label, bert_config &out);
+ss1_status parse_deberta(const json &root, const json &config, const std::string &label, bert_config &out);
 
 }  // namespace ss1

@@ -107,6 +107,23 @@ constexpr std::array<name_pair, 12> gte_names{
      {"lm_head.norm.", "cls.predictions.transform.LayerNorm."},
      {"lm_head.decoder.", "cls.predictions.decoder."}}};
 
+constexpr std::array<name_pair, 6> deberta_names{
+    {{"encoder.layer.#.attention.self.query_proj.", "encoder.layer.#.attention.self.query."},
+     {"encoder.layer.#.attention.self.key_proj.", "encoder.layer.#.attention.self.key."},
+     {"encoder.layer.#.attention.self.value_proj.", "encoder.layer.#.attention.self.value."},
+     {"encoder.layer.#.attention.self.pos_query_proj.", "encoder.layer.#.attention.self.pos_query."},
+     {"encoder.layer.#.attention.self.pos_key_proj.", "encoder.layer.#.attention.self.pos_key."},
+     {"pooler.dense.", "pre_classifier."}}};
+
+constexpr auto deberta_lm_names = [] {
+    std::array<name_pair, 9> names{};
+    std::ranges::copy(deberta_names, names.begin());
+    names[6] = {"lm_predictions.lm_head.dense.", "cls.predictions.transform.dense."};
+    names[7] = {"lm_predictions.lm_head.LayerNorm.", "cls.predictions.transform.LayerNorm."};
+    names[8] = {"lm_predictions.lm_head.", "cls.predictions."};
+    return names;
+}();
+
 // Two layers classify sequences; the classifier of tokens is a single layer with BERT's name.
 constexpr std::array<name_pair, 2> dense_classifier_names{
     {{"classifier.dense.", "pre_classifier."}, {"classifier.out_proj.", "classifier."}}};
@@ -117,7 +134,7 @@ struct variant_names {
     std::span<const name_pair> names;
     bool has_dense_classifier_names;
 };
-constexpr std::array<variant_names, 11> variants{{{bert_variant::bert, "bert.", {}, false},
+constexpr std::array<variant_names, 13> variants{{{bert_variant::bert, "bert.", {}, false},
                                                   {bert_variant::distilbert, "distilbert.", distilbert_names, false},
                                                   {bert_variant::roberta, "roberta.", roberta_names, true},
                                                   {bert_variant::electra, "electra.", electra_names, true},
@@ -127,7 +144,9 @@ constexpr std::array<variant_names, 11> variants{{{bert_variant::bert, "bert.", 
                                                   {bert_variant::modernbert, "model.", modernbert_names, false},
                                                   {bert_variant::nomic, "bert.", nomic_names, false},
                                                   {bert_variant::nomic_hf, "nomic_bert.", nomic_names, false},
-                                                  {bert_variant::gte, "new.", gte_names, false}}};
+                                                  {bert_variant::gte, "new.", gte_names, false},
+                                                  {bert_variant::deberta, "deberta.", deberta_names, false},
+                                                  {bert_variant::deberta_lm, "deberta.", deberta_lm_names, false}}};
 
 const variant_names &names_of(const bert_config &config) noexcept {
     return *std::ranges::find(variants, config.variant, &variant_names::variant);

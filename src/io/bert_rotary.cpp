@@ -9,27 +9,6 @@
 namespace ss1 {
 namespace {
 
-ss1_status refuse_true(const json &config, const std::string &label, std::initializer_list<const char *> names) {
-    for (const char *name : names) {
-        bool value = false;
-        SS1_TRY(json_bool(config, label, name, key::optional, value));
-        SS1_CHECK(!value, SS1_ERROR_UNSUPPORTED, "%s: %s true is not supported", label.c_str(), name);
-    }
-    return SS1_OK;
-}
-
-// Refuses numbers other than `only`.
-ss1_status refuse_other(const json &config, const std::string &label, std::initializer_list<const char *> names,
-                        double only) {
-    for (const char *name : names) {
-        double value = only;
-        SS1_TRY(json_number(config, label, name, key::optional, value));
-        SS1_CHECK(value == only, SS1_ERROR_UNSUPPORTED, "%s: %s %g is not supported, %g is", label.c_str(), name, value,
-                  only);
-    }
-    return SS1_OK;
-}
-
 ss1_status parse_theta(const json &object, const std::string &where, const char *name, key need, double &out) {
     SS1_TRY(json_number(object, where, name, need, out));
     SS1_CHECK(out > 0 && std::isfinite(out), SS1_ERROR_FORMAT, "%s: %s is %g, must be above 0", where.c_str(), name,

@@ -38,8 +38,9 @@ std::string canonical_dlrm_name(const model_config &, std::string_view name) {
 
 constexpr std::string_view static_types[] = {"model2vec"};
 constexpr std::string_view dlrm_types[] = {"dlrm"};
-constexpr std::string_view bert_types[] = {"bert",  "distilbert", "roberta",    "xlm-roberta", "camembert", "electra",
-                                           "mpnet", "albert",     "modernbert", "nomic_bert",  "new"};
+constexpr std::string_view bert_types[] = {"bert",       "distilbert", "roberta", "xlm-roberta",
+                                           "camembert",  "electra",    "mpnet",   "albert",
+                                           "modernbert", "nomic_bert", "new",     "deberta-v2"};
 
 }  // namespace
 

@@ -212,6 +212,7 @@ ss1_status load(ss1_context &context, const model_directory &from, bert_model &o
     }
     SS1_TRY(load_rotary(context, from.path, out));
     SS1_TRY(load_bias(context, from, out));
+    SS1_TRY(load_position_terms(context, from, out));
     return load_tables(context, from, out);
 }
 
@@ -231,8 +232,12 @@ void describe(const bert_model &model, ss1_model_info &info) noexcept {
     };
     for (const norm_weights *norm : {&model.embedding_norm, &model.last_norm, &model.head_norm}) add(*norm);
     for (const norm_weights &norm : model.norms) add(norm);
-    info.weight_bytes = bytes + model.bias.bytes() + model.rotary.bytes() + model.local_rotary.bytes();
-    info.parameters = bytes / sizeof(float);
+    info.parameters = bytes / sizeof(float) + model.position_parameters;
+    for (const buffer *made : {&model.bias, &model.rotary, &model.local_rotary, &model.row_of_distance})
+        bytes += made->bytes();
+    for (const std::vector<buffer> *tables : {&model.position_keys, &model.position_queries})
+        for (const buffer &table : *tables) bytes += table.bytes();
+    info.weight_bytes = bytes;
     if (model.config.bias == distance_bias::buckets)
         info.parameters += relative_buckets * model.config.num_attention_heads;
     info.n_labels = model.labels.size();

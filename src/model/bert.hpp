@@ -60,6 +60,11 @@ struct bert_model {
     norm_weights last_norm;           // behind the encoder layers; or empty
     buffer rotary, local_rotary;      // [max_tokens, size], see make_rotary_table(); or empty
     buffer bias;                      // [heads, 2 * max_tokens - 1] of each distance, see attention_args; or empty
+    // Tables of each encoder layer's keys and queries of distances, and the row of each, see position_terms; or empty.
+    std::vector<buffer> position_keys, position_queries;
+    buffer row_of_distance;
+    size_t position_step = 1;
+    size_t position_parameters = 0;
     attention_kernels attention;
     const norm_kernel *norm = nullptr;
     const activation_kernel *gate = nullptr;  // of a gated `intermediate`; NULL: none
@@ -76,6 +81,9 @@ struct bert_model {
         return {all.first(n), *all[n].layer, all.subspan(n + 1, config.intermediate_layers()), *all.back().layer};
     }
     size_t qkv_ld(size_t encoder) const noexcept { return qkv_row_bytes / qkv_size(encoder); }
+
+    bool has_position_terms() const noexcept { return config.relative.span != 0; }
+    position_terms terms_of(size_t encoder) const noexcept;
 
     // The values of inputs that not every model takes; NULL if it does not, or none were given.
     const int64_t *types_in(const tensor_list<const ss1_tensor> &inputs) const noexcept {
@@ -101,6 +109,9 @@ ss1_status check_sizes(const bert_model &model, const session_bounds &bounds,
                        const tensor_list<const ss1_tensor> &inputs, run_size &size);
 ss1_status check_values(const bert_model &model, const tensor_list<const ss1_tensor> &inputs);
 ss1_status run(const bert_model &model, const bert_activations &memory, model_run &run);
+
+// Makes the tables of position terms, if the model has any. Its norm and attention kernels are set.
+ss1_status load_position_terms(ss1_context &context, const model_directory &from, bert_model &out);
 
 // `rows` is max_batch * max_tokens.
 void carve_heads(const bert_model &model, size_t max_batch, size_t rows, carver &memory, bert_activations &a) noexcept;

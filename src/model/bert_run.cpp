@@ -249,6 +249,12 @@ std::span<const sequence> find_sequences(const bert_activations &memory, const s
     return {memory.sequences, size.batch};
 }
 
+void zero_masked(float *rows, size_t columns, std::span<const sequence> sequences) noexcept {
+    for (const sequence &s : sequences)
+        for (size_t t = 0; s.mask && t < s.length; ++t)
+            if (s.mask[t] != 0) std::fill_n(rows + (s.first + t) * columns, columns, 0.0f);
+}
+
 ss1_status run_encoders(const bert_model &model, const bert_activations &memory, const model_run &run,
                         std::span<const sequence> sequences) {
     const size_t rows = sequences.back().first + sequences.back().length, H = model.config.hidden_size;
@@ -263,6 +269,7 @@ ss1_status run_encoders(const bert_model &model, const bert_activations &memory,
         SS1_TRY(run.control.check());
         clock.restart();
         const size_t layer = model.config.stored_layer(i), size = model.qkv_size(layer);
+        const position_terms terms = model.terms_of(layer);
         attend(run.context, model.attention,
                {.q = memory.qkv,
                 .k = memory.qkv + H * size,
@@ -275,7 +282,8 @@ ss1_status run_encoders(const bert_model &model, const bert_activations &memory,
                 .scratch = memory.memory,
                 .bias = model.bias.as<float>(),
                 .bias_tokens = model.config.max_tokens(),
-                .window = model.config.is_local(i) ? model.config.window : SIZE_MAX});
+                .window = model.config.is_local(i) ? model.config.window : SIZE_MAX,
+                .positions = model.has_position_terms() ? &terms : nullptr});
         clock.lap(bert_stage::attention);
     }
     return run.control.check();
@@ -302,9 +310,10 @@ bert_activations carve(const ss1_context &context, const bert_model &model, cons
     a.scratch = memory.take<char>(layer_scratch(all, model.layers, rows), 1);
     a.task_seconds = memory.take<double>(context.num_threads, n_bert_stages);
     const auto bytes = [&](const team &who, size_t m) { return block_bytes(who, model, m); };
-    a.memory = memory.take<char>(std::max(row_memory(graph_of(all, model), rows, bytes),
-                                          attention_scratch(context, model.attention, B, T, heads, H / heads)),
-                                 1);
+    const position_terms terms = model.terms_of(0);
+    const size_t attention = attention_scratch(context, model.attention, model.has_position_terms() ? &terms : nullptr,
+                                               B, T, heads, H / heads);
+    a.memory = memory.take<char>(std::max(row_memory(graph_of(all, model), rows, bytes), attention), 1);
     return a;
 }
 
@@ -325,6 +334,7 @@ ss1_status run(const bert_model &model, const bert_activations &memory, model_ru
                   .sequences = sequences,
                   .padding = config.counts_positions ? static_cast<int64_t>(config.pad_token_id) : -1},
                  norm);
+    if (config.zeroes_masked) zero_masked(memory.state, config.hidden_size, sequences);
     if (model.projection)
         SS1_TRY(layer_run(run.all(), *model.projection,
                           linear_args(rows, memory.embedded, E, memory.state, config.hidden_size, memory.scratch)));

@@ -3,8 +3,9 @@
 // values of such a head itself. f32: K^T and V are packed once (96 KB at 128 tokens of 64 elements, in L2); then mr
 // rows of Q at a time are multiplied, whose scores (14 x 128 floats, 7 KB) stay in L1 from the first product to the
 // second. bf16 has kernels of its own for AMX and for fast dot products; elsewhere a head is widened to f32, which
-// costs less than its exponentials. So is a head with a bias or a window, which these kernels do not have. With a
-// window, some hundred queries at a time are taken with the keys around them: time and memory are those of the window.
+// costs less than its exponentials. So is a head with a bias, position terms or a window, which these kernels do not
+// have. With a window, some hundred queries at a time are taken with the keys around them: time and memory are those of
+// the window.
 #include "op/attention.hpp"
 
 #include <cmath>
@@ -19,10 +20,11 @@ namespace {
 
 // Scratch of one task, in floats; every part is a multiple of a cache line.
 struct layout {
-    size_t keys, values, lds, wide, total;
+    size_t keys, values, lds, scores, positions, wide, total;
 };
 
-layout make_layout(const attention_kernels &kernels, size_t tokens, size_t head_size) noexcept {
+layout make_layout(const attention_kernels &kernels, const position_terms *positions, size_t tokens,
+                   size_t head_size) noexcept {
     constexpr size_t line = 16;
     const gemm_kernel &gemm = *kernels.gemm;
     const auto lines = [](size_t n) { return round_up(n, line); };
@@ -31,8 +33,10 @@ layout make_layout(const attention_kernels &kernels, size_t tokens, size_t head_
     l.keys = lines(tiled(tokens) * head_size);
     l.values = lines(tiled(head_size) * tokens);
     l.lds = lines(tokens) + line;  // at a distance of a power of two, rows would share a few sets of L1
+    l.scores = lines(gemm.mr * l.lds);
+    l.positions = positions ? position_scratch(gemm, *positions, tokens) : 0;
     l.wide = lines(tokens * head_size);
-    l.total = l.keys + l.values + lines(gemm.mr * l.lds) + 3 * l.wide;
+    l.total = l.keys + l.values + l.scores + l.positions + 3 * l.wide;
     if (kernels.attend) l.total = std::max(l.total, attend_scratch_bytes(tokens, head_size) / sizeof(float));
     return l;
 }
@@ -58,23 +62,6 @@ double floats_of(size_t length, size_t head_size, size_t window) noexcept {
     return static_cast<double>(length) * static_cast<double>(seen + head_size) * static_cast<double>(head_size) / 8;
 }
 
-// y [m, n] = a [m, k] times packed b, whose tiles are ldb floats apart, plus bias.
-void multiply(const gemm_kernel &gemm, const float *a, size_t lda, const float *b, size_t ldb, const float *bias,
-              float *y, size_t ldy, size_t m, size_t n, size_t k) noexcept {
-    gemm_panel_args g{};
-    g.a = a;
-    g.lda = lda;
-    g.b = b;
-    g.ldb = ldb;
-    g.bias = bias;
-    g.y = y;
-    g.ldy = ldy;
-    g.m = m;
-    g.n = n;
-    g.k = k;
-    gemm.panel(g);
-}
-
 // A head is cut at multiples of this many queries: those that a kernel takes together.
 size_t query_group(const attention_kernels &kernels, dtype type) noexcept {
     return type == dtype::bf16 && kernels.attend ? kernels.attend->mr : kernels.gemm->mr;
@@ -97,7 +84,9 @@ struct head_rows {
     size_t ld, m, n;
     const float *mask;  // of each key, or NULL
     const float *bias;  // that of query 0 and key 0, or NULL; see attention_args
-    size_t first;       // the token of query 0, counted from key 0
+    const position_terms *positions;
+    size_t head;   // of `positions`
+    size_t first;  // the token of query 0, counted from key 0
     size_t window;
 };
 
@@ -122,6 +111,27 @@ void weigh_window(const softmax_kernel &softmax, float *scores, size_t lds, size
     }
 }
 
+// scores [m, n] += the position terms of queries from row i0 of panel p on, of `panels`. The first panel of a block
+// multiplies the keys.
+void add_terms(const gemm_kernel &gemm, const head_rows &h, size_t d, size_t p, size_t panels, float *scores,
+               size_t lds, float *scratch) noexcept {
+    const size_t together = position_queries / gemm.mr, block = p / together * together;
+    const auto row = [&](size_t panel) { return h.m * std::min(panel, panels) / panels; };
+    const position_block b = {.gemm = gemm,
+                              .terms = *h.positions,
+                              .q = h.q + row(block) * h.ld,
+                              .k = h.k,
+                              .ld = h.ld,
+                              .head_size = d,
+                              .head = h.head,
+                              .first = h.first + row(block),
+                              .m = row(block + together) - row(block),
+                              .n = h.n,
+                              .scratch = scratch};
+    if (p == block) multiply_keys(b);
+    add_positions(b, row(p) - row(block), row(p + 1) - row(p), scores, lds);
+}
+
 void attend_f32(const attention_kernels &kernels, const head_rows &h, size_t d, const layout &l,
                 float *scratch) noexcept {
     const gemm_kernel &gemm = *kernels.gemm;
@@ -129,7 +139,7 @@ void attend_f32(const attention_kernels &kernels, const head_rows &h, size_t d, 
     float *keys = scratch, *values = keys + l.keys, *scores = values + l.values;
     pack_columns(h.k, d, h.n, h.ld, gemm.nt, keys);
     pack_rows(h.v, h.n, d, h.ld, gemm.nt, values);
-    const float scale = 1 / std::sqrt(static_cast<float>(d));
+    const float scale = h.positions ? h.positions->scale : 1 / std::sqrt(static_cast<float>(d));
     const size_t panels = ceil_div(h.m, gemm.mr);
     for (size_t p = 0; p < panels; ++p) {
         // Panels of equal height, as in the linear layer.
@@ -137,21 +147,24 @@ void attend_f32(const attention_kernels &kernels, const head_rows &h, size_t d, 
         float *rows = h.q + i0 * h.ld;
         const row_range seen = keys_of({first, first + height}, h.window, h.n);
         const size_t j0 = seen.begin / gemm.nt * gemm.nt, n = seen.end - j0;
-        multiply(gemm, rows, h.ld, keys + j0 * d, d * gemm.nt, h.mask ? h.mask + j0 : nullptr, scores, l.lds, height, n,
-                 d);
+        multiply_packed(gemm, rows, h.ld, keys + j0 * d, d * gemm.nt, h.mask ? h.mask + j0 : nullptr, scores, l.lds,
+                        height, n, d);
         if (h.bias) add_bias(h.bias + j0, i0, scores, l.lds, height, n);
+        if (h.positions) add_terms(gemm, h, d, p, panels, scores, l.lds, scores + l.scores);
         if (windowed)
             weigh_window(*kernels.softmax, scores, l.lds, height, n, first - j0, h.window, scale);
         else
             kernels.softmax->run({.y = scores, .m = height, .n = n, .ldy = l.lds, .scale = scale});
-        multiply(gemm, scores, l.lds, values + j0 * gemm.nt, h.n * gemm.nt, nullptr, rows, h.ld, height, d, n);
+        multiply_packed(gemm, scores, l.lds, values + j0 * gemm.nt, h.n * gemm.nt, nullptr, rows, h.ld, height, d, n);
     }
 }
 
-// Runs some queries of a head in f32, with the keys that they see. `at`: the head's first element.
-void attend_widely(const attention_kernels &kernels, const attention_args &a, const sequence &s, size_t at,
-                   const float *bias, row_range queries, const layout &l, float *scratch) noexcept {
-    const size_t d = a.head_size, window = has_window(a, s.length) ? a.window : s.length;
+// Runs some queries of a head in f32, with the keys that they see.
+void attend_widely(const attention_kernels &kernels, const attention_args &a, const sequence &s, size_t head,
+                   row_range queries, const layout &l, float *scratch) noexcept {
+    const size_t d = a.head_size, at = s.first * a.ld + head * d;
+    const float *bias = a.bias ? a.bias + head * (2 * a.bias_tokens - 1) + a.bias_tokens - 1 : nullptr;
+    const size_t window = has_window(a, s.length) ? a.window : s.length;
     const row_range keys = keys_of(queries, window, s.length);
     const size_t q = at + queries.begin * a.ld, k = at + keys.begin * a.ld;
     head_rows h = {.q = nullptr,
@@ -162,6 +175,8 @@ void attend_widely(const attention_kernels &kernels, const attention_args &a, co
                    .n = keys.end - keys.begin,
                    .mask = s.mask ? s.mask + keys.begin : nullptr,
                    .bias = bias ? bias + keys.begin - queries.begin : nullptr,
+                   .positions = a.positions,
+                   .head = head,
                    .first = queries.begin - keys.begin,
                    .window = window};
     if (a.type == dtype::f32) {
@@ -186,16 +201,15 @@ void attend_widely(const attention_kernels &kernels, const attention_args &a, co
 void attend_head(const attention_kernels &kernels, const attention_args &a, const sequence &s, size_t head,
                  row_range queries, const layout &l, float *scratch) noexcept {
     const size_t d = a.head_size, at = s.first * a.ld + head * d;
-    const float *bias = a.bias ? a.bias + head * (2 * a.bias_tokens - 1) + a.bias_tokens - 1 : nullptr;
     if (has_window(a, s.length)) {
         // Results replace queries, which no other block reads; keys and values stay.
         const size_t step = window_block(a.window);
         for (size_t i = queries.begin; i < queries.end; i += step)
-            attend_widely(kernels, a, s, at, bias, {i, std::min(queries.end, i + step)}, l, scratch);
+            attend_widely(kernels, a, s, head, {i, std::min(queries.end, i + step)}, l, scratch);
         return;
     }
-    if (a.type == dtype::f32 || !kernels.attend || bias)
-        return attend_widely(kernels, a, s, at, bias, queries, l, scratch);
+    if (a.type == dtype::f32 || !kernels.attend || a.bias || a.positions)
+        return attend_widely(kernels, a, s, head, queries, l, scratch);
     uint16_t *q = static_cast<uint16_t *>(a.q) + at + queries.begin * a.ld;
     kernels.attend->run({.q = q,
                          .k = static_cast<const uint16_t *>(a.k) + at,
@@ -281,17 +295,17 @@ attention_kernels select_attention(isa::mask usable, size_t head_size) noexcept 
             &select_store(dtype::bf16, usable), attend};
 }
 
-size_t attention_scratch(const ss1_context &context, const attention_kernels &kernels, size_t batch, size_t tokens,
-                         size_t heads, size_t head_size) noexcept {
+size_t attention_scratch(const ss1_context &context, const attention_kernels &kernels, const position_terms *positions,
+                         size_t batch, size_t tokens, size_t heads, size_t head_size) noexcept {
     const double work = static_cast<double>(batch * heads) * floats_of(tokens, head_size, SIZE_MAX);
     const size_t parts = batch * heads * ceil_div(tokens, query_group(kernels, dtype::f32));
-    return task_count(context, parts, work) * make_layout(kernels, tokens, head_size).total * sizeof(float);
+    return task_count(context, parts, work) * make_layout(kernels, positions, tokens, head_size).total * sizeof(float);
 }
 
 void attend(const ss1_context &context, const attention_kernels &kernels, const attention_args &a) {
     size_t longest = 0;
     for (const sequence &s : a.sequences) longest = std::max(longest, s.length);
-    const layout l = make_layout(kernels, packed_keys(a, longest), a.head_size);
+    const layout l = make_layout(kernels, a.positions, packed_keys(a, longest), a.head_size);
     const plan p = make_plan(context, kernels, a, longest);
     const kernel_scope *scope = a.type == dtype::bf16 && kernels.attend ? kernels.attend->scope : nullptr;
     parallel(context, p.tasks, [&](size_t task) {

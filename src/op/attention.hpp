@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Self-attention: softmax((Q K^T + bias) / sqrt(d) + mask) V for every sequence and head.
+// Self-attention: softmax((Q K^T + bias) / sqrt(d) + mask) V for every sequence and head, or with position terms.
 #pragma once
 #include <cstdint>
 
 #include "base/context.hpp"
+#include "op/position_terms.hpp"
 #include "op/sequences.hpp"
 
 namespace ss1 {
@@ -34,11 +35,12 @@ struct attention_args {
     // A query sees keys at most this number of tokens away; the others cost nothing. If all of those are masked, it
     // attends to them equally.
     size_t window = SIZE_MAX;
+    const position_terms *positions = nullptr;  // without a window; NULL: none
 };
 
 // For `batch` sequences of up to `tokens` tokens each. Grows with both: scratch for the largest serves all.
-size_t attention_scratch(const ss1_context &context, const attention_kernels &kernels, size_t batch, size_t tokens,
-                         size_t heads, size_t head_size) noexcept;
+size_t attention_scratch(const ss1_context &context, const attention_kernels &kernels, const position_terms *positions,
+                         size_t batch, size_t tokens, size_t heads, size_t head_size) noexcept;
 
 void attend(const ss1_context &context, const attention_kernels &kernels, const attention_args &args);
 

@@ -29,6 +29,22 @@ void pack_columns(const float *bt, size_t k, size_t n, size_t ldbt, size_t nt, f
     }
 }
 
+void multiply_packed(const gemm_kernel &gemm, const float *a, size_t lda, const float *b, size_t ldb, const float *bias,
+                     float *y, size_t ldy, size_t m, size_t n, size_t k) noexcept {
+    gemm_panel_args g{};
+    g.a = a;
+    g.lda = lda;
+    g.b = b;
+    g.ldb = ldb;
+    g.bias = bias;
+    g.y = y;
+    g.ldy = ldy;
+    g.m = m;
+    g.n = n;
+    g.k = k;
+    gemm.panel(g);
+}
+
 void widen(const uint16_t *from, size_t ld, size_t m, size_t n, float *to) noexcept {
     for (size_t i = 0; i < m; ++i)
         for (size_t j = 0; j < n; ++j) to[i * n + j] = bf16_to_f32(from[i * ld + j]);
