@@ -572,7 +572,7 @@ class Models(Case):
         for line in ("labels      0 no, 1 maybe, 2 yes", "max tokens  16", "vocabulary  100"):
             self.assertIn(line + "\n", text)
         self.assertNotIn("labels", json.loads(self.ok("inspect", DATA / "dlrm_cat", "-o", "json")))
-        text = self.ok("inspect", EXAMPLES / "models/spam-bert-embed")
+        text = self.ok("inspect", EXAMPLES / "models/mail-embed")
         self.assertIn("embedding   256\nsimilarity  cosine\n", text)
 
     def test_info_tells_what_openmp_does_not(self):
@@ -782,7 +782,7 @@ class Models(Case):
 
     def test_convert_keeps_the_other_files(self):
         source, out = self.directory / "source", self.directory / "out"
-        shutil.copytree(EXAMPLES / "models/spam-bert-embed", source)
+        shutil.copytree(EXAMPLES / "models/mail-embed", source)
         (source / "README.md").write_text("read me")
         (source / "0_Transformer/pytorch_model.bin").write_text("old weights")
         (source / "1_Pooling/notes.txt").write_text("")

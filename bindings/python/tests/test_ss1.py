@@ -593,7 +593,7 @@ class Models(TestCase):
             paths = [pathlib.Path(base, name) for base, _, names in os.walk(folder, followlinks=True) for name in names]
             return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
-        bert = EXAMPLES / "models/spam-bert-embed"
+        bert = EXAMPLES / "models/mail-embed"
         texts = ["You have won a prize", "See you at lunch"]
         in_memory, on_disk = ss1.Model(self.context, files(bert)), ss1.Model(self.context, bert)
         numpy.testing.assert_array_equal(in_memory.encode(texts), on_disk.encode(texts))

@@ -3,6 +3,7 @@
 
     SS1_LIBRARY=build/src/libss1.so python3 bindings/python/tests/test_train_bert.py
 """
+import gzip
 import json
 import pathlib
 import subprocess
@@ -22,6 +23,7 @@ try:
     import bert
     import finetune_spam
     import pretrain_bert
+    import train_embedder
     from ss1 import model_dir
     from ss1.torch import fit
 except ImportError as error:
@@ -86,6 +88,73 @@ class Mails(unittest.TestCase):
         self.assertEqual([len(part) for part in parts.values()], [35, 5, 10])
         self.assertEqual(len(set(sum(parts.values(), []))), 50)
         self.assertEqual(parts, mails.split([(f"mail {i}", i % 2) for i in range(50)]))
+
+    def test_topics(self):
+        for subject in ("Re: [ILUG] RE: your  mail", "your mail ", "[a-b] [c] Fwd: your mail", "re[2]: your mail"):
+            self.assertEqual(mails.topic(subject), "your mail")
+        self.assertEqual(mails.topic("Report: reply [6ywab]"), "Report: reply [6ywab]")
+
+    def test_pairs_are_the_mails_of_the_lines(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "mails.jsonl.gz"
+            with gzip.open(path, "wt") as file:
+                for i in range(20):
+                    text = f" body  {chr(97 + i)} " * 5
+                    file.write(json.dumps({"subject": f"Re: {chr(97 + i)}", "text": text, "label": i % 2}) + "\n")
+            pairs, lines = mails.read_pairs(path), mails.read(path)
+        self.assertGreater(len(pairs), 10)
+        self.assertEqual([f"{subject} {body}" for subject, body in pairs], [line for line, _ in lines])
+
+
+class Embedder(unittest.TestCase):
+    """train_embedder.py: what a pair is, the loss, and how finding is counted."""
+
+    def setUp(self):
+        torch.manual_seed(1)
+        self.texts = train_embedder.Texts(torch.arange(10, 410, dtype=torch.int32), torch.tensor([5, 25, 1, 369]))
+
+    def test_rows(self):
+        rows = self.texts.whole(torch.tensor([0, 1]), 10)
+        self.assertEqual(rows.tolist(), [[2, 10, 11, 12, 13, 14, 3, 0, 0, 0], [2, 15, 16, 17, 18, 19, 20, 21, 22, 3]])
+        one = torch.tensor([0])
+        row = self.texts.rows(self.texts.begin[one], self.texts.size[one], 10, torch.tensor([1]), torch.tensor([2]))
+        self.assertEqual(row.tolist(), [[2, 10, 13, 14, 3]])
+
+    def test_cuttings_are_of_their_text_and_most_are_gone_from_it(self):
+        rows = torch.randint(4, (2000,))
+        queries, documents = self.texts.cuttings(rows)
+        left = 0
+        for i, row in enumerate(rows.tolist()):
+            query, document = (ids[(ids != 0) & (ids > 3)].tolist() for ids in (queries[i], documents[i]))
+            begin, size = int(self.texts.begin[row]) + 10, int(self.texts.size[row])
+            self.assertTrue(begin <= query[0] <= query[-1] < begin + size)
+            self.assertTrue(all(begin <= token < begin + size for token in document))
+            self.assertLessEqual(len(document), train_embedder.DOCUMENT - 2)
+            left += set(query) <= set(document)
+        self.assertAlmostEqual(left / 2000, train_embedder.KEPT, delta=0.05)
+
+    def test_the_same_topic_is_no_negative(self):
+        vectors = torch.nn.functional.normalize(torch.randn(4, 8), dim=1)
+        loss = lambda topics: train_embedder.loss_of(vectors, vectors, torch.tensor(topics), 1.0).item()
+        self.assertAlmostEqual(loss([1, 1, 1, 1]), 0.0, places=6)
+        self.assertGreater(loss([1, 2, 3, 4]), loss([1, 1, 3, 4]))
+
+    def test_recalls(self):
+        scores = numpy.zeros((12, 12))
+        scores[0] = scores[1, 1] = 1  # a tie of all is lost
+        self.assertEqual(train_embedder.recalls(scores), (1 / 12, 1 / 12))
+        self.assertEqual(train_embedder.recalls(numpy.eye(12)[::1] + 0.5 * (numpy.arange(12) < 3)), (1.0, 1.0))
+
+    def test_bm25(self):
+        scores = train_embedder.bm25(["a rare word", "nothing"], ["the word", "the rare Word", "the end of the end"])
+        self.assertEqual(scores[0].argmax(), 1)
+        self.assertEqual(scores[1].tolist(), [0, 0, 0])
+        n, length = numpy.log(1 + 2.5 / 1.5) + numpy.log(1 + 1.5 / 2.5), 1.2 * (0.25 + 0.75 * 3 / (10 / 3))
+        self.assertAlmostEqual(scores[0, 1], n * 2.2 / (1 + length))
+
+    def test_held_out_topics_are_new(self):
+        part = [("Re: a", "1"), ("b", "2"), ("[x] B", "3"), ("", "4"), ("c", "5")]
+        self.assertEqual(train_embedder.held_out(part, [("fwd: A", "6")]), (["b", "c"], ["2", "5"]))
 
 
 class Model(unittest.TestCase):

@@ -3,12 +3,14 @@
 
     parts = split(read("spam_assassin.jsonl.gz"))
     parts["test"][0]        # ("Re: your order Dear friend, ...", 1)
+    split(read_pairs("spam_assassin.jsonl.gz"))["test"][0]      # ("Re: your order", "Dear friend, ..."): the same mail
 
 Lines have the format of `ss1 run --text`: the subject, a space, the body, all runs of white space as one space.
 """
 import collections
 import gzip
 import json
+import lzma
 import re
 
 import numpy
@@ -17,6 +19,10 @@ LABELS = {"0": "ham", "1": "spam"}
 SPLIT_SEED = 1
 SHINGLE = 6  # words
 BOILERPLATE = 20  # ignores shingles in more mails than this, such as the footer of a mailing list
+
+
+def open_text(path):
+    return {".xz": lzma.open, ".gz": gzip.open}.get(path.suffix, open)(path, "rt", encoding="utf-8")
 
 
 def line_of(subject, body):
@@ -43,12 +49,26 @@ def distinct(lines):
     return kept
 
 
-def read(path):
-    """Returns [(line, label)], label 1 = spam, of the distinct mails."""
+def read_distinct(path):
+    """Returns the distinct mails, each a dict with subject, text and label."""
     with gzip.open(path, "rt") as file:
         mails = [json.loads(line) for line in file]
-    lines = [line_of(mail["subject"], mail["text"]) for mail in mails]
-    return [(lines[i], mails[i]["label"]) for i in distinct(lines)]
+    return [mails[i] for i in distinct([line_of(mail["subject"], mail["text"]) for mail in mails])]
+
+
+def read(path):
+    """Returns [(line, label)], label 1 = spam, of the distinct mails."""
+    return [(line_of(mail["subject"], mail["text"]), mail["label"]) for mail in read_distinct(path)]
+
+
+def read_pairs(path):
+    """Returns [(subject, body)] of the distinct mails, in the order of read()."""
+    return [(mail["subject"], line_of("", mail["text"])) for mail in read_distinct(path)]
+
+
+def topic(subject):
+    """Returns the subject without the marks of replies, forwards and mailing lists at its front."""
+    return re.sub(r"\s+", " ", re.sub(r"(?i)^(\s|(re|fw|fwd|aw)(\[\d+\])?:|\[[^]]*\])+", "", subject)).strip()
 
 
 def split(mails):

@@ -5,9 +5,7 @@ The mails are split first: vocabulary and pre-training use only the training mai
 writes to --out: vocab.txt, the tokenizer's configuration, tokens.npz and the lines of the test mails.
 """
 import argparse
-import gzip
 import json
-import lzma
 import pathlib
 import time
 
@@ -60,10 +58,6 @@ def rows(tokenizer, lines, length):
     return result
 
 
-def open_text(path):
-    return {".xz": lzma.open, ".gz": gzip.open}.get(path.suffix, open)(path, "rt", encoding="utf-8")
-
-
 def save_tokenizer(directory, vocabulary, length):
     """Writes vocab.txt and Hugging Face's two configuration files."""
     (directory / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
@@ -102,7 +96,7 @@ def main():
         return
     parts = mails.split(mails.read(options.mails))
     lines = {name: [line for line, _ in part] for name, part in parts.items()}
-    with open_text(options.text) as file:
+    with mails.open_text(options.text) as file:
         text = [line.strip() for line in file]
     held_out, text = text[::HELD_OUT], [line for number, line in enumerate(text) if number % HELD_OUT]
     log(f"{len(text)} paragraphs, {', '.join(f'{len(part)} {name} mails' for name, part in parts.items())}")
