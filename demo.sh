@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Builds ss1 and runs its main job: a trained recommendation model on held-out rows, dense and as SS1, a BERT on mails,
-# then a BERT-base-shaped encoder. Ends with a page of the results. Installs missing Debian packages first. Takes a few minutes the
+# a search by a small embedder, then a BERT-base-shaped encoder. Ends with a page of the results. Installs missing Debian packages first. Takes a few minutes the
 # first time.
 cd "$(dirname "$0")"
 . .ci/prepare
@@ -40,6 +40,11 @@ python3 bench/demo_page.py --table "$results/latency-dlrm.json"
 
 say "Mails: spam or ham? A small BERT with all its encoder's layers tied 4-fold, text in, answers out (5 of 20)"
 "$ss1" run "$models/spam-bert-ss1" --text examples/data/spam-test.txt --label examples/data/spam-test.labels | sed -n 1,5p
+
+say "Search: lines about commands, the nearest to 'compression' by the cosine of their embeddings, from an embedder trained on mails"
+keep search env SS1_LIBRARY=build/test/src/libss1.so PYTHONPATH=bindings/python python3 examples/search.py "$models/mail-embed" \
+    examples/data/documents.txt compression >"$results/search.txt"
+cat "$results/search.txt"
 
 say "An encoder of BERT-base's shape (random weights), sequence 128, dense against SS1 at c = 4"
 keep latency-encoder "$ss1_bench" model "$models/bert-base" "$models/bert-base-ss1" --random-weights 1 --tokens 128 --batch 1 -o json \

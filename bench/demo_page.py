@@ -6,8 +6,8 @@
     demo_page.py --table FILE      prints the latencies of one file as text
 
 FOLDER has, from demo.sh: info.json (ss1 info -o json), quality-dense.json and quality-ss1.json (ss1 run --summary),
-latency-dlrm.json and latency-encoder.json (ss1-bench model -o json: the dense model first), and beside each NAME.json the command
-that made it, NAME.cmd.
+latency-dlrm.json and latency-encoder.json (ss1-bench model -o json: the dense model first), search.txt (examples/search.py), and
+beside each NAME.json or .txt the command that made it, NAME.cmd.
 """
 import argparse
 import html
@@ -151,7 +151,9 @@ def page(folder):
         section(f"Every run, batch {batch}", f"How often each latency occurred, of {slow['samples']:,} runs of each model.",
                 histogram(slow, fast), command("latency-dlrm")),
         section("Latency of an encoder", f"BERT-base's shape with random weights, one sequence of {slow_encoder['tokens']} tokens.",
-                latency_bars(encoder, "sequence"), command("latency-encoder"))]
+                latency_bars(encoder, "sequence"), command("latency-encoder")),
+        section("Search", "Of 100 lines that describe commands, those nearest to a word, by the cosine of their embeddings.",
+                f"<pre>{html.escape((folder / 'search.txt').read_text())}</pre>", command("search"))]
     return ('<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, '
             f'initial-scale=1"><title>ss1 demo</title><style>{STYLE}</style></head><body>' + "\n".join(parts) + "</body></html>\n")
 

@@ -203,14 +203,15 @@ class DemoPage(Case):
             bench = subprocess.run([os.environ["SS1_BENCH_EXE"], "model", *(models / model for model in pair), *more, "-o", "json",
                                     "--repetitions", "5", "--min-time", "0"], check=True, capture_output=True, text=True)
             write(f"{name}.json", bench.stdout)
-        commands = {name: f"the command of {name}" for name in ("quality-dense", "quality-ss1", "latency-dlrm", "latency-encoder")}
+        write("search.txt", "0.5 gzip <compresses>\n")
+        commands = {name: f"the command of {name}" for name in ("quality-dense", "quality-ss1", "latency-dlrm", "latency-encoder", "search")}
         for name, command in commands.items():
             write(f"{name}.cmd", command + "\n")
         table = self.ok("demo_page.py", "--table", self.directory / "latency-dlrm.json").stdout
         self.assertEqual([line.split()[0] for line in table.splitlines()], ["batch", "1", "4"])
         self.ok("demo_page.py", self.directory)
         page = (self.directory / "demo.html").read_text()
-        for text in [*commands.values(), "A &lt;CPU&gt;", "AUC 0.7000", "AUC 0.6900", "1,234 held-out rows", "\u22120.0100"]:
+        for text in [*commands.values(), "A &lt;CPU&gt;", "AUC 0.7000", "AUC 0.6900", "1,234 held-out rows", "\u22120.0100", "gzip &lt;compresses&gt;"]:
             self.assertIn(text, page)
         for picture in re.findall(r"<svg.*?</svg>", page):
             for bar in xml.etree.ElementTree.fromstring(picture).iter("rect"):
