@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """bench/grid.py and bench/report.py: a small grid measured, resumed and reported; the report of a sample file; bench/RESULTS.md
 against the measured files; bench/demo_page.py; bench/latency_curve.py: the plot of a small open-loop measurement; and bench/models.py: contenders that
-take turns, the report of whole models.
+take turns, the report of whole models; bench/encoders.py: its texts and tables.
 
     SS1_EXE=build/src/cli/ss1 SS1_BENCH_EXE=build/bench/driver/ss1-bench SS1_TEST_DATA=tests/data \\
         python3 tests/bench_scripts_test.py
@@ -288,6 +288,15 @@ class make:
         self.assertTrue(os.WIFSTOPPED(state))
         self.assertEqual(a.ask("result", 1)[0], [0])
 
+    def test_a_run_of_many_batches(self):
+        worker = self.harness.Worker({"name": "A", "module": "batches", "inner": "fake", "mode": "", "threads": 1, "diary": self.diary,
+                                      "cpus": sorted(os.sched_getaffinity(0))[:1]})
+        self.addCleanup(worker.close)
+        worker.ready(60)
+        worker.ask("inputs", [[3, 5]])
+        self.assertEqual(worker.ask("result", None)[0].tolist(), [3, 4, 5, 6])
+        self.assertEqual(self.diary.read_text(), "AA")
+
     def test_time_limit_leaves_the_least_rounds(self):
         a = self.worker("A")
         a.ready(60)
@@ -367,6 +376,58 @@ class Models(Case):
         for arguments, message in ((("--models", "gpt"), "--models gpt: is none of dlrm-v1"), (("--ss1", "/no/ss1"), "--ss1 /no/ss1"),
                                    (("--ss1", os.environ["SS1_EXE"], "--threads", "100000"), "this process may use 1 to")):
             self.assertIn(message, script("models.py", "--out", self.directory / "x.json", *arguments).stderr)
+
+
+@unittest.skipUnless(importlib.util.find_spec("numpy"), "encoders.py needs numpy")
+class Encoders(Case):
+    def test_texts_and_their_batches(self):
+        sys.path[:0] = [str(BENCH / "models")]
+        self.addCleanup(sys.path.remove, str(BENCH / "models"))
+        import encoder_files
+        vocabulary = encoder_files.vocabulary()
+        self.assertEqual(len(set(vocabulary)), encoder_files.WORDS)
+        batches = encoder_files.texts("queries", 70)
+        self.assertEqual([len(batch["input_ids"]) for batch in batches], [32, 32, 6])
+        lengths = [int(n) for batch in batches for n in batch["attention_mask"].sum(1)]
+        self.assertEqual(lengths, sorted(lengths, reverse=True))
+        self.assertTrue(8 <= lengths[-1] < lengths[0] <= 32)
+        for batch in batches:
+            ids, mask = batch["input_ids"], batch["attention_mask"]
+            self.assertEqual(ids.shape[1], mask.sum(1).max())
+            self.assertTrue((ids[mask == 0] == 0).all() and (ids[:, 0] == encoder_files.CLS).all())
+            self.assertTrue(((ids == encoder_files.SEP).sum(1) == 1).all())
+
+    def test_tables(self):
+        def cell(dtype, **ms):
+            contenders = {name: {"ns": [value * 1e6] * 4, "cosine": 1.0} for name, value in ms.items()}
+            return {"model": "minilm-l6", "texts": "queries", "threads": 1, "dtype": dtype, "count": 32, "tokens": 640,
+                    "contenders": contenders, "missing": {"ONNX Runtime": "ModuleNotFoundError: a | b"}}
+
+        cells = [cell("f32", ss1=10, PyTorch=18, compiled=16, **{"ss1, from text": 5}), cell("bf16", ss1=8, PyTorch=12), cell("int8", ss1=4)]
+        path = self.directory / "encoders.json"
+        path.write_text(json.dumps({"cells": cells}))
+        text = self.ok("encoders.py", "--table", path).stdout
+        self.assert_whole_tables(text)
+        self.assertIn("| f32 | 1.5 | 1.60 | 1.60–1.60 | 1 of 1 |", text)
+        self.assertIn("| bf16 | 2.5 | 1.50 | 1.50–1.50 | 0 of 1 |", text)
+        self.assertIn("| minilm-l6 | queries | 1 | f32 | 3200 (3200–3200) | compiled | 2000 (2000–2000) | 1.60 | met |", text)
+        self.assertIn("| minilm-l6 | queries | 1 | f32 | 1.80 | 1.60 |", text)
+        self.assertIn("| minilm-l6 | ONNX Runtime | ModuleNotFoundError: a / b |", text)
+
+    def test_the_page_has_the_tables_of_its_file(self):
+        page = (BENCH.parent / "docs/encoders.md").read_text()
+        text = self.ok("encoders.py", "--table", BENCH / "results/encoders-xeon-16.json.gz").stdout
+        tables = text.strip().split("\n\n")
+        self.assertGreaterEqual(len(tables), 3)
+        for table in tables:
+            self.assertIn(table, page)
+        self.assert_whole_tables(page)
+
+    def test_help_and_mistakes(self):
+        self.assertIn("bench/encoders.py ", self.ok("encoders.py", "--help").stdout)
+        for arguments, message in ((("--models", "gpt"), "--models gpt: is none of bert-base"), (("--dtype", "f8"), "--dtype f8: is none of"),
+                                   (("--table", "x"), "give either --out FILE or --table FILE")):
+            self.assertIn(message, script("encoders.py", "--out", self.directory / "x.json", *arguments).stderr)
 
 
 if __name__ == "__main__":

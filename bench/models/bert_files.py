@@ -12,7 +12,9 @@ from ss1 import model_dir, safetensors_io
 # The number of mails of the SpamAssassin public corpus by their number of tokens: words of subject and text x 1.3, and 2 at the ends.
 LENGTHS = pathlib.Path(__file__).resolve().parents[1] / "shapes/mail_lengths.csv"
 MAILS = "mails"  # in place of a number of tokens: sequences as long as mails, padded to the longest of the batch
-SIZES = {"bert-base": (12, 768, 12), "bert-large": (24, 1024, 16), "bert-tiny": (2, 512, 8)}  # layers, width, heads
+# Layers, width, heads.
+SIZES = {"bert-base": (12, 768, 12), "bert-large": (24, 1024, 16), "bert-tiny": (2, 512, 8), "minilm-l6": (6, 384, 12),
+         "bge-small": (12, 384, 12)}
 # The encoder layers that the SS1 authors list for c = 8, counted from 0, as far as they exist.
 LISTED = {"bert-base": (1, *range(7, 12)), "bert-large": (1, 6, 8, 9, *range(15, 24)), "bert-tiny": (1,)}
 

@@ -16,7 +16,7 @@ import files
 FUSED = "com.microsoft"
 
 
-def graph_of(config, tensors):
+def graph_of(config, tensors, pooled):
     nodes, weights = [], []
 
     def constant(name, array=None):
@@ -51,24 +51,35 @@ def graph_of(config, tensors):
         x = add_norm(f"{layer}.output.dense", f"{layer}.output.LayerNorm", activated, x)
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT32, ["batch", "tokens"])
               for name in ("input_ids", "token_type_ids", "attention_mask")]
-    outputs = [helper.make_tensor_value_info(x, TensorProto.FLOAT, ["batch", "tokens", config["hidden_size"]])]
+    shape = ["batch", "tokens", config["hidden_size"]]
+    if pooled:  # the sum over a text's tokens, of length 1: so is their mean
+        weights.append(numpy_helper.from_array(numpy.array([2]), "last"))
+        weights.append(numpy_helper.from_array(numpy.array([1]), "tokens"))
+        share = node("Unsqueeze", [node("Cast", ["attention_mask"], ["share"], to=TensorProto.FLOAT), "last"], ["shares"])
+        total = node("ReduceSum", [node("Mul", [x, share], ["shared"]), "tokens"], ["sum"], keepdims=0)
+        x, shape = node("LpNormalization", [total], ["embedding"], axis=1, p=2), ["batch", config["hidden_size"]]
+    outputs = [helper.make_tensor_value_info(x, TensorProto.FLOAT, shape)]
     graph = helper.make_graph(nodes, "bert", inputs, outputs, weights)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13), helper.make_opsetid(FUSED, 1)], ir_version=8)
 
 
-def model_file(directory, dtype):
+def model_file(directory, dtype, pooled):
     """Made once, beside the model."""
-    path = pathlib.Path(directory) / f"{dtype}.onnx"
+    name = f"{dtype}-pooled" if pooled else dtype
+    path = pathlib.Path(directory) / f"{name}.onnx"
     if not path.exists():
-        made = path.with_name(f"{dtype}-{os.getpid()}.onnx")
+        made = path.with_name(f"{name}-{os.getpid()}.onnx")
         if dtype == "f32":
-            onnx.save(graph_of(*files.read(directory)), made)
+            config, tensors = files.read(directory)
+            if config["model_type"] != "bert":
+                raise ValueError(f"{directory}: the graph is written for BERT alone, not for {config['model_type']}")
+            onnx.save(graph_of(config, tensors, pooled), made)
         else:
             from onnxruntime.quantization import QuantType, quantize_dynamic
             # It writes beside its input: to a folder of this process, not to where another one may do the same.
             with tempfile.TemporaryDirectory(dir=directory) as own:
                 source = pathlib.Path(own) / "f32.onnx"
-                source.symlink_to(model_file(directory, "f32").resolve())
+                source.symlink_to(model_file(directory, "f32", pooled).resolve())
                 quantize_dynamic(source, made, op_types_to_quantize=["MatMul", "Attention"], per_channel=True,
                                  weight_type=QuantType.QInt8, extra_options={"DefaultTensorType": TensorProto.FLOAT})
         made.replace(path)
@@ -79,8 +90,10 @@ class Contender:
     def __init__(self, spec):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = spec["threads"], 1, 3
-        self.session = onnxruntime.InferenceSession(model_file(spec["directory"], spec["dtype"]), options, providers=["CPUExecutionProvider"])
-        self.width = self.session.get_outputs()[0].shape[2]
+        self.pooled = spec.get("output") == "sentence_embedding"
+        path = model_file(spec["directory"], spec["dtype"], self.pooled)
+        self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self.width = self.session.get_outputs()[0].shape[-1]
         self.info = {"library": f"ONNX Runtime {onnxruntime.__version__}"}
         self.kept = []
 
@@ -94,7 +107,7 @@ class Contender:
         arrays = {"input_ids": ids.astype(numpy.int32), "token_type_ids": numpy.zeros(ids.shape, numpy.int32),
                   "attention_mask": mask.astype(numpy.int32)}
         values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
-        out = numpy.empty((*ids.shape, self.width), numpy.float32)
+        out = numpy.empty((*ids.shape[:1 if self.pooled else 2], self.width), numpy.float32)
         binding = self.session.io_binding()
         for name, value in values.items():
             binding.bind_ortvalue_input(name, value)

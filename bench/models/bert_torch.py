@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BERT in PyTorch as a contender: transformers' BertModel with its sdpa attention; and, to compare all with, the plain formulas,
-which stand in for it in f32 where there is no transformers (Debian)."""
+"""BERT in PyTorch as a contender: transformers' model with its sdpa attention; and, to compare all with, the plain formulas,
+which stand in for it in f32 where there is no transformers (Debian). ModernBERT is there with transformers alone."""
 import importlib.util
 import warnings
 
@@ -19,7 +19,7 @@ class Plain:
 
     def __init__(self, directory):
         self.config, tensors = files.dense_tensors(directory, bert_files.widths)
-        self.tensors = {name: torch.tensor(array) for name, array in tensors.items()}
+        self.tensors = {name: torch.tensor(array).float() for name, array in tensors.items()}
 
     def linear(self, name, x):
         return torch.nn.functional.linear(x, self.tensors[f"{name}.weight"], self.tensors[f"{name}.bias"])
@@ -55,24 +55,38 @@ class Transformers:
         import transformers
         transformers.logging.set_verbosity_error()
         self.name = f"transformers {transformers.__version__}"
-        self.model = transformers.BertModel.from_pretrained(directory, add_pooling_layer=False, attn_implementation="sdpa",
-                                                            dtype=torch.bfloat16 if mode == "bfloat16" else torch.float32).eval()
+        bert = transformers.AutoConfig.from_pretrained(directory).model_type == "bert"
+        without = {"add_pooling_layer": False} if bert else {}
+        self.model = transformers.AutoModel.from_pretrained(directory, attn_implementation="sdpa", **without,
+                                                            dtype=torch.bfloat16 if "bfloat16" in mode else torch.float32).eval()
         if mode == "int8":
             quantise_linears(self.model)
+        if "compiled" in mode:
+            self.model = torch.compile(self.model, dynamic=True)
 
     def __call__(self, **inputs):
         return self.model(**inputs).last_hidden_state
 
 
+def pooled(hidden, mask):
+    """The sentence embedding: the mean of each text's tokens, of length 1."""
+    mask = mask[:, :, None].to(hidden.dtype)
+    return torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=1)
+
+
 class Contender:
-    """spec["mode"]: f32, bfloat16 (the model converted), autocast, int8 (dynamic quantisation); or plain f32."""
+    """spec["mode"]: f32, bfloat16 (the model converted), autocast, int8 (dynamic quantisation), compiled, compiled bfloat16; or
+    plain f32. spec["output"] "sentence_embedding": pooled. spec["warm"]: inputs that are run once before it counts as ready."""
 
     def __init__(self, spec):
         torch.set_num_threads(spec["threads"])
         self.autocast = spec["mode"] == "autocast"
         plain = spec["mode"] == "plain f32" or spec["mode"] == "f32" and not importlib.util.find_spec("transformers")
         self.model = Plain(spec["directory"]) if plain else Transformers(spec["directory"], spec["mode"])
+        self.pooled = spec.get("output") == "sentence_embedding"
         self.info = {"library": f"PyTorch {torch.__version__.split('+')[0]}, {self.model.name}"}
+        for call in self.prepare(spec.get("warm", [])):
+            call()
 
     def prepare(self, sets):
         return [self._call({name: torch.from_numpy(array) for name, array in inputs.items()}) for inputs in sets]
@@ -80,7 +94,8 @@ class Contender:
     def _call(self, inputs):
         def call():
             with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
-                return self.model(**inputs).float().numpy()
+                hidden = self.model(**inputs)
+                return (pooled(hidden, inputs["attention_mask"]) if self.pooled else hidden).float().numpy()
         return call
 
 

@@ -19,17 +19,17 @@ class Ss1:
         self.context = ss1.Context(num_threads=spec["threads"])
         self.model = ss1.Model(self.context, spec["directory"], weight_dtype=WEIGHT_DTYPES[spec["dtype"]])
         self.family = self.model.info["family"]
+        self.output = spec.get("output", OUTPUTS[self.family])
         self.session, self.calls, self.kept = None, [], []
         self.info = {"library": f"ss1 {ss1.version()}", "weight_bytes": self.model.info["weight_bytes"],
                      "kernels": sorted({layer["layer"]["kernels"] for layer in self.model.layers})}
 
     def prepare(self, sets):
-        name = OUTPUTS[self.family]
         dlrm = self.family == "dlrm"
-        batch = sets[0]["offsets"].shape[1] if dlrm else len(sets[0]["input_ids"])
+        batch = max(inputs["offsets"].shape[1] if dlrm else len(inputs["input_ids"]) for inputs in sets)
         tokens = 0 if dlrm else max(inputs["input_ids"].shape[1] for inputs in sets)
         self.session, self.calls, self.kept = ss1.Session(self.model, max_batch=batch, max_tokens=tokens), [], []
-        return [self._call(inputs, self.session._empty([name], inputs)) for inputs in sets]
+        return [self._call(inputs, self.session._empty([self.output], inputs)) for inputs in sets]
 
     def _call(self, inputs, outputs):
         given, wanted = (self.session._tensors("arrays", arrays, known)
