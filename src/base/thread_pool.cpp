@@ -21,7 +21,7 @@ using std::chrono::microseconds;
 // The next region of a run follows after some microseconds. A thread that spins longer takes time from others, and one
 // that sleeps needs 5 to 50 us to wake.
 constexpr microseconds worker_patience{200}, caller_patience{50};
-constexpr int pauses_per_look = 32;         // 1 to 2 us
+constexpr unsigned pauses_per_look = 32;    // 1 to 2 us
 constexpr uint32_t regions_per_try = 1000;  // until threads that were refused are tried again
 
 void pause() noexcept {
@@ -137,12 +137,11 @@ void thread_pool::finish(uint32_t tasks) noexcept {
 // Waits until all tasks are done, and does those that nobody has begun.
 void thread_pool::wait() noexcept {
     steady::time_point end{};
-    for (int spins = 1; unfinished_.load(std::memory_order_acquire); ++spins) {
+    for (unsigned spins = 1; unfinished_.load(std::memory_order_acquire); ++spins) {
         pause();
         if (spins % pauses_per_look) continue;
-        if (const uint32_t done = take_from_all()) {
-            finish(done);
-        } else if (end == steady::time_point{}) {
+        if (spins == pauses_per_look) {
+            if (const uint32_t done = take_from_all()) finish(done);  // then somebody does each task
             end = steady::now() + caller_patience;
         } else if (steady::now() > end) {
             caller_sleeps_ = true;
@@ -156,22 +155,20 @@ void thread_pool::wait() noexcept {
 void thread_pool::work(size_t self) noexcept {
     std::atomic<uint32_t> &mine = queues_[self].left;
     steady::time_point end = steady::now() + worker_patience;
-    for (int spins = 1; !stop_.load(std::memory_order_relaxed); ++spins) {
+    for (unsigned spins = 1; !stop_.load(std::memory_order_relaxed); ++spins) {
         uint32_t done = mine.load(std::memory_order_relaxed) ? take_from(self) : 0;
-        if (!done && spins % pauses_per_look == 0) {
-            if (unfinished_.load(std::memory_order_relaxed)) done = take_from_all();
-            if (!done && steady::now() > end) {
-                sleep(self);
-                done = take_from_all();
-                end = steady::now() + worker_patience;
-            }
-        }
+        if (spins == pauses_per_look && unfinished_.load(std::memory_order_relaxed)) done += take_from_all();
         if (done) {
             finish(done);
-            end = steady::now() + worker_patience;
-        } else {
+        } else if (spins % pauses_per_look || steady::now() < end) {
             pause();
+            continue;
+        } else {
+            sleep(self);
+            if (const uint32_t found = take_from_all()) finish(found);
         }
+        spins = 0;
+        end = steady::now() + worker_patience;
     }
 }
 
