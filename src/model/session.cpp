@@ -96,14 +96,6 @@ tensor_slot make_slot(const char *name, ss1_dtype dtype, std::initializer_list<s
     return slot;
 }
 
-ss1_status check_ids(const char *name, const int64_t *ids, size_t rows, size_t columns, size_t limit) {
-    for (size_t i = 0; ids && i < rows * columns; ++i)
-        SS1_CHECK(static_cast<uint64_t>(ids[i]) < limit, SS1_ERROR_INVALID_ARGUMENT,
-                  "%s[%zu,%zu]=%lld is not in 0..%zu", name, i / columns, i % columns, static_cast<long long>(ids[i]),
-                  limit - 1);
-    return SS1_OK;
-}
-
 ss1_status check_token_sizes(const session_bounds &bounds, const tensor_list<const ss1_tensor> &inputs,
                              run_size &size) {
     const int64_t *shape = inputs[0]->shape;

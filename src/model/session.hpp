@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "base/check_values.hpp"
 #include "base/checked.hpp"
 #include "base/context.hpp"
 #include "base/run_control.hpp"
@@ -60,9 +61,6 @@ using tensor_list = std::array<T *, max_slots>;
 inline const int64_t *ids_of(const ss1_tensor *tensor) noexcept {
     return tensor ? static_cast<const int64_t *>(tensor->data) : nullptr;
 }
-
-// Checks that every value of [rows, columns] is in [0, limit); NULL is fine.
-ss1_status check_ids(const char *name, const int64_t *ids, size_t rows, size_t columns, size_t limit);
 
 // Checks names, dtypes, ranks, fixed sizes, bytes, data and its alignment.
 ss1_status match_inputs(std::span<const tensor_slot> slots, std::span<const ss1_tensor> given,

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "base/check_values.hpp"
 #include "base/round.hpp"
 
 namespace ss1 {
@@ -52,29 +53,16 @@ size_t position_of(const token_batch &batch, size_t i) noexcept {
 }  // namespace
 
 ss1_status find_bad_bag(const bag_batch &bags) {
-    const size_t batch = bags.batch, n = bags.tables.size() * batch;
-    for (size_t i = 0; i < n; ++i) {
-        const size_t number = bags.tables[i / batch].number;
-        const char *table = bags.tables[i / batch].name.c_str();
-        const long long offset = bags.offsets[i], before = i ? bags.offsets[i - 1] : 0;
-        SS1_CHECK(i || offset == 0, SS1_ERROR_INVALID_ARGUMENT, "%soffsets[0,0]=%lld (table %zu '%s') is not 0",
-                  bags.prefix, offset, number, table);
-        SS1_CHECK(offset >= before, SS1_ERROR_INVALID_ARGUMENT,
-                  "%soffsets[%zu,%zu]=%lld (table %zu '%s') is below the offset before it, %lld", bags.prefix,
-                  i / batch, i % batch, offset, number, table, before);
-        SS1_CHECK(offset <= static_cast<int64_t>(bags.total), SS1_ERROR_INVALID_ARGUMENT,
-                  "%soffsets[%zu,%zu]=%lld (table %zu '%s') is above the number of indices, %zu", bags.prefix,
-                  i / batch, i % batch, offset, number, table, bags.total);
-    }
-    for (size_t i = 0; i < n; ++i) {
-        const embedding_table &table = bags.tables[i / batch];
-        for (int64_t p = bags.offsets[i]; p < bag_end(bags, i); ++p)
-            SS1_CHECK(static_cast<uint64_t>(bags.indices[p]) < table.args.rows, SS1_ERROR_INVALID_ARGUMENT,
-                      "%sindices[%lld]=%lld is not a row of table %zu '%s' (row %zu of the batch), which has %zu rows",
-                      bags.prefix, static_cast<long long>(p), static_cast<long long>(bags.indices[p]), table.number,
-                      table.name.c_str(), i % batch, table.args.rows);
-    }
-    return fail(SS1_ERROR_INVALID_ARGUMENT, "%soffsets or indices were changed during the run", bags.prefix);
+    return name_bad_bag({.indices = bags.indices,
+                         .offsets = bags.offsets,
+                         .tables = bags.tables.size(),
+                         .batch = bags.batch,
+                         .total = bags.total,
+                         .prefix = bags.prefix},
+                        [&](size_t t) {
+                            const embedding_table &table = bags.tables[t];
+                            return table_of_bags{table.number, table.args.rows, table.name.c_str()};
+                        });
 }
 
 bool sum_bags(const team &who, const bag_batch &bags, size_t b0, size_t b1, float *y, size_t ldy) {
