@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The plugin's table. It links nothing of libss1: what it needs of the core comes from the host table, or is compiled
-// in (src/mapping).
+// in (src/mapping, and the readers of config.json).
 #include "ss1/backend.h"
 
 #include <map>
 #include <mutex>
 
 #include "layer.hpp"
+#include "model.hpp"
 #include "plugin.hpp"
 
 namespace ss1::cuda {
@@ -47,7 +48,15 @@ constexpr ss1_backend backend = {.abi = SS1_BACKEND_ABI,
                                  .layer_scratch = layer_scratch,
                                  .layer_run = layer_run,
                                  .layer_describe = layer_describe,
-                                 .layer_destroy = layer_destroy};
+                                 .layer_destroy = layer_destroy,
+                                 .model_create = model_create,
+                                 .model_describe = model_describe,
+                                 .model_layer = model_layer,
+                                 .model_destroy = model_destroy,
+                                 .session_bytes = session_bytes,
+                                 .session_create = session_create,
+                                 .session_run = session_run,
+                                 .session_destroy = session_destroy};
 
 }  // namespace
 }  // namespace ss1::cuda

@@ -1,35 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels.hpp"
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
 #include <algorithm>
+
+#include "device_math.hpp"
 
 namespace ss1::cuda {
 namespace {
 
 constexpr unsigned threads = 256;
 constexpr unsigned lanes = 8;  // sketch columns of one thread: 16 bytes of a 2-byte type
-
-using bf16 = __nv_bfloat16;
-
-__device__ float to_f32(float v) {
-    return v;
-}
-__device__ float to_f32(bf16 v) {
-    return __bfloat162float(v);
-}
-__device__ float to_f32(__half v) {
-    return __half2float(v);
-}
-template <class T>
-__device__ T from_f32(float v) {
-    if constexpr (sizeof(T) == 2)
-        return __float2bfloat16_rn(v);
-    else
-        return v;
-}
 
 template <class T>
 struct alignas(16) pack {  // `lanes` values as they lie in memory
@@ -142,7 +122,6 @@ __global__ void __launch_bounds__(threads) sketch_kernel(sketch_args a) {
 // L1.
 template <bool STEP8, class X>
 __global__ void __launch_bounds__(threads) sketch_quantized_kernel(sketch_args a, float *row_scale) {
-    constexpr unsigned warp = 32;
     const unsigned columns = static_cast<unsigned>(a.groups * a.block_k / lanes), lane = threadIdx.x % warp;
     const unsigned block_k = static_cast<unsigned>(a.block_k);
     const size_t at = (size_t{blockIdx.x} * threads + threadIdx.x) / warp, i = at / a.sketches, j = at % a.sketches;
@@ -171,25 +150,6 @@ __global__ void __launch_bounds__(threads) sketch_quantized_kernel(sketch_args a
         for (unsigned l = 0; l < lanes; ++l)
             out.v[l] = finite ? static_cast<int8_t>(__float2int_rn(sum[l] * inverse)) : 0;
         *reinterpret_cast<uint2 *>(to + t * lanes) = out.words;
-    }
-}
-
-__device__ float apply(activation what, float v) {
-    switch (what) {
-        case activation::relu:
-            return v < 0 ? 0 : v;  // NaN stays NaN
-        case activation::gelu:
-            return 0.5f * v * (1 + erff(v * 0.70710678f));
-        case activation::gelu_tanh:
-            return 0.5f * v * (1 + tanhf(0.79788456f * (v + 0.044715f * v * v * v)));
-        case activation::tanh:
-            return tanhf(v);
-        case activation::sigmoid:
-            return 1 / (1 + expf(-v));
-        case activation::silu:
-            return v / (1 + expf(-v));
-        default:
-            return v;
     }
 }
 

@@ -25,10 +25,7 @@ constexpr size_t row_values = 16;                    // copied rows and outputs 
 constexpr size_t dense_block = 16;                   // B_K of the sketch that only converts and pads x
 constexpr size_t scratch_bytes = size_t{512} << 20;  // at most, of a block of rows
 constexpr size_t max_rows = 32768;                   // of a block
-
-size_t round_up(size_t n, size_t to) {
-    return (n + to - 1) / to * to;
-}
+constexpr size_t alignment = 256;                    // of the parts of scratch, in bytes
 
 // Whether a product can write y itself: cuBLASLt rounds no f32 product to bf16, its GELU by tanh is less exact than
 // ours, and its rows must start at multiples of 16 bytes.
@@ -191,50 +188,62 @@ struct run_plan {
     bool in_y;                       // the product writes y
 };
 
-run_plan make_plan(const layer &l, const ss1_linear_args &args) {
+// Whether matrices are device memory; so is a residual that there is none of.
+struct places {
+    bool x, y, residual;
+};
+
+places places_of(const ss1_linear_args &args) {
+    return {on_device(args.x), on_device(args.y), !args.residual || on_device(args.residual)};
+}
+
+run_plan make_plan(const layer &l, const ss1_linear_args &args, const places &here) {
     const size_t x_value = size_of(l.x_type()), y_value = size_of(l.y_type());
-    const bool x_here = on_device(args.x), residual_here = args.residual && on_device(args.residual);
     run_plan plan{};
-    plan.y_here = on_device(args.y);
-    plan.waits = !x_here || !plan.y_here || (args.residual && !residual_here);
-    plan.copies_x = !x_here;
+    plan.y_here = here.y;
+    plan.waits = !here.x || !here.y || !here.residual;
+    plan.copies_x = !here.x;
     const bool fits =
-        x_here ? args.ldx == l.lds() && is_aligned(args.x, args.ldx, x_value) : round_up(l.K(), row_values) == l.lds();
+        here.x ? args.ldx == l.lds() && is_aligned(args.x, args.ldx, x_value) : round_up(l.K(), row_values) == l.lds();
     plan.sketches = l.tied || l.integer() || l.x_type() != l.operands() || l.K() != l.ka || !fits;
     plan.copies_residual =
-        args.residual && (!residual_here || (l.direct && !is_aligned(args.residual, args.ldr, y_value)));
+        args.residual && (!here.residual || (l.direct && !is_aligned(args.residual, args.ldr, y_value)));
     plan.in_y = l.direct && plan.y_here && is_aligned(args.y, args.ldy, y_value);
     return plan;
 }
 
-// Memory of a run: for one block of rows, in the order of the stream. A run takes what its plan needs.
+// Device memory for one block of rows. A run takes what its plan needs.
 struct scratch {
-    device_buffer x, sketch, row_scale, residual;
-    device_buffer results;   // of the product
-    device_buffer finished;  // y, where y itself is host memory
-
-    ss1_status allocate(const layer &l, const run_plan &plan, size_t rows, cudaStream_t stream) {
-        const size_t outputs = l.parts * l.N(), y_value = size_of(l.y_type());
-        const auto take = [&](device_buffer &buffer, bool needed, size_t row_bytes) {
-            return needed ? buffer.allocate(rows * row_bytes, l.pool, stream) : cudaSuccess;
-        };
-        SS1_CUDA(take(x, plan.copies_x, round_up(l.K(), row_values) * size_of(l.x_type())));
-        SS1_CUDA(take(sketch, plan.sketches, l.lds() * size_of(l.operands())));
-        SS1_CUDA(take(row_scale, l.integer(), l.sketches * sizeof(float)));
-        SS1_CUDA(take(results, !plan.in_y, l.np * (l.direct ? y_value : sizeof(float))));
-        SS1_CUDA(take(finished, !l.direct && !plan.y_here, l.np * y_value));
-        SS1_CUDA(take(residual, plan.copies_residual, round_up(outputs, row_values) * y_value));
-        return SS1_OK;
-    }
+    char *x = nullptr, *sketch = nullptr, *residual = nullptr;
+    char *results = nullptr;   // of the product
+    char *finished = nullptr;  // y, where y itself is host memory
+    float *row_scale = nullptr;
 };
 
+// Lays out the scratch of `rows` rows from `base` on. @return its BYTES
+size_t carve(const layer &l, const run_plan &plan, size_t rows, char *base, scratch &s) {
+    const size_t y_value = size_of(l.y_type()), outputs = l.parts * l.N();
+    size_t used = 0;
+    const auto take = [&](bool needed, size_t row_bytes) {
+        char *const at = base ? base + used : nullptr;
+        used += needed ? round_up(rows * row_bytes, alignment) : 0;
+        return needed ? at : nullptr;
+    };
+    s.x = take(plan.copies_x, round_up(l.K(), row_values) * size_of(l.x_type()));
+    s.sketch = take(plan.sketches, l.lds() * size_of(l.operands()));
+    s.row_scale = reinterpret_cast<float *>(take(l.integer(), l.sketches * sizeof(float)));
+    s.results = take(!plan.in_y, l.np * (l.direct ? y_value : sizeof(float)));
+    s.finished = take(!l.direct && !plan.y_here, l.np * y_value);
+    s.residual = take(plan.copies_residual, round_up(outputs, row_values) * y_value);
+    return used;
+}
+
 // Copies rows to the device, each to a multiple of 16 values.
-ss1_status bring(rows_of &from, size_t m, size_t columns, size_t value, const device_buffer &room,
-                 cudaStream_t stream) {
+ss1_status bring(rows_of &from, size_t m, size_t columns, size_t value, char *room, cudaStream_t stream) {
     const size_t ld = round_up(columns, row_values);
-    SS1_CUDA(cudaMemcpy2DAsync(room.as(), ld * value, from.at, from.ld * value, columns * value, m, cudaMemcpyDefault,
-                               stream));
-    from = {room.as(), ld};
+    SS1_CUDA(
+        cudaMemcpy2DAsync(room, ld * value, from.at, from.ld * value, columns * value, m, cudaMemcpyDefault, stream));
+    from = {room, ld};
     return SS1_OK;
 }
 
@@ -242,7 +251,7 @@ ss1_status bring(rows_of &from, size_t m, size_t columns, size_t value, const de
 ss1_status make_sketch(const layer &l, rows_of &x, size_t m, const scratch &s, cudaStream_t stream) {
     const size_t block_k = l.tied ? l.map.desc.block_k : dense_block;
     const sketch_args args{.x = x.at,
-                           .s = s.sketch.as(),
+                           .s = s.sketch,
                            .entries = l.entries.as<sketch_entry>(),
                            .m = m,
                            .k = l.K(),
@@ -254,9 +263,9 @@ ss1_status make_sketch(const layer &l, rows_of &x, size_t m, const scratch &s, c
                            .sketches = l.sketches,
                            .sketch_stride = l.ka};
     const size_t step = l.tied ? l.map.desc.step : dense_block;
-    SS1_CUDA(l.integer() ? sketch_quantized(args, step, l.x_type(), s.row_scale.as<float>(), stream)
+    SS1_CUDA(l.integer() ? sketch_quantized(args, step, l.x_type(), s.row_scale, stream)
                          : sketch(args, step, l.x_type(), l.operands(), stream));
-    x = {s.sketch.as(), l.lds()};
+    x = {s.sketch, l.lds()};
     return SS1_OK;
 }
 
@@ -291,16 +300,16 @@ ss1_status run_block(const layer &l, const run_plan &plan, rows_of x, rows_of re
     if (plan.copies_x) SS1_CHECK_OK(bring(x, m, l.K(), size_of(l.x_type()), s.x, stream));
     if (plan.sketches) SS1_CHECK_OK(make_sketch(l, x, m, s, stream));
     if (plan.copies_residual) SS1_CHECK_OK(bring(residual, m, outputs, y_value, s.residual, stream));
-    void *const results = plan.in_y ? y : s.results.as();
+    void *const results = plan.in_y ? y : s.results;
     const size_t ld = plan.in_y ? ldy : l.np;
     SS1_CHECK_OK(multiply(l, x.at, m, residual, results, ld, stream));
     if (plan.in_y) return SS1_OK;
-    void *const finished = l.direct ? results : plan.y_here ? y : s.finished.as();
+    void *const finished = l.direct ? results : plan.y_here ? y : s.finished;
     const size_t finished_ld = !l.direct && plan.y_here ? ldy : l.np;
     if (!l.direct)
         SS1_CUDA(finish({.sums = results,
                          .lds = ld,
-                         .row_scale = s.row_scale.as<float>(),
+                         .row_scale = s.row_scale,
                          .column_scale = l.column_scale.as<float>(),
                          .scales = l.sketches,
                          .part = l.N(),
@@ -321,25 +330,33 @@ ss1_status run_block(const layer &l, const run_plan &plan, rows_of x, rows_of re
     return SS1_OK;
 }
 
-ss1_status run_checked(const layer &l, const ss1_linear_args &args) {
+ss1_status run_blocks(const layer &l, const run_plan &plan, const ss1_linear_args &args, const scratch &s,
+                      cudaStream_t stream) {
     const size_t x_value = size_of(l.x_type()), y_value = size_of(l.y_type());
+    for (size_t i = 0; i < args.m; i += l.rows) {
+        const rows_of x{offset(args.x, i * args.ldx, x_value), args.ldx};
+        const rows_of residual{args.residual ? offset(args.residual, i * args.ldr, y_value) : nullptr, args.ldr};
+        SS1_CHECK_OK(run_block(l, plan, x, residual, const_cast<void *>(offset(args.y, i * args.ldy, y_value)),
+                               args.ldy, std::min(l.rows, args.m - i), s, stream));
+    }
+    return SS1_OK;
+}
+
+ss1_status run_checked(const layer &l, const ss1_linear_args &args) {
     if (std::max({l.ka, l.np, args.ldx, args.ldy, args.ldr}) > INT_MAX)
         return fail(SS1_ERROR_UNSUPPORTED, "ldx=" + std::to_string(args.ldx) + ", ldy=" + std::to_string(args.ldy) +
                                                ", ldr=" + std::to_string(args.ldr) + " must all be below 2^31");
     const device_scope device(l.device);
     SS1_CUDA(device.status());
-    const run_plan plan = make_plan(l, args);
+    const run_plan plan = make_plan(l, args, places_of(args));
     // Threads that work on host memory do not wait for each other, as they would on the default stream.
     const auto stream = args.stream || !plan.waits ? static_cast<cudaStream_t>(args.stream) : cudaStreamPerThread;
     const size_t rows = std::min(args.m, l.rows);
     scratch s;
-    SS1_CHECK_OK(s.allocate(l, plan, rows, stream));
-    for (size_t i = 0; i < args.m; i += rows) {
-        const rows_of x{offset(args.x, i * args.ldx, x_value), args.ldx};
-        const rows_of residual{args.residual ? offset(args.residual, i * args.ldr, y_value) : nullptr, args.ldr};
-        SS1_CHECK_OK(run_block(l, plan, x, residual, const_cast<void *>(offset(args.y, i * args.ldy, y_value)),
-                               args.ldy, std::min(rows, args.m - i), s, stream));
-    }
+    device_buffer memory;  // in the order of the stream
+    SS1_CUDA(memory.allocate(carve(l, plan, rows, nullptr, s), l.pool, stream));
+    carve(l, plan, rows, memory.as<char>(), s);
+    SS1_CHECK_OK(run_blocks(l, plan, args, s, stream));
     if (plan.waits) SS1_CUDA(cudaStreamSynchronize(stream));
     return SS1_OK;
 }
@@ -374,6 +391,23 @@ ss1_status layer_run(const void *state, const ss1_linear_args *args) noexcept {
     } catch (const std::bad_alloc &) {
         return host->fail(SS1_ERROR_OUT_OF_MEMORY, "cuda: no host memory for the run");
     }
+}
+
+size_t device_scratch(const void *state, size_t m) {
+    const layer &l = *static_cast<const layer *>(state);
+    scratch s;
+    return carve(
+        l,
+        {.waits = false, .copies_x = false, .copies_residual = false, .sketches = true, .y_here = true, .in_y = false},
+        std::min(m, l.rows), nullptr, s);
+}
+
+ss1_status run_on_device(const void *state, const ss1_linear_args &args) {
+    const layer &l = *static_cast<const layer *>(state);
+    const run_plan plan = make_plan(l, args, {true, true, true});
+    scratch s;
+    carve(l, plan, std::min(args.m, l.rows), static_cast<char *>(args.scratch), s);
+    return run_blocks(l, plan, args, s, static_cast<cudaStream_t>(args.stream));
 }
 
 void layer_describe(const void *state, ss1_layer_info *info) noexcept {

@@ -15,6 +15,10 @@ inline ss1_status fail(ss1_status status, const std::string &message) {
     return host->fail(status, ("cuda: " + message).c_str());
 }
 
+inline size_t round_up(size_t n, size_t to) {
+    return (n + to - 1) / to * to;
+}
+
 inline ss1_status check(cudaError_t error, const char *call) {
     if (error == cudaSuccess) return SS1_OK;
     return fail(error == cudaErrorMemoryAllocation ? SS1_ERROR_OUT_OF_MEMORY : SS1_ERROR_BACKEND,

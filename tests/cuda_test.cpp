@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests the CUDA backend through the C API: layers of every type against the CPU backend's f32 layer of the same
-// rounded weights, in double, with host and device memory. Without a device it checks the message of the failed load
-// and is skipped, or fails if SS1_TEST_REQUIRE_CUDA is set.
+// rounded weights, in double, with host and device memory.
 #include <cuda_runtime.h>
 
 #define CATCH_CONFIG_RUNNER
@@ -16,23 +15,14 @@
 #include <thread>
 #include <vector>
 
+#include "cuda_support.hpp"
 #include "half.hpp"
 #include "layer_support.hpp"
 #include "ss1/ss1.hpp"
 
+using cuda_support::cuda_context;
+
 namespace {
-
-bool no_device = false;
-
-// A context with the backend, or NULL without a device.
-ss1::context_ptr cuda_context() {
-    auto context = ss1::make_context();
-    if (ss1_context_load_backend(context.get(), "cuda") == SS1_OK) return context;
-    CHECK(std::string(ss1_last_error()).find("backend cuda: not usable on this machine") != std::string::npos);
-    if (std::getenv("SS1_TEST_REQUIRE_CUDA")) FAIL("SS1_TEST_REQUIRE_CUDA is set: " << ss1_last_error());
-    no_device = true;
-    return nullptr;
-}
 
 struct memory {
     explicit memory(size_t n_bytes) : bytes(n_bytes) { REQUIRE(cudaMalloc(&data, bytes) == cudaSuccess); }
@@ -323,8 +313,5 @@ TEST_CASE("threads run one layer at once, and the thread's device stays") {
 }
 
 int main(int argc, char **argv) {
-    const int failed = Catch::Session().run(argc, argv);
-    if (failed || !no_device) return failed;
-    std::puts("skipped: no CUDA device");
-    return 77;  // meson's code for a skipped test
+    return cuda_support::run_or_skip(argc, argv);
 }

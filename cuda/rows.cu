@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rows.hpp"
+
+#include <algorithm>
+
+#include "device_math.hpp"
+
+namespace ss1::cuda {
+namespace {
+
+constexpr unsigned threads = 128;
+
+__device__ float4 operator+(float4 a, float4 b) {
+    return {a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w};
+}
+
+__device__ float4 four_of(const float *at) {
+    return *reinterpret_cast<const float4 *>(at);
+}
+__device__ float4 four_of(const bf16 *at) {
+    const uint2 words = *reinterpret_cast<const uint2 *>(at);
+    const float2 low = __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(&words.x)),
+                 high = __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(&words.y));
+    return {low.x, low.y, high.x, high.y};
+}
+
+// Where the values of a row come from: one(j) and four(j) give value j, and four from j on.
+template <class T>
+struct sums {
+    const T *x;
+    const float *residual;
+
+    struct row {
+        const T *x;
+        const float *residual;
+        __device__ float one(size_t j) const { return residual ? to_f32(x[j]) + residual[j] : to_f32(x[j]); }
+        __device__ float4 four(size_t j) const {
+            return residual ? four_of(x + j) + four_of(residual + j) : four_of(x + j);
+        }
+    };
+    __device__ row at(size_t i, size_t n) const { return {x + i * n, residual ? residual + i * n : nullptr}; }
+};
+
+struct tokens {
+    token_rows of;
+
+    struct row {
+        const float *word, *type, *position;
+        __device__ float one(size_t j) const {
+            const float v = type ? word[j] + type[j] : word[j];
+            return position ? v + position[j] : v;
+        }
+        __device__ float4 four(size_t j) const {
+            const float4 v = type ? four_of(word + j) + four_of(type + j) : four_of(word + j);
+            return position ? v + four_of(position + j) : v;
+        }
+    };
+    __device__ row at(size_t i, size_t n) const {
+        return {of.word + static_cast<size_t>(of.ids[i]) * n,
+                of.type ? of.type + static_cast<size_t>(of.types[i]) * n : nullptr,
+                of.position ? of.position + static_cast<size_t>(of.positions[i]) * n : nullptr};
+    }
+};
+
+__device__ void write(const norm_to &to, size_t at, float v) {
+    to.y[at] = v;
+    if (to.half) static_cast<bf16 *>(to.half)[at] = __float2bfloat16_rn(v);
+}
+__device__ void write_four(const norm_to &to, size_t at, float4 v) {
+    *reinterpret_cast<float4 *>(to.y + at) = v;
+    if (!to.half) return;
+    const __nv_bfloat162 low = __floats2bfloat162_rn(v.x, v.y), high = __floats2bfloat162_rn(v.z, v.w);
+    *reinterpret_cast<uint2 *>(static_cast<bf16 *>(to.half) + at) = {*reinterpret_cast<const unsigned *>(&low),
+                                                                     *reinterpret_cast<const unsigned *>(&high)};
+}
+
+// A warp normalises a row, which it holds in registers: FOURS times 4 values in each lane.
+template <class S, unsigned FOURS>
+__global__ void __launch_bounds__(threads) norm_kernel(S source, norm_to to) {
+    const size_t i = size_t{blockIdx.x} * (threads / warp) + threadIdx.x / warp;
+    if (i >= to.m) return;
+    const unsigned lane = threadIdx.x % warp;
+    const auto row = source.at(i, to.n);
+    float4 t[FOURS];
+    float sum = 0, squares = 0;
+#pragma unroll
+    for (unsigned f = 0; f < FOURS; ++f) {
+        const size_t j = (f * warp + lane) * 4;
+        t[f] = j < to.n ? row.four(j) : float4{};
+        sum += t[f].x + t[f].y + (t[f].z + t[f].w);
+    }
+    const float count = static_cast<float>(to.n), mean = sum_of_warp(sum) / count;
+#pragma unroll
+    for (unsigned f = 0; f < FOURS; ++f) {
+        if ((f * warp + lane) * 4 >= to.n) continue;
+        t[f] = t[f] + float4{-mean, -mean, -mean, -mean};
+        squares += t[f].x * t[f].x + t[f].y * t[f].y + (t[f].z * t[f].z + t[f].w * t[f].w);
+    }
+    const float inverse = 1 / sqrtf(sum_of_warp(squares) / count + to.eps);
+#pragma unroll
+    for (unsigned f = 0; f < FOURS; ++f) {
+        const size_t j = (f * warp + lane) * 4;
+        if (j >= to.n) continue;
+        const float4 g = four_of(to.gamma + j), b = four_of(to.beta + j);
+        write_four(to, i * to.n + j,
+                   {t[f].x * inverse * g.x + b.x, t[f].y * inverse * g.y + b.y, t[f].z * inverse * g.z + b.z,
+                    t[f].w * inverse * g.w + b.w});
+    }
+}
+
+// The same for rows of any width, which it reads three times.
+template <class S>
+__global__ void __launch_bounds__(threads) wide_norm_kernel(S source, norm_to to) {
+    const size_t i = size_t{blockIdx.x} * (threads / warp) + threadIdx.x / warp;
+    if (i >= to.m) return;
+    const auto row = source.at(i, to.n);
+    float sum = 0, squares = 0;
+    for (size_t j = threadIdx.x % warp; j < to.n; j += warp) sum += row.one(j);
+    const float count = static_cast<float>(to.n), mean = sum_of_warp(sum) / count;
+    for (size_t j = threadIdx.x % warp; j < to.n; j += warp) {
+        const float d = row.one(j) - mean;
+        squares += d * d;
+    }
+    const float inverse = 1 / sqrtf(sum_of_warp(squares) / count + to.eps);
+    for (size_t j = threadIdx.x % warp; j < to.n; j += warp)
+        write(to, i * to.n + j, (row.one(j) - mean) * inverse * to.gamma[j] + to.beta[j]);
+}
+
+template <class S>
+cudaError_t normalize_rows(const S &source, const norm_to &to, cudaStream_t stream) {
+    constexpr unsigned rows = threads / warp;
+    const unsigned blocks = static_cast<unsigned>((to.m + rows - 1) / rows);
+    const size_t fours = (to.n + 4 * warp - 1) / (4 * warp);
+    if (to.n % 4 || fours > 8)
+        wide_norm_kernel<<<blocks, threads, 0, stream>>>(source, to);
+    else if (fours <= 2)
+        norm_kernel<S, 2><<<blocks, threads, 0, stream>>>(source, to);
+    else if (fours <= 4)
+        norm_kernel<S, 4><<<blocks, threads, 0, stream>>>(source, to);
+    else if (fours <= 6)
+        norm_kernel<S, 6><<<blocks, threads, 0, stream>>>(source, to);
+    else
+        norm_kernel<S, 8><<<blocks, threads, 0, stream>>>(source, to);
+    return cudaGetLastError();
+}
+
+// x P(normal <= x). erf by formula 7.1.26 of Abramowitz and Stegun, within 1.5e-7; 1 - erf is not the difference of two
+// near numbers, so that small values on the negative side keep their digits.
+__device__ float gelu_fast(float x) {
+    const float z = fabsf(x) * 0.70710678f, t = __fdividef(1, 1 + 0.3275911f * z);
+    const float sum =
+        t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
+    const float rest = sum * __expf(-z * z);  // 1 - erf(z)
+    return 0.5f * x * (x < 0 ? rest : 2 - rest);
+}
+
+__global__ void __launch_bounds__(threads) round_kernel(const float *x, bf16 *half, size_t count) {
+    const size_t i = size_t{blockIdx.x} * threads + threadIdx.x;
+    if (i < count) half[i] = __float2bfloat16_rn(x[i]);
+}
+
+template <bool GELU>
+__global__ void __launch_bounds__(threads) activate_kernel(uint4 *values, size_t count, activation what) {
+    const size_t i = size_t{blockIdx.x} * threads + threadIdx.x;
+    if (i >= count) return;
+    union {
+        uint4 words;
+        bf16 v[8];
+    } u{values[i]};
+#pragma unroll
+    for (unsigned j = 0; j < 8; ++j) {
+        const float x = to_f32(u.v[j]);
+        u.v[j] = __float2bfloat16_rn(GELU ? gelu_fast(x) : apply(what, x));
+    }
+    values[i] = u.words;
+}
+
+__global__ void __launch_bounds__(threads) unpack_kernel(unpack_args a) {
+    const size_t all = a.batch * a.tokens * a.n;
+    for (size_t i = size_t{blockIdx.x} * threads + threadIdx.x; i < all; i += size_t{gridDim.x} * threads) {
+        const size_t token = i / a.n, b = token / a.tokens, t = token % a.tokens;
+        const size_t first = static_cast<size_t>(a.starts[b]), row = first + t;
+        a.y[i] = row < static_cast<size_t>(a.starts[b + 1]) ? a.x[row * a.ldx + i % a.n] : 0;
+    }
+}
+
+__global__ void __launch_bounds__(threads) first_rows_kernel(const float *x, const int *starts, float *y, size_t n) {
+    for (size_t j = threadIdx.x; j < n; j += threads)
+        y[blockIdx.x * n + j] = x[static_cast<size_t>(starts[blockIdx.x]) * n + j];
+}
+
+}  // namespace
+
+cudaError_t normalize(const void *x, dtype x_type, const float *residual, const norm_to &to, cudaStream_t stream) {
+    if (x_type == dtype::bf16) return normalize_rows(sums<bf16>{static_cast<const bf16 *>(x), residual}, to, stream);
+    return normalize_rows(sums<float>{static_cast<const float *>(x), residual}, to, stream);
+}
+
+cudaError_t embed(const token_rows &of, const norm_to &to, cudaStream_t stream) {
+    return normalize_rows(tokens{of}, to, stream);
+}
+
+cudaError_t round_to_bf16(const float *x, void *half, size_t count, cudaStream_t stream) {
+    round_kernel<<<static_cast<unsigned>((count + threads - 1) / threads), threads, 0, stream>>>(
+        x, static_cast<bf16 *>(half), count);
+    return cudaGetLastError();
+}
+
+cudaError_t activate(void *y, size_t count, activation what, cudaStream_t stream) {
+    const unsigned blocks = static_cast<unsigned>((count / 8 + threads - 1) / threads);
+    auto *kernel = what == activation::gelu ? activate_kernel<true> : activate_kernel<false>;
+    kernel<<<blocks, threads, 0, stream>>>(static_cast<uint4 *>(y), count / 8, what);
+    return cudaGetLastError();
+}
+
+cudaError_t unpack(const unpack_args &a, cudaStream_t stream) {
+    constexpr size_t most_blocks = 8192;
+    const size_t blocks = (a.batch * a.tokens * a.n + threads - 1) / threads;
+    unpack_kernel<<<static_cast<unsigned>(std::min(blocks, most_blocks)), threads, 0, stream>>>(a);
+    return cudaGetLastError();
+}
+
+cudaError_t first_rows(const float *x, const int *starts, float *y, size_t batch, size_t n, cudaStream_t stream) {
+    first_rows_kernel<<<static_cast<unsigned>(batch), threads, 0, stream>>>(x, starts, y, n);
+    return cudaGetLastError();
+}
+
+}  // namespace ss1::cuda
