@@ -125,20 +125,22 @@ class Tables(unittest.TestCase):
     def test_page(self):
         everything = {"machine": "A machine.", "tasks": {"spam": self.found}}
         page = "# Title\n<!-- table: machine -->\nold\n<!-- end -->\nA sentence.\n<!-- table: spam int8 --><!-- end -->\n"
-        once = quality_convert.filled(page, everything)
+        made = quality_convert.tables(everything)
+        once = results.filled(page, made)
         self.assertNotIn("old", once)
         for part in ("# Title", "A machine.", "A sentence.", "| tied-4 | 1 |"):
             self.assertIn(part, once)
-        self.assertEqual(quality_convert.filled(once, everything), once)
+        self.assertEqual(results.filled(once, made), once)
         with self.assertRaises(SystemExit) as refused:
-            quality_convert.filled("<!-- table: spam int9 --><!-- end -->", everything)
+            results.filled("<!-- table: spam int9 --><!-- end -->", made)
         self.assertIn("the marker 'spam int9' is none of machine, spam f32", str(refused.exception))
 
     def test_the_page_has_the_measured_numbers(self):
         page = (ROOT / "docs/quality-convert.md").read_text()
         everything = json.loads((ROOT / "docs/quality-convert.json").read_text())
-        self.assertEqual(quality_convert.filled(page, everything), page)
-        for title in quality_convert.tables(everything):
+        made = quality_convert.tables(everything)
+        self.assertEqual(results.filled(page, made), page)
+        for title in made:
             self.assertIn(f"<!-- table: {title} -->", page)
 
 

@@ -18,7 +18,6 @@ import argparse
 import csv
 import json
 import pathlib
-import re
 import shutil
 import subprocess
 import sys
@@ -29,7 +28,7 @@ import numpy
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import compare_spam
 import ss1
-from results import DTYPES, auc, beside, chosen, log_loss, log_softmax, stored, write
+from results import DTYPES, auc, beside, chosen, filled, log_loss, log_softmax, stored, table, write
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BUDGETS = (2, 4, 8)
@@ -207,11 +206,6 @@ def run(task, options, context):
     return {name: {dtype: {**got, **taken[name][dtype]} for dtype, got in found.items()} for name, found in scores.items()}
 
 
-def table(titles, rows):
-    return "\n".join(["| " + " | ".join(titles) + " |", "|---|" + "---:|" * (len(titles) - 1),
-                      *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
-
-
 def full_table(task, found, dtype):
     """All that was measured in one type."""
     columns = COLUMNS[task]
@@ -277,18 +271,6 @@ def tables(everything):
     return made
 
 
-def filled(page, everything):
-    """Returns the text of the page with the tables between its markers replaced; its sentences stay."""
-    made = tables(everything)
-
-    def replace(found):
-        if found[2] not in made:
-            sys.exit(f"quality_convert.py: the marker {found[2]!r} is none of {', '.join(made)}")
-        return f"{found[1]}\n\n{made[found[2]]()}\n{found[3]}"
-
-    return re.sub(r"(<!-- table: ([\w -]+) -->)(?:(?!<!--).)*(<!-- end -->)", replace, page, flags=re.DOTALL)
-
-
 def machine(context):
     info = context.info
     used = [isa["name"] for isa in info["isas"] if isa["used"]]
@@ -331,7 +313,7 @@ def main():
     with ss1.Context(num_threads=1) as context:
         everything = {"machine": machine(context), "tasks": {task: run(task, options, context) for task in options.tasks}}
     if options.report:
-        write(options.report, filled(options.report.read_text(), everything))
+        write(options.report, filled(options.report.read_text(), tables(everything)))
         write(options.report.with_suffix(".json"), json.dumps(everything, indent=1) + "\n")
     else:
         print("\n".join(f"{title}\n\n{make()}" for title, make in tables(everything).items()))

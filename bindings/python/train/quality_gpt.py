@@ -14,15 +14,11 @@ initialisations) and a dense model of smaller width; start and learning rate are
 A run is one line of OUT/results.jsonl; a command that is repeated continues. Needs PyTorch 2.
 """
 import argparse
-import concurrent.futures
 import contextlib
-import json
 import lzma
 import math
-import multiprocessing
 import os
 import pathlib
-import statistics
 import sys
 import time
 import warnings
@@ -32,6 +28,8 @@ import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import ss1.torch
+from jobs import check_settings, work
+from results import cell
 
 CONTEXT, BATCH, PIECE = 256, 32, 1 << 15
 BUDGETS = {"1/2": 0.5, "1/4": 0.25, "1/8": 0.125}
@@ -200,20 +198,10 @@ def run(task, options):
     return {**result, "bits": bits(model, text), "seconds": round(time.time() - start, 1)}
 
 
-class Results:
-    """The lines of OUT/results.jsonl by task."""
-
-    def __init__(self, path):
-        self.path, self.lines = path, {}
-        for line in path.read_text().splitlines() if path.exists() else []:
-            self.add(json.loads(line))
-
-    def add(self, line):
-        self.lines[tuple(line[key] for key in ("what", "kind", "budget", "seed", "lr"))] = line
-
-    def best(self, kind, budget, seed):
-        found = [line for task, line in self.lines.items() if task[:4] == ("start", kind, budget, seed)]
-        return min(found, key=lambda line: line["bits"], default=None)
+def best_start(results, kind, budget, seed):
+    """The line of the better learning rate, None if there is none."""
+    found = [line for task, line in results.lines.items() if task[:4] == ("start", kind, budget, seed)]
+    return min(found, key=lambda line: line["bits"], default=None)
 
 
 def tasks_after(done, results, options):
@@ -235,53 +223,6 @@ def tasks_after(done, results, options):
     return []
 
 
-def check_settings(options):
-    """Results of other settings in the same folder would stand in the tables under a wrong title."""
-    settings = {"text_bytes": options.text.stat().st_size, **{key: getattr(options, key) for key in ("steps", "short", "long", "start")}}
-    path = options.out / "settings.json"
-    if path.exists() and json.loads(path.read_text()) != settings:
-        sys.exit(f"--out {options.out}: has results of {path.read_text().strip()}, not of {json.dumps(settings)}; give another folder")
-    path.write_text(json.dumps(settings) + "\n")
-
-
-def work(options):
-    """(the results, the number of runs that failed)"""
-    results, failures = Results(options.out / "results.jsonl"), 0
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(options.jobs, context) as pool, open(results.path, "a") as file:
-        waiting, found, known = set(), [None], set()
-        while found or waiting:
-            for done in found:
-                for task in tasks_after(done, results, options):
-                    if task in known:
-                        continue
-                    known.add(task)
-                    if task in results.lines:
-                        found.append(results.lines[task])
-                    else:
-                        waiting.add(pool.submit(run, task, options))
-            finished, waiting = concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED)
-            for future in finished:
-                if future.exception():
-                    failures += 1
-                    print(f"a run failed: {future.exception()}", file=sys.stderr, flush=True)
-            found = [future.result() for future in finished if not future.exception()]
-            for line in found:
-                results.add(line)
-                file.write(json.dumps(line) + "\n")
-                file.flush()
-                print({key: value for key, value in line.items() if key != "layers"}, flush=True)
-    return results, failures
-
-
-def cell(values):
-    values = [v for v in values if v is not None]
-    if not values:
-        return "–"
-    spread = f" ± {(max(values) - min(values)) / 2:.3f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.3f}{spread}"
-
-
 def report(results, options):
     """Markdown: mean bits per byte over the seeds, and half of the range."""
     lines = results.lines
@@ -295,7 +236,7 @@ def report(results, options):
     for budget in BUDGETS:
         row = []
         for kind in STARTS:
-            best = [results.best(kind, budget, s) for s in options.seeds]
+            best = [best_start(results, kind, budget, s) for s in options.seeds]
             row.append(cell([line and line["bits"] for line in best]))
         print(f"| {budget} | " + " | ".join(row) + " |")
 
@@ -313,9 +254,9 @@ def main():
     parser.add_argument("--jobs", type=int, default=8, help="processes that share the device (default: %(default)s)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: %(default)s")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    check_settings(options)
-    results, failures = work(options)
+    settings = {key: getattr(options, key) for key in ("steps", "short", "long", "start")}
+    check_settings(options.out, {"text_bytes": options.text.stat().st_size, **settings})
+    results, failures = work(options, run, tasks_after)
     report(results, options)
     sys.exit(f"{failures} runs failed" if failures else 0)
 

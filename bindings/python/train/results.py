@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the scripts that measure quality share: scores of answers, files of finished runs, lists of options. Needs numpy alone."""
+"""What the scripts that measure quality share: scores of answers, files of finished runs, tables, lists of options. Needs numpy alone."""
 import argparse
 import json
 import os
 import pathlib
+import re
+import statistics
 import sys
 
 import numpy
@@ -56,6 +58,33 @@ def write(path, text):
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_text(text)
     os.replace(temporary, path)
+
+
+def cell(values, form=".3f"):
+    """Mean and half of the range of these values, without those that are None."""
+    values = [value for value in values if value is not None]
+    if not values:
+        return "–"
+    spread = f" ± {(max(values) - min(values)) / 2:{form.lstrip('+')}}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):{form}}{spread}"
+
+
+def table(titles, rows):
+    return "\n".join(["| " + " | ".join(titles) + " |", "|---|" + "---:|" * (len(titles) - 1),
+                      *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
+
+
+def filled(page, made):
+    """Returns the text of the page with what stands between its markers replaced; its sentences stay.
+
+    made: {marker: a function that makes its text}.
+    """
+    def replace(found):
+        if found[2] not in made:
+            sys.exit(f"{pathlib.Path(sys.argv[0]).name}: the marker {found[2]!r} is none of {', '.join(made)}")
+        return f"{found[1]}\n\n{made[found[2]]()}\n{found[3]}"
+
+    return re.sub(r"(<!-- table: ([\w -]+) -->)(?:(?!<!--).)*(<!-- end -->)", replace, page, flags=re.DOTALL)
 
 
 def chosen(known):
