@@ -70,6 +70,19 @@ class Models(unittest.TestCase):
                     self.assertTrue(least <= error <= most, (name, dtype, error))
 
 
+    def test_library_layers_of_every_form(self):
+        x = torch.randn(3, 5, 256)
+        with ss1.Context(num_threads=1) as context:
+            for form in ({"c": 4}, {"c": 0, "rank": 16}, {"c": 8, "rank": 16, "block_k": 32}):
+                layer = torch.nn.ModuleList([quality_insteval.Linear(256, 64, **form)])
+                want = layer[0](x)
+                for dtype, least, most in (("f32", 0, 1e-5), ("bf16", 1e-6, 0.02), ("i8", 1e-6, 0.1)):
+                    rounded = torch.nn.ModuleList(layer)
+                    got = quality_insteval.with_library_layers(rounded, context, dtype)[0](x)
+                    self.assertEqual(got.shape, want.shape)
+                    self.assertTrue(least <= (got - want).abs().max() <= most, (form, dtype))
+
+
 class Command(unittest.TestCase):
     def test_tiny_run(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -9,16 +9,24 @@ The model: 6 layers, 512 wide, 8 heads, a context of 256 bytes; all 24 linear la
     both      SS1 with twice the compression, and low rank for the rest
     choice    what ss1.torch.convert takes for a budget of the whole model
 
-Each is measured as converted, after a short and after a long fine-tuning. Trained from the start: SS1, low rank (three
-initialisations) and a dense model of smaller width; start and learning rate are those that were best at 1/4 with the first seed.
+Parts:
+
+    converted each kind, also after a short and after a long fine-tuning
+    start     trained from the start: SS1, low rank (three initialisations) and a dense model of smaller width; start and learning
+              rate are those that were best at 1/4 with the first seed
+    types     each kind as converted, in f32 and by libss1 ($SS1_LIBRARY, or ss1 installed) in bf16 and int8: the weights of all
+              layers of the blocks, int8 their inputs, too; embeddings and attention stay f32
+
 A run is one line of OUT/results.jsonl; a command that is repeated continues. Needs PyTorch 2.
 """
 import argparse
 import contextlib
+import copy
 import lzma
 import math
 import os
 import pathlib
+import statistics
 import sys
 import time
 import warnings
@@ -29,11 +37,14 @@ import torch
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import ss1.torch
 from jobs import check_settings, work
-from results import cell
+from quality_convert import equal_bytes_table, synergy_table
+from quality_insteval import with_library_layers
+from results import DTYPES, cell, chosen, table
 
 CONTEXT, BATCH, PIECE = 256, 32, 1 << 15
 BUDGETS = {"1/2": 0.5, "1/4": 0.25, "1/8": 0.125}
 KINDS = ("mean", "tied", "low rank", "both", "choice")
+PARTS = ("converted", "start", "types")
 RATES = {"SS1": (1e-3, 2e-3), "low": (5e-4, 1e-3), "narrow": (1e-3, 2e-3)}
 STARTS = ("SS1", "low rank uniform", "low rank spectral", "low rank orthogonal", "narrow")
 
@@ -123,11 +134,17 @@ def train(model, text, steps, lr, seed, device):
 
 
 def shape_of(budget, K, N):
-    """The options of ss1.torch.Linear for one kind at a budget."""
-    c, rank = round(1 / budget), int(budget * K * N / (K + N)) // 16 * 16
-    rest = int(budget / 2 * K * N / (K + N)) // 16 * 16
-    both = {"c": 2 * c, "rank": rest, "block_k": min(64, K // (2 * c))}
-    return {"tied": {"c": c}, "mean": {"c": c}, "SS1": {"c": c}, "low rank": {"c": 0, "rank": rank}, "both": both}
+    """The options of ss1.torch.Linear for each kind at a budget."""
+    def rank(share):
+        found = int(share * K * N / (K + N))
+        return found // 16 * 16 or found
+
+    def tied(c):
+        return {"c": c, "block_k": min(64, K // c)}
+
+    c = round(1 / budget)
+    return {"tied": tied(c), "mean": tied(c), "SS1": tied(c), "low rank": {"c": 0, "rank": rank(budget)},
+            "both": {**tied(2 * c), "rank": rank(budget / 2)}}
 
 
 def initialise(layer, how):
@@ -169,6 +186,34 @@ def convert(model, kind, budget, text, seed):
     return ss1.torch.convert(model, spec, None if kind == "mean" else batches, seed=seed)
 
 
+def compare(want, found, targets):
+    """What log probabilities [n, 256] lose; error: the variance of their change, as a share of their own."""
+    bits = -found.gather(1, targets[:, None]).mean().item() / math.log(2)
+    return {"bits": bits, "kl": (want.exp() * (want - found)).sum(1).mean().item(),
+            "error": ((found - want).var(1).mean() / want.var(1).mean()).item()}
+
+
+@torch.no_grad()
+def in_types(model, dense, text, options):
+    """{type: compare()} of the model beside the dense one in f32, on some windows of the held-out text."""
+    rows = len(text.held_out) // (CONTEXT + 1)
+    at = torch.linspace(0, rows - 1, min(options.windows, rows)).long().to(text.held_out.device)
+    windows = text.held_out[:rows * (CONTEXT + 1)].view(rows, -1)[at].long()
+    ids, targets = windows[:, :-1], windows[:, 1:].flatten().cpu()
+
+    def answers(module, ids):
+        found = [module.eval()(part).float().log_softmax(-1).double().cpu() for part in ids.split(32)]
+        return torch.cat(found).flatten(0, 1)
+
+    want, context = answers(dense, ids), ss1.Context(num_threads=1)
+    result = {"f32": compare(want, answers(model, ids), targets)}
+    for dtype in ("bf16", "i8"):
+        rounded = copy.deepcopy(model).cpu()
+        with_library_layers(rounded.blocks, context, dtype)
+        result[dtype] = compare(want, answers(rounded, ids.cpu()), targets)
+    return result
+
+
 def run(task, options):
     """One line of the results: what task = (what, kind, budget, seed, lr) gives."""
     what, kind, name, seed, lr = task
@@ -187,9 +232,12 @@ def run(task, options):
     elif what == "start":
         model = train(make_start(kind, budget).to(device), text, options.start, lr, seed, device)
     else:
-        model = GPT().to(device)
-        model.load_state_dict(torch.load(dense, map_location=device))
-        model, report = convert(model.float(), kind, budget, text, seed)
+        original = GPT().to(device)
+        original.load_state_dict(torch.load(dense, map_location=device))
+        if what == "types":
+            model = original if kind == "dense" else convert(original, kind, budget, text, seed)[0]
+            return {**result, "types": in_types(model, original, text, options), "seconds": round(time.time() - start, 1)}
+        model, report = convert(original, kind, budget, text, seed)
         result["layers"] = [[r.name, r.c, r.rank, round(r.share, 4), round(r.error, 5)] for r in report]
         result["converted"], state = bits(model, text), {key: value.clone() for key, value in model.state_dict().items()}
         result["short"] = bits(train(model, text, options.short, lr, seed + 100, device), text)
@@ -209,9 +257,12 @@ def tasks_after(done, results, options):
     first = options.seeds[0]
     if done is None:
         dense = [("dense", "dense", "1", seed, 1e-3) for seed in options.seeds]
-        return dense + [("start", kind, "1/4", first, lr) for kind in STARTS for lr in RATES[kind.split()[0]]]
+        starts = [("start", kind, "1/4", first, lr) for kind in STARTS for lr in RATES[kind.split()[0]]]
+        return dense + (starts if "start" in options.parts else [])
     if done["what"] == "dense":
-        return [("converted", kind, budget, done["seed"], 3e-4) for budget in BUDGETS for kind in KINDS]
+        forms = [(kind, budget) for budget in BUDGETS for kind in KINDS]
+        forms = {"converted": forms, "types": [("dense", "1"), *forms]}
+        return [(part, *form, done["seed"], 3e-4) for part in forms if part in options.parts for form in forms[part]]
     if done["what"] == "start" and (done["budget"], done["seed"]) == ("1/4", first):
         kind = done["kind"].split()[0]
         starts = [start for start in STARTS if start.split()[0] == kind]
@@ -223,15 +274,36 @@ def tasks_after(done, results, options):
     return []
 
 
+def types_report(results, options):
+    """Markdown: bits and KL in each type; errors of the form, of int8 and of both; KL at equal bytes. Means over the seeds."""
+    found = {}
+    for kind, budget in [("dense", "1"), *((kind, budget) for budget in BUDGETS for kind in KINDS)]:
+        lines = [results.lines.get(("types", kind, budget, seed, 3e-4)) for seed in options.seeds]
+        if all(lines):
+            name = "dense" if kind == "dense" else f"{kind.split()[-1]}-{budget[2:]}"
+            found[name] = {dtype: {measure: statistics.mean(line["types"][dtype][measure] for line in lines)
+                                   for measure in ("bits", "kl", "error")} for dtype in DTYPES}
+    titles = [f"{title} {name}" for title in ("bits", "KL") for name in DTYPES.values()]
+    print("\n" + table(["layers", *titles], [[name, *(f"{types[dtype]['bits']:.3f}" for dtype in DTYPES),
+                                             *(f"{types[dtype]['kl']:.2g}" for dtype in DTYPES)] for name, types in found.items()]))
+    if "dense" in found:
+        print(synergy_table(found) + "\n" + equal_bytes_table(found))
+
+
 def report(results, options):
     """Markdown: mean bits per byte over the seeds, and half of the range."""
     lines = results.lines
     print("\ndense:", cell([lines.get(("dense", "dense", "1", s, 1e-3), {}).get("bits") for s in options.seeds]))
-    for key, title in (("converted", "as converted"), ("short", f"after {options.short} steps"), ("bits", f"after {options.long} steps")):
+    stages = (("converted", "as converted"), ("short", f"after {options.short} steps"), ("bits", f"after {options.long} steps"))
+    for key, title in stages if "converted" in options.parts else ():
         print(f"\n| {title} | " + " | ".join(KINDS) + " |\n|---" + "|---" * len(KINDS) + "|")
         for budget in BUDGETS:
             row = [cell([lines.get(("converted", kind, budget, s, 3e-4), {}).get(key) for s in options.seeds]) for kind in KINDS]
             print(f"| {budget} | " + " | ".join(row) + " |")
+    if "types" in options.parts:
+        types_report(results, options)
+    if "start" not in options.parts:
+        return
     print("\n| from the start | " + " | ".join(STARTS) + " |\n|---" + "|---" * len(STARTS) + "|")
     for budget in BUDGETS:
         row = []
@@ -251,10 +323,12 @@ def main():
     parser.add_argument("--short", type=int, default=200, help="short fine-tuning (default: %(default)s)")
     parser.add_argument("--long", type=int, default=500, help="long fine-tuning (default: %(default)s)")
     parser.add_argument("--start", type=int, default=1500, help="training from the start (default: %(default)s)")
+    parser.add_argument("--parts", type=chosen(PARTS), default=["converted", "start"], metavar="A,B,...", help="default: converted,start")
+    parser.add_argument("--windows", type=int, default=128, help="sequences of a test of types (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=8, help="processes that share the device (default: %(default)s)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: %(default)s")
     options = parser.parse_args()
-    settings = {key: getattr(options, key) for key in ("steps", "short", "long", "start")}
+    settings = {key: getattr(options, key) for key in ("steps", "short", "long", "start", "windows")}
     check_settings(options.out, {"text_bytes": options.text.stat().st_size, **settings})
     results, failures = work(options, run, tasks_after)
     report(results, options)

@@ -102,14 +102,14 @@ class LibraryLinear(torch.nn.Module):
 
     def __init__(self, context, linear, weight_dtype):
         super().__init__()
-        tied = isinstance(linear, Linear)
-        mapping = linear.mapping if tied else {}
-        weight, bias = linear.ss1_weight if tied else linear.weight, linear.bias
-        self.layer = ss1.Layer(context, weight.detach().numpy(), None if bias is None else bias.detach().numpy(),
-                               K=linear.in_features, weight_dtype=weight_dtype, **mapping)
+        stored = {name: p.detach().numpy() for name, p in linear.named_parameters(recurse=False)}
+        mapping = linear.mapping if isinstance(linear, Linear) else {}
+        self.layer = ss1.Layer(context, stored.get("weight", stored.get("ss1_weight")), stored.get("bias"), K=linear.in_features,
+                               weight_dtype=weight_dtype, u=stored.get("low_rank_up"), v=stored.get("low_rank_down"), **mapping)
 
     def forward(self, x):
-        return torch.from_numpy(self.layer(x.contiguous().numpy()))
+        rows = x.reshape(-1, x.shape[-1]).contiguous().numpy()
+        return torch.from_numpy(self.layer(rows)).reshape(*x.shape[:-1], -1)
 
 
 def with_library_layers(module, context, weight_dtype):
