@@ -26,7 +26,8 @@ NAVIGATION = {
             "Threads and cores": "docs/threads.md", "Running": "docs/running.md", "Troubleshooting": "docs/troubleshooting.md"},
     "Understand": {"Layers": "docs/layers.md", "Models": "docs/models.md", "Model directory": "docs/format.md",
                    "Quality of DLRMs": "docs/quality.md", "Quality of BERTs": "docs/spam.md", "Quality of a GPT": "docs/quality-gpt.md",
-                   "Quality of conversions": "docs/quality-convert.md", "Benchmarks": "bench/RESULTS.md", "Speed of embedders": "docs/encoders.md",
+                   "Quality of conversions": "docs/quality-convert.md", "Quality after fine-tuning": "docs/quality-finetune.md",
+                   "Benchmarks": "bench/RESULTS.md", "Speed of embedders": "docs/encoders.md",
                    "Serving benchmarks": "bench/SERVING.md", "Testing": "docs/testing.md", "Design": "docs/design.md"},
     "Reference": {"C": "reference/c.md", "C++": "reference/cpp.md", "Python": "reference/python.md",
                   "Versions and ABI": "docs/versions.md", "News": "NEWS.md", "Security": "SECURITY.md", "Contributing": "CONTRIBUTING.md"}}
