@@ -554,7 +554,7 @@ namespace {
 
 struct position_case {
     size_t heads, head_size, rows;
-    bool keys, queries;
+    bool keys, queries, masks_queries;
 };
 
 // q, k and v of all heads in rows of ld elements, and the tables of position terms, [heads, rows, head_size].
@@ -601,6 +601,10 @@ std::vector<double> attend_in_double(const position_case &c, const position_valu
         most = std::max(most, weights[j]);
     }
     for (double &w : weights) sum += w = std::exp(w - most);
+    if (c.masks_queries && s.mask && s.mask[i] != 0) {
+        std::ranges::fill(weights, 1.0);
+        sum = static_cast<double>(s.length);
+    }
     for (size_t j = 0; j < s.length; ++j)
         for (size_t e = 0; e < d; ++e) result[e] += weights[j] / sum * static_cast<double>(row(j, 2)[e]);
     return result;
@@ -653,7 +657,8 @@ std::vector<float> attend_with_terms(const ss1_context &context, const position_
                  .head_size = c.head_size,
                  .ld = v.ld,
                  .scratch = scratch.data(),
-                 .positions = &positions});
+                 .positions = &positions,
+                 .masks_queries = c.masks_queries});
     std::vector<float> results;
     for (size_t i = 0; i < rows; ++i)
         for (size_t e = 0; e < H; ++e)
@@ -666,8 +671,9 @@ std::vector<float> attend_with_terms(const ss1_context &context, const position_
 // Sequences end in the first and in later blocks of queries, and masks hide keys.
 TEST_CASE("position terms are added to the scores") {
     auto random = ss1_test::seeded();
-    const position_case shapes[] = {{2, 16, 40, true, true},  {1, 33, 7, true, true},   {3, 8, 600, false, true},
-                                    {2, 64, 64, true, false}, {1, 64, 512, true, true}, {2, 7, 1, true, true}};
+    const position_case shapes[] = {{2, 16, 40, true, true, false}, {1, 33, 7, true, true, true},
+                                    {3, 8, 600, false, true, true}, {2, 64, 64, true, false, false},
+                                    {1, 64, 512, true, true, true}, {2, 7, 1, true, true, false}};
     constexpr size_t tokens = 300;
     std::vector<float> mask(131);
     for (float &m : mask) m = random() % 4 == 0 ? ss1::masked_key : 0.0f;

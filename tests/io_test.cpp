@@ -266,7 +266,7 @@ TEST_CASE("names of BERT's relatives, and the names that transformers gives them
          "encoder.layer.3.attention.self.pos_query.weight"},
         {deberta_lm, "lm_predictions.lm_head.dense.weight", "cls.predictions.transform.dense.weight"},
         {deberta_lm, "lm_predictions.lm_head.LayerNorm.weight", "cls.predictions.transform.LayerNorm.weight"},
-        {deberta_lm, "lm_predictions.lm_head.bias", "cls.predictions.bias"},
+        {deberta_lm, "lm_predictions.lm_head.bias", "cls.predictions.decoder.bias"},
     };
     for (const auto &row : rows) {
         CHECK(ss1::canonical_name(row.config, row.stored) == row.canonical);

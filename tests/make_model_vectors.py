@@ -389,6 +389,8 @@ def bert(config, tensors, ids, mask, types):
     if config["type_vocab_size"]:
         x = x + weights["embeddings.token_type_embeddings.weight"][types]
     x = norm("embeddings.LayerNorm", x)
+    if config["model_type"] == "deberta-v2":
+        x = x * mask[:, :, None]
     if "embeddings_project.weight" in weights:
         x = linear("embeddings_project", x)
     bias = position_bias(weights["encoder.relative_attention_bias.weight"], tokens) if config["model_type"] == "mpnet" else 0
@@ -403,6 +405,8 @@ def bert(config, tensors, ids, mask, types):
         else:
             scores = query @ key.transpose(2, 3) / math.sqrt(size) + bias
         scores = scores.masked_fill(mask[:, None, None, :] == 0, -math.inf)
+        if config["model_type"] == "deberta-v2":  # tokens that the mask hides see all tokens equally
+            scores = scores.masked_fill(mask[:, None, :, None] == 0, 0)
         seen = (torch.softmax(scores, -1) @ value).transpose(1, 2).reshape(batch, tokens, heads * size)
         x = norm(f"{layer}.attention.output.LayerNorm", x + linear(f"{layer}.attention.output.dense", seen))
         inner = linear(f"{layer}.intermediate.dense", x)
@@ -504,7 +508,7 @@ def check_with_transformers(config, tensors, arguments, outputs):
     twice = {"cls.predictions.decoder.weight": word, "vocab_projector.weight": word, "lm_head.decoder.weight": word,
              "generator_lm_head.weight": word, "predictions.decoder.weight": word,
              "cls.predictions.decoder.bias": "cls.predictions.bias", "lm_head.decoder.bias": "lm_head.bias",
-             "predictions.decoder.bias": "predictions.bias"}
+             "predictions.decoder.bias": "predictions.bias", "lm_predictions.lm_head.weight": word}
     state.update({name: state[same] for name, same in twice.items() if name in model.state_dict() and name not in state})
     missing, unexpected = model.load_state_dict(state, strict=False)
     assert not unexpected and all("position_ids" in name for name in missing), (missing, unexpected)
@@ -538,6 +542,8 @@ def make_bert(name, random, with_transformers):
     ids = numpy.where(mask, random.integers(1, config["vocab_size"], shape), config["pad_token_id"])
     if name == "roberta":
         ids[0, [0, 5]] = ids[1, 11] = config["pad_token_id"]
+    if name == "deberta_classifier":
+        mask[0, [0, 5]] = 0
     types = mask * (numpy.arange(shape[1]) >= numpy.array(lengths)[:, None] // 2) * full  # second half: second sentence
     types = numpy.minimum(types, max(config["type_vocab_size"], 1) - 1)
     arguments = [torch.from_numpy(array) for array in (ids, mask, types)]

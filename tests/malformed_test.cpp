@@ -786,6 +786,8 @@ void add_deberta(table &cases) {
         {R"({"norm_rel_ebd":true})", format, "norm_rel_ebd: is of type boolean"},
         {R"({"share_att_key":1})", format, "share_att_key: is of type number"},
         {R"({"position_biased_input":"no"})", format, "position_biased_input: is of type string"},
+        {R"({"legacy":false,"tie_word_embeddings":false})", unsupported,
+         "tie_word_embeddings false is not supported with legacy false"},
         {R"({"legacy":0})", format, "legacy: is of type number"},
         {R"({"position_buckets":2.5})", format, "position_buckets is 2.5, must be a whole number"},
         {R"({"position_buckets":1e300})", format, "position_buckets is 1e+300, must be a whole number"},
@@ -794,6 +796,8 @@ void add_deberta(table &cases) {
          "position_buckets 1 with distances up to 8 (max_relative_positions) are not supported: half of the buckets "
          "must be at least 1 and below 7"},
         {R"({"max_relative_positions":3})", unsupported, "half of the buckets must be at least 1 and below 2"},
+        {R"({"position_buckets":67108864,"max_position_embeddings":33554434})", unsupported,
+         "position_buckets 67108864 with distances up to 33554434"},
         {R"({"max_relative_positions":1})", unsupported, "position_buckets 4 with distances up to 1"},
         {R"({"layer_norm_eps":0})", format, "layer_norm_eps is 0, must be in (0, 1)"},
         {R"({"architectures":["DebertaV2ForMultipleChoice"]})", unsupported, "of model_type 'deberta-v2' are"},

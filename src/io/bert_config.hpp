@@ -53,6 +53,10 @@ struct relative_config {
     bool has_norm = false;       // over the rows of the table
 
     size_t rows() const noexcept { return 2 * span; }
+    // The end of the scale, as a multiple of its beginning; there are buckets.
+    float scale_end() const noexcept {
+        return static_cast<float>(static_cast<double>(farthest - 1) / static_cast<double>(buckets / 2));
+    }
     // The row of a key that is `distance` tokens behind its query.
     size_t row_of(ptrdiff_t distance) const noexcept;
 };
@@ -76,7 +80,7 @@ struct bert_config {
     distance_bias bias = distance_bias::none;
     bool has_positions = true;  // a table of them, which is added to the words
     relative_config relative;
-    bool zeroes_masked = false;  // the embeddings of tokens that the mask hides
+    bool blanks_masked = false;  // tokens that the mask hides begin as zeros and see all tokens equally
     gating gate = gating::none;
     bool splits_gate = false;            // the halves of `intermediate` are two layers
     bool packs_qkv = false;              // one layer makes queries, keys and values

@@ -74,12 +74,12 @@ ss1_status parse_distances(const json &config, const std::string &label, bert_co
     relative.span = relative.buckets ? relative.buckets : relative.farthest;
     // The scale goes from half of the buckets to the farthest distance but one; texts that end before need none.
     const size_t middle = relative.buckets / 2;
-    SS1_CHECK(!relative.buckets || out.max_position_embeddings <= middle + 1 ||
-                  (middle > 0 && relative.farthest > middle + 1),
-              SS1_ERROR_UNSUPPORTED,
-              "%s: position_buckets %zu with distances up to %zu (max_relative_positions) are not supported: half of "
-              "the buckets must be at least 1 and below %zu",
-              label.c_str(), relative.buckets, relative.farthest, relative.farthest - 1);
+    SS1_CHECK(
+        !relative.buckets || out.max_position_embeddings <= middle + 1 || (middle > 0 && relative.scale_end() > 1),
+        SS1_ERROR_UNSUPPORTED,
+        "%s: position_buckets %zu with distances up to %zu (max_relative_positions) are not supported: half of "
+        "the buckets must be at least 1 and below %zu",
+        label.c_str(), relative.buckets, relative.farthest, relative.farthest - 1);
     SS1_TRY(json_bool(config, label, "share_att_key", key::optional, relative.shares_layers));
     std::string norm = "none";
     SS1_TRY(json_string(config, label, "norm_rel_ebd", key::optional, norm));
@@ -106,11 +106,10 @@ ss1_status parse_deberta(const json &, const json &config, const std::string &la
     SS1_TRY(json_bool(config, label, "position_biased_input", key::optional, out.has_positions));
     SS1_TRY(parse_bert_activation(config, label, "pooler_hidden_act", "gelu", out.classifier_act));
     SS1_TRY(json_bool(config, label, "legacy", key::optional, legacy));
-    if (!legacy) {
-        out.variant = bert_variant::deberta_lm;
-        out.tie_word_embeddings = true;  // this head has no weight of its own
-    }
-    out.zeroes_masked = true;
+    SS1_CHECK(legacy || out.tie_word_embeddings, SS1_ERROR_UNSUPPORTED,
+              "%s: tie_word_embeddings false is not supported with legacy false", label.c_str());
+    if (!legacy) out.variant = bert_variant::deberta_lm;
+    out.blanks_masked = true;
     return parse_distances(config, label, out);
 }
 
@@ -120,8 +119,7 @@ size_t relative_config::row_of(ptrdiff_t distance) const noexcept {
     size_t bucket = tokens;
     if (buckets && tokens > middle) {
         const auto half = static_cast<float>(middle);
-        const float scale =
-            std::log(static_cast<float>(static_cast<double>(farthest - 1) / static_cast<double>(middle)));
+        const float scale = std::log(scale_end());
         bucket = middle + static_cast<size_t>(std::ceil(std::log(static_cast<float>(tokens) / half) / scale *
                                                         static_cast<float>(middle - 1)));
     }

@@ -53,7 +53,7 @@ ss1_status refuse_true(const json &config, const std::string &label, std::initia
 ss1_status refuse_other(const json &config, const std::string &label, std::initializer_list<const char *> names,
                         double only);
 
-// These are members `parse`.
+// These are the members `parse` of rows.
 ss1_status parse_modernbert(const json &root, const json &config, const std::string &label, bert_config &out);
 ss1_status parse_nomic(const json &root, const json &config, const std::string &label, bert_config &out);
 ss1_status parse_nomic_hf(const json &root, const json &config, const std::string &label, bert_config &out);

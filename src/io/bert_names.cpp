@@ -120,7 +120,7 @@ constexpr auto deberta_lm_names = [] {
     std::ranges::copy(deberta_names, names.begin());
     names[6] = {"lm_predictions.lm_head.dense.", "cls.predictions.transform.dense."};
     names[7] = {"lm_predictions.lm_head.LayerNorm.", "cls.predictions.transform.LayerNorm."};
-    names[8] = {"lm_predictions.lm_head.", "cls.predictions."};
+    names[8] = {"lm_predictions.lm_head.", "cls.predictions.decoder."};
     return names;
 }();
 

@@ -283,7 +283,8 @@ ss1_status run_encoders(const bert_model &model, const bert_activations &memory,
                 .bias = model.bias.as<float>(),
                 .bias_tokens = model.config.max_tokens(),
                 .window = model.config.is_local(i) ? model.config.window : SIZE_MAX,
-                .positions = model.has_position_terms() ? &terms : nullptr});
+                .positions = model.has_position_terms() ? &terms : nullptr,
+                .masks_queries = model.config.blanks_masked});
         clock.lap(bert_stage::attention);
     }
     return run.control.check();
@@ -334,7 +335,7 @@ ss1_status run(const bert_model &model, const bert_activations &memory, model_ru
                   .sequences = sequences,
                   .padding = config.counts_positions ? static_cast<int64_t>(config.pad_token_id) : -1},
                  norm);
-    if (config.zeroes_masked) zero_masked(memory.state, config.hidden_size, sequences);
+    if (config.blanks_masked) zero_masked(memory.state, config.hidden_size, sequences);
     if (model.projection)
         SS1_TRY(layer_run(run.all(), *model.projection,
                           linear_args(rows, memory.embedded, E, memory.state, config.hidden_size, memory.scratch)));

@@ -85,6 +85,7 @@ struct head_rows {
     const float *mask;  // of each key, or NULL
     const float *bias;  // that of query 0 and key 0, or NULL; see attention_args
     const position_terms *positions;
+    bool masks_queries;
     size_t head;   // of `positions`
     size_t first;  // the token of query 0, counted from key 0
     size_t window;
@@ -130,6 +131,8 @@ void add_terms(const gemm_kernel &gemm, const head_rows &h, size_t d, size_t p, 
                               .scratch = scratch};
     if (p == block) multiply_keys(b);
     add_positions(b, row(p) - row(block), row(p + 1) - row(p), scores, lds);
+    for (size_t i = row(p); h.masks_queries && h.mask && i < row(p + 1); ++i)
+        if (h.mask[h.first + i] != 0) std::fill_n(scores + (i - row(p)) * lds, h.n, 0.0f);
 }
 
 void attend_f32(const attention_kernels &kernels, const head_rows &h, size_t d, const layout &l,
@@ -176,6 +179,7 @@ void attend_widely(const attention_kernels &kernels, const attention_args &a, co
                    .mask = s.mask ? s.mask + keys.begin : nullptr,
                    .bias = bias ? bias + keys.begin - queries.begin : nullptr,
                    .positions = a.positions,
+                   .masks_queries = a.masks_queries,
                    .head = head,
                    .first = queries.begin - keys.begin,
                    .window = window};

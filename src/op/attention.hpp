@@ -36,6 +36,8 @@ struct attention_args {
     // attends to them equally.
     size_t window = SIZE_MAX;
     const position_terms *positions = nullptr;  // without a window; NULL: none
+    // With position terms: a query whose own key is masked attends to all keys equally.
+    bool masks_queries = false;
 };
 
 // For `batch` sequences of up to `tokens` tokens each. Grows with both: scratch for the largest serves all.
