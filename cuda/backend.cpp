@@ -25,9 +25,19 @@ cudaMemPool_t scratch_pool(int device) {
     properties.location.type = cudaMemLocationTypeDevice;
     properties.location.id = device;
     uint64_t keep = UINT64_MAX;
-    if (cudaMemPoolCreate(&pool, &properties) != cudaSuccess) return pool = nullptr;
+    if (cudaMemPoolCreate(&pool, &properties) != cudaSuccess) {
+        cudaGetLastError();
+        return pool = nullptr;
+    }
     cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep);
     return pool;
+}
+
+cudaMemPool_t weight_pool(int device) {
+    cudaMemPool_t pool = nullptr;
+    if (cudaDeviceGetDefaultMemPool(&pool, device) == cudaSuccess) return pool;
+    cudaGetLastError();
+    return nullptr;
 }
 
 namespace {

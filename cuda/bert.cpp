@@ -406,7 +406,7 @@ ss1_status queue(const bert_run &r) {
     const bool scores = wants_head && r.model.of_sequences();
     if (wants_head && !scores) SS1_CHECK_OK(run_token_head(r));
     if (scores || r.wants(result::pooled)) SS1_CHECK_OK(run_sequence_heads(r, scores));
-    return unpack_results(r);
+    return SS1_OK;
 }
 
 ss1_status download(const bert_run &r) {
@@ -467,10 +467,12 @@ ss1_status run(const void *graph, void *activations, const run_place &place) {
         size_t wanted = 0;
         for (size_t i = 0; i < model.outputs.size(); ++i) wanted |= size_t{place.run.outputs[i] != nullptr} << i;
         r.captured = true;
-        SS1_CHECK_OK(place.graphs.run({r.rows, r.longest, r.hides, wanted, r.run.batch, r.run.tokens}, r.stream,
-                                      [&] { return queue(r); }));
+        SS1_CHECK_OK(
+            place.graphs.run({r.rows, r.longest, r.hides, wanted, r.run.batch}, r.stream, [&] { return queue(r); }));
     }
-    return place.given_up() ? SS1_OK : download(r);
+    if (place.given_up()) return SS1_OK;
+    SS1_CHECK_OK(unpack_results(r));  // apart from the graph, which then serves any padded length
+    return download(r);
 }
 
 }  // namespace

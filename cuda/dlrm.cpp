@@ -123,7 +123,11 @@ ss1_status load_table(model_source &from, const dlrm_config &config, size_t k, d
 ss1_status load_tables(model_source &from, dlrm &out) {
     for (size_t k = 0; k < out.config.tables.size(); ++k) {
         const dlrm_table &table = out.config.tables[k];
-        SS1_CHECK_OK(load_table(from, out.config, k, out.tables.emplace_back()));
+        const ss1_status status = load_table(from, out.config, k, out.tables.emplace_back());
+        if (status == SS1_ERROR_OUT_OF_MEMORY)
+            return leave_to_core("room on the device or the host for table " + std::to_string(k) + " of " +
+                                 std::to_string(table.rows) + " rows");
+        SS1_CHECK_OK(status);
         side &of = table.user_side ? out.users : out.items;
         of.names.push_back({k, table.rows, table.name.c_str()});
         of.rows.push_back({.rows = out.tables.back()->as(),

@@ -64,12 +64,6 @@ struct layer {
     size_t lds() const { return sketches * ka; }
 };
 
-bool on_device(const void *pointer) {
-    cudaPointerAttributes attributes{};
-    return cudaPointerGetAttributes(&attributes, pointer) == cudaSuccess && attributes.type != cudaMemoryTypeHost &&
-           attributes.type != cudaMemoryTypeUnregistered;
-}
-
 template <class T>
 ss1_status upload(const std::vector<T> &values, device_buffer &to, cudaMemPool_t pool) {
     SS1_CUDA(to.allocate(values.size() * sizeof(T), pool, cudaStreamPerThread));
@@ -86,18 +80,18 @@ ss1_status upload_weights(layer &l, const ss1_linear_weights &weights) {
     // A tile of one column and kr = ka is a row of [N, ka].
     pack_stored(l.map, {.z = weights.z, .ldz = weights.ldz}, {outputs, outputs, 1},
                 {l.operands(), 1, static_cast<uint32_t>(l.ka)}, l.ka, {packed.data(), scale.data(), nullptr});
-    SS1_CHECK_OK(upload(packed, l.weights, l.pool));
-    SS1_CHECK_OK(upload(scale, l.column_scale, l.pool));
+    SS1_CHECK_OK(upload(packed, l.weights, weight_pool(l.device)));
+    SS1_CHECK_OK(upload(scale, l.column_scale, weight_pool(l.device)));
     l.weight_bytes += packed.size() + scale.size() * sizeof(float);
     if (!weights.bias) return SS1_OK;
     const bool rounded = l.direct && l.y_type() == dtype::bf16;  // cuBLASLt takes a bias of the type of its result
     l.weight_bytes += l.np * (rounded ? sizeof(uint16_t) : sizeof(float));
     std::vector<float> bias(l.np);
     std::copy_n(weights.bias, outputs, bias.begin());
-    if (!rounded) return upload(bias, l.bias, l.pool);
+    if (!rounded) return upload(bias, l.bias, weight_pool(l.device));
     std::vector<uint16_t> halves(l.np);
     std::transform(bias.begin(), bias.end(), halves.begin(), bf16_from_f32);
-    return upload(halves, l.bias, l.pool);
+    return upload(halves, l.bias, weight_pool(l.device));
 }
 
 ss1_status upload_entries(layer &l) {
@@ -111,7 +105,7 @@ ss1_status upload_entries(layer &l) {
                                       ? sketch_entry{static_cast<uint16_t>(l.map.rho(q)), 0}
                                       : l.map.entry(j, g, q));
     l.weight_bytes += entries.size() * sizeof(sketch_entry);
-    return upload(entries, l.entries, l.pool);
+    return upload(entries, l.entries, weight_pool(l.device));
 }
 
 ss1_status create_products(layer &l) {
@@ -143,10 +137,10 @@ ss1_status create(const ss1_context *context, const ss1_linear_desc &desc, size_
                   const ss1_linear_weights &weights, void **state) {
     ss1_info info = SS1_INFO_INIT;
     SS1_CHECK_OK(host->get_info(context, &info));
+    const device_scope device(info.device);  // until after the layer: what a failure frees is on this device
+    SS1_CUDA(device.status());
     auto l = std::make_unique<layer>(desc, parts);
     l->device = info.device;
-    const device_scope device(l->device);
-    SS1_CUDA(device.status());
     l->pool = scratch_pool(l->device);
     if (!l->pool) return fail(SS1_ERROR_BACKEND, "the device has no memory pools");
     l->tied = desc.c > 1;
@@ -155,7 +149,8 @@ ss1_status create(const ss1_context *context, const ss1_linear_desc &desc, size_
     l->ka = round_up(l->map.stored_columns, dense_block);
     l->np = round_up(parts * desc.N, row_values);
     l->direct = can_be_direct(desc);
-    const size_t row_bytes = l->lds() * size_of(l->operands()) + (l->direct ? 0 : l->np * sizeof(float));
+    const size_t row_bytes =
+        l->lds() * size_of(l->operands()) + l->np * (l->direct ? size_of(l->y_type()) : sizeof(float));
     l->rows = std::clamp<size_t>(scratch_bytes / row_bytes, 256, max_rows) / 256 * 256;
     SS1_CHECK_OK(upload_weights(*l, weights));
     SS1_CHECK_OK(upload_entries(*l));
@@ -400,6 +395,15 @@ size_t device_scratch(const void *state, size_t m) {
         l,
         {.waits = false, .copies_x = false, .copies_residual = false, .sketches = true, .y_here = true, .in_y = false},
         std::min(m, l.rows), nullptr, s);
+}
+
+bool on_device(const void *pointer) {
+    cudaPointerAttributes attributes{};
+    if (cudaPointerGetAttributes(&attributes, pointer) != cudaSuccess) {
+        cudaGetLastError();
+        return false;
+    }
+    return attributes.type != cudaMemoryTypeHost && attributes.type != cudaMemoryTypeUnregistered;
 }
 
 ss1_status run_on_device(const void *state, const ss1_linear_args &args) {

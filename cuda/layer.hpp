@@ -13,6 +13,9 @@ ss1_status layer_run(const void *state, const ss1_linear_args *args) noexcept;
 void layer_describe(const void *state, ss1_layer_info *info) noexcept;
 void layer_destroy(void *state) noexcept;
 
+// Whether a kernel may read a pointer where it is, and the host may not.
+bool on_device(const void *pointer);
+
 // For layers inside of a model: x and y are device memory, there is no residual, and args.scratch has device_scratch()
 // BYTES of device memory, at a multiple of 256. run_on_device() only queues work: it may be captured into a graph.
 size_t device_scratch(const void *state, size_t m);

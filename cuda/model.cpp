@@ -17,6 +17,7 @@ struct model {
     const model_family *family = nullptr;
     std::shared_ptr<const void> graph;
     std::vector<model_source::layer_place> layers;  // of the spec
+    size_t n_inputs = 0;
     size_t weight_bytes = 0, parameters = 0;
 
     ~model() {
@@ -54,11 +55,12 @@ ss1_status create(const ss1_context *context, const ss1_model_spec &spec, void *
     SS1_CHECK_OK(host->get_info(context, &info));
     const device_scope scope(info.device);
     SS1_CUDA(scope.status());
-    model_source from = {.context = context, .spec = spec, .device = info.device, .pool = scratch_pool(info.device)};
+    model_source from = {.context = context, .spec = spec, .pool = weight_pool(info.device)};
     if (!from.pool) return fail(SS1_ERROR_BACKEND, "the device has no memory pools");
     auto made = std::make_unique<model>();
     made->device = info.device;
     made->family = *family;
+    made->n_inputs = spec.n_inputs;
     SS1_CHECK_OK((*family)->create(from, made->graph));
     made->weight_bytes = from.table_bytes;
     made->parameters = from.parameters;
@@ -77,22 +79,14 @@ ss1_status create_session(const model &of, size_t max_batch, size_t max_tokens, 
     carver on_device, pinned;
     of.family->carve(of.graph.get(), max_batch, max_tokens, on_device, pinned);
     if (!on_device.fits() || !pinned.fits() || max_batch > INT32_MAX / std::max<size_t>(1, max_tokens))
-        return fail(SS1_ERROR_INVALID_ARGUMENT, "max_batch=" + std::to_string(max_batch) + ", max_tokens=" +
-                                                    std::to_string(max_tokens) + ": the activations are too large");
+        return fail(SS1_ERROR_INVALID_ARGUMENT,
+                    "max_batch=" + std::to_string(max_batch) + ", max_tokens=" + std::to_string(max_tokens) +
+                        ": their product must be below 2^31, and the activations below 2^62 bytes");
     SS1_CHECK_OK(made->memory.allocate(of.device, on_device.bytes(), pinned.bytes()));
     carver device_memory(made->memory.on_device), pinned_memory(made->memory.pinned);
     made->activations = of.family->carve(of.graph.get(), max_batch, max_tokens, device_memory, pinned_memory);
     *out = made.release();
     return SS1_OK;
-}
-
-ss1_status run_session(session &s, const ss1_model_run &run) {
-    const device_scope scope(s.of->device);
-    SS1_CUDA(scope.status());
-    const ss1_status status = s.of->family->run(s.of->graph.get(), s.activations.get(), {run, s.memory, s.graphs});
-    // Nothing of a run is left on the stream: the caller may free what it gave.
-    const cudaError_t error = cudaStreamSynchronize(s.memory.stream);
-    return status != SS1_OK ? status : check(error, "cudaStreamSynchronize");
 }
 
 // Turns what `body` throws into an error.
@@ -103,6 +97,21 @@ ss1_status without_exceptions(F &&body) noexcept {
     } catch (const std::bad_alloc &) {
         return host->fail(SS1_ERROR_OUT_OF_MEMORY, "cuda: no host memory");
     }
+}
+
+ss1_status run_session(session &s, const ss1_model_run &run) {
+    const device_scope scope(s.of->device);
+    SS1_CUDA(scope.status());
+    for (size_t i = 0; i < s.of->n_inputs; ++i)
+        if (run.inputs[i] && run.inputs[i]->data && on_device(run.inputs[i]->data))
+            return fail(SS1_ERROR_INVALID_ARGUMENT, std::string("input '") + run.inputs[i]->name +
+                                                        "' is device memory; inputs must be host memory");
+    const ss1_status status = without_exceptions([&] {
+        return s.of->family->run(s.of->graph.get(), s.activations.get(), {run, s.memory, s.graphs});
+    });
+    // Nothing of a run is left on the stream: the caller may free what it gave.
+    const cudaError_t error = cudaStreamSynchronize(s.memory.stream);
+    return status != SS1_OK ? status : check(error, "cudaStreamSynchronize");
 }
 
 // Appends a tensor of f32.
@@ -186,8 +195,8 @@ bool can_stack(const ss1_model_spec &spec, size_t first, size_t parts) {
         const ss1_linear_desc &b = layer.desc;
         const bool one_mapping = a.c <= 1 || (a.scheme == b.scheme && a.seed == b.seed && a.block_k == b.block_k &&
                                               a.block_n == b.block_n && a.step == b.step);
-        return a.K == b.K && a.N == b.N && a.c == b.c && a.weight_dtype == b.weight_dtype && one_mapping &&
-               layer.has_bias == spec.layers[first].has_bias;
+        return a.K == b.K && a.N == b.N && a.c == b.c && a.rank == b.rank && a.weight_dtype == b.weight_dtype &&
+               one_mapping && layer.has_bias == spec.layers[first].has_bias;
     });
 }
 
@@ -216,7 +225,9 @@ void model_describe(const void *p, ss1_model_info *info) noexcept {
 void model_layer(const void *p, size_t i, ss1_layer_info *info) noexcept {
     const auto &[layer, part] = static_cast<const model *>(p)->layers[i];
     const ss1_layer_info whole = info_of(layer);
-    info->desc = layer.desc;
+    info->desc.x_dtype = layer.desc.x_dtype;
+    info->desc.y_dtype = layer.desc.y_dtype;
+    info->desc.activation = layer.desc.activation;
     info->kernels = whole.kernels;
     // The parts sum to the whole.
     info->weight_bytes = whole.weight_bytes * (part + 1) / layer.parts - whole.weight_bytes * part / layer.parts;

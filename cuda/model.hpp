@@ -2,7 +2,6 @@
 // Whole models on the device: the model slots of ss1_backend, and what families share. A family is one row of a table
 // in model.cpp.
 #pragma once
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -34,7 +33,6 @@ struct block_layer {
 struct model_source {
     const ss1_context *context;
     const ss1_model_spec &spec;
-    int device;
     cudaMemPool_t pool;
     size_t table_bytes = 0, parameters = 0;  // of all but the layers; of all
     struct layer_place {

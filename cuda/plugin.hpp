@@ -3,6 +3,7 @@
 #pragma once
 #include <cuda_runtime.h>
 
+#include <cstring>
 #include <string>
 
 #include "ss1/backend.h"
@@ -19,10 +20,13 @@ inline size_t round_up(size_t n, size_t to) {
     return (n + to - 1) / to * to;
 }
 
+// The error of `call`, of which the function's name is shown. CUDA forgets the error: else the launch that follows it
+// on this thread, maybe of another session, would report it again.
 inline ss1_status check(cudaError_t error, const char *call) {
     if (error == cudaSuccess) return SS1_OK;
+    cudaGetLastError();
     return fail(error == cudaErrorMemoryAllocation ? SS1_ERROR_OUT_OF_MEMORY : SS1_ERROR_BACKEND,
-                std::string(call) + " gave " + cudaGetErrorString(error));
+                std::string(call, std::strcspn(call, "(")) + " gave " + cudaGetErrorString(error));
 }
 
 // Returns from the function with the first failure.
@@ -36,10 +40,11 @@ inline ss1_status check(cudaError_t error, const char *call) {
 class device_scope {
   public:
     explicit device_scope(int device) : status_(cudaGetDevice(&before_)) {
-        if (status_ == cudaSuccess && before_ != device) status_ = cudaSetDevice(device);
+        changes_ = status_ == cudaSuccess && before_ != device;
+        if (changes_) status_ = cudaSetDevice(device);
     }
     ~device_scope() {
-        if (before_ >= 0) cudaSetDevice(before_);
+        if (changes_) cudaSetDevice(before_);
     }
     device_scope(const device_scope &) = delete;
     device_scope &operator=(const device_scope &) = delete;
@@ -47,12 +52,17 @@ class device_scope {
 
   private:
     int before_ = -1;
+    bool changes_ = false;
     cudaError_t status_;
 };
 
 // The pool that scratch comes from. It never gives memory back, so a run takes none from the driver once it has run
 // with as many rows. @return NULL if it cannot be made
 cudaMemPool_t scratch_pool(int device);
+
+// The pool that weights and tables come from: the device's own, which gives back what is freed. @return NULL if there
+// is none
+cudaMemPool_t weight_pool(int device);
 
 // Memory of the current device. It lives in the order of its stream.
 class device_buffer {

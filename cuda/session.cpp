@@ -31,27 +31,25 @@ graph_cache::~graph_cache() {
 graph_cache::entry &graph_cache::find(const key &shape) {
     auto at = std::find_if(entries_.begin(), entries_.end(), [&](const entry &e) { return e.shape == shape; });
     if (at == entries_.end() && entries_.size() < most) {
-        entries_.push_back({shape, 0, 0, nullptr});
+        entries_.push_back({shape, false, 0, nullptr});
         at = entries_.end() - 1;
     } else if (at == entries_.end()) {
         at = std::min_element(entries_.begin(), entries_.end(),
                               [](const entry &a, const entry &b) { return a.used < b.used; });
         if (at->graph) cudaGraphExecDestroy(at->graph);
-        *at = {shape, 0, 0, nullptr};
+        *at = {shape, false, 0, nullptr};
     }
     at->used = ++clock_;
     return *at;
 }
 
-ss1_status graph_cache::end_capture(entry &e, cudaStream_t stream, ss1_status queued) {
+bool graph_cache::end_capture(entry &e, cudaStream_t stream, bool queued) {
     cudaGraph_t graph = nullptr;
-    const cudaError_t ended = cudaStreamEndCapture(stream, &graph);
-    SS1_CHECK_OK(queued);
-    SS1_CUDA(ended);
-    const cudaError_t made = cudaGraphInstantiate(&e.graph, graph, 0);
-    cudaGraphDestroy(graph);
-    SS1_CUDA(made);
-    return SS1_OK;
+    const bool ended = cudaStreamEndCapture(stream, &graph) == cudaSuccess;
+    if (ended && queued && cudaGraphInstantiate(&e.graph, graph, 0) != cudaSuccess) e.graph = nullptr;
+    if (graph) cudaGraphDestroy(graph);
+    cudaGetLastError();
+    return e.graph != nullptr;
 }
 
 }  // namespace ss1::cuda

@@ -36,7 +36,8 @@ class carver {
     bool fits_ = true;
 };
 
-// One block of device memory, one of pinned memory, and a stream. A run takes none but for indices of bags.
+// One block of device memory, one of pinned memory, and a stream. A run takes more for indices of bags
+// and for graphs.
 struct session_memory {
     int device = 0;
     cudaMemPool_t pool = nullptr;
@@ -52,10 +53,11 @@ struct session_memory {
 };
 
 // Runs whose work has the same shape queue the same kernels with the same addresses. A shape is run as it is the first
-// time, which loads its kernels, captured the second time, and replayed from then on.
+// time, which loads its kernels, captured the second time, and replayed from then on. What cannot be captured is
+// queued in every run.
 class graph_cache {
   public:
-    using key = std::array<size_t, 6>;
+    using key = std::array<size_t, 5>;
     graph_cache() = default;
     graph_cache(const graph_cache &) = delete;
     graph_cache &operator=(const graph_cache &) = delete;
@@ -64,25 +66,29 @@ class graph_cache {
     template <class F>
     ss1_status run(const key &shape, cudaStream_t stream, F &&queue) {
         entry &e = find(shape);
-        if (e.runs++ == 0) return queue();
-        if (!e.graph) {
-            SS1_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-            const ss1_status queued = queue();
-            SS1_CHECK_OK(end_capture(e, stream, queued));
+        if (e.graph) return check(cudaGraphLaunch(e.graph, stream), "cudaGraphLaunch");
+        if (!e.has_run || cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal) != cudaSuccess) {
+            cudaGetLastError();
+            SS1_CHECK_OK(queue());
+            e.has_run = true;
+            return SS1_OK;
         }
-        SS1_CUDA(cudaGraphLaunch(e.graph, stream));
-        return SS1_OK;
+        const ss1_status queued = queue();
+        if (!end_capture(e, stream, queued == SS1_OK)) return queued == SS1_OK ? queue() : queued;
+        return check(cudaGraphLaunch(e.graph, stream), "cudaGraphLaunch");
     }
 
   private:
     static constexpr size_t most = 32;
     struct entry {
         key shape;
-        size_t runs, used;  // `used`: when, by clock_
+        bool has_run;
+        size_t used;  // when, by clock_
         cudaGraphExec_t graph;
     };
     entry &find(const key &shape);  // makes room for a new one where the least recently used one is
-    static ss1_status end_capture(entry &e, cudaStream_t stream, ss1_status queued);
+    // Makes the graph if all was queued. @return whether there is one
+    static bool end_capture(entry &e, cudaStream_t stream, bool queued);
 
     std::vector<entry> entries_;
     size_t clock_ = 0;

@@ -103,7 +103,7 @@ typedef struct ss1_model_run {
  *   model_create    SS1_ERROR_UNSUPPORTED: the core runs this model layer by layer. Any other failure is the caller's.
  *   model_describe  fills .weight_bytes, the memory that the model holds, and .parameters.
  *   model_layer     layer_describe() of layer i of the spec.
- *   session_bytes   BYTES that session_create() takes for runs within these bounds.
+ *   session_bytes   BYTES that session_create() takes for runs within these bounds; SIZE_MAX where they overflow.
  *   session_create  A session within these bounds; its model outlives it.
  *   session_run     One run; one caller at a time. It writes the data of the outputs that are not NULL. After a run
  *                   that failed, was cancelled or was late their contents are undefined.

@@ -188,6 +188,9 @@ ss1_status session_bytes(const ss1_model &model, const ss1_session_options &opti
     SS1_TRY(observe_layers(model, options, observer, bounds));
     if (model.on_backend) {
         bytes = model.backend->session_bytes(model.on_backend, bounds.max_batch, bounds.max_tokens);
+        SS1_CHECK(bytes != SIZE_MAX, SS1_ERROR_INVALID_ARGUMENT,
+                  "max_batch=%zu, max_tokens=%zu: the sizes of a session overflow", bounds.max_batch,
+                  bounds.max_tokens);
         return SS1_OK;
     }
     buffer unused;
