@@ -256,7 +256,7 @@ def goals_table(cells):
 
 
 def peers_table(cells):
-    """Every peer's texts per second over ss1's."""
+    """ss1's texts per second over those of every peer."""
     names = list(dict.fromkeys(name for cell in cells for name in cell["contenders"] if not name.startswith(OURS)))
     rows = [[cell["model"], cell["texts"], cell["threads"], cell["dtype"],
              *(f"{speed(cell, OURS) / speed(cell, name):.2f}" if {OURS, name} <= set(cell["contenders"]) else "–" for name in names)]

@@ -23,9 +23,11 @@ blocks() {
 }
 
 cd "$work"
+openmp=-fopenmp
+echo 'int main(void) { return 0; }' | ${CC:-cc} $openmp -x c - -o program 2>/dev/null || openmp=-Wno-unknown-pragmas
 count=0
 for file in $(blocks c "$root"/README.md "$root"/docs/*.md); do
-    ${CC:-cc} -std=c99 -Wall -Wextra -Wpedantic -Werror -I"$include" "$file" -o program "$library" -lm -fopenmp
+    ${CC:-cc} -std=c99 -Wall -Wextra -Wpedantic -Werror -I"$include" "$file" -o program "$library" -lm $openmp
     ./program >printed
     sed -n 's|.*/\* prints: \(.*\) \*/.*|\1|p' "$file" >promised
     diff promised printed || { echo "$file prints something else than its comment says" >&2; exit 1; }

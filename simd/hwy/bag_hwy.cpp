@@ -256,7 +256,7 @@ HWY_INLINE bool bags_by_overlap(const bag_args &args, size_t wanted) {
     return bags<Rows, steps, true, true>(args);
 }
 
-// The most steps that divide the columns.
+// The most steps that divide the columns, or one.
 template <class Rows, bool checked, size_t steps>
 HWY_INLINE bool bags_by_steps(const bag_args &args) {
     if constexpr (steps > 1)

@@ -56,8 +56,8 @@ thread_pool::~thread_pool() {
 }
 
 void thread_pool::run(size_t n, void (*task)(void *, size_t), void *arg) noexcept {
-    if (generation_.load(std::memory_order_relaxed) != fork_generation()) forget_lost_threads();
-    if (n > INT32_MAX || busy_.exchange(true, std::memory_order_acquire)) return run_serially(n, task, arg);
+    if (generation_.load(std::memory_order_acquire) != fork_generation()) forget_lost_threads();
+    if (n < 2 || n > INT32_MAX || busy_.exchange(true, std::memory_order_acquire)) return run_serially(n, task, arg);
     if (started_ + 1 < queues_.size()) start();
     const size_t threads = queues_.size();
     task_.store(task, std::memory_order_relaxed);
@@ -65,11 +65,8 @@ void thread_pool::run(size_t n, void (*task)(void *, size_t), void *arg) noexcep
     unfinished_.store(static_cast<uint32_t>(n), std::memory_order_relaxed);
     for (size_t i = 0; i < std::min(n, threads); ++i)
         queues_[i].left.store(static_cast<uint32_t>((n - i + threads - 1) / threads), std::memory_order_release);
-    // Of this and the addition in sleep() one is first: a thread that is not counted here will find the tasks.
-    if (const uint32_t sleepers = sleepers_.fetch_add(0, std::memory_order_acq_rel)) {
-        calls_.fetch_add(1, std::memory_order_relaxed);
-        futex(calls_, FUTEX_WAKE_PRIVATE, static_cast<uint32_t>(std::min<size_t>(sleepers, n - 1)));
-    }
+    // Of this and the addition in sleep() one is first: a thread that is not counted here will find its tasks.
+    if (sleepers_.fetch_add(0, std::memory_order_acq_rel)) wake(n);
     if (const uint32_t done = take_from(0)) finish(done);
     wait();
     busy_.store(false, std::memory_order_release);
@@ -104,7 +101,10 @@ void thread_pool::start() noexcept {
 void thread_pool::forget_lost_threads() noexcept {
     const std::lock_guard lock(fork_lock());
     if (generation_.load(std::memory_order_relaxed) == fork_generation()) return;
-    for (queue &q : queues_) q.left = 0;
+    for (queue &q : queues_) {
+        q.left = 0;
+        q.asleep = false;
+    }
     started_ = 0;
     untried_ = unfinished_ = sleepers_ = 0;
     busy_ = caller_sleeps_ = false;
@@ -124,10 +124,19 @@ uint32_t thread_pool::take_from(size_t owner) noexcept {
     return done;
 }
 
-uint32_t thread_pool::take_from_all() noexcept {
+uint32_t thread_pool::take_from_all(size_t first) noexcept {
     uint32_t done = 0;
-    for (size_t i = 0; i < queues_.size(); ++i) done += take_from(i);
+    for (size_t i = 0; i < queues_.size(); ++i) done += take_from((first + i) % queues_.size());
     return done;
+}
+
+// Wakes as many threads as sleep though they have tasks. Others may wake instead, and do the tasks.
+void thread_pool::wake(size_t n) noexcept {
+    uint32_t late = 0;
+    for (size_t i = 1; i < std::min(n, queues_.size()); ++i) late += queues_[i].asleep.load(std::memory_order_relaxed);
+    if (!late) return;
+    calls_.fetch_add(1, std::memory_order_relaxed);
+    futex(calls_, FUTEX_WAKE_PRIVATE, late);
 }
 
 void thread_pool::finish(uint32_t tasks) noexcept {
@@ -141,7 +150,7 @@ void thread_pool::wait() noexcept {
         pause();
         if (spins % pauses_per_look) continue;
         if (spins == pauses_per_look) {
-            if (const uint32_t done = take_from_all()) finish(done);  // then somebody does each task
+            if (const uint32_t done = take_from_all(0)) finish(done);  // then somebody does each task
             end = steady::now() + caller_patience;
         } else if (steady::now() > end) {
             caller_sleeps_ = true;
@@ -157,7 +166,7 @@ void thread_pool::work(size_t self) noexcept {
     steady::time_point end = steady::now() + worker_patience;
     for (unsigned spins = 1; !stop_.load(std::memory_order_relaxed); ++spins) {
         uint32_t done = mine.load(std::memory_order_relaxed) ? take_from(self) : 0;
-        if (spins == pauses_per_look && unfinished_.load(std::memory_order_relaxed)) done += take_from_all();
+        if (spins == pauses_per_look && unfinished_.load(std::memory_order_relaxed)) done += take_from_all(self);
         if (done) {
             finish(done);
         } else if (spins % pauses_per_look || steady::now() < end) {
@@ -165,19 +174,22 @@ void thread_pool::work(size_t self) noexcept {
             continue;
         } else {
             sleep(self);
-            if (const uint32_t found = take_from_all()) finish(found);
+            if (const uint32_t found = take_from_all(self)) finish(found);
         }
         spins = 0;
         end = steady::now() + worker_patience;
     }
 }
 
-// Sleeps until a region wants more threads than are awake.
+// Sleeps until a region has tasks for threads that sleep.
 void thread_pool::sleep(size_t self) noexcept {
-    const uint32_t seen = calls_.load(std::memory_order_relaxed);
+    queue &mine = queues_[self];
+    const uint32_t seen = calls_.load(std::memory_order_acquire);
+    mine.asleep.store(true, std::memory_order_relaxed);
     sleepers_.fetch_add(1, std::memory_order_acq_rel);
-    if (!queues_[self].left.load(std::memory_order_relaxed) && !stop_.load()) futex(calls_, FUTEX_WAIT_PRIVATE, seen);
-    sleepers_.fetch_sub(1);
+    if (!mine.left.load(std::memory_order_relaxed) && !stop_.load()) futex(calls_, FUTEX_WAIT_PRIVATE, seen);
+    mine.asleep.store(false, std::memory_order_relaxed);
+    sleepers_.fetch_sub(1, std::memory_order_relaxed);
 }
 
 }  // namespace ss1

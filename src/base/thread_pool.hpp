@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The threads of a context: the default executor. A thread that waits spins for some microseconds and then sleeps, so
-// that it takes no time from other programs.
+// The threads of a context: the default executor. A thread that waits spins for a fraction of a millisecond and then
+// sleeps, so that it takes no time from other programs.
 #pragma once
 #include <pthread.h>
 
@@ -32,6 +32,7 @@ class thread_pool {
     // its weights in its cache.
     struct alignas(64) queue {
         std::atomic<uint32_t> left{0};
+        std::atomic<bool> asleep{false};
         thread_pool *pool = nullptr;
         pthread_t thread{};
     };
@@ -41,7 +42,8 @@ class thread_pool {
     void work(size_t self) noexcept;
     void sleep(size_t self) noexcept;
     uint32_t take_from(size_t owner) noexcept;
-    uint32_t take_from_all() noexcept;
+    uint32_t take_from_all(size_t first) noexcept;
+    void wake(size_t n) noexcept;
     void finish(uint32_t tasks) noexcept;
     void wait() noexcept;
 

@@ -40,14 +40,15 @@ void parallel(const team &who, size_t n, F &&f) {
     for (size_t i = 0; i < n; ++i) f(i);
 }
 
-// Tasks for work that takes `ns` ns on one thread, at most. Waking threads costs 5-10 us, however many: shorter
+// Tasks for work that takes `ns` ns on one thread, at most. Threads that sleep join 5 to 50 us late: shorter
 // runs stay on the calling thread.
 inline size_t most_tasks(const ss1_context &context, uint64_t ns) noexcept {
     constexpr uint64_t worth_a_team = 8000, worth_a_task = 1000;  // ns
     return ns < worth_a_team ? 1 : std::clamp<uint64_t>(ns / worth_a_task, 1, context.num_threads);
 }
 
-// A parallel region costs 2-5 us: a task should bring that much, and 16384 floats read from L2 are about 4 us.
+// A region of threads that are awake costs 1 to 3 us: a task should bring that much, and 16384 floats read from L2 are
+// about 4 us.
 inline constexpr double min_floats_per_task = 16384;
 
 // Tasks for `parts` equal parts that read `floats` floats together. Grows with both.

@@ -56,12 +56,13 @@ class Texts:
     def __len__(self):
         return len(self.size)
 
-    def rows(self, begin, size, length, cut=None, cut_size=0):
+    def rows(self, begin, size, length, cut=None, cut_size=None):
         """ids [n, T <= length]: [CLS], the tokens of each row but `cut_size` ones from `cut`, [SEP], padding."""
         cut = torch.zeros_like(begin) if cut is None else cut
+        cut_size = torch.zeros_like(begin) if cut_size is None else cut_size
         kept = (size - cut_size).clamp(max=length - 2)
         place = torch.arange(int(kept.max()), device=begin.device)
-        source = begin[:, None] + place + (place >= cut[:, None]) * (size - (size - cut_size))[:, None]
+        source = begin[:, None] + place + (place >= cut[:, None]) * cut_size[:, None]
         ids = self.stream[source.clamp(max=len(self.stream) - 1)].long().masked_fill(place >= kept[:, None], PAD)
         ids = torch.nn.functional.pad(torch.nn.functional.pad(ids, (1, 0), value=CLS), (0, 1), value=PAD)
         return ids.scatter(1, kept[:, None] + 1, SEP)
@@ -101,7 +102,7 @@ class Pairs:
         topics = [mails.topic(subject).lower() for subject, _ in parts["train"]]
         number = {topic: i for i, topic in enumerate(dict.fromkeys(topics))}
         self.subjects = tokenised(tokenizer, [mails.topic(subject) or "-" for subject, _ in parts["train"]], options.device)
-        self.bodies = tokenised(tokenizer, [body for _, body in parts["train"]], options.device)
+        self.bodies = tokenised(tokenizer, [body.strip() or "-" for _, body in parts["train"]], options.device)
         self.topics = torch.tensor([number[topic] for topic in topics], device=options.device)
         self.prose = tokenised(tokenizer, paragraphs, options.device) if paragraphs else None
         self.counts = options.subjects, options.cuttings, options.paragraphs if paragraphs else 0
@@ -239,7 +240,11 @@ def arguments():
     option("--dropout", 0.1, "of hidden states and attention")
     option("--device", "cpu", "PyTorch's device")
     parser.add_argument("--bf16", action="store_true", help="use bf16 by autocast")
-    return parser.parse_args()
+    options = parser.parse_args()
+    words = (options.start / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    if words[PAD] != "[PAD]" or words[CLS:SEP + 1] != ["[CLS]", "[SEP]"]:
+        parser.error(f"--start {options.start}: [PAD], [CLS] and [SEP] must be the words {PAD}, {CLS} and {SEP} of vocab.txt")
+    return options
 
 
 def main():
@@ -251,7 +256,7 @@ def main():
     parts = mails.split(mails.read_pairs(options.mails))
     valid = held_out(parts["valid"], parts["train"])
     test = held_out(parts["test"], parts["train"] + parts["valid"])
-    paragraphs = [line.strip() for line in mails.open_text(options.text)] if options.text else []
+    paragraphs = [line.strip() for line in mails.open_text(options.text) if line.strip()] if options.text else []
     log(f"{len(parts['train'])} mails and {len(paragraphs)} paragraphs to train, "
         f"{len(valid[0])} mails to validate, {len(test[0])} to test")
     with ss1.Context() as context, ss1.Tokenizer(context, options.start) as tokenizer:
