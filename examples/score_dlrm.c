@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Score a batch with a DLRM directory from a C program: load, create a session, run, print the probabilities.
-   Build: cc score_dlrm.c $(pkg-config --cflags --libs ss1)          Run: ./score_dlrm [directory] */
+   Build: cc score_dlrm.c $(pkg-config --cflags --libs ss1)          Run: ./score_dlrm [directory [backend]]
+   The backend "cuda" runs the same program on a GPU. */
 #include <ss1/ss1.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,7 +62,9 @@ int main(int argc, char **argv) {
     ss1_session *session = NULL;
     ss1_session_options options = SS1_SESSION_OPTIONS_INIT;
     options.max_batch = ROWS;
-    if (failed(ss1_context_create(NULL, &context))) return 1;
+    ss1_context_options machine = SS1_CONTEXT_OPTIONS_INIT;
+    machine.backend = argc > 2 ? argv[2] : "cpu";
+    if (failed(ss1_context_create(&machine, &context))) return 1;
     if (failed(ss1_model_load(context, directory, NULL, &model))) return 1;
     if (failed(ss1_session_create(model, &options, &session))) return 1;
 
