@@ -89,7 +89,9 @@ void thread_pool::start() noexcept {
     pthread_sigmask(SIG_SETMASK, &all, &before);
     for (; started_ + 1 < queues_.size(); ++started_) {
         queue &next = queues_[started_ + 1];
+        next.is_new.store(true, std::memory_order_relaxed);
         if (pthread_create(&next.thread, nullptr, enter, &next)) {
+            next.is_new.store(false, std::memory_order_relaxed);
             untried_ = regions_per_try;
             break;
         }
@@ -103,7 +105,7 @@ void thread_pool::forget_lost_threads() noexcept {
     if (generation_.load(std::memory_order_relaxed) == fork_generation()) return;
     for (queue &q : queues_) {
         q.left = 0;
-        q.asleep = false;
+        q.asleep = q.is_new = false;
     }
     started_ = 0;
     untried_ = unfinished_ = sleepers_ = 0;
@@ -126,7 +128,10 @@ uint32_t thread_pool::take_from(size_t owner) noexcept {
 
 uint32_t thread_pool::take_from_all(size_t first) noexcept {
     uint32_t done = 0;
-    for (size_t i = 0; i < queues_.size(); ++i) done += take_from((first + i) % queues_.size());
+    for (size_t i = 0; i < queues_.size(); ++i) {
+        const size_t owner = (first + i) % queues_.size();
+        if (owner == first || !queues_[owner].is_new.load(std::memory_order_relaxed)) done += take_from(owner);
+    }
     return done;
 }
 
@@ -168,6 +173,7 @@ void thread_pool::work(size_t self) noexcept {
         uint32_t done = mine.load(std::memory_order_relaxed) ? take_from(self) : 0;
         if (spins == pauses_per_look && unfinished_.load(std::memory_order_relaxed)) done += take_from_all(self);
         if (done) {
+            queues_[self].is_new.store(false, std::memory_order_relaxed);
             finish(done);
         } else if (spins % pauses_per_look || steady::now() < end) {
             pause();
@@ -185,6 +191,7 @@ void thread_pool::work(size_t self) noexcept {
 void thread_pool::sleep(size_t self) noexcept {
     queue &mine = queues_[self];
     const uint32_t seen = calls_.load(std::memory_order_acquire);
+    mine.is_new.store(false, std::memory_order_relaxed);  // others may be woken instead
     mine.asleep.store(true, std::memory_order_relaxed);
     sleepers_.fetch_add(1, std::memory_order_acq_rel);
     if (!mine.left.load(std::memory_order_relaxed) && !stop_.load()) futex(calls_, FUTEX_WAIT_PRIVATE, seen);

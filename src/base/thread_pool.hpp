@@ -33,6 +33,9 @@ class thread_pool {
     struct alignas(64) queue {
         std::atomic<uint32_t> left{0};
         std::atomic<bool> asleep{false};
+        // From its start to its first sleep a thread's first task is left to it: its stack and its part of the heap
+        // exist once it has worked, so that later runs call the system for no memory.
+        std::atomic<bool> is_new{false};
         thread_pool *pool = nullptr;
         pthread_t thread{};
     };
