@@ -6,13 +6,14 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tree=$(mktemp -d)
+commit=$(git rev-parse HEAD)  # that of both builds, whatever is committed meanwhile
 trap 'rm -rf "$tree"' EXIT
 
 build() {  # build FOLDER BUILD JOBS [meson options]
     local source=$1 folder=$2 jobs=$3
     shift 3
     mkdir -p "$source"
-    git archive HEAD | tar -x -m -C "$source"
+    git archive "$commit" | tar -x -m -C "$source"
     meson setup "$folder" "$source" --buildtype=release -Dtests=false -Dbench=false -Dexamples=false -Dbindings=[] "$@" >/dev/null
     ninja -C "$folder" -j "$jobs" --quiet src/cli/ss1
 }
