@@ -42,7 +42,7 @@ say "Mails: spam or ham? A small BERT with all its encoder's layers tied 4-fold,
 "$ss1" run "$models/spam-bert-ss1" --text examples/data/spam-test.txt --label examples/data/spam-test.labels | sed -n 1,5p
 
 say "Search: lines about commands, the nearest to 'compression' by the cosine of their embeddings, from an embedder trained on mails"
-keep search env SS1_LIBRARY=build/test/src/libss1.so PYTHONPATH=bindings/python python3 examples/search.py "$models/mail-embed" \
+keep search env SS1_LIBRARY=build/test/src/libss1.so PYTHONPATH=bindings/python /usr/bin/python3 examples/search.py "$models/mail-embed" \
     examples/data/documents.txt compression >"$results/search.txt"
 cat "$results/search.txt"
 
