@@ -40,6 +40,13 @@ cudaMemPool_t weight_pool(int device) {
     return nullptr;
 }
 
+ss1_status upload(const void *bytes, size_t n, cudaMemPool_t pool, device_buffer &to) {
+    SS1_CUDA(to.allocate(n, pool, cudaStreamPerThread));
+    SS1_CUDA(cudaMemcpyAsync(to.as(), bytes, n, cudaMemcpyHostToDevice, cudaStreamPerThread));
+    SS1_CUDA(cudaStreamSynchronize(cudaStreamPerThread));
+    return SS1_OK;
+}
+
 namespace {
 
 int score(const char **reason) noexcept {

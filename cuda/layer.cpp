@@ -65,12 +65,8 @@ struct layer {
 };
 
 template <class T>
-ss1_status upload(const std::vector<T> &values, device_buffer &to, cudaMemPool_t pool) {
-    SS1_CUDA(to.allocate(values.size() * sizeof(T), pool, cudaStreamPerThread));
-    SS1_CUDA(cudaMemcpyAsync(to.as(), values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice,
-                             cudaStreamPerThread));
-    SS1_CUDA(cudaStreamSynchronize(cudaStreamPerThread));
-    return SS1_OK;
+ss1_status upload_values(const layer &l, const std::vector<T> &values, device_buffer &to) {
+    return upload(values.data(), values.size() * sizeof(T), weight_pool(l.device), to);
 }
 
 ss1_status upload_weights(layer &l, const ss1_linear_weights &weights) {
@@ -80,18 +76,18 @@ ss1_status upload_weights(layer &l, const ss1_linear_weights &weights) {
     // A tile of one column and kr = ka is a row of [N, ka].
     pack_stored(l.map, {.z = weights.z, .ldz = weights.ldz}, {outputs, outputs, 1},
                 {l.operands(), 1, static_cast<uint32_t>(l.ka)}, l.ka, {packed.data(), scale.data(), nullptr});
-    SS1_CHECK_OK(upload(packed, l.weights, weight_pool(l.device)));
-    SS1_CHECK_OK(upload(scale, l.column_scale, weight_pool(l.device)));
+    SS1_CHECK_OK(upload_values(l, packed, l.weights));
+    SS1_CHECK_OK(upload_values(l, scale, l.column_scale));
     l.weight_bytes += packed.size() + scale.size() * sizeof(float);
     if (!weights.bias) return SS1_OK;
     const bool rounded = l.direct && l.y_type() == dtype::bf16;  // cuBLASLt takes a bias of the type of its result
     l.weight_bytes += l.np * (rounded ? sizeof(uint16_t) : sizeof(float));
     std::vector<float> bias(l.np);
     std::copy_n(weights.bias, outputs, bias.begin());
-    if (!rounded) return upload(bias, l.bias, weight_pool(l.device));
+    if (!rounded) return upload_values(l, bias, l.bias);
     std::vector<uint16_t> halves(l.np);
     std::transform(bias.begin(), bias.end(), halves.begin(), bf16_from_f32);
-    return upload(halves, l.bias, weight_pool(l.device));
+    return upload_values(l, halves, l.bias);
 }
 
 ss1_status upload_entries(layer &l) {
@@ -105,7 +101,7 @@ ss1_status upload_entries(layer &l) {
                                       ? sketch_entry{static_cast<uint16_t>(l.map.rho(q)), 0}
                                       : l.map.entry(j, g, q));
     l.weight_bytes += entries.size() * sizeof(sketch_entry);
-    return upload(entries, l.entries, weight_pool(l.device));
+    return upload_values(l, entries, l.entries);
 }
 
 ss1_status create_products(layer &l) {

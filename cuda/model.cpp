@@ -140,9 +140,7 @@ ss1_status pass_on(ss1_status status) {
 
 ss1_status upload_bytes(model_source &from, const void *bytes, size_t n, device_memory &out) {
     out = std::make_shared<device_buffer>();
-    SS1_CUDA(out->allocate(n, from.pool, cudaStreamPerThread));
-    SS1_CUDA(cudaMemcpyAsync(out->as(), bytes, n, cudaMemcpyHostToDevice, cudaStreamPerThread));
-    SS1_CUDA(cudaStreamSynchronize(cudaStreamPerThread));
+    SS1_CHECK_OK(upload(bytes, n, from.pool, *out));
     from.table_bytes += n;
     return SS1_OK;
 }

@@ -88,4 +88,7 @@ class device_buffer {
     cudaStream_t stream_ = nullptr;
 };
 
+// Copies bytes to new memory of the current device, which is complete on return.
+ss1_status upload(const void *bytes, size_t n, cudaMemPool_t pool, device_buffer &to);
+
 }  // namespace ss1::cuda
