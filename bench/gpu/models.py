@@ -1,40 +1,41 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Times whole BERTs on a GPU: ss1's CUDA backend beside PyTorch, eager and by torch.compile with CUDA graphs, all in bf16 with
-random weights. A call takes ids from host memory and ends when the pooled vectors are in host memory. Contenders take turns."""
+random weights. A call takes ids from host memory and ends when the pooled vectors are in host memory. Contenders take turns.
+
+Example: SS1_LIBRARY=build/cuda/src/libss1.so SS1_BACKEND_PATH=build/cuda/cuda bench/gpu/models.py --shapes base,1,128 --c 1 4
+"""
 import argparse
 import json
 import pathlib
 import statistics
+import sys
 import tempfile
 import time
 
 import numpy
-import ss1
 
-SHAPES = {"base": (768, 12, 12, 3072), "large": (1024, 24, 16, 4096)}
-LAYERS = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense", "intermediate.dense",
-          "output.dense")
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "models"))
+import bert_files
+import ss1
 
 
 def config_of(size, c):
     """config.json of a BERT whose encoder layers are all tied with c, or dense."""
-    hidden, layers, heads, between = SHAPES[size]
-    config = {"model_type": "bert", "architectures": ["BertModel"], "vocab_size": 30522, "hidden_size": hidden,
-              "num_hidden_layers": layers, "num_attention_heads": heads, "intermediate_size": between,
-              "max_position_embeddings": 512, "type_vocab_size": 2, "layer_norm_eps": 1e-12, "hidden_act": "gelu"}
+    config = bert_files.config_of(f"bert-{size}", None)
     if c > 1:
         tied = {"kind": "ss1", "c": c, "scheme": "reference", "seed": 1, "block_k": 64, "block_n": 256, "step": 8}
-        config["ss1"] = {"layers": {f"encoder.layer.{i}.{name}": tied for i in range(layers) for name in LAYERS}}
+        config["ss1"] = {"layers": {name: tied for name in bert_files.widths(config)}}
     return config
 
 
 def ss1_contender(context, size, c, ids, dtype):
+    config = config_of(size, c)
     with tempfile.TemporaryDirectory() as folder:
-        (pathlib.Path(folder) / "config.json").write_text(json.dumps(config_of(size, c)))
+        (pathlib.Path(folder) / "config.json").write_text(json.dumps(config))
         model = ss1.Model(context, folder, random_weights=True, weight_dtype=dtype)
     session = ss1.Session(model, max_batch=len(ids), max_tokens=ids.shape[1])
-    outputs = {"pooled": numpy.empty((len(ids), SHAPES[size][0]), numpy.float32)}
+    outputs = {"pooled": numpy.empty((len(ids), config["hidden_size"]), numpy.float32)}
     return lambda: session.run({"input_ids": ids}, outputs)
 
 
@@ -72,7 +73,7 @@ def milliseconds(contenders, seconds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shapes", nargs="*", default=["base,1,128", "base,8,128", "base,32,384", "large,128,128"],
                         help="size,batch,tokens of each table row")
     parser.add_argument("--c", type=int, nargs="*", default=[1, 4, 8], help="1: dense")
