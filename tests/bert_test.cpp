@@ -59,6 +59,16 @@ arrays sequence_of(const arrays &all, size_t s, size_t length) {
     return one;
 }
 
+// BYTES of a session for one sequence of so many tokens.
+double session_bytes_of(const ss1::model_ptr &model, size_t tokens) {
+    ss1_session_options options = SS1_SESSION_OPTIONS_INIT;
+    options.max_batch = 1;
+    options.max_tokens = tokens;
+    size_t bytes = 0;
+    ss1::check(ss1_session_bytes(model.get(), &options, &bytes));
+    return static_cast<double>(bytes);
+}
+
 }  // namespace
 
 TEST_CASE("padding is not computed: a sequence has the same bits in any batch and padded to any length") {
@@ -431,15 +441,7 @@ TEST_CASE("a ModernBERT takes 8,192 tokens, in memory that grows with them alone
         }
     }
     const auto model = ss1::load_model(make_context(nullptr, 1), directory);
-    const auto bytes_of = [&](size_t tokens) {
-        ss1_session_options options = SS1_SESSION_OPTIONS_INIT;
-        options.max_batch = 1;
-        options.max_tokens = tokens;
-        size_t bytes = 0;
-        ss1::check(ss1_session_bytes(model.get(), &options, &bytes));
-        return static_cast<double>(bytes);
-    };
-    CHECK(bytes_of(8192) < 2.2 * bytes_of(4096));
+    CHECK(session_bytes_of(model, 8192) < 2.2 * session_bytes_of(model, 4096));
 }
 
 // Tokens of a local layer that are further away than the window change nothing, bit for bit; the nearest do.
@@ -729,14 +731,6 @@ TEST_CASE("the memory of a DeBERTa's session grows with its tokens alone") {
             "position_buckets": )") +
                                    buckets + "}";
         const auto model = random_model(make_context(nullptr, 1), config.c_str());
-        const auto bytes_of = [&](size_t tokens) {
-            ss1_session_options options = SS1_SESSION_OPTIONS_INIT;
-            options.max_batch = 1;
-            options.max_tokens = tokens;
-            size_t bytes = 0;
-            ss1::check(ss1_session_bytes(model.get(), &options, &bytes));
-            return static_cast<double>(bytes);
-        };
-        CHECK(bytes_of(8192) < 2.2 * bytes_of(4096));
+        CHECK(session_bytes_of(model, 8192) < 2.2 * session_bytes_of(model, 4096));
     }
 }
