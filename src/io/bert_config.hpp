@@ -42,7 +42,7 @@ struct rotary_config {
     size_t size = 0;
     double theta = 10000, factor = 1;
 };
-// DeBERTa's table of distances: `span` rows for keys behind their query, then `span` for others. The attention adds the
+// DeBERTa's table of distances: `span` rows for keys after their query, then `span` for others. The attention adds the
 // products of each query with `keys` and of each key with `queries`, which layers make from the rows.
 struct relative_config {
     size_t span = 0;      // 0: there is no table
@@ -57,7 +57,7 @@ struct relative_config {
     float scale_end() const noexcept {
         return static_cast<float>(static_cast<double>(farthest - 1) / static_cast<double>(buckets / 2));
     }
-    // The row of a key that is `distance` tokens behind its query.
+    // The row of a key that is `distance` tokens after its query.
     size_t row_of(ptrdiff_t distance) const noexcept;
 };
 // The layers after the hidden states.

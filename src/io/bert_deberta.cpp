@@ -123,7 +123,7 @@ size_t relative_config::row_of(ptrdiff_t distance) const noexcept {
         bucket = middle + static_cast<size_t>(std::ceil(std::log(static_cast<float>(tokens) / half) / scale *
                                                         static_cast<float>(middle - 1)));
     }
-    // Keys behind their query have the lower rows.
+    // Keys after their query have the lower rows.
     return distance > 0 ? span - std::min(span, bucket) : std::min(span + bucket, rows() - 1);
 }
 

@@ -112,8 +112,7 @@ void weigh_window(const softmax_kernel &softmax, float *scores, size_t lds, size
     }
 }
 
-// scores [m, n] += the position terms of queries from row i0 of panel p on, of `panels`. The first panel of a block
-// multiplies the keys.
+// Adds the position terms of the queries of panel p to their scores. The first panel of a block multiplies the keys.
 void add_terms(const gemm_kernel &gemm, const head_rows &h, size_t d, size_t p, size_t panels, float *scores,
                size_t lds, float *scratch) noexcept {
     const size_t together = position_queries / gemm.mr, block = p / together * together;

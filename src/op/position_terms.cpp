@@ -18,7 +18,7 @@ struct row_span {
     size_t first, count;
 };
 
-// The rows for keys that are `least` to `most` tokens behind a query; both may be negative.
+// The rows for keys that are `least` to `most` tokens after a query; both may be negative.
 row_span rows_for(const position_block &b, ptrdiff_t least, ptrdiff_t most) noexcept {
     const uint32_t *row = b.terms.row_of_distance + b.terms.tokens - 1;
     const size_t first = row[least] / b.gemm.nt * b.gemm.nt;
