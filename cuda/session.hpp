@@ -52,9 +52,9 @@ struct session_memory {
     ss1_status allocate(int on, size_t device_bytes, size_t pinned_bytes);
 };
 
-// Runs whose work has the same shape queue the same kernels with the same addresses. A shape is run as it is the first
-// time, which loads its kernels, captured the second time, and replayed from then on. What cannot be captured is
-// queued in every run.
+// Graphs of runs. Two runs of the same shape queue the same kernels with the same addresses. The first run of a shape
+// loads its kernels, the second is captured, and later ones replay the graph. What cannot be captured is queued in
+// every run.
 class graph_cache {
   public:
     using key = std::array<size_t, 5>;
