@@ -288,6 +288,7 @@ class make:
         self.assertTrue(os.WIFSTOPPED(state))
         self.assertEqual(a.ask("result", 1)[0], [0])
 
+    @unittest.skipUnless(importlib.util.find_spec("numpy"), "batches.py needs numpy")
     def test_a_run_of_many_batches(self):
         worker = self.harness.Worker({"name": "A", "module": "batches", "inner": "fake", "mode": "", "threads": 1, "diary": self.diary,
                                       "cpus": sorted(os.sched_getaffinity(0))[:1]})
