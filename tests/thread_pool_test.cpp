@@ -3,6 +3,8 @@
 #include "base/thread_pool.hpp"
 
 #include <dirent.h>
+#include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -144,6 +146,39 @@ TEST_CASE("threads that wait use no CPU time") {
         return cpu_seconds() - before < 0.1;
     }));
     CHECK(runs_each_once(pool, 100));
+}
+
+namespace {
+
+std::atomic<int> faults{0};
+
+// Lets the page that a thread wrote to be written, as programs do that watch pages.
+void allow(int, siginfo_t *info, void *) {
+    faults.fetch_add(1);
+    const auto page = reinterpret_cast<uintptr_t>(info->si_addr) / 4096 * 4096;
+    if (mprotect(reinterpret_cast<void *>(page), 4096, PROT_READ | PROT_WRITE) != 0) _exit(2);
+}
+
+}  // namespace
+
+TEST_CASE("a fault of any thread reaches the program's handler") {
+    constexpr size_t n = 4, page = size_t{1} << 16;  // a multiple of every size of pages
+    void *const memory = mmap(nullptr, n * page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(memory != MAP_FAILED);
+    struct sigaction action = {}, before;
+    action.sa_sigaction = allow;
+    action.sa_flags = SA_SIGINFO;
+    REQUIRE(sigaction(SIGSEGV, &action, &before) == 0);
+    thread_pool pool(n);
+    std::atomic<size_t> arrived{0};
+    run(pool, n, [&](size_t i) {
+        arrived += 1;
+        while (arrived < n) std::this_thread::yield();  // each thread has one of the tasks
+        static_cast<volatile char *>(memory)[i * page] = 1;
+    });
+    sigaction(SIGSEGV, &before, nullptr);
+    CHECK(faults == n);
+    munmap(memory, n * page);
 }
 
 #if !defined(__SANITIZE_THREAD__)  // ThreadSanitizer supports no child of fork() that starts threads

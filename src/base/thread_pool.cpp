@@ -72,7 +72,8 @@ void thread_pool::run(size_t n, void (*task)(void *, size_t), void *arg) noexcep
     busy_.store(false, std::memory_order_release);
 }
 
-// Starts the threads that are missing. The program's own threads get its signals.
+// Starts the threads that are missing. The program's own threads get its signals, but for those of faults, which the
+// thread that causes them must get: blocked, they would end the process without the program's handler.
 void thread_pool::start() noexcept {
     if (const uint32_t n = untried_.load(std::memory_order_relaxed); n > 1) {
         untried_.store(n - 1, std::memory_order_relaxed);
@@ -86,6 +87,7 @@ void thread_pool::start() noexcept {
     };
     sigset_t all, before;
     sigfillset(&all);
+    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS}) sigdelset(&all, fault);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     for (; started_ + 1 < queues_.size(); ++started_) {
         queue &next = queues_[started_ + 1];
