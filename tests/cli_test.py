@@ -8,6 +8,7 @@ Without SS1_BENCH_EXE the tests of ss1-bench are skipped.
 import csv
 import ctypes
 import errno
+import fcntl
 import io
 import json
 import math
@@ -2277,6 +2278,36 @@ class Files(Case):
         self.assertIn("already holds a model: model.safetensors exists", self.refused(*small))
         (model / "config.json.tmp-mine").write_text("{}")
         self.assertIn("already holds a model: model.safetensors exists", self.refused(*small))
+
+    def test_weights_of_others_in_the_folder_of_a_module_stay(self):
+        folder = self.out / "model/0_Transformer"
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_text("mine")
+        error = self.refused("convert", EXAMPLES / "models/mail-embed", self.out / "model", "--dtype", "bf16")
+        self.assertIn(f"{folder}: already holds a model: model.safetensors exists", error)
+        self.assertEqual((folder / "model.safetensors").read_text(), "mine")
+
+    def test_two_conversions_into_one_folder(self):
+        """The second is refused, at once, and what the first one has written stays."""
+        model, arguments = self.out / "model", ["convert", DATA / "bert_classifier", self.out / "model", "--dtype", "bf16"]
+        model.mkdir()
+        (model / "config.json.tmp-1-0").write_text("of the first")
+        lock = os.open(model, os.O_RDONLY | os.O_DIRECTORY)  # as the first conversion has
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        self.assertIn(f"{model}: another conversion writes a model there", self.refused(*arguments))
+        self.assertEqual(self.names(model), ["config.json.tmp-1-0"])
+        os.close(lock)
+        self.ok(*arguments)
+        self.assertEqual(self.names(model), ["config.json", "model.safetensors", "vocab.txt"])
+        # A whole conversion holds that lock.
+        shutil.rmtree(model)
+        with subprocess.Popen([EXE, *map(str, self.long_conversion())], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as first:
+            self.wait_for("model/model.safetensors.tmp-*", first)
+            self.assertIn("another conversion writes a model there", self.refused(*arguments))
+            self.assertIsNone(first.poll())
+            self.assertTrue(list(model.glob("model.safetensors.tmp-*")))
+            first.terminate()
+            first.communicate(timeout=60)
 
     @unittest.skipUnless(os.path.exists("/dev/full"), "no /dev/full")
     def test_a_model_without_its_summary_is_a_success(self):

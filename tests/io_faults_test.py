@@ -173,6 +173,27 @@ class IoFaults(unittest.TestCase):
         shutil.copytree(DATA / "dlrm_dot", self.inputs)
         self.check("convert a DLRM", ["convert", self.inputs, self.outputs / "model", "-c", "2", "--block-k", "16"])
 
+    def test_a_model_without_its_report_is_a_success(self):
+        shutil.copytree(DATA / "bert_classifier", self.inputs)
+        (self.inputs / "rows.csv").write_text("input_ids\n" + "".join(f"{5 + i} {6 + i} {7 + i}\n" for i in range(20)))
+        model = self.outputs / "model"
+        arguments = ["convert", self.inputs, model, "--budget", "1", "--calibrate", self.inputs / "rows.csv", "--min-rows", "1"]
+        _, calls = self.run_whole(arguments)
+        whole = files(model)
+        named = [number for number, call in enumerate(calls, 1) if call == "rename"][-3]  # then come those of two reports
+        tried = 0
+        for number in range(calls.index("create", named) + 1, len(calls) + 1):
+            if calls[number - 1] not in ("create", "write", "sync", "rename"):
+                continue
+            tried += 1
+            with self.subTest(call=f"{number} of {len(calls)}: {calls[number - 1]}"):
+                result = self.run_command(arguments, IO_FAULT_CALL=str(number), IO_FAULT_KIND=str(errno.EIO))
+                self.assertEqual(result.returncode, 0, result.stderr)
+                self.assertIn(f"ss1: {model} is written, but not its whole report: ".encode(), result.stderr)
+                self.assertLess(set(files(model)), set(whole))
+                subprocess.run([EXE, "inspect", model], check=True, stdout=subprocess.DEVNULL)
+        self.assertEqual(tried, 8)
+
 
 if __name__ == "__main__":
     unittest.main()

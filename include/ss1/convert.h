@@ -153,9 +153,9 @@ typedef struct ss1_convert_options {
  * @param output     Destination, a path.
  * @param options    Not NULL.
  * @return as ss1_model_load(); SS1_ERROR_INVALID_ARGUMENT (pattern without a match, c * B_K > K for a layer named by
- *         `layers`; a calibration of another model, with bad or too few rows); SS1_ERROR_IO (output exists or cannot be
- * written); SS1_ERROR_CANCELLED.
- * @note Thread-safe for different outputs.
+ *         `layers`; a calibration of another model, with bad or too few rows); SS1_ERROR_IO (output exists, cannot be
+ *         written, or another conversion writes into it); SS1_ERROR_CANCELLED.
+ * @note Thread-safe.
  * @since 0.1
  */
 SS1_API ss1_status ss1_model_convert(ss1_context *context, const char *directory, const char *output,

@@ -312,28 +312,31 @@ void convert_by_choice(const choice_request &request) {
     struct {
         std::string json, svg, text;
     } report;
+    bool is_written = false;
     {
         const interruption signals;
         try {
             search run(request, goal, signals);
             run.measure_candidates();
             run.find();
+            const choice &found = run.result();
+            report = {report_json(found), report_svg(found), report_text(found)};
             run.write();
-            report = {report_json(run.result()), report_svg(run.result()), report_text(run.result())};
+            is_written = true;
         } catch (const interrupted &) {
         } catch (const std::exception &) {
             signals.obey("interrupted: nothing written\n");  // a call that was cancelled fails
             throw;
         }
-        signals.obey(report.text.empty() ? "interrupted: nothing written\n"
-                                         : "interrupted when the model was written\n");
+        signals.obey(is_written ? "interrupted when the model was written\n" : "interrupted: nothing written\n");
     }
-    write_file(request.output + report_names[0], report.json);
-    write_file(request.output + report_names[1], report.svg);
     try {
+        write_file(request.output + report_names[0], report.json);
+        write_file(request.output + report_names[1], report.svg);
         write_file("-", report.text);
-    } catch (const std::exception &error) {  // the model is complete: without its summary, the command has succeeded
-        std::fprintf(stderr, "ss1: %s is written, but not summarised: %s\n", request.output.c_str(), error.what());
+    } catch (const std::exception &error) {  // the model is complete: without a report, the command has succeeded
+        std::fprintf(stderr, "ss1: %s is written, but not its whole report: %s\n", request.output.c_str(),
+                     error.what());
     }
 }
 

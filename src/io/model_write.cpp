@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/model_write.hpp"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -57,9 +59,11 @@ bool is_half_written(const std::string &folder) {
     return !file_exists(folder + config_name) && !file_leftovers(folder + config_name).empty();
 }
 
+// config.json last: while its temporary file is there, this can be repeated.
 void remove_half_written(const std::string &output, const std::string &folder, const std::vector<std::string> &others) {
-    std::vector<std::string> paths = {folder + weights_name, folder + config_name};
+    std::vector<std::string> paths;
     for (const std::string &name : others) paths.push_back(output + "/" + name);
+    for (const char *name : {weights_name, config_name}) paths.push_back(folder + name);
     for (const std::string &path : paths) {
         unlink(path.c_str());
         for (const std::string &temporary : file_leftovers(path)) unlink(temporary.c_str());
@@ -84,8 +88,25 @@ ss1_status copy(const std::string &source, output_file &file, const std::functio
     return SS1_OK;
 }
 
+// Keeps other conversions from writing into the folder while `lock` is open; some file systems have no such locks.
+ss1_status lock_folder(const std::string &folder, descriptor &lock) {
+    lock = descriptor(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    const bool is_busy = lock.get() >= 0 && flock(lock.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    SS1_CHECK(!is_busy, SS1_ERROR_IO, "%s: another conversion writes a model there", folder.c_str());
+    return SS1_OK;
+}
+
 std::string folder_in(const std::string &output, const std::string &folder) {
     return folder.empty() ? output : output + "/" + folder;
+}
+
+ss1_status holds_no_model(const std::string &output, const std::string &folder) {
+    if (is_half_written(folder_in(output, folder))) return SS1_OK;
+    for (const std::string &at : {output, folder_in(output, folder)})
+        for (const char *name : {config_name, weights_name, index_name, modules_name})
+            SS1_CHECK(!file_exists(at + name), SS1_ERROR_IO, "%s: already holds a model: %s exists", at.c_str(),
+                      name + 1);
+    return SS1_OK;
 }
 
 }  // namespace
@@ -95,20 +116,19 @@ ss1_status model_write_possible(const std::string &output, const std::string &fo
     struct stat info;
     if (stat(output.c_str(), &info) != 0) return SS1_OK;
     SS1_CHECK(S_ISDIR(info.st_mode), SS1_ERROR_IO, "%s: exists and is not a folder", output.c_str());
-    if (is_half_written(folder_in(output, folder))) return SS1_OK;
-    for (const char *name : {config_name, weights_name, index_name, modules_name}) {
-        SS1_CHECK(!file_exists(output + name), SS1_ERROR_IO, "%s: already holds a model: %s exists", output.c_str(),
-                  name + 1);
-    }
-    return SS1_OK;
+    descriptor lock;
+    SS1_TRY(lock_folder(output, lock));
+    return holds_no_model(output, folder);
 }
 
 ss1_status model_write(const std::string &output, model_files what, const std::function<ss1_status()> &check) {
-    SS1_TRY(model_write_possible(output, what.folder));
     const std::string folder = folder_in(output, what.folder);
-    if (is_half_written(folder)) remove_half_written(output, folder, what.others);
     created_files created;
     SS1_TRY(created.make_folder(output));
+    descriptor lock;
+    SS1_TRY(lock_folder(output, lock));
+    SS1_TRY(holds_no_model(output, what.folder));
+    if (is_half_written(folder)) remove_half_written(output, folder, what.others);
     if (!what.folder.empty()) SS1_TRY(created.make_folders_of(output, what.folder + "/"));
     // config.json is the first file to be created and the last to get its name.
     output_file config_file;

@@ -10,8 +10,8 @@
 
 namespace ss1 {
 
-// Fails with SS1_ERROR_IO if `output` already holds a model or cannot become a folder. What a killed model_write() left
-// is no model.
+// Fails with SS1_ERROR_IO if `output`, or `folder` in it, already holds a model, if another process writes one there,
+// or if it cannot become a folder. What a killed model_write() left is no model.
 ss1_status model_write_possible(const std::string &output, const std::string &folder);
 
 // A model directory to write: config.json and model.safetensors lie in `folder` of it ("": in itself), copies of
