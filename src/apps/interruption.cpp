@@ -64,7 +64,7 @@ interruption::interruption() {
 
 interruption::~interruption() {
     set(SIG_DFL);
-    half_made_file = nullptr;
+    if (is_armed_) disarm();
 }
 
 const int32_t *interruption::flag() const {
@@ -80,10 +80,12 @@ void interruption::obey(const char *message) const {
 
 void interruption::arm(const char *half_made) {
     half_made_file = half_made;
+    is_armed_ = true;
     if (*flag()) remove_and_end();
 }
 
 void interruption::disarm() {
+    is_armed_ = false;
     // Without the pointer, a handler in another thread has it: that is about to end the process.
     if (!half_made_file.exchange(nullptr))
         for (;;) pause();

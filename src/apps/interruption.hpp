@@ -26,6 +26,9 @@ class interruption {
     void arm(const char *half_made);
     // After arm(): from now on signals are noted again. Call it before the file gets its name, and obey() afterwards.
     void disarm();
+
+  private:
+    bool is_armed_ = false;
 };
 
 }  // namespace ss1::apps
