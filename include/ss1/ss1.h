@@ -25,9 +25,9 @@
  *  - Threads: many threads may use a context, layer, model or tokenizer at once. One thread at a time may use
  *    a session: while a call uses it, other calls except ss1_session_cancel() return SS1_ERROR_INVALID_ARGUMENT ("in
  *    use"). A child of fork() may continue to use them, also if another thread was inside of the library; a session
- *    that another thread was running stays in use there. The child starts threads of its own. A context ends its
- *    threads when the last of the context, its layers and its models is destroyed. The library stays loaded after
- *    dlclose().
+ *    that another thread was running stays in use there. The child starts threads of its own; after _Fork() or clone(),
+ *    which no library hears of, its runs may wait for ever. A context ends its threads when the last of the context,
+ *    its layers and its models is destroyed. The library stays loaded after dlclose().
  *  - Denormal inputs count as zero and denormal results become zero inside a run (f16 denormals are ordinary f32
  *    numbers and count). The caller's floating-point mode has no effect on results and is restored.
  *  - Bits: on one machine and instruction-set level a row of the output has the same bits for any thread count, batch

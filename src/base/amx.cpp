@@ -69,7 +69,7 @@ void on_fault(int signal, siginfo_t *info, void *context) {
 bool probe() noexcept {
     struct sigaction action = {};
     action.sa_sigaction = on_fault;
-    action.sa_flags = SA_SIGINFO | SA_NODEFER;
+    action.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;  // faults of other threads come here, too: Go demands it
     sigemptyset(&action.sa_mask);
     sigaction(SIGILL, &action, &previous_ill);
     sigaction(SIGSEGV, &action, &previous_segv);
