@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The contract of the C API: every bad argument has a pinned status and a message that names function, argument, value
 // and rule; nothing half created; callbacks are used as documented.
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -927,34 +925,6 @@ TEST_CASE("one layer on many threads, each with the context's scratch") {
         });
     for (auto &t : threads) t.join();
     CHECK(wrong == 0);
-}
-
-TEST_CASE("a child of a process whose threads ran runs on its own, to the same bits") {
-    ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
-    options.num_threads = 3;
-    const auto context = ss1::make_context(options);
-    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
-    desc.K = desc.N = 512;
-    const std::vector<float> z(desc.K * desc.N, 0.5f), x(64 * desc.K, 1.25f);
-    std::vector<float> first(64 * desc.N), second(64 * desc.N);
-    ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
-    weights.z = z.data();
-    const auto layer = ss1::make_layer(context, desc, weights);
-    ss1_linear_args args = SS1_LINEAR_ARGS_INIT;
-    args.m = 64;
-    args.x = x.data();
-    args.y = first.data();
-    REQUIRE(ss1_layer_run(layer.get(), &args) == SS1_OK);
-    const pid_t child = fork();
-    REQUIRE(child >= 0);
-    if (child == 0) {
-        alarm(60);  // a child that waits for threads it does not have
-        args.y = second.data();
-        _exit(ss1_layer_run(layer.get(), &args) == SS1_OK && first == second ? 0 : 1);
-    }
-    int status = -1;
-    REQUIRE(waitpid(child, &status, 0) == child);
-    CHECK(status == 0);
 }
 
 TEST_CASE("a projection depends neither on the caller's rounding nor on its traps") {
