@@ -10,11 +10,12 @@
 
 #include "kernels.hpp"
 #include "x86/attend_avx512.hpp"
-#include "x86/dot_bf16_avx512.hpp"
+#include "x86/dot_avx512.hpp"
 
 namespace ss1 {
 namespace {
 
+constexpr size_t kr = 2;
 constexpr size_t most_keys = attend_block_keys, most_rows = 12, rows_at_once = 4;
 // Not powers of two: rows at such a distance would share a few sets of L1.
 constexpr size_t lds = most_keys + 16, ldp = most_keys + 32;
@@ -74,9 +75,15 @@ void pack_values(const attend_args &g, const parts &p) noexcept {
 using product = void (*)(const uint16_t *a, size_t lda, const uint16_t *b, size_t pairs, float *y, size_t ldy) noexcept;
 template <size_t rows>
 void multiply_tile(const uint16_t *a, size_t lda, const uint16_t *b, size_t pairs, float *y, size_t ldy) noexcept {
-    accumulators<rows, 1> acc;
-    multiply<rows, 1, false>(a, lda, b, 0, pairs, acc);
-    store<rows, 1>(acc, y, ldy, 0);
+    accumulators<pairs_of_bf16, rows, 1> acc;
+#pragma GCC unroll 12
+    for (size_t i = 0; i < rows; i++) acc[i][0] = acc[i][1] = _mm512_setzero_ps();
+    multiply<pairs_of_bf16, rows, 1, false>(a, lda, b, 0, kr * pairs, acc);
+#pragma GCC unroll 12
+    for (size_t i = 0; i < rows; i++) {
+        _mm512_store_ps(y + i * ldy, acc[i][0]);
+        _mm512_store_ps(y + i * ldy + 16, acc[i][1]);
+    }
 }
 constexpr product by_rows[most_rows] = {
     multiply_tile<1>, multiply_tile<2>, multiply_tile<3>, multiply_tile<4>,  multiply_tile<5>,  multiply_tile<6>,
