@@ -10,7 +10,8 @@
 
 Arrays pass by pointer, without copy or conversion: another type or a wrong layout is an Error with a message.
 Calls release the interpreter lock. Many threads may use a context, layer, tower, model or tokenizer at once, one
-thread at a time a session: model.run(inputs) takes one from a pool, for any number of threads.
+thread at a time a session: model.run(inputs) takes one from a pool, for any number of threads. Any of them may be closed while
+other threads use it: their calls end as if it were open, and later ones raise an Error ("Layer is closed").
 The library is $SS1_LIBRARY, else libss1.so beside this file, else the one installed with this package, else the one that the
 system's linker finds.
 """
@@ -222,32 +223,43 @@ def _fields(struct):
     return result
 
 
-class _Handle:
-    """Owns one C object. close() gives it up, and so do leaving a `with` block and garbage collection."""
-    _handle = None
-    _destroy = None
+class _Native(ctypes.c_void_p):
+    """The pointer to one C object, which it destroys, and what this one needs: other C objects, memory, callbacks.
 
-    def _own(self, handle, destroy):
-        self._handle, self._destroy = handle, destroy
+    Python's count of references is the count of the calls in flight. A call has one for as long as C has the pointer, because
+    the pointer is its argument; the last to let go destroys the object. That costs a call nothing, no exception and no
+    interrupt can leave the count wrong, and builds without the interpreter lock count atomically, too. Whoever reads memory of the
+    object after a call, such as a name, holds the pointer in a variable until then.
+    """
+
+    def __init__(self, destroy, *needs):
+        super().__init__()  # NULL, which every destroy function accepts; a create function writes here
+        self._destroy, self._needs = destroy, needs
+
+    def __del__(self):
+        self._destroy(self)
+
+
+class _Handle:
+    """Has one C object until close(). Leaving a `with` block closes it, and so does garbage collection."""
+    _handle = None
 
     @property
     def _pointer(self):
-        _require(self._handle is not None, f"{type(self).__name__} is closed")
-        return self._handle
+        handle = self._handle  # read once: another thread may close the object at any time
+        if handle is None:
+            _refuse(f"{type(self).__name__} is closed")
+        return handle
 
     def close(self):
-        """Give the object up; it cannot be used afterwards. Closing twice is fine."""
-        if self._handle is not None:
-            handle, self._handle = self._handle, None
-            self._destroy(handle)
+        """Give the object up; it cannot be used afterwards. Calls that other threads are inside of end as if it were open, and the
+        last of them frees its memory. Closing twice is fine."""
+        self._handle = None
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
-        self.close()
-
-    def __del__(self):
         self.close()
 
 
@@ -265,14 +277,14 @@ class Context(_Handle):
         def forward(user, level, message):
             log(_key(_LOG_LEVELS, level), message.decode(errors="replace"))
 
-        # Kept here, and by what is made from this context, for as long as C may call it. () is NULL: silence.
-        self._log = _capi.LogFunction(forward) if log else _capi.LogFunction()
+        log_function = _capi.LogFunction(forward) if log else _capi.LogFunction()  # () is NULL: silence
         options = _capi.ContextOptions(
-            num_threads=_unsigned("num_threads", num_threads), max_isa=_text("max_isa", max_isa) if max_isa else None, log=self._log,
+            num_threads=_unsigned("num_threads", num_threads), max_isa=_text("max_isa", max_isa) if max_isa else None, log=log_function,
             backend=_text("backend", backend) if backend else None, device=_signed("device", device, 32), log_level=_name_of("log_level", log_level, _LOG_LEVELS))
-        handle = ctypes.c_void_p()
+        # What is made from this context needs it, and so keeps the log for as long as C may call it.
+        handle = _Native(_lib.ss1_context_destroy, log_function)
         _check(_lib.ss1_context_create(options, handle))
-        self._own(handle, _lib.ss1_context_destroy)
+        self._handle = handle
 
     def load_backend(self, name):
         """Use a backend plugin ("cuda", or a path) for the layers made from now on."""
@@ -281,8 +293,8 @@ class Context(_Handle):
     @property
     def info(self):
         """What the context decided: threads and why, and isas, backends, kernels as [{name, used, reason}]."""
-        info = _capi.Info()
-        _check(_lib.ss1_get_info(self._pointer, info))
+        info, handle = _capi.Info(), self._pointer
+        _check(_lib.ss1_get_info(handle, info))
         result = _fields(info)
         for name in ("isas", "backends", "kernels"):
             items, count = result[name], result.pop(f"n_{name}")
@@ -308,7 +320,6 @@ class Layer(_Handle):
 
     def __init__(self, context, z, bias=None, *, K=None, c=None, scheme=None, seed=0, block_k=0, block_n=0, step=0,
                  activation=None, weight_dtype=None, u=None, v=None, x_dtype=None, y_dtype=None):
-        self._context = context
         desc, weights = _stored(z, u, v, K, c, scheme, seed, block_k, block_n, step, activation, weight_dtype, x_dtype, y_dtype)
         self._x_array, self._y_array = _ARRAYS[x_dtype or "f32"], _ARRAYS[y_dtype or "f32"]
         self.K, self.N = desc.K, desc.N
@@ -316,9 +327,10 @@ class Layer(_Handle):
             _array("bias", bias, numpy.float32, 1)
             _require(len(bias) == self.N, f"bias: has {len(bias)} elements, must have N={self.N}")
             weights.bias = _contiguous("bias", bias)
-        handle = ctypes.c_void_p()
-        _check(_lib.ss1_layer_create(context._pointer, desc, weights, handle))
-        self._own(handle, _lib.ss1_layer_destroy)
+        parent = context._pointer
+        handle = _Native(_lib.ss1_layer_destroy, parent)
+        _check(_lib.ss1_layer_create(parent, desc, weights, handle))
+        self._handle = handle
 
     def __call__(self, x, out=None, residual=None):
         """y for the rows of x, plus `residual` [M, N]; written to `out` [M, N] if given, which may be `residual` itself."""
@@ -331,8 +343,8 @@ class Layer(_Handle):
     @property
     def info(self):
         """What the layer chose: desc with all defaults resolved, kernels, stored_columns, weight_bytes, flops."""
-        info = _capi.LayerInfo()
-        _check(_lib.ss1_layer_describe(self._pointer, info))
+        info, handle = _capi.LayerInfo(), self._pointer
+        _check(_lib.ss1_layer_describe(handle, info))
         return _fields(info)
 
 
@@ -351,7 +363,8 @@ class Tower(_Handle):
         tower = ss1.Tower([ss1.Layer(context, z1, K=512, c=4, activation="relu"), ss1.Layer(context, z2)])
         y = tower(x)                    # [M, N of the last layer] for x [M, K of the first one]
 
-    All layers are of one context; N and y_dtype of each are K and x_dtype of the next. Do not close a layer before its towers.
+    All layers are of one context; N and y_dtype of each are K and x_dtype of the next. A tower keeps the memory of its
+    layers; once one of them is closed, it takes no more calls.
     """
 
     def __init__(self, layers):
@@ -360,10 +373,10 @@ class Tower(_Handle):
             _require(isinstance(layer, Layer), f"layers[{i}]: must be a Layer, not {type(layer).__name__}")
         _require(self._layers, "layers: a tower has at least one layer")
         self.K, self.N = self._layers[0].K, self._layers[-1].N
-        pointers = (ctypes.c_void_p * len(self._layers))(*(layer._pointer.value for layer in self._layers))
-        handle = ctypes.c_void_p()
-        _check(_lib.ss1_tower_create(pointers, len(self._layers), handle))
-        self._own(handle, _lib.ss1_tower_destroy)
+        parts = [layer._pointer for layer in self._layers]
+        handle = _Native(_lib.ss1_tower_destroy, parts)
+        _check(_lib.ss1_tower_create((ctypes.c_void_p * len(parts))(*(part.value for part in parts)), len(parts), handle))
+        self._handle = handle
 
     def __call__(self, x, out=None):
         """y for the rows of x; written to `out` [M, N] if given."""
@@ -448,7 +461,7 @@ class Bags(_Handle):
     """
 
     def __init__(self, context, d, tables, dtype="f32", pooling="sum"):
-        self._context, self._tables, self.d = context, dict(tables), _unsigned("d", d, 64)
+        self._tables, self.d = dict(tables), _unsigned("d", d, 64)
         number = _name_of("dtype", dtype, _TABLE_DTYPES)
         columns = {"int8": d + 8, "int4": (d + 1) // 2 + 4}.get(dtype, d)
         described = _capi.array(_capi.Table, max(len(self._tables), 1))
@@ -457,9 +470,10 @@ class Bags(_Handle):
             _require(table.shape[1] == columns, f"{name}: has {table.shape[1]} columns, must have {columns}")
             entry.name, entry.dtype, entry.pooling = _text("table", name), number, _name_of("pooling", pooling, _POOLINGS)
             entry.rows, entry.data = len(table), _contiguous(name, table)
-        handle = ctypes.c_void_p()
-        _check(_lib.ss1_bags_create(context._pointer, self.d, described, len(self._tables), handle))
-        self._own(handle, _lib.ss1_bags_destroy)
+        parent = context._pointer
+        handle = _Native(_lib.ss1_bags_destroy, parent, self._tables)
+        _check(_lib.ss1_bags_create(parent, self.d, described, len(self._tables), handle))
+        self._handle = handle
 
     def __call__(self, indices, offsets, weights=None, out=None):
         """y [B, tables * d]; weights float32 [total] are factors of the rows. Written to `out` if that is given."""
@@ -498,17 +512,17 @@ class Model(_Handle):
         options = _capi.ModelOptions(random_weights=bool(random_weights), seed=_unsigned("seed", seed, 64),
                                      weight_dtype=_name_of("weight_dtype", weight_dtype, _WEIGHT_DTYPES),
                                      map_tables=bool(map_tables))
-        handle = ctypes.c_void_p()
+        parent = context._pointer
         if isinstance(directory, collections.abc.Mapping):
-            structs, self._buffers = _memory_files(directory)
-            _check(_lib.ss1_model_load_memory(context._pointer, structs, len(structs), options, handle))
-            if not map_tables:
-                self._buffers = None
+            structs, buffers = _memory_files(directory)
+            handle = _Native(_lib.ss1_model_destroy, parent, buffers if map_tables else None)
+            _check(_lib.ss1_model_load_memory(parent, structs, len(structs), options, handle))
             # encode() makes its tokenizer of these; the weights may go.
             self._directory = {name: data for name, data in directory.items() if not os.fsdecode(name).endswith(".safetensors")}
         else:
-            _check(_lib.ss1_model_load(context._pointer, _text("directory", directory), options, handle))
-        self._own(handle, _lib.ss1_model_destroy)
+            handle = _Native(_lib.ss1_model_destroy, parent)
+            _check(_lib.ss1_model_load(parent, _text("directory", directory), options, handle))
+        self._handle = handle
         self.inputs = self._tensors(_lib.ss1_model_input, self.info["n_inputs"])
         self.outputs = self._tensors(_lib.ss1_model_output, self.info["n_outputs"])
         # Sessions for run(). A deque needs no lock, which a child of fork() could find taken.
@@ -618,43 +632,44 @@ class Model(_Handle):
         return session
 
     def close(self):
-        """Give the model and its idle sessions up; neither can be used afterwards. Closing twice is fine."""
+        """Give the model and the idle sessions of run() up; sessions of your own live on. Calls that other threads are inside of
+        end as if it were open. Closing twice is fine."""
         super().close()
         if self._idle:
             self._idle.clear()
 
     def _tensors(self, describe, count):
-        result = {}
+        result, handle = {}, self._pointer
         for i in range(count):
             tensor = _capi.Tensor()
-            _check(describe(self._pointer, i, tensor))
+            _check(describe(handle, i, tensor))
             result[tensor.name.decode()] = _DTYPES[tensor.dtype], tuple(tensor.shape[:tensor.rank])
         return result
 
     @property
     def info(self):
         """family, config (the text of config.json), weight_bytes, parameters, limits and the numbers of inputs, outputs, layers."""
-        info = _capi.ModelInfo()
-        _check(_lib.ss1_model_describe(self._pointer, info))
+        info, handle = _capi.ModelInfo(), self._pointer
+        _check(_lib.ss1_model_describe(handle, info))
         return _fields(info)
 
     @property
     def labels(self):
         """Names of the classes of a classifier's logits; [] for other models."""
-        result = []
+        result, handle = [], self._pointer
         for i in range(self.info["n_labels"]):
             label = ctypes.c_char_p()
-            _check(_lib.ss1_model_label(self._pointer, i, label))
+            _check(_lib.ss1_model_label(handle, i, label))
             result.append(label.value.decode(errors="replace"))
         return result
 
     @property
     def prompts(self):
         """{name: text} that config_sentence_transformers.json gives to be put in front of texts; {} for other models."""
-        result = {}
+        result, handle = {}, self._pointer
         for i in range(self.info["n_prompts"]):
             name, text = ctypes.c_char_p(), ctypes.c_char_p()
-            _check(_lib.ss1_model_prompt(self._pointer, i, name, text))
+            _check(_lib.ss1_model_prompt(handle, i, name, text))
             result[name.value.decode(errors="replace")] = text.value.decode(errors="replace")
         return result
 
@@ -671,10 +686,10 @@ class Model(_Handle):
     @property
     def layers(self):
         """The linear layers in the order of execution: [{name, layer}], layer as in Layer.info."""
-        result = []
+        result, handle = [], self._pointer
         for i in range(self.info["n_layers"]):
             info = _capi.ModelLayerInfo()
-            _check(_lib.ss1_model_layer(self._pointer, i, info))
+            _check(_lib.ss1_model_layer(handle, i, info))
             result.append(_fields(info))
         return result
 
@@ -697,17 +712,17 @@ class Session(_Handle):
     """
 
     def __init__(self, model, max_batch=1, max_tokens=0):
-        self._context, self._inputs, self._outputs = model._context, model.inputs, model.outputs
+        self._inputs, self._outputs = model.inputs, model.outputs
         self._n_stages = model.info["n_stages"]
         options = _capi.SessionOptions(max_batch=_unsigned("max_batch", max_batch, 64),
                                        max_tokens=_unsigned("max_tokens", max_tokens, 64))
         self._bounds = options.max_batch, options.max_tokens
-        size = ctypes.c_size_t()
-        _check(_lib.ss1_session_bytes(model._pointer, options, size))
+        size, parent = ctypes.c_size_t(), model._pointer
+        _check(_lib.ss1_session_bytes(parent, options, size))
         self.bytes = size.value  # of memory that the session takes
-        handle = ctypes.c_void_p()
-        _check(_lib.ss1_session_create(model._pointer, options, handle))
-        self._own(handle, _lib.ss1_session_destroy)
+        handle = _Native(_lib.ss1_session_destroy, parent)
+        _check(_lib.ss1_session_create(parent, options, handle))
+        self._handle = handle
 
     def run(self, inputs, outputs=None):
         """Run the model on {name: array}; gives {name: array}.
@@ -784,14 +799,14 @@ class Tokenizer(_Handle):
     """
 
     def __init__(self, context, directory):
-        self._context = context
-        handle = ctypes.c_void_p()
+        parent = context._pointer
+        handle = _Native(_lib.ss1_tokenizer_destroy, parent)
         if isinstance(directory, collections.abc.Mapping):
             structs, _arrays = _memory_files(directory)
-            _check(_lib.ss1_tokenizer_load_memory(context._pointer, structs, len(structs), handle))
+            _check(_lib.ss1_tokenizer_load_memory(parent, structs, len(structs), handle))
         else:
-            _check(_lib.ss1_tokenizer_load(context._pointer, _text("directory", directory), handle))
-        self._own(handle, _lib.ss1_tokenizer_destroy)
+            _check(_lib.ss1_tokenizer_load(parent, _text("directory", directory), handle))
+        self._handle = handle
 
     @property
     def info(self):
@@ -839,9 +854,9 @@ class Tokenizer(_Handle):
 
     def tokens(self, ids):
         """The tokens with these ids, as list of str."""
-        text, result = ctypes.c_char_p(), []
+        text, result, handle = ctypes.c_char_p(), [], self._pointer
         for i in ids:
-            _check(_lib.ss1_tokenizer_token(self._pointer, _signed("id", i, 64), text))
+            _check(_lib.ss1_tokenizer_token(handle, _signed("id", i, 64), text))
             result.append(text.value.decode(errors="replace"))
         return result
 
