@@ -538,13 +538,15 @@ class Model(_Handle):
         longest sequence so far, rounded up to powers of two; only first calls and larger ones allocate. close() gives the
         idle sessions up. Use a Session to bound the memory, to set a deadline or to cancel.
         """
+        self._pointer  # an Error if the model is closed
         given = Session._tensors("inputs", inputs, self.inputs)
         session = self._session_for(*(_varying_sizes(self.inputs, inputs) + [0, 0])[:2])
         try:
             return session._run(given, inputs, outputs)
         finally:
-            if self._handle is not None:
-                self._idle.append(session)
+            self._idle.append(session)
+            if self._handle is None:  # looked at after the append: close() may have cleared the pool before it
+                self._idle.clear()
 
     def update_rows(self, table, rows, values):
         """Replace rows of an embedding table of a DLRM, also while other threads run the model.
@@ -556,13 +558,8 @@ class Model(_Handle):
         """
         n = len(_array("rows", rows, numpy.int64, 1))
         pointer, ldv = _matrix("values", values, (n, None))
-        session = self._session_for(1, 0)  # it keeps the model if another thread closes it meanwhile
-        try:
-            _check(_lib.ss1_model_update_rows(self._pointer, _capi.UpdateRowsArgs(
-                table=_text("table", table), n=n, rows=_contiguous("rows", rows), values=pointer, d=values.shape[1], ldv=ldv)))
-        finally:
-            if self._handle is not None:
-                self._idle.append(session)
+        _check(_lib.ss1_model_update_rows(self._pointer, _capi.UpdateRowsArgs(
+            table=_text("table", table), n=n, rows=_contiguous("rows", rows), values=pointer, d=values.shape[1], ldv=ldv)))
 
     def encode(self, texts, prompt=None, *, dimensions=0, max_tokens=0, batch_tokens=0):
         """float32 [n, d]: the sentence embedding of each of a list of texts, for a directory of sentence-transformers.

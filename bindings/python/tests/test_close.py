@@ -185,6 +185,19 @@ class Close(unittest.TestCase):
             with self.assertRaisesRegex(ss1.Error, "^Layer is closed$"):
                 ss1.Tower(layers)
 
+    def test_a_model_closed_while_a_session_returns_keeps_no_session(self):
+        model = ss1.Model(self.context, BERT)
+
+        class Closing(collections.deque):  # the model is closed at the last moment before the session is in the pool
+            def append(self, session):
+                model.close()
+                super().append(session)
+
+        model._idle = Closing()
+        with recorded_destroys() as destroyed:
+            model.run({"input_ids": numpy.zeros((1, 4), numpy.int64)})
+        self.assertEqual((len(model._idle), destroyed), (0, ["Session"]))
+
     def test_sessions_keep_the_files_in_memory(self):
         files = {path.name: numpy.fromfile(path, numpy.uint8) for path in DLRM.iterdir() if path.name in ("config.json", "model.safetensors")}
         kept = weakref.ref(files["model.safetensors"])
