@@ -11,6 +11,7 @@ import re
 import numpy
 
 from . import safetensors_io
+from ._output import output, sync
 
 
 def config_text(config):
@@ -22,18 +23,30 @@ def config_text(config):
 
 
 def save_config(directory, config):
-    """Write config.json alone, into a folder that is made if need be."""
-    directory = pathlib.Path(directory)
+    """Write config.json alone, into a folder that is made if need be. Replaces the file atomically."""
+    text, directory = config_text(config), pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "config.json").write_text(config_text(config))
+    with output(directory / "config.json") as file:
+        file.write(text.encode())
 
 
 def save(directory, config, tensors, dtype=numpy.float32):
-    """Write `config` and `tensors`, a state_dict or {name: array}, all in `dtype` (the library reads f16, too)."""
-    save_config(directory, config)
+    """Write `config` and `tensors`, a state_dict or {name: array}, all in `dtype` (the library reads f16, too).
+
+    An older model stays until the new one is complete; an error or interrupt before leaves it as it was. A process that is killed
+    leaves the old model, the new one, or no config.json, never the one's config.json beside the other's weights.
+    """
+    text, directory = config_text(config), pathlib.Path(directory)
     arrays = {name: numpy.asarray(value.detach() if hasattr(value, "detach") else value, dtype)
               for name, value in tensors.items()}
-    safetensors_io.write(pathlib.Path(directory) / "model.safetensors", arrays)
+    directory.mkdir(parents=True, exist_ok=True)
+    # As in src/io/model_write.cpp config.json is the first file to be made and the last to get its name: it makes the folder a model.
+    with output(directory / "config.json") as config_file, output(directory / "model.safetensors") as weights_file:
+        config_file.write(text.encode())
+        safetensors_io._write_to(weights_file, arrays)
+        for file in (config_file, weights_file):
+            sync(file)
+        (directory / "config.json").resolve().unlink(missing_ok=True)
 
 
 def load(directory):

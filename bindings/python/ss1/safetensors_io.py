@@ -7,10 +7,11 @@
 A file is a little-endian u64 header length, a JSON header and the tensors' bytes without holes between them.
 """
 import json
-import os
 import struct
 
 import numpy
+
+from ._output import output
 
 # The types that numpy has; safetensors' BF16 and its 8-bit floats have no numpy counterpart.
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
@@ -21,6 +22,11 @@ MAX_HEADER = 100_000_000  # bytes, the format's own limit
 
 def write(path, tensors, metadata=None):
     """Write {name: array} to `path`; `metadata` is an optional {string: string}. Replaces the file atomically."""
+    with output(path) as file:
+        _write_to(file, tensors, metadata)
+
+
+def _write_to(file, tensors, metadata=None):
     header, arrays, begin = {}, [], 0
     if metadata:
         header["__metadata__"] = metadata
@@ -36,12 +42,9 @@ def write(path, tensors, metadata=None):
         begin += array.nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    temporary = f"{path}.tmp"
-    with open(temporary, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for array in arrays:
-            file.write(array.tobytes())
-    os.replace(temporary, path)
+    file.write(struct.pack("<Q", len(text)) + text)
+    for array in arrays:
+        file.write(array.tobytes())
 
 
 def read(path):
