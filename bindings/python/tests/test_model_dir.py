@@ -178,5 +178,19 @@ class Output(TestCase):
         self.assertEqual(self.contents(), {"file": b"old"})
 
 
+class Scripts(TestCase):
+    def test_nothing_is_written_in_place(self):
+        in_place = re.compile(r"\.write_(text|bytes)\(|\bopen\(.*[\"']w|shutil\.copy\(|torch\.save\((?!.*, file\))|numpy\.savez?\((?!file)")
+        logs = {"train_insteval.py": 'open(options.out / "train.log", "w")'}  # which one reads while it grows
+        for path in sorted([*(HERE.parent / "ss1").rglob("*.py"), *(HERE.parent / "train").glob("*.py")]):
+            if path.name == "_output.py":
+                continue
+            for number, line in enumerate(path.read_text().splitlines(), 1):
+                if "torch.save(torch.load" in line or logs.get(path.name, "no log") in line:  # the first is advice in a message
+                    continue
+                with self.subTest(f"{path.name}:{number}"):
+                    self.assertIsNone(in_place.search(line), "write it by ss1._output.output")
+
+
 if __name__ == "__main__":
     unittest.main()

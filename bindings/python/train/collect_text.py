@@ -17,6 +17,9 @@ import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from ss1._output import output
+
 PLACES = ("usr/share/doc", "usr/share/man", "usr/share/games/fortunes", "usr/share/dictd", "usr/share/wordnet",
           "usr/share/help/C", "usr/share/perl", "usr/share/vim")
 KINDS = re.compile(r"(\.(html|page|txt|md|rst|pod|dz|[1-8])|/(games/fortunes|wordnet)/[^/.]+|/wordnet/data\.\w+|\.[1-8]\w+)$")
@@ -135,7 +138,7 @@ def main():
     lines = options.packages.read_text().splitlines()
     header = [line for line in lines if line.startswith("#")]
     rows, seen = [], set()
-    with open(options.out, "w") as out:
+    with output(options.out) as out:
         for line in lines:
             if not line or line.startswith("#"):
                 continue
@@ -143,11 +146,12 @@ def main():
             with tempfile.TemporaryDirectory() as folder:
                 subprocess.run(["dpkg-deb", "-x", deb, folder], check=True)
                 kept = collect(pathlib.Path(folder), seen, options.limit, options.raw)
-            out.writelines(paragraph + "\n" for paragraph in kept)
+            out.writelines(f"{paragraph}\n".encode() for paragraph in kept)
             rows.append(f"{field(deb, 'Package')}\t{field(deb, 'Version')}\t{sum(map(len, kept))}")
             print(rows[-1], file=sys.stderr, flush=True)
     if not options.raw:
-        options.packages.write_text("\n".join(header + rows) + "\n")
+        with output(options.packages) as file:
+            file.write(("\n".join(header + rows) + "\n").encode())
 
 
 if __name__ == "__main__":

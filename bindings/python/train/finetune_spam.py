@@ -19,7 +19,6 @@ import json
 import math
 import pathlib
 import re
-import shutil
 import statistics
 import sys
 import time
@@ -31,7 +30,7 @@ import bert
 import mails
 import ss1
 from pretrain_bert import autocast, learning_rate, optimizer_of
-from results import DTYPES, chosen, stored, write
+from results import DTYPES, chosen, copy, stored, write
 from ss1 import model_dir
 
 MODELS = ["dense", "scratch", "ss1-4", "ss1-8", "ss1-8-half", "projected-4", "projected-8", "tuned-4", "tuned-8"]
@@ -173,7 +172,7 @@ def run(name, seed, data, settings, options):
     model_dir.save(directory, model.config, {key: value.cpu() for key, value in model.state_dict().items()}, numpy.float16)
     for file in TOKENIZER_FILES:
         if (data.folder / file).exists():
-            shutil.copy(data.folder / file, directory)
+            copy(data.folder / file, directory / file)
     load(model, directory)
     parts = {part: scores(predict(model, ids), labels.cpu().numpy()) for part, (ids, labels) in data.parts.items()}
     log(f"test accuracy {parts['test']['accuracy']:.4f}  F1 {parts['test']['f1']:.4f}  {seconds:.1f} s")
@@ -254,10 +253,11 @@ def export(runs, options, names):
             continue
         best = min(runs[name], key=lambda run: run["validation"]["log_loss"])
         target.mkdir(parents=True, exist_ok=True)
-        for file in ("config.json", "model.safetensors", *TOKENIZER_FILES):
+        (target / "config.json").unlink(missing_ok=True)
+        for file in ("model.safetensors", *TOKENIZER_FILES, "config.json"):  # which makes it a model
             source = options.out / f"{name}-seed{best['seed']}" / file
             if source.exists():
-                shutil.copy(source, target)
+                copy(source, target / file)
         print(f"{target}: {name} of seed {best['seed']}, accuracy {best['test']['f32']['accuracy']:.4f}")
 
 

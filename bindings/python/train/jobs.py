@@ -9,6 +9,8 @@ import json
 import multiprocessing
 import sys
 
+from results import write
+
 KEYS = ("what", "kind", "budget", "seed", "lr")
 
 
@@ -26,11 +28,10 @@ class Results:
 
 def check_settings(folder, settings):
     """Results of other settings in the same folder would stand in the tables under a wrong title."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "settings.json"
     if path.exists() and json.loads(path.read_text()) != settings:
         sys.exit(f"--out {folder}: has results of {path.read_text().strip()}, not of {json.dumps(settings)}; give another folder")
-    path.write_text(json.dumps(settings) + "\n")
+    write(path, json.dumps(settings) + "\n")
 
 
 def work(options, run, tasks_after):

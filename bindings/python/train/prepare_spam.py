@@ -13,6 +13,8 @@ import numpy
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 import mails
+from results import write
+from ss1._output import output
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]  # ids 0..4
 PAD, CLS, SEP = 0, 2, 3
@@ -60,12 +62,12 @@ def rows(tokenizer, lines, length):
 
 def save_tokenizer(directory, vocabulary, length):
     """Writes vocab.txt and Hugging Face's two configuration files."""
-    (directory / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    write(directory / "vocab.txt", "\n".join(vocabulary) + "\n")
     special = {f"{name.lower()[1:-1]}_token": name for name in SPECIAL}
     settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "strip_accents": None,
                 "tokenize_chinese_chars": True, "model_max_length": length, **special}
     for name, content in (("tokenizer_config", settings), ("special_tokens_map", special)):
-        (directory / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
+        write(directory / f"{name}.json", json.dumps(content, indent=2) + "\n")
 
 
 def arguments():
@@ -110,9 +112,9 @@ def main():
         arrays[f"{name}_ids"] = rows(tokenizer, lines[name], options.length)
         arrays[f"{name}_labels"] = numpy.array([label for _, label in part], numpy.uint8)
     log(f"{len(arrays['stream'])} tokens for pre-training, {(arrays['stream'] == 1).mean():.3%} of them unknown")
-    (options.out / "test.tsv").write_text("".join(f"{mails.LABELS[str(label)]}\t{line}\n" for line, label in parts["test"]))
-    numpy.savez(options.out / "unfinished.npz", **arrays)
-    (options.out / "unfinished.npz").rename(options.out / "tokens.npz")
+    write(options.out / "test.tsv", "".join(f"{mails.LABELS[str(label)]}\t{line}\n" for line, label in parts["test"]))
+    with output(options.out / "tokens.npz") as file:
+        numpy.savez(file, **arrays)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import argparse
 import contextlib
 import json
 import math
-import os
 import pathlib
 import time
 
@@ -22,7 +21,9 @@ import numpy
 import torch
 
 import bert
+from results import write
 from ss1 import model_dir
+from ss1._output import output
 
 CLS, SEP, MASK = 2, 3, 4
 SPECIAL = 5  # smaller ids are never drawn
@@ -99,8 +100,8 @@ def evaluate(model, stream, length, batch, bf16):
 
 
 def save_checkpoint(path, model, optimizer, state):
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), **state}, f"{path}.tmp")
-    os.replace(f"{path}.tmp", path)
+    with output(path) as file:
+        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), **state}, file)
 
 
 def train(model, stream, options, checkpoint, log):
@@ -199,7 +200,7 @@ def main():
     log(f"held-out loss {loss:.4f}, {accuracy:.1%} of the masked tokens guessed, {result}")
     model_dir.save(directory, model.config, {name: value.cpu() for name, value in model.state_dict().items()})
     settings = {name: value for name, value in vars(options).items() if name not in ("data", "out")}
-    (directory / "result.json").write_text(json.dumps({
+    write(directory / "result.json", json.dumps({
         "values": values, "held_out_loss": loss, "held_out_accuracy": accuracy, **result, "settings": settings}, indent=1) + "\n")
     checkpoint.unlink(missing_ok=True)
 

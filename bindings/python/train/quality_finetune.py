@@ -41,6 +41,7 @@ from quality_convert import score
 from quality_gpt import BUDGETS, KINDS, shape_of
 from results import cell, chosen, filled, log_softmax, table, write
 from ss1 import model_dir
+from ss1._output import output
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 DENSE_SPAM = ROOT / "examples/models/spam-bert-dense"
@@ -138,7 +139,8 @@ def dense_model(what, seed, options, device):
 
     model, _ = train_insteval.train(model, columns, labels, rows, settings, log)
     model.embedding_dropout = 0.0
-    torch.save(model.state_dict(), path)
+    with output(path) as file:
+        torch.save(model.state_dict(), file)
     return model, parts
 
 

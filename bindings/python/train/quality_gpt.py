@@ -40,6 +40,7 @@ from jobs import check_settings, work
 from quality_convert import equal_bytes_table, synergy_table
 from quality_insteval import with_library_layers
 from results import DTYPES, cell, chosen, table
+from ss1._output import output
 
 CONTEXT, BATCH, PIECE = 256, 32, 1 << 15
 BUDGETS = {"1/2": 0.5, "1/4": 0.25, "1/8": 0.125}
@@ -228,7 +229,8 @@ def run(task, options):
     result = dict(zip(("what", "kind", "budget", "seed", "lr"), task))
     if what == "dense":
         model = train(GPT().to(device), text, options.steps, lr, seed, device)
-        torch.save(model.state_dict(), dense)
+        with output(dense) as file:
+            torch.save(model.state_dict(), file)
     elif what == "start":
         model = train(make_start(kind, budget).to(device), text, options.start, lr, seed, device)
     else:

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the scripts that measure quality share: scores of answers, files of finished runs, tables, lists of options. Needs numpy alone."""
+"""What the scripts that measure quality share: scores of answers, files of finished runs, tables, lists of options. Needs no PyTorch."""
 import argparse
 import json
-import os
 import pathlib
 import re
+import shutil
 import statistics
 import sys
 
 import numpy
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from ss1._output import output
 
 DTYPES = {"f32": "f32", "bf16": "bf16", "i8": "int8"}  # names in the library, names in tables
 
@@ -55,9 +58,14 @@ def stored(path, settings):
 def write(path, text):
     """Replaces the file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    with output(path) as file:
+        file.write(text.encode())
+
+
+def copy(source, target):
+    """Replaces the file `target` atomically by a copy."""
+    with open(source, "rb") as whole, output(target) as file:
+        shutil.copyfileobj(whole, file)
 
 
 def cell(values, form=".3f"):

@@ -24,6 +24,7 @@ import mails
 import ss1
 from finetune_spam import TOKENIZER_FILES
 from pretrain_bert import autocast, learning_rate, optimizer_of
+from results import copy, write
 from ss1 import model_dir
 
 PAD, CLS, SEP = 0, 2, 3
@@ -206,11 +207,10 @@ def save(directory, model, start):
     model_dir.save(transformer, {**keep, "architectures": ["BertModel"]},
                    {name: value.cpu() for name, value in model.state_dict().items()}, numpy.float16)
     for name in TOKENIZER_FILES:
-        shutil.copy(start / name, transformer)
-    (directory / MODULES[1]["path"]).mkdir(exist_ok=True)
+        copy(start / name, transformer / name)
     pooling = {"word_embedding_dimension": keep["hidden_size"], "pooling_mode_mean_tokens": True}
-    (directory / MODULES[1]["path"] / "config.json").write_text(json.dumps(pooling) + "\n")
-    (directory / "modules.json").write_text(model_dir.config_text(MODULES))
+    write(directory / MODULES[1]["path"] / "config.json", json.dumps(pooling) + "\n")
+    write(directory / "modules.json", model_dir.config_text(MODULES))
 
 
 def arguments():
@@ -283,7 +283,7 @@ def report(results, test, options):
     for name, (first, ten) in rows.items():
         print(f"| {name} | {100 * first:.1f} % | {100 * ten:.1f} % |")
     if options.export:
-        shutil.copytree(options.out / f"seed{best}", options.export, dirs_exist_ok=True)
+        shutil.copytree(options.out / f"seed{best}", options.export, copy_function=copy, dirs_exist_ok=True)
         print(f"{options.export}: seed {best}")
 
 

@@ -9,6 +9,7 @@ import argparse
 import copy
 import csv
 import gzip
+import io
 import pathlib
 import platform
 import sys
@@ -18,7 +19,7 @@ import numpy
 import torch
 
 import dlrm
-from results import auc, log_loss
+from results import auc, log_loss, write
 from ss1 import model_dir
 from ss1.torch import resolve
 
@@ -150,11 +151,11 @@ def train(model, columns, label, parts, options, log):
 
 def write_rows(path, columns, label):
     """The held-out rows as a CSV file that `ss1 run` reads."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*TABLES, "label"])
-        writer.writerows([*row, int(positive)] for row, positive in zip(columns.tolist(), label.tolist()))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*TABLES, "label"])
+    writer.writerows([*row, int(positive)] for row, positive in zip(columns.tolist(), label.tolist()))
+    write(path, text.getvalue())
 
 
 def training_options(parser):
