@@ -707,6 +707,7 @@ class Session(_Handle):
     max_batch bounds the rows (DLRM) or sequences (BERT) of one run, max_tokens the tokens of a sequence (0: the model's
     limit). The model may be closed while its sessions live.
     """
+    _stages = ()
 
     def __init__(self, model, max_batch=1, max_tokens=0):
         self._inputs, self._outputs = model.inputs, model.outputs
@@ -756,8 +757,9 @@ class Session(_Handle):
             count = self._n_stages
         seconds = numpy.zeros(count)
         pointer = seconds.ctypes.data_as(ctypes.POINTER(ctypes.c_double)) if count else None
+        self._stages = *self._stages, seconds  # an interrupt may come when C has the new array, and the old one is still listed
         _check(_lib.ss1_session_time_stages(self._pointer, pointer, count))
-        self._stages = seconds  # written to by runs as long as the session lives
+        self._stages = seconds,  # written to by runs as long as the session lives
         return seconds
 
     @staticmethod

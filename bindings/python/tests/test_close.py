@@ -2,6 +2,7 @@
 """close() while other threads are inside of calls, and the order in which objects that need each other are destroyed."""
 import collections
 import contextlib
+import ctypes
 import functools
 import gc
 import json
@@ -207,6 +208,23 @@ class Close(unittest.TestCase):
         self.assertIsNotNone(kept(), "the session reads the tables of its model")
         session.close()
         self.assertIsNone(kept())
+
+    def test_an_interrupted_time_stages_keeps_the_array_that_runs_write_to(self):
+        session, made = ss1.Session(ss1.Model(self.context, BERT)), []
+        measure = ss1._lib.ss1_session_time_stages
+
+        def interrupted(handle, seconds, count):
+            measure(handle, seconds, count)
+            made.append(ctypes.addressof(seconds.contents))
+            raise KeyboardInterrupt
+
+        with unittest.mock.patch.object(ss1._lib, "ss1_session_time_stages", interrupted), self.assertRaises(KeyboardInterrupt):
+            session.time_stages()
+        self.assertEqual([array.ctypes.data for array in session._stages], made)
+        session.run({"input_ids": numpy.zeros((1, 4), numpy.int64)})
+        self.assertGreater(session._stages[0].sum(), 0)
+        session.time_stages(0)
+        self.assertEqual([array.size for array in session._stages], [0])
 
     def test_what_is_made_from_a_context_keeps_its_log(self):
         log = lambda level, message: None
