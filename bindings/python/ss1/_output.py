@@ -37,7 +37,9 @@ def output(path):
             yield file
             sync(file)
         os.replace(temporary, target)
-    except BaseException:  # KeyboardInterrupt, too
+    except BaseException as error:  # KeyboardInterrupt, too
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+        if isinstance(error, OSError) and error.filename in (None, temporary):  # a full disk names no file
+            error.filename = target
         raise

@@ -166,8 +166,11 @@ class Output(TestCase):
     def test_what_cannot_be_written(self):
         with self.assertRaises(IsADirectoryError):
             self.write(self.folder)
-        with self.assertRaises(FileNotFoundError):
+        with self.assertRaisesRegex(FileNotFoundError, "No such file or directory: '.*/no folder/file'$"):
             self.write(self.folder / "no folder/file")
+        with unittest.mock.patch("os.fsync", side_effect=OSError(errno.ENOSPC, "No space left on device")):
+            with self.assertRaisesRegex(OSError, "No space left on device: '.*/file'$"):
+                self.write(self.folder / "file")
         path = self.folder / "file"
         path.write_bytes(b"old")
         path.chmod(0o444)
