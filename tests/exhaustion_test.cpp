@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Memory that runs out: repeats every use of the library with each allocation failing in turn, once or from then on,
 // until all is destroyed again. A failing call returns SS1_ERROR_OUT_OF_MEMORY with a message, writes no output and
-// leaves nothing behind. Allocations fail in malloc, which this program replaces, or in the context's own allocator.
+// leaves nothing behind. Allocations fail in malloc, which this program replaces, or in the context's own allocator, on
+// every thread: also in tasks of the pool, and where it starts threads.
 // SS1_TEST_EXHAUSTIVE=1 fails each allocation; otherwise about 40 of each use, which takes seconds.
 #include <sys/stat.h>
 
@@ -32,21 +33,25 @@ namespace {
 enum class source { by_malloc, by_hook };
 enum class failing { once, from_then_on };
 
-// The allocations of one thread, counted while `on`. Those of one source fail.
+// The allocations of all threads, counted while `on`. Those of one source fail.
 struct {
     source where = source::by_malloc;
     failing how = failing::once;
     size_t fail_at = SIZE_MAX;
-    size_t count = 0;
+    std::atomic<size_t> count{0};
     char what[200] = "";
 } plan;
-thread_local bool on = false;
-std::atomic<long> live{0};  // blocks of malloc
+std::atomic<bool> on{false};
+std::atomic<long> live{0};                // blocks of malloc
+std::atomic<size_t> failed_elsewhere{0};  // allocations of other threads than the first
+thread_local bool is_first = false;
 
 bool fails(source where) noexcept {
     if (!on || plan.where != where) return false;
     const size_t n = plan.count++;
-    return plan.how == failing::once ? n == plan.fail_at : n >= plan.fail_at;
+    const bool fails_now = plan.how == failing::once ? n == plan.fail_at : n >= plan.fail_at;
+    failed_elsewhere += fails_now && !is_first;
+    return fails_now;
 }
 
 void *counted(void *block) noexcept {
@@ -136,6 +141,7 @@ outcome perform(const use &u, ss1_context *context, source where, failing how, s
     plan.fail_at = fail_at;
     plan.count = 0;
     const long before = live;
+    is_first = true;
     on = true;
     const ss1_status status = u.act(context);
     u.release();
@@ -198,6 +204,16 @@ struct output {
         if (status != SS1_OK) return got == untouched;
         if (expected.empty()) expected = got;
         return got == expected && got != untouched;
+    }
+    // Of a function that may have written some values when memory runs out: each is the right one or untouched.
+    bool is_right_in_part(ss1_status status) {
+        if (status != SS1_ERROR_OUT_OF_MEMORY) return is_right(status);
+        bool right = true;
+        for (size_t i = 0; i < data.size(); ++i) {
+            right = right && (data[i] == std::byte{0xa5} || data[i] == expected.at(i));
+            data[i] = std::byte{0xa5};
+        }
+        return right;
     }
     template <class T>
     T *as() {
@@ -285,12 +301,37 @@ TEST_CASE("layers") {
             fail_each_allocation({.name = "layer, c " + std::to_string(c) + ", weights " + std::to_string(dtype),
                                   .act =
                                       [&](ss1_context *context) {
-                                          const ss1_status status = use.create(context, &layer);
+                                          ss1_layer_info info = SS1_LAYER_INFO_INIT;
+                                          ss1_status status = use.create(context, &layer);
+                                          if (status == SS1_OK) status = ss1_layer_describe(layer, &info);
                                           return status == SS1_OK ? ss1_layer_run(layer, &use.args()) : status;
                                       },
                                   .release = [&] { ss1_layer_destroy(&layer); },
                                   .check = [&](ss1_status status) { return use.y.is_right(status); }});
         }
+}
+
+// A pool whose threads the system does not start runs on its caller.
+TEST_CASE("contexts that start threads") {
+    layer_use use;
+    ss1_context *context = nullptr;
+    ss1_layer *layer = nullptr;
+    fail_each_allocation({.name = "context, its threads and a layer",
+                          .act =
+                              [&](ss1_context *) {
+                                  ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
+                                  options.num_threads = 2;
+                                  ss1_status status = ss1_context_create(&options, &context);
+                                  if (status == SS1_OK) status = use.create(context, &layer);
+                                  return status == SS1_OK ? ss1_layer_run(layer, &use.args()) : status;
+                              },
+                          .release =
+                              [&] {
+                                  ss1_layer_destroy(&layer);
+                                  ss1_context_destroy(&context);
+                              },
+                          .check = [&](ss1_status status) { return use.y.is_right(status); }},
+                         source::by_malloc);
 }
 
 TEST_CASE("towers") {
@@ -370,7 +411,84 @@ TEST_CASE("projection and expansion write nothing before they can fail") {
         source::by_malloc);
 }
 
+TEST_CASE("fits and expansions of layers with a rank write nothing before they can fail") {
+    ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+    desc.K = 256;
+    desc.N = 48;
+    desc.c = 4;
+    desc.rank = 8;
+    const std::vector<float> weight = numbers(desc.K * desc.N), mean = numbers(desc.K);
+    std::vector<float> moment(desc.K * desc.K);
+    for (size_t k = 0; k < desc.K; ++k)
+        for (size_t i = 0; i < desc.K; ++i)
+            moment[k * desc.K + i] = mean[k] * mean[i] + (k == i ? 1 + static_cast<float>(k % 7) : 0);
+    output z(desc.K / 4 * desc.N * sizeof(float)), u(desc.N * desc.rank * sizeof(float));
+    output v(desc.rank * desc.K * sizeof(float)), bias(desc.N * sizeof(float)), error(sizeof(double));
+    fail_each_allocation({.name = "fit of a tied part and a rank",
+                          .act =
+                              [&](ss1_context *) {
+                                  ss1_fit_args args = SS1_FIT_ARGS_INIT;
+                                  args.weight = weight.data();
+                                  args.second_moment = moment.data();
+                                  args.mean = mean.data();
+                                  args.z = z.as<float>();
+                                  args.u = u.as<float>();
+                                  args.v = v.as<float>();
+                                  args.bias = bias.as<float>();
+                                  args.error = error.as<double>();
+                                  return ss1_linear_fit(&desc, &args);
+                              },
+                          .check =
+                              [&](ss1_status status) {
+                                  bool right = true;
+                                  for (output *o : {&z, &u, &v, &bias, &error}) right = o->is_right(status) && right;
+                                  return right;
+                              }},
+                         source::by_malloc);
+    output dense(weight.size() * sizeof(float));
+    const std::vector<float> stored = numbers(desc.K * desc.N);
+    ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
+    weights.z = stored.data();
+    weights.u = stored.data() + 1;
+    weights.v = stored.data() + 2;
+    fail_each_allocation(
+        {.name = "expansion of a tied part and a rank",
+         .act = [&](ss1_context *) { return ss1_linear_expand(&desc, &weights, dense.as<float>(), 0); },
+         .check = [&](ss1_status status) { return dense.is_right(status); }},
+        source::by_malloc);
+}
+
 namespace {
+
+// The files of a directory, for loading from memory.
+struct files_in_memory {
+    explicit files_in_memory(const std::string &directory) {
+        for (const auto &entry : std::filesystem::recursive_directory_iterator(directory))
+            if (entry.is_regular_file())
+                contents[std::filesystem::relative(entry.path(), directory)] = io_support::read_file(entry.path());
+        for (const auto &[name, content] : contents)
+            files.push_back(ss1::memory_file(name.c_str(), content.data(), content.size()));
+    }
+
+    std::map<std::string, std::string> contents;
+    std::vector<ss1_memory_file> files;
+};
+
+// Asks for all that a model says of itself.
+ss1_status ask(const ss1_model *model) {
+    ss1_model_info info = SS1_MODEL_INFO_INIT;
+    ss1_tensor tensor = SS1_TENSOR_INIT;
+    ss1_model_layer_info layer = SS1_MODEL_LAYER_INFO_INIT;
+    const char *name = nullptr, *text = nullptr;
+    ss1_status status = ss1_model_describe(model, &info);
+    for (size_t i = 0; status == SS1_OK && i < info.n_inputs; ++i) status = ss1_model_input(model, i, &tensor);
+    for (size_t i = 0; status == SS1_OK && i < info.n_outputs; ++i) status = ss1_model_output(model, i, &tensor);
+    for (size_t i = 0; status == SS1_OK && i < info.n_layers; ++i) status = ss1_model_layer(model, i, &layer);
+    for (size_t i = 0; status == SS1_OK && i < info.n_labels; ++i) status = ss1_model_label(model, i, &name);
+    for (size_t i = 0; status == SS1_OK && i < info.n_prompts; ++i) status = ss1_model_prompt(model, i, &name, &text);
+    for (size_t i = 0; status == SS1_OK && i < info.n_stages; ++i) status = ss1_model_stage(model, i, &name);
+    return status;
+}
 
 // Loads, describes and runs a model.
 struct model_use {
@@ -399,17 +517,23 @@ struct model_use {
     model_use(const model_use &) = delete;
     model_use &operator=(const model_use &) = delete;
 
-    ss1_status act(ss1_context *context) {
+    ss1_status load(ss1_context *context) {
+        return files ? ss1_model_load_memory(context, files->files.data(), files->files.size(), &options, &model)
+                     : ss1_model_load(context, directory.c_str(), &options, &model);
+    }
+    ss1_status run() {
         std::copy(given_out.begin(), given_out.end(), out.begin());
         for (size_t i = 0; i < out.size(); ++i) out[i].data = outputs[i].data.data();
-        ss1_model_info info = SS1_MODEL_INFO_INIT;
         size_t bytes = 0;
-        ss1_status status = ss1_model_load(context, directory.c_str(), &options, &model);
-        if (status == SS1_OK) status = ss1_model_describe(model, &info);
-        if (status == SS1_OK) status = ss1_session_bytes(model, &sizes, &bytes);
+        ss1_status status = ss1_session_bytes(model, &sizes, &bytes);
         if (status == SS1_OK) status = ss1_session_create(model, &sizes, &session);
         if (status == SS1_OK) status = ss1_session_run(session, in.data(), in.size(), out.data(), out.size());
         return status;
+    }
+    ss1_status act(ss1_context *context) {
+        ss1_status status = load(context);
+        if (status == SS1_OK) status = ask(model);
+        return status == SS1_OK ? run() : status;
     }
     void release() {
         ss1_session_destroy(&session);
@@ -427,6 +551,7 @@ struct model_use {
 
     std::string directory;
     ss1_model_options options;
+    const files_in_memory *files = nullptr;  // instead of the directory
     arrays inputs;
     std::vector<std::string> names;
     std::vector<output> outputs;
@@ -438,6 +563,15 @@ struct model_use {
 
 std::string file_name(const std::string &path) {
     return std::filesystem::path(path).filename();
+}
+
+// Of a layer of a model directory.
+ss1_linear_desc description(const std::string &directory, const std::string &layer) {
+    const auto context = make_context(source::by_malloc);
+    const ss1::model_ptr model = ss1::load_model(context, directory);
+    ss1_model_layer_info info = SS1_MODEL_LAYER_INFO_INIT;
+    for (size_t i = 0; !info.name || info.name != layer; ++i) ss1::check(ss1_model_layer(model.get(), i, &info));
+    return info.layer.desc;
 }
 
 }  // namespace
@@ -457,6 +591,62 @@ TEST_CASE("models: load, describe, session, run") {
     options.weight_dtype = SS1_DTYPE_I8;
     model_use random(SS1_TEST_DATA "/bert_ss1", options);
     fail_each_allocation(random.as_use("bert_ss1 with random int8 weights"));
+    for (const bool map_tables : {false, true}) {
+        const files_in_memory files(SS1_TEST_DATA "/dlrm_ss1");
+        options = SS1_MODEL_OPTIONS_INIT;
+        options.map_tables = map_tables;
+        model_use in_memory(SS1_TEST_DATA "/dlrm_ss1", options);
+        in_memory.files = &files;
+        fail_each_allocation(in_memory.as_use(map_tables ? "dlrm_ss1 in memory, tables there" : "dlrm_ss1 in memory"));
+    }
+}
+
+TEST_CASE("calibration: observe, compare, read") {
+    model_use model(SS1_TEST_DATA "/dlrm_ss1");
+    constexpr const char *layer = "top_l.2";
+    const size_t K = description(model.directory, layer).K;
+    output mean(K * sizeof(float)), moment(K * K * sizeof(float));
+    ss1_calibration *calibration = nullptr;
+    fail_each_allocation({.name = "calibration: observe, compare, read",
+                          .act =
+                              [&](ss1_context *context) {
+                                  double change = 0;
+                                  ss1_layer_statistics statistics = SS1_LAYER_STATISTICS_INIT;
+                                  statistics.mean = mean.as<float>();
+                                  statistics.second_moment = moment.as<float>();
+                                  ss1_status status = model.load(context);
+                                  if (status == SS1_OK) status = ss1_calibration_create(model.model, &calibration);
+                                  model.sizes.observe = ss1_calibration_observe;
+                                  model.sizes.observe_user = calibration;
+                                  if (status == SS1_OK) status = model.run();
+                                  if (status == SS1_OK) status = ss1_calibration_change(calibration, &change);
+                                  if (status == SS1_OK) status = ss1_calibration_layer(calibration, layer, &statistics);
+                                  return status;
+                              },
+                          .release =
+                              [&] {
+                                  model.release();
+                                  ss1_calibration_destroy(&calibration);
+                              },
+                          .check =
+                              [&](ss1_status status) {
+                                  const bool right = mean.is_right(status);
+                                  return moment.is_right(status) && right;
+                              }});
+}
+
+TEST_CASE("layers of models are expanded") {
+    const std::string directory = SS1_TEST_DATA "/dlrm_ss1";
+    constexpr const char *layer = "top_l.2";
+    const ss1_linear_desc desc = description(directory, layer);
+    output dense(desc.K * desc.N * sizeof(float));
+    fail_each_allocation({.name = "expansion of a model's layer",
+                          .act =
+                              [&](ss1_context *context) {
+                                  return ss1_model_expand(context, directory.c_str(), nullptr, layer, dense.as<float>(),
+                                                          0);
+                              },
+                          .check = [&](ss1_status status) { return dense.is_right(status); }});
 }
 
 TEST_CASE("an update of rows changes all of them or none") {
@@ -550,6 +740,8 @@ TEST_CASE("conversions leave a whole model or nothing") {
     ss1_linear_desc tie = SS1_LINEAR_DESC_INIT;
     tie.c = 2;
     tie.block_k = 16;
+    ss1_linear_desc low_rank = SS1_LINEAR_DESC_INIT;
+    low_rank.rank = 4;
     ss1_linear_desc int8 = SS1_LINEAR_DESC_INIT;
     int8.weight_dtype = SS1_DTYPE_I8;
     const struct {
@@ -558,6 +750,7 @@ TEST_CASE("conversions leave a whole model or nothing") {
         ss1_table_dtype tables;
         const char *layers = nullptr;
     } cases[] = {{"tie a DLRM's layers", "dlrm_dot", &tie, SS1_TABLE_DEFAULT, "bot_l.2,top_l.2"},
+                 {"a low rank for a DLRM's layers", "dlrm_dot", &low_rank, SS1_TABLE_DEFAULT, "bot_l.2,top_l.2"},
                  {"quantise a DLRM's tables", "dlrm_ss1", nullptr, SS1_TABLE_INT8},
                  {"tie a BERT's layers", "bert_classifier", &tie, SS1_TABLE_DEFAULT, "encoder.*"},
                  {"int8 weights for a BERT", "bert_ss1", &int8, SS1_TABLE_DEFAULT}};
@@ -655,6 +848,7 @@ TEST_CASE("sentences: load, encode") {
                               [&](ss1_context *context) {
                                   args.y = rows.as<float>();
                                   ss1_status status = ss1_model_load(context, directory.c_str(), nullptr, &model);
+                                  if (status == SS1_OK) status = ask(model);
                                   if (status == SS1_OK)
                                       status = ss1_tokenizer_load(context, directory.c_str(), &tokenizer);
                                   return status == SS1_OK ? ss1_model_encode(model, tokenizer, &args) : status;
@@ -667,50 +861,93 @@ TEST_CASE("sentences: load, encode") {
                           .check = [&](ss1_status status) { return rows.is_right(status); }});
 }
 
+namespace {
+
+// Loads a tokenizer from a directory, or from its files in memory, and encodes four texts.
+struct tokenizer_use {
+    tokenizer_use() {
+        text.data = words;
+        text.bytes = sizeof words - 1;
+        texts.assign(4, text);
+        args.n = texts.size();
+        args.first = texts.data();
+        args.max_tokens = tokens;
+    }
+    ss1_status act(ss1_context *context, const std::string &directory, const files_in_memory *memory = nullptr) {
+        ss1_tokenizer_info info = SS1_TOKENIZER_INFO_INIT;
+        const char *token = nullptr;
+        args.input_ids = ids.as<int64_t>();
+        ss1_status status =
+            memory ? ss1_tokenizer_load_memory(context, memory->files.data(), memory->files.size(), &tokenizer)
+                   : ss1_tokenizer_load(context, directory.c_str(), &tokenizer);
+        if (status == SS1_OK) status = ss1_tokenizer_describe(tokenizer, &info);
+        if (status == SS1_OK) status = ss1_tokenizer_token(tokenizer, 1, &token);
+        return status == SS1_OK ? ss1_tokenizer_encode(tokenizer, &args) : status;
+    }
+
+    static constexpr size_t tokens = 24;
+    static constexpr char words[] = "\xc3\x89t\xc3\xa9 at the caf\xc3\xa9, \xe6\xbc\xa2\xe5\xad\x97 and more [SEP]";
+    ss1_text text = SS1_TEXT_INIT;
+    std::vector<ss1_text> texts;
+    output ids{4 * tokens * sizeof(int64_t)};
+    ss1_tokenize_args args = SS1_TOKENIZE_ARGS_INIT;
+    ss1_tokenizer *tokenizer = nullptr;
+};
+
+}  // namespace
+
 TEST_CASE("tokenizers: load, describe, encode") {
     const temporary_folder folder;
     write_tokenizer_files(folder / "all", true);
     write_tokenizer_files(folder / "json", false);
     write_steps(folder / "bpe", folder / "unigram");
-    constexpr size_t tokens = 24;
-    const char words[] = "\xc3\x89t\xc3\xa9 at the caf\xc3\xa9, \xe6\xbc\xa2\xe5\xad\x97 and more [SEP]";
-    ss1_text text = SS1_TEXT_INIT;
-    text.data = words;
-    text.bytes = sizeof words - 1;
-    const std::vector<ss1_text> texts(4, text);
-    output ids(texts.size() * tokens * sizeof(int64_t));
-    ss1_tokenize_args args = SS1_TOKENIZE_ARGS_INIT;
-    args.n = texts.size();
-    args.first = texts.data();
-    args.max_tokens = tokens;
-    ss1_tokenizer *tokenizer = nullptr;
-    ss1_tokenizer_info info = SS1_TOKENIZER_INFO_INIT;
-    for (const std::string &directory : {std::string(SS1_TEST_DATA "/tokenizer"), folder / "all", folder / "json",
-                                         folder / "bpe", folder / "unigram"}) {
-        ids.expected.clear();
-        const bool has_steps = directory == folder / "bpe" || directory == folder / "unigram";  // may write some rows
-        fail_each_allocation({.name = "tokenizer: " + file_name(directory),
-                              .act =
-                                  [&](ss1_context *context) {
-                                      args.input_ids = ids.as<int64_t>();
-                                      ss1_status status = ss1_tokenizer_load(context, directory.c_str(), &tokenizer);
-                                      if (status == SS1_OK) status = ss1_tokenizer_describe(tokenizer, &info);
-                                      if (status == SS1_OK) status = ss1_tokenizer_encode(tokenizer, &args);
-                                      return status;
-                                  },
-                              .release = [&] { ss1_tokenizer_destroy(&tokenizer); },
-                              .check =
-                                  [&](ss1_status status) {
-                                      const bool right = ids.is_right(status);
-                                      return right || (has_steps && status == SS1_ERROR_OUT_OF_MEMORY);
-                                  }});
-    }
+    tokenizer_use use;
+    const auto release = [&] { ss1_tokenizer_destroy(&use.tokenizer); };
+    for (const std::string &directory :
+         {std::string(SS1_TEST_DATA "/tokenizer"), folder / "all", folder / "json", folder / "bpe", folder / "unigram"})
+        for (const bool from_memory : {false, true}) {
+            if (from_memory && directory == SS1_TEST_DATA "/tokenizer") continue;  // it has other, large files
+            const files_in_memory files(directory);
+            use.ids.expected.clear();
+            const bool has_steps = directory == folder / "bpe" || directory == folder / "unigram";
+            fail_each_allocation(
+                {.name = "tokenizer: " + file_name(directory) + (from_memory ? " in memory" : ""),
+                 .act =
+                     [&](ss1_context *context) { return use.act(context, directory, from_memory ? &files : nullptr); },
+                 .release = release,
+                 .check =
+                     [&](ss1_status status) {
+                         return has_steps ? use.ids.is_right_in_part(status) : use.ids.is_right(status);
+                     }});
+        }
+    // The first task of a thread that starts is left to it: here allocations fail on threads of the pool.
+    const std::string bpe = folder / "bpe";
+    ss1_context *fresh = nullptr;
+    use.ids.expected.clear();
+    failed_elsewhere = 0;
+    fail_each_allocation({.name = "context, its threads and a tokenizer",
+                          .act =
+                              [&](ss1_context *) {
+                                  ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
+                                  options.num_threads = 2;
+                                  const ss1_status status = ss1_context_create(&options, &fresh);
+                                  return status == SS1_OK ? use.act(fresh, bpe) : status;
+                              },
+                          .release =
+                              [&] {
+                                  release();
+                                  ss1_context_destroy(&fresh);
+                              },
+                          .check = [&](ss1_status status) { return use.ids.is_right_in_part(status); }},
+                         source::by_malloc);
+    std::printf("%zu of these failures were on other threads\n", failed_elsewhere.load());
+    CHECK(failed_elsewhere > 0);
     const std::string broken = folder / "all";
     write_file(broken + "/tokenizer_config.json", R"({"do_lower_case": "yes"})");
     fail_each_allocation(
         {.name = "tokenizer refused",
-         .act = [&](ss1_context *context) { return ss1_tokenizer_load(context, broken.c_str(), &tokenizer); },
-         .release = [&] { ss1_tokenizer_destroy(&tokenizer); },
+         .act = [&](ss1_context *context) { return ss1_tokenizer_load(context, broken.c_str(), &use.tokenizer); },
+         .release = release,
          .expected = SS1_ERROR_FORMAT});
 }
 #endif

@@ -10,9 +10,9 @@
  *
  * Rules that hold for every function:
  *  - Errors: functions return an ss1_status; ss1_last_error() gives this thread's message (function, argument,
- *    value, rule). On error the library writes no output, takes no ownership and frees everything that it had begun to
- *    create. It never prints, aborts, exits or lets an exception out, also where memory runs out or the system refuses
- *    to start threads.
+ *    value, rule). On error the library takes no ownership, frees all that it had begun to create, and writes no output
+ *    but where a function says so (text.h; a run of a whole model by a backend). It never prints, aborts, exits or lets
+ *    an exception out, also where memory runs out or the system refuses to start threads.
  *  - Structs: set each struct with its SS1_..._INIT macro; a field that is 0 means its default. Structs grow only at
  *    their end. A program built with an older header works: the fields that it lacks are 0. A program built with
  *    a newer header works as long as the fields that this library does not know are 0; otherwise the call returns
@@ -64,7 +64,7 @@ typedef enum ss1_status SS1_ENUM_INT {
     SS1_OK = 0,
     SS1_ERROR_INVALID_ARGUMENT = 1, /**< an argument breaks a rule of the function */
     SS1_ERROR_UNSUPPORTED = 2,      /**< valid, but this build or machine cannot do it */
-    SS1_ERROR_OUT_OF_MEMORY = 3,    /**< the allocator returned NULL */
+    SS1_ERROR_OUT_OF_MEMORY = 3,    /**< the allocator returned NULL, or the system has no memory */
     SS1_ERROR_BACKEND = 4,   /**< backend missing, built for another ABI, not usable here, or its device failed */
     SS1_ERROR_INTERNAL = 5,  /**< a bug in ss1 */
     SS1_ERROR_IO = 6,        /**< a file cannot be opened, read or written; the message has the system's reason */

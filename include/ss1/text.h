@@ -107,7 +107,7 @@ typedef struct ss1_tokenize_args {
  * Convert texts to ids and places, on the context's threads; a row depends on nothing but its texts.
  * A special token written in the text counts as that token: "[SEP]" gives the id of [SEP], also inside a word.
  * @return SS1_OK; SS1_ERROR_INVALID_ARGUMENT (NULL, max_tokens or ld too small, outputs that overlap);
- *         SS1_ERROR_OUT_OF_MEMORY (outputs are not valid).
+ *         SS1_ERROR_OUT_OF_MEMORY (with a tokenizer that allocates, rows may have been written).
  * @note Thread-safe. With BERT's rules, no added token that is normalized, and truncation at the end it allocates
  * nothing; otherwise memory in proportion to the longest text.
  * @since 0.1

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <memory>
 
@@ -154,11 +155,12 @@ void calibration_observe(ss1_calibration &calibration, const ss1_layer_rows *giv
         const float_mode mode;
         return add_rows(calibration, rows);
     });
-    if (calibration.status != SS1_OK) calibration.message = last_error();
+    if (calibration.status != SS1_OK)
+        std::snprintf(calibration.message, sizeof calibration.message, "%s", last_error());
 }
 
 ss1_status calibration_sums(const ss1_calibration &calibration, const char *layer, const input_sums *&out) {
-    SS1_CHECK(calibration.status == SS1_OK, calibration.status, "%s", calibration.message.c_str());
+    SS1_CHECK(calibration.status == SS1_OK, calibration.status, "%s", calibration.message);
     ss1_model_layer_info info = SS1_MODEL_LAYER_INFO_INIT;
     for (size_t i = 0; i < calibration.sums.size(); ++i) {
         SS1_TRY(model_layer(*calibration.model, i, info));
@@ -182,8 +184,10 @@ ss1_status calibration_layer(const ss1_calibration &calibration, const char *lay
 }
 
 ss1_status calibration_change(ss1_calibration &calibration, double &change) {
-    SS1_CHECK(calibration.status == SS1_OK, calibration.status, "%s", calibration.message.c_str());
+    SS1_CHECK(calibration.status == SS1_OK, calibration.status, "%s", calibration.message);
     double largest = 0;
+    for (input_sums &sums : calibration.sums)
+        sums.last_products.reserve(sums.products.size());  // from here on nothing can fail
     for (input_sums &sums : calibration.sums) {
         if (sums.rows == 0) continue;
         largest = std::max(largest, change_of(sums));

@@ -2,7 +2,6 @@
 // Sums over the inputs of a model's linear layers: means and second moments.
 #pragma once
 #include <algorithm>
-#include <string>
 #include <vector>
 
 #include "ss1/ss1.h"
@@ -30,7 +29,7 @@ struct ss1_calibration {
     std::vector<ss1::input_sums> sums;  // by the first layer that reads the rows
     std::vector<size_t> reads;          // of which sums each layer reads the rows
     ss1_status status = SS1_OK;         // the first error
-    std::string message;
+    char message[1024] = "";            // of it; an array, because memory may have run out
 
     explicit ss1_calibration(ss1_model &of);
     ss1_calibration(const ss1_calibration &) = delete;

@@ -27,7 +27,8 @@ namespace {
 constexpr size_t largest_transfer = size_t{1} << 30;  // Linux moves at most 2 GiB in one call
 
 ss1_status system_error(const char *what, const std::string &path, int error) {
-    return fail(SS1_ERROR_IO, "%s: %s: %s", path.c_str(), what, std::generic_category().message(error).c_str());
+    const ss1_status status = error == ENOMEM ? SS1_ERROR_OUT_OF_MEMORY : SS1_ERROR_IO;  // opendir() allocates, too
+    return fail(status, "%s: %s: %s", path.c_str(), what, std::generic_category().message(error).c_str());
 }
 
 std::string folder_of(const std::string &path) {

@@ -524,7 +524,7 @@ ss1_status tokenizer_encode(const ss1_tokenizer &tokenizer, const ss1_tokenize_a
             failed = true;
         }
     });
-    SS1_CHECK(!failed, SS1_ERROR_OUT_OF_MEMORY, "no memory for the steps of the tokenizer; outputs are not valid");
+    SS1_CHECK(!failed, SS1_ERROR_OUT_OF_MEMORY, "no memory for the steps of the tokenizer; rows may have been written");
     return SS1_OK;
 }
 
