@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "io/families.hpp"
 #include "io/model_directory.hpp"
 #include "mapping/mapping.hpp"
 
@@ -15,8 +16,9 @@ void promise(bool kept) {
 
 void walk(const ss1::model_config &config) {
     for (const ss1::linear_shape &layer : ss1::linear_layers(config)) promise(layer.K > 0 && layer.N > 0);
+    const bool states_sizes = config.family != &ss1::static_files;  // static embeddings have theirs from the tensors
     for (const ss1::tensor_spec &tensor : ss1::model_tensors(config)) {
-        for (const size_t n : tensor.shape) promise(n > 0);
+        for (const size_t n : tensor.shape) promise(n > 0 || !states_sizes);
     }
     for (const auto &[name, layer] : config.layers) {
         ss1::layer_config again = layer;
