@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Many threads make, run, cancel and destroy sessions of one model while another thread replaces the model; for
-// ThreadSanitizer. By default for a moment; a long run sets SS1_STRESS_THREADS and SS1_STRESS_RUNS (of all threads).
+// Many threads make, run, cancel and destroy sessions of one model while another thread replaces the model, on the pool
+// of the context and on an executor of this program; for ThreadSanitizer. By default for a moment; a long run sets
+// SS1_STRESS_THREADS and SS1_STRESS_RUNS (of all threads).
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -30,15 +31,17 @@ void run_and_cancel(void *, size_t n, void (*task)(void *, size_t), void *arg) {
 // What the threads share. The model is replaced under the lock; a session keeps the model that it was made from.
 struct shared_model {
     const char *config;
+    const bool on_pool;  // of the context; there no run can cancel itself
     ss1::context_ptr context;
     std::mutex lock;
     ss1::model_ptr model;
     std::vector<arrays> inputs, wanted;  // of batches of different sizes
 
-    shared_model(const char *config_, std::mt19937 &random, bool is_dlrm) : config(config_) {
+    shared_model(const char *config_, std::mt19937 &random, bool is_dlrm, bool on_pool_)
+        : config(config_), on_pool(on_pool_) {
         ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
-        options.num_threads = 2;
-        options.parallel_for = run_and_cancel;
+        options.num_threads = on_pool ? 3 : 2;
+        if (!on_pool) options.parallel_for = run_and_cancel;
         context = ss1::make_context(options);
         model = random_model(context, config);
         for (const size_t batch : {1, 2, 5, 40}) {
@@ -110,7 +113,7 @@ void run_once(const shared_model &shared, ss1_session *session, size_t i, bool l
 void work(shared_model &shared, place &mine, size_t runs, counts &all) {
     for (size_t i = 0; i < runs; ++i) {
         if (i % 7 == 0) mine.set(shared.session());
-        run_once(shared, mine.session.get(), i, i % 5 == 0, i % 3 == 0, all);
+        run_once(shared, mine.session.get(), i, i % 5 == 0, i % 3 == 0 && !shared.on_pool, all);
     }
     mine.set(nullptr);
 }
@@ -123,6 +126,7 @@ void check_alone(shared_model &shared) {
     CHECK(alone.right == 1);
     run_once(shared, session.get(), 3, true, false, alone);
     CHECK(alone.late == 1);
+    if (shared.on_pool) return;
     run_once(shared, session.get(), 3, false, true, alone);
     CHECK(alone.cancelled == 1);
 }
@@ -149,8 +153,9 @@ void stress(shared_model &shared, size_t n_threads, size_t runs) {
             std::this_thread::yield();
         }
     for (std::thread &thread : threads) thread.join();
-    std::printf("%zu threads: %zu runs right, %zu cancelled, %zu late; the model was replaced %zu times\n", n_threads,
-                all.right.load(), all.cancelled.load(), all.late.load(), replaced.load());
+    std::printf("%zu threads on the %s: %zu runs right, %zu cancelled, %zu late; the model was replaced %zu times\n",
+                n_threads, shared.on_pool ? "pool" : "executor", all.right.load(), all.cancelled.load(),
+                all.late.load(), replaced.load());
     CHECK(all.wrong == 0);
     check_alone(shared);
 }
@@ -160,8 +165,9 @@ void stress(shared_model &shared, size_t n_threads, size_t runs) {
 TEST_CASE("sessions of one model in many threads, cancelled and destroyed while the model is replaced") {
     auto random = ss1_test::seeded();
     const size_t n_threads = setting("SS1_STRESS_THREADS", 8), runs = setting("SS1_STRESS_RUNS", 800);
-    for (const bool is_dlrm : {true, false}) {
-        shared_model shared(is_dlrm ? wide_dlrm : wide_bert, random, is_dlrm);
-        stress(shared, n_threads, runs);
-    }
+    for (const bool on_pool : {false, true})
+        for (const bool is_dlrm : {true, false}) {
+            shared_model shared(is_dlrm ? wide_dlrm : wide_bert, random, is_dlrm, on_pool);
+            stress(shared, n_threads, runs);
+        }
 }
