@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs the library across process boundaries: forks of all kinds, exec, dlclose, exit. Each case is a process of its
-// own with a time limit, which opens the library by dlopen and compares every result with the first one bit by bit. One
-// boundary is that to the system: a run makes no system calls but those of threads.
+// Runs the library across process boundaries: forks of all kinds, exec, dlclose, exit, signals. Each case is a process
+// of its own with a time limit, which opens the library by dlopen and compares every result with the first one bit by
+// bit. One boundary is that to the system: a run makes no system calls but those of threads.
 #include <dlfcn.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -421,6 +423,29 @@ bool exits(house &h) {
     return false;
 }
 
+std::atomic<long> signals{0};
+
+// Runs what there is and makes it anew 20 times and for 200 signals, which come every millisecond and also take the
+// place of the alarm. The system restarts the calls that they interrupt, or with flags = 0 lets them fail with EINTR.
+bool survives_signals(house &h, int flags) {
+    struct sigaction action = {};
+    action.sa_handler = [](int) {
+        if (++signals > 1000 * long{seconds_per_case}) _exit(1);
+    };
+    action.sa_flags = flags;
+    itimerval every{};
+    every.it_interval.tv_usec = every.it_value.tv_usec = 1000;
+    signals = 0;
+    if (sigaction(SIGALRM, &action, nullptr) || setitimer(ITIMER_REAL, &every, nullptr)) return false;
+    bool good = true;
+    for (int i = 0; good && (i < 20 || signals < 200); ++i) good = h.works();
+    every = {};
+    setitimer(ITIMER_REAL, &every, nullptr);
+    signal(SIGALRM, SIG_DFL);
+    alarm(seconds_per_case);
+    return good;
+}
+
 #if !ADDRESS_SANITIZER
 // From now on a system call that this list lacks ends the process.
 bool forbid_system_calls() {
@@ -479,6 +504,8 @@ constexpr boundary boundaries[] = {
     {"vfork and exec", OF_HOUSE(executes(h, on))},
     {"posix_spawn", OF_HOUSE(spawns(h, on))},
     {"dlopen and dlclose 100 times", closes_the_library},
+    {"signals every millisecond", OF_HOUSE(survives_signals(h, 0))},
+    {"signals every millisecond that restart calls", OF_HOUSE(survives_signals(h, SA_RESTART))},
     {"exit beside threads that make and run", OF_HOUSE(exits(h))},
 };
 
