@@ -269,10 +269,23 @@ struct executor {
     const char *name;
     uint32_t num_threads;
     ss1_parallel_for_fn parallel_for;
+    bool keeps_threads = false;  // in parallel_for, and misses them in a child of fork()
 };
 
-constexpr executor executors[] = {
-    {"pool", 2, nullptr}, {"parallel_for", 2, ss1_test::run_on_threads}, {"one thread", 1, nullptr}};
+#ifdef _OPENMP
+// As in docs/threads.md.
+void run_on_openmp(void *, size_t n, void (*task)(void *, size_t), void *arg) {
+#pragma omp parallel for schedule(static, 1) num_threads(2)
+    for (long i = 0; i < static_cast<long>(n); ++i) task(arg, static_cast<size_t>(i));
+}
+#endif
+
+constexpr executor executors[] = {{"pool", 2, nullptr},
+                                  {"parallel_for", 2, ss1_test::run_on_threads},
+#ifdef _OPENMP
+                                  {"OpenMP", 2, run_on_openmp, true},
+#endif
+                                  {"one thread", 1, nullptr}};
 
 // The library with a context and one subject, which has run once.
 struct house {
@@ -376,7 +389,7 @@ bool beside_others(house &h, F &&f) {
 
 // This program, for one run of its own.
 struct command_line {
-    const char *arguments[8];
+    const char *arguments[7];
     command_line(const house &h, const executor &on)
         : arguments{"process_test", library_path, data_path, "--alone", h.what->name, on.name, nullptr} {}
     char **get() { return const_cast<char **>(arguments); }
@@ -484,7 +497,11 @@ bool runs_quietly(const subject &of, const executor &on) {
 struct boundary {
     const char *name;
     bool (*crosses)(const subject &, const executor &);
-    bool without_parallel_for = false;
+    enum { on_all, not_on_kept_threads, not_on_parallel_for } where = on_all;
+
+    bool takes(const executor &on) const {
+        return where == on_all || !on.parallel_for || (where == not_on_kept_threads && !on.keeps_threads);
+    }
 };
 
 #define OF_HOUSE(call)                          \
@@ -494,12 +511,12 @@ struct boundary {
     }
 
 constexpr boundary boundaries[] = {
-    {"fork", OF_HOUSE(forks(h))},
-    {"fork of a fork", OF_HOUSE(forks_twice(h))},
-    {"fork without memory", OF_HOUSE(forks_without_memory(h))},
+    {"fork", OF_HOUSE(forks(h)), boundary::not_on_kept_threads},
+    {"fork of a fork", OF_HOUSE(forks_twice(h)), boundary::not_on_kept_threads},
+    {"fork without memory", OF_HOUSE(forks_without_memory(h)), boundary::not_on_kept_threads},
 #if !ADDRESS_SANITIZER  // clang 14 does not lock its allocator for fork(): a child may wait for it for ever
-    {"fork beside threads that make and run", OF_HOUSE(forks_beside_others(h))},
-    {"system calls and page faults of a run", runs_quietly, true},  // parallel_for starts threads
+    {"fork beside threads that make and run", OF_HOUSE(forks_beside_others(h)), boundary::not_on_kept_threads},
+    {"system calls and page faults of a run", runs_quietly, boundary::not_on_parallel_for},  // it starts threads
 #endif
     {"vfork and exec", OF_HOUSE(executes(h, on))},
     {"posix_spawn", OF_HOUSE(spawns(h, on))},
@@ -537,7 +554,7 @@ int main(int argc, char **argv) {
                 const std::string name = std::string(of.name) + ", " + on.name + ": " + b.name;
                 bool wanted = true;
                 for (int i = 3; i < argc; ++i) wanted = wanted && name.find(argv[i]) != name.npos;
-                if (!wanted || (on.parallel_for && b.without_parallel_for)) continue;
+                if (!wanted || !b.takes(on)) continue;
                 const pid_t child = fork();
                 if (child == 0) {
                     alarm(seconds_per_case);

@@ -49,24 +49,36 @@ def same(got, want):
     return got.keys() == want.keys() and all(numpy.array_equal(got[name], want[name]) for name in want)
 
 
-def run_in_child(model, inputs, want):
-    """The parent's model and its own: for multiprocessing's fork and spawn. A spawned child has no model yet."""
-    if model is not None and not same(model.run(inputs), want):
+WEIGHT = numpy.random.default_rng(0).uniform(-1, 1, (384, 384)).astype(numpy.float32)
+# What a process makes with a context, and what it then runs.
+SUBJECTS = {
+    "layer": (lambda context: ss1.Layer(context, WEIGHT), lambda layer: {"y": layer(WEIGHT[:64])}),
+    "model": (lambda context: ss1.Model(context, BERT), lambda model: model.run(bert_inputs(8, 16, 0))),
+    "tokenizer": (lambda context: ss1.Tokenizer(context, DATA / "tokenizer"),
+                  lambda tokenizer: tokenizer(["at the caf\xe9"] * 64, max_tokens=16)),
+    "project": (lambda context: context, lambda context: {"z": ss1.project(WEIGHT, c=4)}),
+}
+
+
+def run_in_child(name, num_threads, want, made=None):
+    """What the parent made and the child's own: for multiprocessing's fork and spawn. A spawned child has only its own."""
+    make, run = SUBJECTS[name]
+    if made is not None and not same(run(made), want):
         return False
-    with ss1.Context(num_threads=2) as context, ss1.Model(context, BERT) as own:
-        return same(own.run(inputs), want) and same(expected(own, inputs), want)
+    with ss1.Context(num_threads=num_threads) as context:
+        own = make(context)
+        return same(run(own), want) and same(run(own), want)
 
 
 inherited = []
 
 
 def run_inherited():
-    model, inputs, want = inherited
-    sys.exit(0 if run_in_child(model, inputs, want) else 1)
+    sys.exit(0 if run_in_child(*inherited) else 1)
 
 
-def run_spawned(inputs, want):
-    sys.exit(0 if run_in_child(None, inputs, want) else 1)
+def run_spawned(*arguments):
+    sys.exit(0 if run_in_child(*arguments) else 1)
 
 
 class Threads(unittest.TestCase):
@@ -136,32 +148,47 @@ class Processes(unittest.TestCase):
         self.assertEqual(process.exitcode, 0)
 
     def test_fork_and_spawn(self):
-        with ss1.Context(num_threads=2) as context, ss1.Model(context, BERT) as model:
-            inputs = bert_inputs(8, 16, 0)
-            want = model.run(inputs)
-            inherited[:] = model, inputs, want
-            fork = multiprocessing.get_context("fork")
-            self.finishes(fork.Process(target=run_inherited))
-            stop = threading.Event()
+        for num_threads in (1, 2):
+            for name in SUBJECTS:
+                with self.subTest(name, num_threads=num_threads), ss1.Context(num_threads=num_threads) as context:
+                    if name == "tokenizer" and not self.has_tokenizer(context):
+                        continue
+                    self.forks_and_spawns(name, num_threads, context)
 
-            def load_and_run():
-                while not stop.is_set():
-                    with ss1.Model(context, BERT) as other:
-                        other.run(inputs)
+    def has_tokenizer(self, context):
+        try:
+            return ss1.Tokenizer(context, DATA / "tokenizer") is not None
+        except ss1.Error as error:
+            self.assertEqual(error.status, ss1.Status.UNSUPPORTED)  # built without ICU
+            return False
 
-            threads = [threading.Thread(target=load_and_run) for _ in range(2)]
+    def forks_and_spawns(self, name, num_threads, context):
+        make, run = SUBJECTS[name]
+        made = make(context)
+        want = run(made)
+        inherited[:] = name, num_threads, want, made
+        fork = multiprocessing.get_context("fork")
+        self.finishes(fork.Process(target=run_inherited))
+        stop, wrong = threading.Event(), []
+
+        def make_and_run():
+            while not stop.is_set():
+                if not same(run(make(context)), want):
+                    wrong.append(name)
+
+        threads = [threading.Thread(target=make_and_run) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(3):
+                self.finishes(fork.Process(target=run_inherited))
+        finally:
+            stop.set()
             for thread in threads:
-                thread.start()
-            try:
-                for _ in range(10):
-                    self.finishes(fork.Process(target=run_inherited))
-            finally:
-                stop.set()
-                for thread in threads:
-                    thread.join()
-            spawn = multiprocessing.get_context("spawn")
-            self.finishes(spawn.Process(target=run_spawned, args=(inputs, want)))
-            self.assertTrue(same(model.run(inputs), want))
+                thread.join()
+        spawn = multiprocessing.get_context("spawn")
+        self.finishes(spawn.Process(target=run_spawned, args=(name, num_threads, want)))
+        self.assertTrue(not wrong and same(run(made), want))
 
 
 class Values(unittest.TestCase):
