@@ -4,6 +4,7 @@
 #include <bit>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <sstream>
@@ -267,14 +268,17 @@ TEST_CASE("gemm: every row count, column remainder and mode") {
     });
 }
 
+// SS1_TEST_SHAPES is their number for each kernel.
 TEST_CASE("gemm: the models' and random shapes") {
-    for_each_gemm([](const gemm_kernel &kernel, seeded &random) {
+    const char *const given = std::getenv("SS1_TEST_SHAPES");
+    const int shapes = given ? std::atoi(given) : 60;
+    for_each_gemm([shapes](const gemm_kernel &kernel, seeded &random) {
         for (const size_t k : {13, 256, 479, 512})
             for (const size_t m : {1u, kernel.mr}) {
                 gemm_problem(kernel, {m, 2 * kernel.nt + 1u, k, false, true, true, 0}, random).check();
                 gemm_problem(kernel, {m, 96, k, true, false, false, 3}, random).check();
             }
-        for (int round = 0; round < 60; round++) {
+        for (int round = 0; round < shapes; round++) {
             const auto flag = [&] { return random.index(0, 1) == 1; };
             const size_t m = random.index(1, kernel.fused ? 100 : kernel.mr);
             gemm_shape shape{m, random.index(1, 150), random.index(1, 130), flag(), flag(), flag(), random.index(0, 5)};
