@@ -10,6 +10,7 @@
 #include "kernels.hpp"
 #include "x86/amx_tiles.hpp"
 #include "x86/attend_avx512.hpp"
+#include "x86/bf16_avx512.hpp"
 
 namespace ss1 {
 namespace {
@@ -131,7 +132,7 @@ void weigh_row(const attend_args &g, const parts &p, size_t i, size_t j0, size_t
     const auto put = [&](size_t j, __m512 low, __m512 high) {
         sum[0] = _mm512_add_ps(sum[0], low);
         sum[1] = _mm512_add_ps(sum[1], high);
-        _mm512_storeu_si512(to + j, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));
+        _mm512_storeu_si512(to + j, narrowed(low, high));
     };
     for (size_t j = 0; j < whole; j += 32)
         put(j, weight(score<masked>(s + j, mask + j, 16)), weight(score<masked>(s + j + 16, mask + j + 16, 16)));
@@ -198,7 +199,7 @@ void finish(const attend_args &g, const parts &p, size_t i0, size_t rows) noexce
             const float *at = p.sums + i * g.d + c;
             const __m512 low = _mm512_mul_ps(_mm512_loadu_ps(at), inverse);
             const __m512 high = _mm512_mul_ps(_mm512_loadu_ps(at + 16), inverse);
-            _mm512_storeu_si512(g.y + (i0 + i) * g.ld + c, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));
+            _mm512_storeu_si512(g.y + (i0 + i) * g.ld + c, narrowed(low, high));
         }
     }
 }

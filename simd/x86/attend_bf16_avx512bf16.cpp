@@ -10,6 +10,7 @@
 
 #include "kernels.hpp"
 #include "x86/attend_avx512.hpp"
+#include "x86/bf16_avx512.hpp"
 #include "x86/dot_avx512.hpp"
 
 namespace ss1 {
@@ -160,7 +161,7 @@ void weigh_rows(const attend_args &g, const parts &p, size_t i, size_t rows, siz
             const __m512 low = weight(score(s[r] + j, mask_low), center[r]);
             const __m512 high = weight(score(s[r] + j + 16, mask_high), center[r]);
             sum[r] = _mm512_add_ps(sum[r], _mm512_add_ps(low, high));
-            _mm512_storeu_si512(w[r] + j, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));
+            _mm512_storeu_si512(w[r] + j, narrowed(low, high));
         }
     }
     __m128 total = combine(sum, [](__m512 a, __m512 b) { return _mm512_add_ps(a, b); });
@@ -190,7 +191,7 @@ void finish(const attend_args &g, const parts &p, size_t i0, size_t rows) noexce
             const float *at = p.sums + i * g.d + c;
             const __m512 low = _mm512_mul_ps(_mm512_load_ps(at), inverse);
             const __m512 high = _mm512_mul_ps(_mm512_load_ps(at + 16), inverse);
-            _mm512_storeu_si512(g.y + (i0 + i) * g.ld + c, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));
+            _mm512_storeu_si512(g.y + (i0 + i) * g.ld + c, narrowed(low, high));
         }
     }
 }

@@ -28,7 +28,7 @@ inline __m512i upper_halves(__m512i low, __m512i high) noexcept {
     return _mm512_maskz_permutexvar_epi64(0xff, _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), packed);
 }
 
-inline __m512i to_bf16(__m512 low, __m512 high) noexcept {
+inline __m512i narrowed(__m512 low, __m512 high) noexcept {
 #ifdef __AVX512BF16__
     return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
 #else

@@ -32,6 +32,7 @@
 
 #include "kernels.hpp"
 #include "x86/amx_tiles.hpp"
+#include "x86/bf16_avx512.hpp"
 
 namespace ss1 {
 namespace {
@@ -66,11 +67,10 @@ struct to_bf16 {
     static void put(element *y, const element *r, __mmask32 mask, __m512 low, __m512 high) noexcept {
         if constexpr (add) {
             const __m512i v = whole ? _mm512_loadu_si512(r) : _mm512_maskz_loadu_epi16(mask, r);
-            const __m256i r_low = _mm512_castsi512_si256(v), r_high = _mm512_extracti64x4_epi64(v, 1);
-            low = _mm512_add_ps(low, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(r_low), 16)));
-            high = _mm512_add_ps(high, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(r_high), 16)));
+            low = _mm512_add_ps(low, widened(_mm512_castsi512_si256(v)));
+            high = _mm512_add_ps(high, widened(_mm512_extracti64x4_epi64(v, 1)));
         }
-        const __m512i both = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
+        const __m512i both = narrowed(low, high);
         if constexpr (whole) {
             _mm512_storeu_si512(y, both);
         } else {

@@ -18,7 +18,7 @@ struct as_bf16 {
         high = _mm512_add_ps(high, widened(_mm512_maskz_extracti64x4_epi64(0xff, v, 1)));
     }
     static void put(element *y, __mmask32 mask, __m512 low, __m512 high) noexcept {
-        _mm512_mask_storeu_epi16(y, mask, to_bf16(low, high));
+        _mm512_mask_storeu_epi16(y, mask, narrowed(low, high));
     }
 };
 

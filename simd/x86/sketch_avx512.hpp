@@ -17,6 +17,7 @@
 #include <cstdint>
 
 #include "kernels.hpp"
+#include "x86/bf16_avx512.hpp"
 
 namespace ss1 {
 namespace {
@@ -124,7 +125,7 @@ struct store_bf16 {
     using element = uint16_t;
     template <bool interleaved>
     static void run(element *s, pair v, __mmask32 mask) noexcept {
-        __m512i h = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(v.second, v.first));
+        __m512i h = narrowed(v.first, v.second);
         if constexpr (interleaved) {
             alignas(64) static constexpr uint16_t order[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
                                                                21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,

@@ -23,7 +23,7 @@ inline void store_32(const float *c, uint16_t *y, const uint16_t *residual, __mm
     const __m512i r = residual ? _mm512_maskz_loadu_epi16(mask, residual) : _mm512_setzero_si512();
     low = _mm512_add_ps(low, widened(_mm512_castsi512_si256(r)));
     high = _mm512_add_ps(high, widened(_mm512_maskz_extracti64x4_epi64(0xff, r, 1)));
-    _mm512_mask_storeu_epi16(y, mask, to_bf16(low, high));
+    _mm512_mask_storeu_epi16(y, mask, narrowed(low, high));
 }
 
 }  // namespace
