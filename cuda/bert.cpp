@@ -10,8 +10,8 @@
 #include "io/bert_config.hpp"
 #include "layer.hpp"
 #include "model.hpp"
+#include "packed_rows.hpp"
 #include "rows.hpp"
-#include "rows_of_run.hpp"
 
 namespace ss1::cuda {
 namespace {
@@ -39,8 +39,7 @@ struct bert {
     norm_weights embedding_norm, head_norm;
     std::vector<encoder> encoders;  // that are stored
     block_layer projection, pooler, head_dense, head_out;
-    bool half = false;   // an encoder layer reads bf16
-    size_t columns = 0;  // of the last layer of a head of tokens
+    bool half = false;  // an encoder layer reads bf16
 
     bool has_head() const {
         return std::any_of(outputs.begin(), outputs.end(), [](result r) { return r >= result::logits; });
@@ -64,7 +63,7 @@ struct bert_activations {
     char *branch;                  // [rows, H]
     float *first, *pooled;         // [B, H]
     float *head;                   // [rows or B, H or E]
-    float *logits;                 // [rows, columns]
+    float *logits;                 // [rows, outputs of the head]
     std::vector<float *> results;  // of each output, as the caller wants it
     char *scratch;                 // of a layer
 };
@@ -174,7 +173,6 @@ ss1_status create(model_source &from, std::shared_ptr<const void> &graph) {
         made->half |= made->encoders[i].attended == dtype::bf16 || made->encoders[i].between == dtype::bf16;
     }
     SS1_CHECK_OK(load_others(from, *made));
-    if (made->has_head()) made->columns = made->head_out.outputs();
     SS1_CHECK_OK(upload_tensor(from, "embeddings.word_embeddings.weight", made->word));
     SS1_CHECK_OK(upload_tensor(from, "embeddings.position_embeddings.weight", made->position));
     if (config.type_vocab_size)
@@ -243,7 +241,7 @@ std::shared_ptr<void> carve(const void *graph, size_t batch, size_t tokens, carv
     a->pooled = memory.take<float>(batch, H);
     if (model.has_head()) {
         a->head = memory.take<float>(model.of_sequences() ? batch : rows, std::max(H, E));
-        a->logits = memory.take<float>(model.of_sequences() ? batch : rows, model.columns);
+        a->logits = memory.take<float>(model.of_sequences() ? batch : rows, model.head_out.outputs());
     }
     for (const result r : model.outputs)
         a->results.push_back(model.is_of_tokens(r) ? memory.take<float>(batch * tokens, model.width_of(r)) : nullptr);
@@ -357,7 +355,7 @@ ss1_status run_token_head(const bert_run &r) {
         SS1_CHECK_OK(r.layer(model.head_dense, r.rows, x, H, r.a.head, H));
         x = r.a.head;
     }
-    return r.layer(model.head_out, r.rows, x, ldx, r.a.logits, model.columns);
+    return r.layer(model.head_out, r.rows, x, ldx, r.a.logits, model.head_out.outputs());
 }
 
 // Makes a.pooled, and a.logits of a head of sequences.
@@ -369,7 +367,8 @@ ss1_status run_sequence_heads(const bert_run &r, bool wants_head) {
     if (r.wants(result::pooled) || reads_pooled) SS1_CHECK_OK(r.layer(model.pooler, B, r.a.first, H, r.a.pooled, H));
     if (!wants_head) return SS1_OK;
     if (model.head_dense) SS1_CHECK_OK(r.layer(model.head_dense, B, r.a.first, H, r.a.head, H));
-    return r.layer(model.head_out, B, model.head_dense ? r.a.head : r.a.pooled, H, r.a.logits, model.columns);
+    return r.layer(model.head_out, B, model.head_dense ? r.a.head : r.a.pooled, H, r.a.logits,
+                   model.head_out.outputs());
 }
 
 // Gives the rows of tokens their places among the padding.
@@ -379,7 +378,7 @@ ss1_status unpack_results(const bert_run &r) {
         if (!r.run.outputs[i] || !r.model.is_of_tokens(what)) continue;
         const bool hidden = what == result::hidden;
         SS1_CUDA(unpack({.x = hidden ? r.a.state : r.a.logits + (what == result::ends ? 1 : 0),
-                         .ldx = hidden ? r.model.config.hidden_size : r.model.columns,
+                         .ldx = hidden ? r.model.config.hidden_size : r.model.head_out.outputs(),
                          .starts = r.a.input.starts,
                          .y = r.a.results[i],
                          .batch = r.run.batch,
@@ -463,7 +462,7 @@ ss1_status run(const void *graph, void *activations, const run_place &place) {
         SS1_CHECK_OK(queue(r));
     } else {
         constexpr size_t step = 64;
-        r.longest = (r.longest + step - 1) / step * step;
+        r.longest = round_up(r.longest, step);
         size_t wanted = 0;
         for (size_t i = 0; i < model.outputs.size(); ++i) wanted |= size_t{place.run.outputs[i] != nullptr} << i;
         r.captured = true;

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string>
 
+#include "base/round.hpp"
 #include "ss1/backend.h"
 
 namespace ss1::cuda {
@@ -14,10 +15,6 @@ extern const ss1_backend_host *host;  // set by ss1_backend_entry()
 
 inline ss1_status fail(ss1_status status, const std::string &message) {
     return host->fail(status, ("cuda: " + message).c_str());
-}
-
-inline size_t round_up(size_t n, size_t to) {
-    return (n + to - 1) / to * to;
 }
 
 // The error of `call`, of which the function's name is shown. CUDA forgets the error: else the launch that follows it

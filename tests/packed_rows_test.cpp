@@ -3,9 +3,10 @@
 #include <catch2/catch.hpp>
 #include <vector>
 
-#include "../cuda/rows_of_run.hpp"
+#include "../cuda/packed_rows.hpp"
 
 using namespace ss1::cuda;
+using ss1::masked_key;
 
 namespace {
 
@@ -74,7 +75,7 @@ TEST_CASE("a mask that is no length keeps all rows and hides keys") {
     const packed p({.ids = ids.data(), .mask = mask.data(), .types = nullptr, .batch = 2, .tokens = 3, .padding = -1});
     CHECK(p.rows.rows == 6);
     CHECK(p.rows.hides);
-    CHECK(first(p.mask, 6) == std::vector<float>{0, hidden_key, 0, hidden_key, hidden_key, hidden_key});
+    CHECK(first(p.mask, 6) == std::vector<float>{0, masked_key, 0, masked_key, masked_key, masked_key});
     CHECK(first(p.types, 6) == std::vector<int>(6, 0));
 }
 

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The rows of a run: tokens of all sequences one behind the other, without the padding. It needs no device.
+// The rows of a run: tokens of all sequences one after the other, without the padding. It needs no device.
 #pragma once
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+
+#include "base/round.hpp"
+#include "op/sequences.hpp"
 
 namespace ss1::cuda {
 
@@ -14,11 +17,8 @@ inline constexpr size_t most_graph_rows = 4096;
 // lengths.
 constexpr size_t bucket_of(size_t rows) {
     const size_t step = rows <= 256 ? 16 : rows <= 1024 ? 64 : 256;
-    return rows > most_graph_rows ? rows : (rows + step - 1) / step * step;
+    return rows > most_graph_rows ? rows : round_up(rows, step);
 }
-
-// Hugging Face's number that hides a key: it absorbs any score that it is added to.
-inline constexpr float hidden_key = -3.402823466e38f;
 
 struct token_batch {
     const int64_t *ids, *mask, *types;  // [batch, tokens]; mask and types may be NULL
@@ -61,7 +61,7 @@ inline void pack_rows(const token_batch &from, packed_rows &to) {
                                                      : pads           ? id
                                                                       : ++counted);
             to.types[to.rows] = from.types ? static_cast<int>(from.types[at + t]) : 0;
-            to.mask[to.rows] = hides && !from.mask[at + t] ? hidden_key : 0;
+            to.mask[to.rows] = hides && !from.mask[at + t] ? masked_key : 0;
         }
         to.longest = std::max(to.longest, length);
         to.hides |= hides;
