@@ -27,7 +27,7 @@ import harness
 import ss1
 from grid import Progress, load, machine, save, words
 from markdown import number, table
-from models import start
+from models import pinned, start
 
 DTYPES = ("f32", "bf16", "int8")
 GOALS = {"f32": 1.5, "bf16": 2.5, "int8": 2.5}  # times the texts per second of the fastest peer
@@ -98,8 +98,7 @@ def specs_of(threads, dtype, directory, warm):
     specs.append({"name": TEXT_OURS, "module": "text_loops", "mode": "ss1"})
     if dtype != "int8":
         specs.append({"name": LOOP, "module": "text_loops", "mode": "sentence-transformers"})
-    cpus = sorted(os.sched_getaffinity(0))[-threads:]
-    return [{**spec, "directory": directory, "dtype": dtype, "family": "bert", "threads": threads, "cpus": cpus} for spec in specs]
+    return [pinned({**spec, "directory": directory, "dtype": dtype}, threads) for spec in specs]
 
 
 def cosines(found, wanted):
@@ -160,9 +159,8 @@ def measure_group(options, document, model, threads, cells, progress):
 
 def reference_of(directory):
     """PyTorch in f32 on all CPUs."""
-    cpus = sorted(os.sched_getaffinity(0))
-    return {"name": "reference", "module": "batches", "inner": "bert_torch", "mode": "f32", "dtype": "f32", "family": "bert",
-            "output": "sentence_embedding", "directory": directory, "threads": len(cpus), "cpus": cpus}
+    return pinned({"name": "reference", "module": "batches", "inner": "bert_torch", "mode": "f32", "dtype": "f32",
+                   "output": "sentence_embedding", "directory": directory}, len(os.sched_getaffinity(0)))
 
 
 def embeddings(worker, batches):

@@ -47,7 +47,7 @@ def torch_contender(size, ids, compiled):
     torch.manual_seed(1)
     model = transformers.BertModel(config).to("cuda", torch.bfloat16).eval()
     if compiled:
-        model = torch.compile(model, mode="reduce-overhead", fullgraph=False)
+        model = torch.compile(model, mode="reduce-overhead")
     pinned = torch.from_numpy(ids).pin_memory()
 
     def call():

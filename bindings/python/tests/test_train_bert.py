@@ -143,7 +143,7 @@ class Embedder(unittest.TestCase):
         scores = numpy.zeros((12, 12))
         scores[0] = scores[1, 1] = 1  # a tie of all is lost
         self.assertEqual(train_embedder.recalls(scores), (1 / 12, 1 / 12))
-        self.assertEqual(train_embedder.recalls(numpy.eye(12)[::1] + 0.5 * (numpy.arange(12) < 3)), (1.0, 1.0))
+        self.assertEqual(train_embedder.recalls(numpy.eye(12) + 0.5 * (numpy.arange(12) < 3)), (1.0, 1.0))
 
     def test_bm25(self):
         scores = train_embedder.bm25(["a rare word", "nothing"], ["the word", "the rare Word", "the end of the end"])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs in parallel processes, of which each may make further ones possible; a repeated command continues where it stopped.
 
-For scripts whose runs depend on each other; those whose runs do not keep a file for each (results.stored).
+Scripts whose runs are independent keep a file for each run instead (results.stored).
 A run is named by a tuple (what, kind, budget, seed, lr) and gives a dictionary with these keys: one line of OUT/results.jsonl.
 """
 import concurrent.futures

@@ -23,11 +23,11 @@ import bert
 import mails
 import ss1
 from finetune_spam import TOKENIZER_FILES
-from pretrain_bert import autocast, learning_rate, optimizer_of
-from results import copy, write
+from pretrain_bert import CLS, SEP, autocast, learning_rate, optimizer_of
+from results import copy, table, write
 from ss1 import model_dir
 
-PAD, CLS, SEP = 0, 2, 3
+PAD = 0
 QUERY, DOCUMENT = 34, 256  # tokens with [CLS] and [SEP]; subjects are rarely longer than 32
 CUTTING = 4, 17  # tokens of a cutting: from, to
 KEPT = 0.3  # share of the texts that keep their cutting: words that query and text share tell much
@@ -279,9 +279,8 @@ def report(results, test, options):
     best = max(results, key=lambda seed: results[seed][0][1])
     rows = {"BM25": recalls(bm25(*test)), "the start": measure(options.out / "start", test)["f32"]}
     rows.update({f"seed {seed}, {dtype}": found for seed, (_, tested) in results.items() for dtype, found in tested.items()})
-    print("| model | recall@1 | recall@10 |\n|---|---:|---:|")
-    for name, (first, ten) in rows.items():
-        print(f"| {name} | {100 * first:.1f} % | {100 * ten:.1f} % |")
+    print(table(["model", "recall@1", "recall@10"],
+                [[name, f"{100 * first:.1f} %", f"{100 * ten:.1f} %"] for name, (first, ten) in rows.items()]), end="")
     if options.export:
         shutil.copytree(options.out / f"seed{best}", options.export, copy_function=copy, dirs_exist_ok=True)
         print(f"{options.export}: seed {best}")
