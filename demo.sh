@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Builds ss1 and runs its main job: a trained recommendation model on held-out rows, dense and as SS1, a BERT on mails,
-# a search by a small embedder, then a BERT-base-shaped encoder. Ends with a page of the results. Installs missing Debian packages first. Takes a few minutes the
-# first time.
+# a search by a small embedder, then a BERT-base-shaped encoder. Ends with a page of the results. Installs missing Debian
+# packages first. Takes a few minutes the first time.
 cd "$(dirname "$0")"
 . .ci/prepare
 
