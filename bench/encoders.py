@@ -38,7 +38,9 @@ KINDS = ("queries", "passages", "mails")
 PLAN = [("minilm-l6", "passages", 0, 16), ("minilm-l6", "queries", 0, 128), ("minilm-l6", "mails", 0, 32),
         ("minilm-l6", "passages", 1, 2), ("minilm-l6", "queries", 1, 32), ("minilm-l6", "mails", 1, 4),
         ("bert-base", "passages", 0, 4), ("bert-base", "queries", 0, 32), ("bge-small", "passages", 0, 8),
-        ("modernbert-base", "passages", 0, 4), ("minilm-l6", "passages", 2, 4)]
+        ("bge-small", "queries", 0, 64), ("modernbert-base", "passages", 0, 4), ("modernbert-base", "queries", 0, 32),
+        ("minilm-l6", "passages", 2, 4), ("minilm-l6", "queries", 2, 32), ("bert-base", "passages", 1, 1), ("bert-base", "queries", 1, 8),
+        ("bge-small", "passages", 1, 1), ("modernbert-base", "passages", 1, 1)]
 COMPILED = ("minilm-l6", "bert-base")  # with torch.compile(): it takes a minute to get ready
 TORCH = {"f32": ("f32", "compiled"), "bf16": ("bfloat16", "autocast", "compiled bfloat16"), "int8": ("int8",)}
 OURS = "ss1"
