@@ -153,6 +153,14 @@ __global__ void __launch_bounds__(threads) sketch_quantized_kernel(sketch_args a
     }
 }
 
+__global__ void __launch_bounds__(threads) repeat_kernel(repeat_args a) {
+    const size_t words = a.width / sizeof(uint4), at = size_t{blockIdx.x} * threads + threadIdx.x, i = at / words;
+    if (i >= a.m) return;
+    char *from = static_cast<char *>(a.from) + i * a.row + at % words * sizeof(uint4);
+    const uint4 values = *reinterpret_cast<const uint4 *>(from);
+    for (size_t k = 1; k <= a.copies; ++k) *reinterpret_cast<uint4 *>(from + k * a.stride) = values;
+}
+
 // A thread finishes W neighbouring outputs of the rows y, y + gridDim.y, ... of the grid.
 template <unsigned W, class Y>
 __global__ void __launch_bounds__(threads) finish_kernel(finish_args a) {
@@ -282,6 +290,11 @@ cudaError_t sketch_quantized(const sketch_args &a, size_t step, dtype x, float *
             sketch_quantized_kernel<false, X><<<blocks, threads, 0, stream>>>(a, row_scale);
         return cudaGetLastError();
     });
+}
+
+cudaError_t repeat_columns(const repeat_args &a, cudaStream_t stream) {
+    repeat_kernel<<<blocks_for(a.m * (a.width / sizeof(uint4))), threads, 0, stream>>>(a);
+    return cudaGetLastError();
 }
 
 cudaError_t finish(const finish_args &a, cudaStream_t stream) {

@@ -16,6 +16,14 @@ cudaError_t sketch(const sketch_args &args, size_t step, dtype x, dtype s, cudaS
 //   row_scale  [m, sketches]
 cudaError_t sketch_quantized(const sketch_args &args, size_t step, dtype x, float *row_scale, cudaStream_t stream);
 
+// Copies `width` bytes of each of m rows of `row` bytes to `copies` places, `stride` bytes apart. All but m and copies
+// are multiples of 16.
+struct repeat_args {
+    void *from;
+    size_t m, row, width, stride, copies;
+};
+cudaError_t repeat_columns(const repeat_args &args, cudaStream_t stream);
+
 // finish:  y[i,j] = act(sum[i,j] + bias[j]) + residual[i,j], rounded once to y
 //   sums      [m, lds] f32; s32 if row_scale is given, and sum = row_scale * column_scale * s32
 //   row_scale [m, scales]; output j has column j % part / block

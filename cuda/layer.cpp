@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A layer is a sketch of x, a product by cuBLASLt, and what the product's epilogue cannot do: int8 scales, activations
-// other than ReLU, results that are not aligned. Runs go in blocks of rows, so that what lies between the steps stays
-// in the L2 cache and scratch has a bound.
+// other than ReLU, results that are not aligned. A low-rank part is one more product, x V, whose columns lie behind
+// those of the sketch, so that one product multiplies both. Runs take blocks of rows, so that what lies between the
+// steps stays in the L2 cache and scratch has a bound.
 #include "layer.hpp"
 
 #include <algorithm>
@@ -44,12 +45,15 @@ struct layer {
     cudaMemPool_t pool = nullptr;    // of the device's scratch
     bool tied = false;               // the sketch sums; else it converts and pads, where x does not fit the product
     size_t sketches = 1, block = 0;  // distinct sketches, and the outputs of a part that each serves
-    size_t ka = 0;                   // columns of a sketch: Kz padded to whole 16 values
+    size_t kz = 0, rank = 0;         // columns of a sketch and of x V, each padded to whole 16 values
+    size_t ka = 0;                   // both: what the product sums over
     size_t np = 0;                   // outputs of all parts, padded
     size_t rows = 0;                 // of a block
     bool direct = false;             // the product gives y; else it gives sums, and finish() gives y
     device_buffer weights, bias, column_scale, entries;
-    product whole, last;  // the whole output blocks of a part; its last, narrower block
+    device_buffer down_weights, plain_entries;  // V [rank, kx]; of the sketch that only converts x for the product by V
+    product whole, last;                        // the whole output blocks of a part; its last, narrower block
+    product down;                               // x V
     size_t weight_bytes = 0;
     std::string kernels;
 
@@ -62,6 +66,8 @@ struct layer {
     size_t whole_blocks() const { return sketches == 1 ? 1 : N() / block; }
     size_t last_outputs() const { return sketches == 1 ? 0 : N() % block; }
     size_t lds() const { return sketches * ka; }
+    size_t kx() const { return round_up(K(), row_values); }
+    bool sketch_is_x() const { return map.desc.c == 1; }  // in the type of the products
 };
 
 template <class T>
@@ -74,8 +80,9 @@ ss1_status upload_weights(layer &l, const ss1_linear_weights &weights) {
     std::vector<char> packed(l.np * l.ka * size_of(l.operands()));
     std::vector<float> scale(l.integer() ? l.np : 0);
     // A tile of one column and kr = ka is a row of [N, ka].
-    pack_stored(l.map, {.z = weights.z, .ldz = weights.ldz}, {outputs, outputs, 1},
-                {l.operands(), 1, static_cast<uint32_t>(l.ka)}, l.ka, {packed.data(), scale.data(), nullptr});
+    pack_stored(l.map, {.z = weights.z, .ldz = weights.ldz, .u = weights.u, .rank = l.map.desc.rank, .u_at = l.kz},
+                {outputs, outputs, 1}, {l.operands(), 1, static_cast<uint32_t>(l.ka)}, l.ka,
+                {packed.data(), scale.data(), nullptr});
     SS1_CHECK_OK(upload_values(l, packed, l.weights));
     SS1_CHECK_OK(upload_values(l, scale, l.column_scale));
     l.weight_bytes += packed.size() + scale.size() * sizeof(float);
@@ -90,8 +97,21 @@ ss1_status upload_weights(layer &l, const ss1_linear_weights &weights) {
     return upload_values(l, halves, l.bias);
 }
 
+ss1_status upload_down(layer &l, const float *v) {
+    if (!l.rank) return SS1_OK;
+    std::vector<float> rows(l.rank * l.kx());
+    for (size_t r = 0; r < l.map.desc.rank; ++r) std::copy_n(v + r * l.K(), l.K(), &rows[r * l.kx()]);
+    l.weight_bytes += rows.size() * size_of(l.operands());
+    if (!l.sketch_is_x())
+        SS1_CHECK_OK(upload_values(l, std::vector<sketch_entry>(l.kx() / dense_block), l.plain_entries));
+    if (l.operands() == dtype::f32) return upload_values(l, rows, l.down_weights);
+    std::vector<uint16_t> halves(rows.size());
+    std::transform(rows.begin(), rows.end(), halves.begin(), bf16_from_f32);
+    return upload_values(l, halves, l.down_weights);
+}
+
 ss1_status upload_entries(layer &l) {
-    const size_t c = l.map.desc.c, groups = l.tied ? l.map.groups() : l.ka / dense_block;
+    const size_t c = l.map.desc.c, groups = l.tied ? l.map.groups() : l.kz / dense_block;
     std::vector<sketch_entry> entries;
     for (size_t j = 0; j < l.sketches; ++j)
         for (size_t g = 0; g < groups; ++g)
@@ -117,16 +137,31 @@ ss1_status create_products(layer &l) {
                         .bias = l.direct && l.bias.as(),
                         .relu = l.direct && l.map.desc.activation == SS1_ACTIVATION_RELU};
     if (shape.batch) SS1_CHECK_OK(l.whole.create(l.device, shape, l.rows));
-    if (!l.last_outputs()) return SS1_OK;
-    shape.batch = 1;
-    shape.n = shape.d_stride = round_up(l.last_outputs(), row_values);
-    return l.last.create(l.device, shape, l.rows);
+    if (l.last_outputs()) {
+        shape.batch = 1;
+        shape.n = shape.d_stride = round_up(l.last_outputs(), row_values);
+        SS1_CHECK_OK(l.last.create(l.device, shape, l.rows));
+    }
+    if (!l.rank) return SS1_OK;
+    return l.down.create(l.device,
+                         {.operands = l.operands(),
+                          .results = l.operands(),
+                          .n = l.rank,
+                          .k = l.kx(),
+                          .lda = l.sketch_is_x() ? l.lds() : l.kx(),
+                          .batch = 1,
+                          .a_stride = 0,
+                          .w_stride = 0,
+                          .d_stride = l.rank,
+                          .bias = false,
+                          .relu = false},
+                         l.rows);
 }
 
 void name_kernels(layer &l) {
     const char *type = l.integer() ? "s8" : l.operands() == dtype::bf16 ? "bf16" : "f32";
     l.kernels = std::string("cuda ") + (l.tied ? "sketch_" : "") + (l.tied ? type : "") + (l.tied ? " " : "") +
-                "cublaslt_" + type + (l.direct ? "" : " finish");
+                (l.rank ? "low_rank " : "") + "cublaslt_" + type + (l.direct ? "" : " finish");
 }
 
 ss1_status create(const ss1_context *context, const ss1_linear_desc &desc, size_t parts,
@@ -142,13 +177,16 @@ ss1_status create(const ss1_context *context, const ss1_linear_desc &desc, size_
     l->tied = desc.c > 1;
     if (l->tied && desc.scheme != SS1_SCHEME_REFERENCE) l->sketches = l->map.output_blocks();
     l->block = l->sketches == 1 ? desc.N : desc.block_n;
-    l->ka = round_up(l->map.stored_columns, dense_block);
+    l->kz = round_up(l->map.stored_columns, dense_block);
+    l->rank = round_up(desc.rank, row_values);
+    l->ka = l->kz + l->rank;
     l->np = round_up(parts * desc.N, row_values);
     l->direct = can_be_direct(desc);
-    const size_t row_bytes =
-        l->lds() * size_of(l->operands()) + l->np * (l->direct ? size_of(l->y_type()) : sizeof(float));
+    const size_t row_bytes = (l->lds() + (l->rank ? l->kx() : 0)) * size_of(l->operands()) +
+                             l->np * (l->direct ? size_of(l->y_type()) : sizeof(float));
     l->rows = std::clamp<size_t>(scratch_bytes / row_bytes, 256, max_rows) / 256 * 256;
     SS1_CHECK_OK(upload_weights(*l, weights));
+    SS1_CHECK_OK(upload_down(*l, weights.v));
     SS1_CHECK_OK(upload_entries(*l));
     SS1_CHECK_OK(create_products(*l));
     name_kernels(*l);
@@ -175,6 +213,7 @@ struct run_plan {
     bool waits;                      // a matrix is host memory
     bool copies_x, copies_residual;  // to aligned memory of the device
     bool sketches;                   // x is not what the product multiplies
+    bool converts;                   // nor what the product by V multiplies
     bool y_here;                     // y is device memory
     bool in_y;                       // the product writes y
 };
@@ -194,9 +233,13 @@ run_plan make_plan(const layer &l, const ss1_linear_args &args, const places &he
     plan.y_here = here.y;
     plan.waits = !here.x || !here.y || !here.residual;
     plan.copies_x = !here.x;
-    const bool fits =
-        here.x ? args.ldx == l.lds() && is_aligned(args.x, args.ldx, x_value) : round_up(l.K(), row_values) == l.lds();
-    plan.sketches = l.tied || l.integer() || l.x_type() != l.operands() || l.K() != l.ka || !fits;
+    // Copies have rows of kx values.
+    const auto fits = [&](size_t lda) {
+        return l.x_type() == l.operands() && l.K() == l.kx() &&
+               (here.x ? args.ldx == lda && is_aligned(args.x, args.ldx, x_value) : l.kx() == lda);
+    };
+    plan.sketches = l.tied || l.integer() || l.rank || !fits(l.lds());
+    plan.converts = l.rank && !l.sketch_is_x() && !fits(l.kx());
     plan.copies_residual =
         args.residual && (!here.residual || (l.direct && !is_aligned(args.residual, args.ldr, y_value)));
     plan.in_y = l.direct && plan.y_here && is_aligned(args.y, args.ldy, y_value);
@@ -205,7 +248,7 @@ run_plan make_plan(const layer &l, const ss1_linear_args &args, const places &he
 
 // Device memory for one block of rows. A run takes what its plan needs.
 struct scratch {
-    char *x = nullptr, *sketch = nullptr, *residual = nullptr;
+    char *x = nullptr, *sketch = nullptr, *converted = nullptr, *residual = nullptr;
     char *results = nullptr;   // of the product
     char *finished = nullptr;  // y, where y itself is host memory
     float *row_scale = nullptr;
@@ -220,8 +263,9 @@ size_t carve(const layer &l, const run_plan &plan, size_t rows, char *base, scra
         used += needed ? round_up(rows * row_bytes, alignment) : 0;
         return needed ? at : nullptr;
     };
-    s.x = take(plan.copies_x, round_up(l.K(), row_values) * size_of(l.x_type()));
+    s.x = take(plan.copies_x, l.kx() * size_of(l.x_type()));
     s.sketch = take(plan.sketches, l.lds() * size_of(l.operands()));
+    s.converted = take(plan.converts, l.kx() * size_of(l.operands()));
     s.row_scale = reinterpret_cast<float *>(take(l.integer(), l.sketches * sizeof(float)));
     s.results = take(!plan.in_y, l.np * (l.direct ? y_value : sizeof(float)));
     s.finished = take(!l.direct && !plan.y_here, l.np * y_value);
@@ -238,8 +282,7 @@ ss1_status bring(rows_of &from, size_t m, size_t columns, size_t value, char *ro
     return SS1_OK;
 }
 
-// Replaces x by its sketch, which the product multiplies.
-ss1_status make_sketch(const layer &l, rows_of &x, size_t m, const scratch &s, cudaStream_t stream) {
+ss1_status make_sketch(const layer &l, const rows_of &x, size_t m, const scratch &s, cudaStream_t stream) {
     const size_t block_k = l.tied ? l.map.desc.block_k : dense_block;
     const sketch_args args{.x = x.at,
                            .s = s.sketch,
@@ -250,12 +293,70 @@ ss1_status make_sketch(const layer &l, rows_of &x, size_t m, const scratch &s, c
                            .lds = l.lds(),
                            .block_k = block_k,
                            .c = l.map.desc.c,
-                           .groups = l.ka / block_k,
+                           .groups = l.kz / block_k,
                            .sketches = l.sketches,
                            .sketch_stride = l.ka};
     const size_t step = l.tied ? l.map.desc.step : dense_block;
     SS1_CUDA(l.integer() ? sketch_quantized(args, step, l.x_type(), s.row_scale, stream)
                          : sketch(args, step, l.x_type(), l.operands(), stream));
+    return SS1_OK;
+}
+
+// Makes x of the type of the products, padded with zeros to whole 16 values.
+ss1_status convert_rows(const layer &l, const rows_of &x, size_t m, void *to, cudaStream_t stream) {
+    const sketch_args args{.x = x.at,
+                           .s = to,
+                           .entries = l.plain_entries.as<sketch_entry>(),
+                           .m = m,
+                           .k = l.K(),
+                           .ldx = x.ld,
+                           .lds = l.kx(),
+                           .block_k = dense_block,
+                           .c = 1,
+                           .groups = l.kx() / dense_block,
+                           .sketches = 1,
+                           .sketch_stride = 0};
+    SS1_CUDA(sketch(args, dense_block, l.x_type(), l.operands(), stream));
+    return SS1_OK;
+}
+
+// Makes the columns of x V behind those of each sketch.
+ss1_status multiply_down(const layer &l, const run_plan &plan, rows_of x, size_t m, const scratch &s,
+                         cudaStream_t stream) {
+    const size_t value = size_of(l.operands());
+    if (plan.converts) {
+        SS1_CHECK_OK(convert_rows(l, x, m, s.converted, stream));
+        x = {s.converted, l.kx()};
+    } else if (l.sketch_is_x()) {
+        x = {s.sketch, l.lds()};
+    }
+    char *const columns = s.sketch + l.kz * value;
+    SS1_CHECK_OK(l.down.run({.m = m,
+                             .a = x.at,
+                             .w = l.down_weights.as(),
+                             .bias = nullptr,
+                             .residual = nullptr,
+                             .ldr = 0,
+                             .d = columns,
+                             .ldd = l.lds()},
+                            stream));
+    if (l.sketches > 1)
+        SS1_CUDA(repeat_columns({.from = columns,
+                                 .m = m,
+                                 .row = l.lds() * value,
+                                 .width = l.rank * value,
+                                 .stride = l.ka * value,
+                                 .copies = l.sketches - 1},
+                                stream));
+    return SS1_OK;
+}
+
+// Replaces x by what the product multiplies.
+ss1_status make_operand(const layer &l, const run_plan &plan, rows_of &x, size_t m, const scratch &s,
+                        cudaStream_t stream) {
+    if (!plan.sketches) return SS1_OK;
+    if (l.kz) SS1_CHECK_OK(make_sketch(l, x, m, s, stream));
+    if (l.rank) SS1_CHECK_OK(multiply_down(l, plan, x, m, s, stream));
     x = {s.sketch, l.lds()};
     return SS1_OK;
 }
@@ -289,7 +390,7 @@ ss1_status run_block(const layer &l, const run_plan &plan, rows_of x, rows_of re
                      const scratch &s, cudaStream_t stream) {
     const size_t outputs = l.parts * l.N(), y_value = size_of(l.y_type());
     if (plan.copies_x) SS1_CHECK_OK(bring(x, m, l.K(), size_of(l.x_type()), s.x, stream));
-    if (plan.sketches) SS1_CHECK_OK(make_sketch(l, x, m, s, stream));
+    SS1_CHECK_OK(make_operand(l, plan, x, m, s, stream));
     if (plan.copies_residual) SS1_CHECK_OK(bring(residual, m, outputs, y_value, s.residual, stream));
     void *const results = plan.in_y ? y : s.results;
     const size_t ld = plan.in_y ? ldy : l.np;
@@ -355,8 +456,8 @@ ss1_status run_checked(const layer &l, const ss1_linear_args &args) {
 }  // namespace
 
 int layer_supports(const ss1_linear_desc *desc, int residual, size_t parts, const char **reason) noexcept {
-    *reason = "the CUDA backend takes no low-rank part (rank > 0)";
-    if (desc->rank) return 0;
+    *reason = "the CUDA backend takes no low-rank part with weight_dtype=i8";
+    if (desc->rank && desc->weight_dtype == SS1_DTYPE_I8) return 0;
     *reason = "the last output block of a part is not whole";
     if (parts > 1 && desc->c > 1 && desc->scheme != SS1_SCHEME_REFERENCE && desc->N % desc->block_n) return 0;
     *reason = "the CUDA backend adds no residual behind ReLU";
@@ -387,10 +488,15 @@ ss1_status layer_run(const void *state, const ss1_linear_args *args) noexcept {
 size_t device_scratch(const void *state, size_t m) {
     const layer &l = *static_cast<const layer *>(state);
     scratch s;
-    return carve(
-        l,
-        {.waits = false, .copies_x = false, .copies_residual = false, .sketches = true, .y_here = true, .in_y = false},
-        std::min(m, l.rows), nullptr, s);
+    return carve(l,
+                 {.waits = false,
+                  .copies_x = false,
+                  .copies_residual = false,
+                  .sketches = true,
+                  .converts = l.rank && !l.sketch_is_x(),
+                  .y_here = true,
+                  .in_y = false},
+                 std::min(m, l.rows), nullptr, s);
 }
 
 bool on_device(const void *pointer) {
@@ -415,7 +521,9 @@ void layer_describe(const void *state, ss1_layer_info *info) noexcept {
     const double outputs = static_cast<double>(l.parts * l.N());
     info->kernels = l.kernels.c_str();
     info->weight_bytes = l.weight_bytes;
-    info->flops_per_row = 2.0 * static_cast<double>(l.map.stored_columns) * outputs +
+    const double rank = static_cast<double>(l.map.desc.rank);
+    info->flops_per_row = 2.0 * (static_cast<double>(l.map.stored_columns) + rank) * outputs +
+                          2.0 * static_cast<double>(l.K()) * rank +
                           (l.tied ? static_cast<double>(l.sketches) * static_cast<double>(l.K()) : 0.0);
 }
 

@@ -123,6 +123,24 @@ ss1_status read_tensor(const ss1_model_spec &spec, const std::string &name, size
     return spec.read_tensor(&spec, i, out.data() + before);
 }
 
+// Reads V of a layer, [rank, K].
+ss1_status read_down(const ss1_model_spec &spec, size_t layer, std::vector<float> &out) {
+    const ss1_layer_spec &from = spec.layers[layer];
+    return read_tensor(spec, std::string(from.name) + ".low_rank_down", from.desc.rank * from.desc.K, out);
+}
+
+// Whether these layers have one V, so that one x V serves them.
+bool share_down(const ss1_model_spec &spec, size_t first, size_t parts) {
+    std::vector<float> one;
+    if (read_down(spec, first, one) != SS1_OK) return false;
+    for (size_t i = first + 1; i < first + parts; ++i) {
+        std::vector<float> other;
+        if (read_down(spec, i, other) != SS1_OK || std::memcmp(other.data(), one.data(), one.size() * sizeof(float)))
+            return false;
+    }
+    return true;
+}
+
 }  // namespace
 
 size_t find_tensor(const ss1_model_spec &spec, const std::string &name) {
@@ -165,17 +183,21 @@ ss1_status make_layer(model_source &from, size_t first, size_t parts, const laye
     if (!layer_supports(&desc, 0, parts, &reason))
         return fail(SS1_ERROR_UNSUPPORTED, std::string("layer ") + spec.name + ": " + reason);
     const size_t stored = mapping(desc).stored_columns;
-    std::vector<float> z, bias;
+    std::vector<float> z, u, v, bias;
     for (size_t i = first; i < first + parts; ++i) {
         const std::string name = from.spec.layers[i].name;
         const bool tied = find_tensor(from.spec, name + ".ss1_weight") != SIZE_MAX;
-        SS1_CHECK_OK(read_tensor(from.spec, name + (tied ? ".ss1_weight" : ".weight"), desc.N * stored, z));
+        if (stored) SS1_CHECK_OK(read_tensor(from.spec, name + (tied ? ".ss1_weight" : ".weight"), desc.N * stored, z));
+        if (desc.rank) SS1_CHECK_OK(read_tensor(from.spec, name + ".low_rank_up", desc.N * desc.rank, u));
         if (spec.has_bias) SS1_CHECK_OK(read_tensor(from.spec, name + ".bias", desc.N, bias));
-        from.parameters += desc.N * (stored + (spec.has_bias ? 1 : 0));
+        from.parameters += desc.N * (stored + desc.rank + (spec.has_bias ? 1 : 0)) + desc.rank * desc.K;
     }
+    if (desc.rank) SS1_CHECK_OK(read_down(from.spec, first, v));
     ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
     weights.z = z.data();
     weights.ldz = stored;
+    weights.u = u.data();
+    weights.v = v.data();
     weights.bias = spec.has_bias ? bias.data() : nullptr;
     void *state = nullptr;
     SS1_CHECK_OK(layer_create(from.context, &desc, parts, &weights, &state));
@@ -189,13 +211,15 @@ bool can_stack(const ss1_model_spec &spec, size_t first, size_t parts) {
     const ss1_linear_desc &a = spec.layers[first].desc;
     const char *reason;
     if (!layer_supports(&a, 0, parts, &reason)) return false;
-    return std::all_of(spec.layers + first + 1, spec.layers + first + parts, [&](const ss1_layer_spec &layer) {
-        const ss1_linear_desc &b = layer.desc;
-        const bool one_mapping = a.c <= 1 || (a.scheme == b.scheme && a.seed == b.seed && a.block_k == b.block_k &&
-                                              a.block_n == b.block_n && a.step == b.step);
-        return a.K == b.K && a.N == b.N && a.c == b.c && a.rank == b.rank && a.weight_dtype == b.weight_dtype &&
-               one_mapping && layer.has_bias == spec.layers[first].has_bias;
-    });
+    const bool alike =
+        std::all_of(spec.layers + first + 1, spec.layers + first + parts, [&](const ss1_layer_spec &layer) {
+            const ss1_linear_desc &b = layer.desc;
+            const bool one_mapping = a.c <= 1 || (a.scheme == b.scheme && a.seed == b.seed && a.block_k == b.block_k &&
+                                                  a.block_n == b.block_n && a.step == b.step);
+            return a.K == b.K && a.N == b.N && a.c == b.c && a.rank == b.rank && a.weight_dtype == b.weight_dtype &&
+                   one_mapping && layer.has_bias == spec.layers[first].has_bias;
+        });
+    return alike && (!a.rank || share_down(spec, first, parts));
 }
 
 ss1_status run_layer(const block_layer &layer, const layer_run_args &args) {

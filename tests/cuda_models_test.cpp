@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "cuda_support.hpp"
+#include "low_rank_support.hpp"
 #include "model_support.hpp"
 
 using namespace model_support;
@@ -23,7 +24,7 @@ bool is_whole(const ss1::model_ptr &model) {
     return info.n_stages == 0;
 }
 
-// The families whose attention or norms the plugin does not have. Models of low rank have no row here.
+// The families whose attention or norms the plugin does not have.
 bool is_left_to_core(const std::string &directory) {
     for (const char *name : {"mpnet", "jina", "modernbert", "nomic", "gte", "deberta"})
         if (directory.find(name) != std::string::npos) return true;
@@ -167,6 +168,31 @@ TEST_CASE("more rows than graphs take give the same bits") {
     const auto lone = make_session(model, 1);
     for (size_t s = 0; s < lengths.size(); s += 13)
         CHECK(same_bits(infer(model, lone, part_of(inputs, s, s + 1)), part_of(all, s, s + 1)));
+}
+
+TEST_CASE("models with low-rank parts run whole in f32 and bf16, and are refused in int8") {
+    const auto context = cuda_context();
+    if (!context) return;
+    auto random = ss1_test::seeded();
+    const auto cpu = make_context(nullptr, 2);
+    const io_support::temporary_folder bert, dlrm;
+    REQUIRE(low_rank_support::write(bert.path, low_rank_support::bert_config()) == SS1_OK);
+    REQUIRE(low_rank_support::write(dlrm.path, low_rank_support::dlrm_config()) == SS1_OK);
+    for (const auto &[folder, inputs] : {std::pair{bert.path, mixed_lengths(random, {5, 33, 17}, 33)},
+                                         std::pair{dlrm.path, random_dlrm_inputs(random, 70)}}) {
+        const size_t batch = batch_of(inputs);
+        const auto exact = load_as(cpu, folder, SS1_DTYPE_F32);
+        const arrays want = infer(exact, make_session(exact, batch), inputs);
+        for (const ss1_dtype dtype : {SS1_DTYPE_F32, SS1_DTYPE_BF16}) {
+            const auto model = load_as(context, folder, dtype);
+            CHECK(is_whole(model));
+            const auto session = make_session(model, batch);
+            for (int turn = 0; turn < 3; ++turn)  // as it is, captured, replayed
+                CHECK(error_of(infer(model, session, inputs), want, inputs) <= bound_of(dtype));
+        }
+        CHECK_THROWS_WITH(load_as(context, folder, SS1_DTYPE_I8),
+                          Catch::Contains("low-rank part with weight_dtype=i8"));
+    }
 }
 
 TEST_CASE("a DLRM gives the CPU's logits for tables of every dtype, bags of weights, and users given once") {

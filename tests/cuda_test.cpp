@@ -56,7 +56,7 @@ struct problem {
     ss1_linear_desc desc;
     size_t kz = 0, m, ldx, ldy, ldr;
     bool bias, residual;
-    std::vector<float> z, b, dense;
+    std::vector<float> z, b, u, v, dense;
     std::vector<char> x, y, r;
 
     problem(const ss1_linear_desc &given, size_t rows, bool has_bias, bool has_residual, size_t surplus,
@@ -67,12 +67,15 @@ struct problem {
         std::uniform_real_distribution<float> uniform(-1, 1);
         auto draw = [&](std::vector<float> &values, size_t n) {
             values.resize(n);
-            for (float &v : values) v = uniform(random);
+            for (float &value : values) value = uniform(random);
         };
         draw(z, desc.N * kz);
         draw(b, desc.N);
+        draw(u, desc.N * desc.rank);
+        draw(v, desc.rank * desc.K);
         dense.resize(desc.N * desc.K);
-        ss1::check(ss1_expand(&desc, z.data(), 0, dense.data(), 0));
+        const ss1_linear_weights stored = weights();
+        ss1::check(ss1_linear_expand(&desc, &stored, dense.data(), 0));
         x.resize(m * ldx * size_of(desc.x_dtype));
         for (size_t i = 0; i < m * ldx; ++i) write(x.data(), i, desc.x_dtype, uniform(random));
         y.assign(m * ldy * size_of(desc.y_dtype), 0x55);
@@ -80,12 +83,16 @@ struct problem {
         for (size_t i = 0; i < m * ldr; ++i) write(r.data(), i, desc.y_dtype, uniform(random));
     }
 
-    ss1::layer_ptr layer(const ss1::context_ptr &context) const {
-        ss1_linear_weights weights = SS1_LINEAR_WEIGHTS_INIT;
-        weights.z = z.data();
-        weights.bias = bias ? b.data() : nullptr;
-        return ss1::make_layer(context, desc, weights);
+    ss1_linear_weights weights() const {
+        ss1_linear_weights given = SS1_LINEAR_WEIGHTS_INIT;
+        given.z = kz ? z.data() : nullptr;
+        given.bias = bias ? b.data() : nullptr;
+        given.u = desc.rank ? u.data() : nullptr;
+        given.v = desc.rank ? v.data() : nullptr;
+        return given;
     }
+
+    ss1::layer_ptr layer(const ss1::context_ptr &context) const { return ss1::make_layer(context, desc, weights()); }
 
     ss1_linear_args args(const void *from, void *to, const void *add) const {
         ss1_linear_args a = SS1_LINEAR_ARGS_INIT;
@@ -103,18 +110,22 @@ struct problem {
     double worst() const {
         const bool bf16 = desc.weight_dtype == SS1_DTYPE_BF16, i8 = desc.weight_dtype == SS1_DTYPE_I8;
         // Rounding of a weight and of a value of the sketch; of a sum; of y.
-        const double operand = bf16 ? 0x1p-8 : 0, sum_eps = 0x1p-23 * static_cast<double>(kz + desc.c + 8);
+        const double operand = bf16 ? 0x1p-8 : 0,
+                     sum_eps = 0x1p-23 * static_cast<double>(kz + desc.c + 8 + (desc.rank ? desc.rank + desc.K : 0));
         const double y_eps = desc.y_dtype == SS1_DTYPE_BF16 ? 0x1p-8 : 0x1p-23;
         double worst = 0;
         for (size_t i = 0; i < m; ++i) {
             double squares = 0, largest = 0;
+            std::vector<double> down(desc.rank);  // |V| |x|
             for (size_t k = 0; k < desc.K; ++k) {
-                const double v = std::abs(read(x.data(), i * ldx + k, desc.x_dtype));
-                squares += v * v;
-                largest = std::max(largest, v);
+                const double value = std::abs(read(x.data(), i * ldx + k, desc.x_dtype));
+                squares += value * value;
+                largest = std::max(largest, value);
+                for (size_t j = 0; j < desc.rank; ++j) down[j] += std::abs(v[j * desc.K + k]) * value;
             }
             for (size_t n = 0; n < desc.N; ++n) {
                 double sum = bias ? b[n] : 0, magnitude = std::abs(sum), weight = 0;
+                for (size_t j = 0; j < desc.rank; ++j) magnitude += std::abs(u[n * desc.rank + j]) * down[j];
                 for (size_t k = 0; k < desc.K; ++k) {
                     const double w = dense[n * desc.K + k];
                     const double product = read(x.data(), i * ldx + k, desc.x_dtype) * w;
@@ -165,21 +176,26 @@ ss1_linear_desc random_desc(std::mt19937 &random) {
     desc.seed = static_cast<uint32_t>(random());
     desc.K = desc.c * desc.block_k * (1 + random() % 2) + random() % 3 * (random() % 50);
     desc.N = one_of({size_t{1}, size_t{13}, size_t{64}, size_t{160}, size_t{300}, size_t{640}}, random);
+    desc.weight_dtype = one_of({SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_I8}, random);
+    if (desc.weight_dtype != SS1_DTYPE_I8 && random() % 2) {
+        desc.rank = std::min({desc.K, desc.N, one_of({size_t{1}, size_t{9}, size_t{16}, size_t{40}}, random)});
+        if (random() % 3 == 0) desc.c = 0;
+    }
     desc.activation = static_cast<ss1_activation>(random() % 7);
     desc.x_dtype = one_of({SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_F16}, random);
     desc.y_dtype = one_of({SS1_DTYPE_F32, SS1_DTYPE_BF16}, random);
-    desc.weight_dtype = one_of({SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_I8}, random);
     return desc;
 }
 
 std::string words(const problem &p) {
     const ss1_linear_desc &d = p.desc;
     char text[256];
-    std::snprintf(text, sizeof text,
-                  "m %zu K %zu N %zu c %u scheme %d block_k %u block_n %u step %u activation %d types %d %d %d bias %d "
-                  "residual %d ldx %zu",
-                  p.m, d.K, d.N, d.c, d.scheme, d.block_k, d.block_n, d.step, d.activation, d.x_dtype, d.weight_dtype,
-                  d.y_dtype, p.bias, p.residual, p.ldx);
+    std::snprintf(
+        text, sizeof text,
+        "m %zu K %zu N %zu c %u rank %zu scheme %d block_k %u block_n %u step %u activation %d types %d %d %d bias %d "
+        "residual %d ldx %zu",
+        p.m, d.K, d.N, d.c, d.rank, d.scheme, d.block_k, d.block_n, d.step, d.activation, d.x_dtype, d.weight_dtype,
+        d.y_dtype, p.bias, p.residual, p.ldx);
     return text;
 }
 
@@ -236,11 +252,13 @@ TEST_CASE("the bits of a row depend on the row alone") {
     if (!context) return;
     std::mt19937 random(6);
     for (const ss1_dtype type : {SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_I8})
-        for (const uint32_t c : {1u, 4u}) {
+        for (const auto &[c, rank] : {std::pair{1u, 0u}, {4u, 0u}, {0u, 96u}, {4u, 48u}}) {
+            if (rank && type == SS1_DTYPE_I8) continue;
             ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
             desc.K = 768;
             desc.N = 768;
             desc.c = c;
+            desc.rank = rank;
             desc.weight_dtype = type;
             desc.x_dtype = desc.y_dtype = SS1_DTYPE_BF16;
             const problem p(desc, 30000, true, false, 0, random);  // more rows than a block has
@@ -254,7 +272,7 @@ TEST_CASE("the bits of a row depend on the row alone") {
                     few.x.assign(p.x.begin() + static_cast<ptrdiff_t>(first * desc.K * 2),
                                  p.x.begin() + static_cast<ptrdiff_t>((first + rows) * desc.K * 2));
                     few.y.resize(rows * row);
-                    INFO("type " << type << " c " << c << " rows " << rows << " from " << first);
+                    INFO("type " << type << " c " << c << " rank " << rank << " rows " << rows << " from " << first);
                     CHECK(std::memcmp(run_on_device(few, layer, 0).data(), all.data() + first * row, rows * row) == 0);
                 }
         }
