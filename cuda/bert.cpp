@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // BERT and its relatives with absolute positions and norms behind the layers. What the graph is says
 // src/model/bert.cpp; config.json is read by the core's own code. The state between encoder layers is f32. Where all
-// layers of a half of an encoder layer have weights below f32, what lies between them is bf16.
+// layers of a half of an encoder layer have weights below f32, what lies between them is bf16. Norms and activations
+// before a tied layer make its sketch themselves, where it has one.
 #include <algorithm>
 #include <cstring>
 
@@ -25,7 +26,10 @@ struct norm_weights {
 struct encoder {
     std::vector<block_layer> qkv;  // one, or one each
     block_layer attention_output, intermediate, output;
-    ss1_activation apart = SS1_ACTIVATION_NONE;  // of `intermediate`, where it does not apply it itself
+    sketch_form qkv_sketch, intermediate_sketch;  // made by the norms before them
+    // Of `intermediate`, where it does not apply it itself; and whether `output` does.
+    ss1_activation apart = SS1_ACTIVATION_NONE;
+    bool output_applies = false;
     norm_weights attention_norm, output_norm;
     dtype attended, between;  // of the values inside each half
 };
@@ -58,7 +62,7 @@ struct bert_activations {
     size_t input_bytes;         // of all but the mask, which follows
     char *staged_from, *input_from;
     float *embedded, *state;       // [rows, E], [rows, H]
-    char *state_half;              // [rows, H] bf16
+    char *state_half;              // [rows, H] bf16, or a sketch of it
     char *wide;                    // [rows, 4 H] queries to values and what they attend; then [rows, I]
     char *branch;                  // [rows, H]
     float *first, *pooled;         // [B, H]
@@ -118,6 +122,10 @@ bool is_apart(const ss1_linear_desc &desc, dtype between, ss1_activation what) {
            what != SS1_ACTIVATION_NONE && what != SS1_ACTIVATION_RELU;
 }
 
+sketch_form sketch_of_norm(const block_layer &layer) {
+    return can_sketch_norm(layer.desc.K) ? sketch_of(layer.state.get()) : sketch_form{};
+}
+
 ss1_status load_encoder(model_source &from, const bert_config &config, size_t i, encoder &out) {
     const ss1_layer_spec *layers = from.spec.layers;
     const size_t first = i * config.encoder_layers();
@@ -133,6 +141,9 @@ ss1_status load_encoder(model_source &from, const bert_config &config, size_t i,
     SS1_CHECK_OK(make_layer(from, first + 4, 1, {between, between, apart ? SS1_ACTIVATION_NONE : config.hidden_act},
                             out.intermediate));
     SS1_CHECK_OK(make_layer(from, first + 5, 1, {between, between}, out.output));
+    if (out.qkv.size() == 1) out.qkv_sketch = sketch_of_norm(out.qkv[0]);
+    out.intermediate_sketch = sketch_of_norm(out.intermediate);
+    out.output_applies = apart && sketch_of(out.output.state.get()).entries;
     const auto [attention_norm, output_norm] = config.norms(i);
     SS1_CHECK_OK(load_norm(from, attention_norm, out.attention_norm));
     return load_norm(from, output_norm, out.output_norm);
@@ -268,19 +279,31 @@ struct bert_run {
             if (model.outputs[i] == what && run.outputs[i]) return true;
         return false;
     }
-    norm_to norm(const norm_weights &w, float *y, size_t m, size_t n) const {
+    norm_to norm(const norm_weights &w, float *y, size_t m, size_t n, const sketch_form &sketch = {}) const {
         return {.gamma = w.gamma->as<float>(),
                 .beta = w.beta->as<float>(),
                 .y = y,
                 .half = y == a.state ? a.state_half : nullptr,
                 .m = m,
                 .n = n,
-                .eps = static_cast<float>(model.config.layer_norm_eps)};
+                .eps = static_cast<float>(model.config.layer_norm_eps),
+                .sketch = sketch};
     }
-    ss1_status layer(const block_layer &l, size_t m, const void *x, size_t ldx, void *y, size_t ldy) const {
-        return run_layer(l, {m, x, ldx, y, ldy, a.scratch, stream});
+    ss1_status layer(const block_layer &l, size_t m, const void *x, size_t ldx, void *y, size_t ldy,
+                     const made_x &made = {}) const {
+        return run_layer(l, {m, x, ldx, y, ldy, a.scratch, stream, made});
     }
-    const void *state_of(dtype type) const { return type == dtype::bf16 ? a.state_half : static_cast<void *>(a.state); }
+    // A layer that reads the state, or the sketch that a norm made of it.
+    ss1_status layer_of_state(const block_layer &l, dtype type, const sketch_form &sketch, void *y, size_t ldy) const {
+        const void *x = type == dtype::bf16 ? a.state_half : static_cast<void *>(a.state);
+        if (sketch.entries) return layer(l, rows, x, sketch.columns, y, ldy, {.sketched = true});
+        return layer(l, rows, x, model.config.hidden_size, y, ldy);
+    }
+    // The sketch of the state that encoder layer i reads; a projection of the embeddings makes none.
+    sketch_form sketch_before(size_t i) const {
+        if (i == model.config.num_hidden_layers || (i == 0 && model.projection)) return {};
+        return model.encoders[model.config.stored_layer(i)].qkv_sketch;
+    }
 };
 
 ss1_status embed_tokens(const bert_run &r) {
@@ -293,19 +316,19 @@ ss1_status embed_tokens(const bert_run &r) {
                                .positions = r.a.input.positions,
                                .types = r.a.input.types};
     float *to = model.projection ? r.a.embedded : r.a.state;
-    SS1_CUDA(embed(tokens, r.norm(model.embedding_norm, to, r.rows, E), r.stream));
+    SS1_CUDA(embed(tokens, r.norm(model.embedding_norm, to, r.rows, E, r.sketch_before(0)), r.stream));
     if (!model.projection) return SS1_OK;
     SS1_CHECK_OK(r.layer(model.projection, r.rows, to, E, r.a.state, H));
     if (model.half) SS1_CUDA(round_to_bf16(r.a.state, r.a.state_half, r.rows * H, r.stream));
     return SS1_OK;
 }
 
-ss1_status run_attention(const bert_run &r, const encoder &e) {
+ss1_status run_attention(const bert_run &r, const encoder &e, size_t i) {
     const bert_config &config = r.model.config;
     const size_t H = config.hidden_size, value = size_of(e.attended);
     char *qkv = r.a.wide, *attended = r.a.wide + r.rows * 3 * H * value, *to = qkv;
     for (const block_layer &layer : e.qkv) {
-        SS1_CHECK_OK(r.layer(layer, r.rows, r.state_of(e.attended), H, to, 3 * H));
+        SS1_CHECK_OK(r.layer_of_state(layer, e.attended, r.sketch_before(i), to, 3 * H));
         to += layer.outputs() * value;
     }
     SS1_CUDA(attend({.qkv = qkv,
@@ -319,17 +342,20 @@ ss1_status run_attention(const bert_run &r, const encoder &e) {
                      .type = e.attended},
                     r.stream));
     SS1_CHECK_OK(r.layer(e.attention_output, r.rows, attended, H, r.a.branch, H));
-    SS1_CUDA(normalize(r.a.branch, e.attended, r.a.state, r.norm(e.attention_norm, r.a.state, r.rows, H), r.stream));
+    SS1_CUDA(normalize(r.a.branch, e.attended, r.a.state,
+                       r.norm(e.attention_norm, r.a.state, r.rows, H, e.intermediate_sketch), r.stream));
     return SS1_OK;
 }
 
-ss1_status run_feed_forward(const bert_run &r, const encoder &e) {
+ss1_status run_feed_forward(const bert_run &r, const encoder &e, size_t i) {
     const size_t H = r.model.config.hidden_size, I = r.model.config.intermediate_size;
-    SS1_CHECK_OK(r.layer(e.intermediate, r.rows, r.state_of(e.between), H, r.a.wide, I));
-    if (e.apart != SS1_ACTIVATION_NONE)
-        SS1_CUDA(activate(r.a.wide, r.rows * I, static_cast<activation>(e.apart), r.stream));
-    SS1_CHECK_OK(r.layer(e.output, r.rows, r.a.wide, I, r.a.branch, H));
-    SS1_CUDA(normalize(r.a.branch, e.between, r.a.state, r.norm(e.output_norm, r.a.state, r.rows, H), r.stream));
+    const auto apart = static_cast<activation>(e.apart);
+    SS1_CHECK_OK(r.layer_of_state(e.intermediate, e.between, e.intermediate_sketch, r.a.wide, I));
+    if (apart != activation::none && !e.output_applies) SS1_CUDA(activate(r.a.wide, r.rows * I, apart, r.stream));
+    SS1_CHECK_OK(
+        r.layer(e.output, r.rows, r.a.wide, I, r.a.branch, H, {.f = e.output_applies ? apart : activation::none}));
+    SS1_CUDA(normalize(r.a.branch, e.between, r.a.state,
+                       r.norm(e.output_norm, r.a.state, r.rows, H, r.sketch_before(i + 1)), r.stream));
     return SS1_OK;
 }
 
@@ -398,8 +424,8 @@ ss1_status queue(const bert_run &r) {
     for (size_t i = 0; i < r.model.config.num_hidden_layers; ++i) {
         if (i % layers_of_segment == 0 && r.given_up()) return SS1_OK;
         const encoder &e = r.model.encoders[r.model.config.stored_layer(i)];
-        SS1_CHECK_OK(run_attention(r, e));
-        SS1_CHECK_OK(run_feed_forward(r, e));
+        SS1_CHECK_OK(run_attention(r, e, i));
+        SS1_CHECK_OK(run_feed_forward(r, e, i));
     }
     const bool wants_head = r.wants(result::logits) || r.wants(result::starts) || r.wants(result::ends);
     const bool scores = wants_head && r.model.of_sequences();

@@ -29,6 +29,12 @@ __device__ T from_f32(float v) {
         return v;
 }
 
+// Reads an entry by one load.
+inline __device__ sketch_entry entry_of(const sketch_entry *entries, size_t at) {
+    const unsigned word = reinterpret_cast<const unsigned *>(entries)[at];
+    return {static_cast<uint16_t>(word), static_cast<uint16_t>(word >> 16)};
+}
+
 inline __device__ float max_of_warp(float v) {
     for (unsigned step = warp / 2; step; step /= 2) v = fmaxf(v, __shfl_xor_sync(~0u, v, step));
     return v;
@@ -55,6 +61,16 @@ inline __device__ float apply(activation what, float v) {
         default:
             return v;
     }
+}
+
+// x P(normal <= x). erf by formula 7.1.26 of Abramowitz and Stegun, within 1.5e-7; 1 - erf is not the difference of two
+// near numbers, so that small values on the negative side keep their digits.
+inline __device__ float gelu_fast(float x) {
+    const float z = fabsf(x) * 0.70710678f, t = __fdividef(1, 1 + 0.3275911f * z);
+    const float sum =
+        t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
+    const float rest = sum * __expf(-z * z);  // 1 - erf(z)
+    return 0.5f * x * (x < 0 ? rest : 2 - rest);
 }
 
 }  // namespace ss1::cuda

@@ -35,11 +35,20 @@ __device__ pack<X> load(const X *row, size_t k, size_t K) {
     return u.values;
 }
 
-// Reads an entry by one load.
-__device__ sketch_entry entry_of(const sketch_entry *entries, size_t at) {
-    const unsigned word = reinterpret_cast<const unsigned *>(entries)[at];
-    return {static_cast<uint16_t>(word), static_cast<uint16_t>(word >> 16)};
-}
+// What a sketch takes of x.
+struct itself {
+    template <class X>
+    __device__ float operator()(X v) const {
+        return to_f32(v);
+    }
+};
+struct fast_gelu {
+    __device__ float operator()(bf16 v) const { return gelu_fast(to_f32(v)); }
+};
+struct activated {
+    activation what;
+    __device__ float operator()(bf16 v) const { return apply(what, to_f32(v)); }
+};
 
 // Reads what the sketch columns [u, u + lanes) take from one member of a group. STEP8: rotations are multiples of
 // `lanes`.
@@ -60,15 +69,15 @@ __device__ pack<X> load_member(const sketch_args &a, const X *row, size_t block,
 }
 
 // Sums the c members for `lanes` columns of one row. C: the number of members, 0 if only known at run time.
-template <unsigned C, bool STEP8, class X>
-__device__ void sum_members(const sketch_args &a, const X *row, const sketch_entry *entries, size_t g, size_t u,
+template <unsigned C, bool STEP8, class X, class F>
+__device__ void sum_members(const sketch_args &a, const X *row, const sketch_entry *entries, size_t g, size_t u, F f,
                             float (&sum)[lanes]) {
     const unsigned c = C ? C : static_cast<unsigned>(a.c);
 #pragma unroll
     for (unsigned i = 0; i < lanes; ++i) sum[i] = 0;
     auto add = [&](const pack<X> &values, bool negative) {
 #pragma unroll
-        for (unsigned i = 0; i < lanes; ++i) sum[i] += negative ? -to_f32(values.v[i]) : to_f32(values.v[i]);
+        for (unsigned i = 0; i < lanes; ++i) sum[i] += negative ? -f(values.v[i]) : f(values.v[i]);
     };
     if constexpr (C != 0) {  // all loads are under way before the first sum
         pack<X> values[C];
@@ -91,8 +100,8 @@ __device__ void sum_members(const sketch_args &a, const X *row, const sketch_ent
 
 // A thread makes `lanes` columns of ROWS rows in every sketch: x comes from memory for the first sketch and from L1 for
 // the others. Neighbouring threads read neighbouring values, of one row and then of the next ones.
-template <unsigned C, unsigned ROWS, bool STEP8, class X, class S>
-__global__ void __launch_bounds__(threads) sketch_kernel(sketch_args a) {
+template <unsigned C, unsigned ROWS, bool STEP8, class X, class S, class F>
+__global__ void __launch_bounds__(threads) sketch_kernel(sketch_args a, F f) {
     const unsigned columns = static_cast<unsigned>(a.groups * a.block_k / lanes);
     const size_t at = size_t{blockIdx.x} * threads + threadIdx.x;
     const size_t i = at / columns * ROWS;
@@ -106,7 +115,7 @@ __global__ void __launch_bounds__(threads) sketch_kernel(sketch_args a) {
         float sum[ROWS][lanes];
 #pragma unroll
         for (unsigned r = 0; r < ROWS; ++r)  // the last row stands in for those behind it
-            sum_members<C, STEP8>(a, x + (i + r < a.m ? i + r : a.m - 1) * a.ldx, entries, g, u, sum[r]);
+            sum_members<C, STEP8>(a, x + (i + r < a.m ? i + r : a.m - 1) * a.ldx, entries, g, u, f, sum[r]);
 #pragma unroll
         for (unsigned r = 0; r < ROWS; ++r) {
             if (i + r >= a.m) break;
@@ -132,7 +141,7 @@ __global__ void __launch_bounds__(threads) sketch_quantized_kernel(sketch_args a
     float sum[lanes], max = 0;
     auto join = [](float x, float y) { return isnan(y) || y > x ? y : x; };  // x may be NaN: then it stays
     for (unsigned t = lane; t < columns; t += warp) {
-        sum_members<0, STEP8>(a, row, entries, t * lanes / block_k, t * lanes % block_k, sum);
+        sum_members<0, STEP8>(a, row, entries, t * lanes / block_k, t * lanes % block_k, itself{}, sum);
 #pragma unroll
         for (unsigned l = 0; l < lanes; ++l) max = join(max, fabsf(sum[l]));
     }
@@ -141,7 +150,7 @@ __global__ void __launch_bounds__(threads) sketch_quantized_kernel(sketch_args a
     const bool finite = max > 0 && isfinite(max) && isfinite(inverse);
     if (lane == 0) row_scale[i * a.sketches + j] = max / 127.0f;
     for (unsigned t = lane; t < columns; t += warp) {
-        sum_members<0, STEP8>(a, row, entries, t * lanes / block_k, t * lanes % block_k, sum);
+        sum_members<0, STEP8>(a, row, entries, t * lanes / block_k, t * lanes % block_k, itself{}, sum);
         union {
             int8_t v[lanes];
             uint2 words;
@@ -242,26 +251,26 @@ bool whole_loads(const sketch_args &a, dtype x, size_t step) {
     return step % lanes == 0 && a.k % lanes == 0 && is_aligned(a.x, 16) && a.ldx * size_of(x) % 16 == 0;
 }
 
-template <unsigned C, unsigned ROWS, bool STEP8, class X, class S>
-void launch_sketch(const sketch_args &a, cudaStream_t stream) {
+template <unsigned C, unsigned ROWS, bool STEP8, class X, class S, class F>
+void launch_sketch(const sketch_args &a, F f, cudaStream_t stream) {
     const unsigned blocks = blocks_for((a.m + ROWS - 1) / ROWS * (a.groups * a.block_k / lanes));
-    sketch_kernel<C, ROWS, STEP8, X, S><<<blocks, threads, 0, stream>>>(a);
+    sketch_kernel<C, ROWS, STEP8, X, S><<<blocks, threads, 0, stream>>>(a, f);
 }
 
 // About 4 to 8 loads of a thread are under way at once.
-template <class X>
-void launch_whole_loads(const sketch_args &a, cudaStream_t stream) {
+template <class X, class F>
+void launch_whole_loads(const sketch_args &a, F f, cudaStream_t stream) {
     switch (a.c) {
         case 1:
-            return launch_sketch<1, 4, true, X, bf16>(a, stream);
+            return launch_sketch<1, 4, true, X, bf16>(a, f, stream);
         case 2:
-            return launch_sketch<2, 4, true, X, bf16>(a, stream);
+            return launch_sketch<2, 4, true, X, bf16>(a, f, stream);
         case 4:
-            return launch_sketch<4, 2, true, X, bf16>(a, stream);
+            return launch_sketch<4, 2, true, X, bf16>(a, f, stream);
         case 8:
-            return launch_sketch<8, 1, true, X, bf16>(a, stream);
+            return launch_sketch<8, 1, true, X, bf16>(a, f, stream);
         default:
-            return launch_sketch<0, 1, true, X, bf16>(a, stream);
+            return launch_sketch<0, 1, true, X, bf16>(a, f, stream);
     }
 }
 
@@ -271,13 +280,22 @@ cudaError_t sketch(const sketch_args &a, size_t step, dtype x, dtype s, cudaStre
     return with_type(x, [&](auto of_x) {
         using X = decltype(of_x);
         if (s == dtype::f32)
-            launch_sketch<0, 1, false, X, float>(a, stream);
+            launch_sketch<0, 1, false, X, float>(a, itself{}, stream);
         else if (whole_loads(a, x, step))
-            launch_whole_loads<X>(a, stream);
+            launch_whole_loads<X>(a, itself{}, stream);
         else
-            launch_sketch<0, 1, false, X, bf16>(a, stream);
+            launch_sketch<0, 1, false, X, bf16>(a, itself{}, stream);
         return cudaGetLastError();
     });
+}
+
+cudaError_t sketch_activated(const sketch_args &a, activation f, cudaStream_t stream) {
+    if (!whole_loads(a, dtype::bf16, lanes)) return cudaErrorInvalidValue;
+    if (f == activation::gelu)
+        launch_whole_loads<bf16>(a, fast_gelu{}, stream);
+    else
+        launch_whole_loads<bf16>(a, activated{f}, stream);
+    return cudaGetLastError();
 }
 
 cudaError_t sketch_quantized(const sketch_args &a, size_t step, dtype x, float *row_scale, cudaStream_t stream) {

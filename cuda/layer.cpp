@@ -214,6 +214,7 @@ struct run_plan {
     bool copies_x, copies_residual;  // to aligned memory of the device
     bool sketches;                   // x is not what the product multiplies
     bool converts;                   // nor what the product by V multiplies
+    activation f;                    // of the values in x
     bool y_here;                     // y is device memory
     bool in_y;                       // the product writes y
 };
@@ -227,7 +228,7 @@ places places_of(const ss1_linear_args &args) {
     return {on_device(args.x), on_device(args.y), !args.residual || on_device(args.residual)};
 }
 
-run_plan make_plan(const layer &l, const ss1_linear_args &args, const places &here) {
+run_plan make_plan(const layer &l, const ss1_linear_args &args, const places &here, const made_x &made = {}) {
     const size_t x_value = size_of(l.x_type()), y_value = size_of(l.y_type());
     run_plan plan{};
     plan.y_here = here.y;
@@ -238,7 +239,8 @@ run_plan make_plan(const layer &l, const ss1_linear_args &args, const places &he
         return l.x_type() == l.operands() && l.K() == l.kx() &&
                (here.x ? args.ldx == lda && is_aligned(args.x, args.ldx, x_value) : l.kx() == lda);
     };
-    plan.sketches = l.tied || l.integer() || l.rank || !fits(l.lds());
+    plan.sketches = !made.sketched && (l.tied || l.integer() || l.rank || !fits(l.lds()));
+    plan.f = made.f;
     plan.converts = l.rank && !l.sketch_is_x() && !fits(l.kx());
     plan.copies_residual =
         args.residual && (!here.residual || (l.direct && !is_aligned(args.residual, args.ldr, y_value)));
@@ -282,7 +284,8 @@ ss1_status bring(rows_of &from, size_t m, size_t columns, size_t value, char *ro
     return SS1_OK;
 }
 
-ss1_status make_sketch(const layer &l, const rows_of &x, size_t m, const scratch &s, cudaStream_t stream) {
+ss1_status make_sketch(const layer &l, const rows_of &x, size_t m, activation f, const scratch &s,
+                       cudaStream_t stream) {
     const size_t block_k = l.tied ? l.map.desc.block_k : dense_block;
     const sketch_args args{.x = x.at,
                            .s = s.sketch,
@@ -297,8 +300,9 @@ ss1_status make_sketch(const layer &l, const rows_of &x, size_t m, const scratch
                            .sketches = l.sketches,
                            .sketch_stride = l.ka};
     const size_t step = l.tied ? l.map.desc.step : dense_block;
-    SS1_CUDA(l.integer() ? sketch_quantized(args, step, l.x_type(), s.row_scale, stream)
-                         : sketch(args, step, l.x_type(), l.operands(), stream));
+    SS1_CUDA(f != activation::none ? sketch_activated(args, f, stream)
+             : l.integer()         ? sketch_quantized(args, step, l.x_type(), s.row_scale, stream)
+                                   : sketch(args, step, l.x_type(), l.operands(), stream));
     return SS1_OK;
 }
 
@@ -355,7 +359,7 @@ ss1_status multiply_down(const layer &l, const run_plan &plan, rows_of x, size_t
 ss1_status make_operand(const layer &l, const run_plan &plan, rows_of &x, size_t m, const scratch &s,
                         cudaStream_t stream) {
     if (!plan.sketches) return SS1_OK;
-    if (l.kz) SS1_CHECK_OK(make_sketch(l, x, m, s, stream));
+    if (l.kz) SS1_CHECK_OK(make_sketch(l, x, m, plan.f, s, stream));
     if (l.rank) SS1_CHECK_OK(multiply_down(l, plan, x, m, s, stream));
     x = {s.sketch, l.lds()};
     return SS1_OK;
@@ -494,6 +498,7 @@ size_t device_scratch(const void *state, size_t m) {
                   .copies_residual = false,
                   .sketches = true,
                   .converts = l.rank && !l.sketch_is_x(),
+                  .f = activation::none,
                   .y_here = true,
                   .in_y = false},
                  std::min(m, l.rows), nullptr, s);
@@ -508,9 +513,17 @@ bool on_device(const void *pointer) {
     return attributes.type != cudaMemoryTypeHost && attributes.type != cudaMemoryTypeUnregistered;
 }
 
-ss1_status run_on_device(const void *state, const ss1_linear_args &args) {
+sketch_form sketch_of(const void *state) {
     const layer &l = *static_cast<const layer *>(state);
-    const run_plan plan = make_plan(l, args, {true, true, true});
+    const ss1_linear_desc &desc = l.map.desc;
+    const bool whole = l.tied && l.sketches == 1 && !l.rank && l.K() == desc.c * l.kz && desc.step % 8 == 0;
+    if (!whole || l.operands() != dtype::bf16 || l.x_type() != dtype::bf16) return {};
+    return {l.entries.as<sketch_entry>(), desc.c, desc.block_k, static_cast<unsigned>(l.kz)};
+}
+
+ss1_status run_on_device(const void *state, const ss1_linear_args &args, const made_x &x) {
+    const layer &l = *static_cast<const layer *>(state);
+    const run_plan plan = make_plan(l, args, {true, true, true}, x);
     scratch s;
     carve(l, plan, std::min(args.m, l.rows), static_cast<char *>(args.scratch), s);
     return run_blocks(l, plan, args, s, static_cast<cudaStream_t>(args.stream));

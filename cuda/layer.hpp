@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Linear layers on the device: the layer slots of ss1_backend.
 #pragma once
+#include "kernels.hpp"
 #include "ss1/backend.h"
 
 namespace ss1::cuda {
@@ -16,9 +17,19 @@ void layer_destroy(void *state) noexcept;
 // Whether a kernel may read a pointer where it is, and the host may not.
 bool on_device(const void *pointer);
 
+// What x of a run inside of a model is.
+struct made_x {
+    bool sketched = false;  // by sketch_of(): ldx is its columns
+    // x is f of the given values, which only a layer with a sketch_of() can apply itself.
+    activation f = activation::none;
+};
+
 // For layers inside of a model: x and y are device memory, there is no residual, and args.scratch has device_scratch()
 // BYTES of device memory, at a multiple of 256. run_on_device() only queues work: it may be captured into a graph.
 size_t device_scratch(const void *state, size_t m);
-ss1_status run_on_device(const void *state, const ss1_linear_args &args);
+ss1_status run_on_device(const void *state, const ss1_linear_args &args, const made_x &x);
+
+// The sketch that the kernel which makes x of a layer of bf16 can make instead.
+sketch_form sketch_of(const void *state);
 
 }  // namespace ss1::cuda

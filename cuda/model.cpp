@@ -231,7 +231,7 @@ ss1_status run_layer(const block_layer &layer, const layer_run_args &args) {
     linear.ldy = args.ldy;
     linear.scratch = args.scratch;
     linear.stream = args.stream;
-    return run_on_device(layer.state.get(), linear);
+    return run_on_device(layer.state.get(), linear, args.made);
 }
 
 ss1_status model_create(const ss1_context *context, const ss1_model_spec *spec, void **out) noexcept {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "layer.hpp"
 #include "session.hpp"
 
 namespace ss1::cuda {
@@ -74,6 +75,7 @@ struct layer_run_args {
     size_t ldy;
     void *scratch;
     cudaStream_t stream;
+    made_x made = {};
 };
 ss1_status run_layer(const block_layer &layer, const layer_run_args &args);
 

@@ -62,16 +62,35 @@ struct tokens {
     }
 };
 
+__device__ uint2 rounded(float4 v) {
+    const __nv_bfloat162 low = __floats2bfloat162_rn(v.x, v.y), high = __floats2bfloat162_rn(v.z, v.w);
+    return {*reinterpret_cast<const unsigned *>(&low), *reinterpret_cast<const unsigned *>(&high)};
+}
+
 __device__ void write(const norm_to &to, size_t at, float v) {
     to.y[at] = v;
     if (to.half) static_cast<bf16 *>(to.half)[at] = __float2bfloat16_rn(v);
 }
-__device__ void write_four(const norm_to &to, size_t at, float4 v) {
-    *reinterpret_cast<float4 *>(to.y + at) = v;
-    if (!to.half) return;
-    const __nv_bfloat162 low = __floats2bfloat162_rn(v.x, v.y), high = __floats2bfloat162_rn(v.z, v.w);
-    *reinterpret_cast<uint2 *>(static_cast<bf16 *>(to.half) + at) = {*reinterpret_cast<const unsigned *>(&low),
-                                                                     *reinterpret_cast<const unsigned *>(&high)};
+// A warp makes the sketch of its row, as the kernel of layers does: sums in f32 over ascending q, rounded once.
+__device__ void sketch_row(const sketch_form &form, const bf16 *row, bf16 *to, unsigned lane) {
+    constexpr unsigned lanes = 8;
+    const unsigned block_k = form.block_k, c = form.c;
+    for (unsigned column = lane * lanes; column < form.columns; column += warp * lanes) {
+        const unsigned g = column / block_k, u = column % block_k;
+        float sum[lanes] = {};
+        for (unsigned q = 0; q < c; ++q) {
+            const sketch_entry e = entry_of(form.entries, g * c + q);
+            const unsigned k = (g * c + q) * block_k + ((u + e.rotation) & (block_k - 1));
+            union {
+                uint4 words;
+                bf16 v[lanes];
+            } x{*reinterpret_cast<const uint4 *>(row + k)};
+#pragma unroll
+            for (unsigned l = 0; l < lanes; ++l) sum[l] += e.negative ? -to_f32(x.v[l]) : to_f32(x.v[l]);
+        }
+        const uint2 low = rounded({sum[0], sum[1], sum[2], sum[3]}), high = rounded({sum[4], sum[5], sum[6], sum[7]});
+        *reinterpret_cast<uint4 *>(to + column) = {low.x, low.y, high.x, high.y};
+    }
 }
 
 // A warp normalises a row, which it holds in registers: FOURS times 4 values in each lane.
@@ -80,6 +99,7 @@ __global__ void __launch_bounds__(threads) norm_kernel(S source, norm_to to) {
     const size_t i = size_t{blockIdx.x} * (threads / warp) + threadIdx.x / warp;
     if (i >= to.m) return;
     const unsigned lane = threadIdx.x % warp;
+    __shared__ alignas(16) bf16 rows[threads / warp][FOURS * 4 * warp];  // for sketches
     const auto row = source.at(i, to.n);
     float4 t[FOURS];
     float sum = 0, squares = 0;
@@ -97,15 +117,20 @@ __global__ void __launch_bounds__(threads) norm_kernel(S source, norm_to to) {
         squares += t[f].x * t[f].x + t[f].y * t[f].y + (t[f].z * t[f].z + t[f].w * t[f].w);
     }
     const float inverse = 1 / sqrtf(sum_of_warp(squares) / count + to.eps);
+    bf16 *const own = rows[threadIdx.x / warp], *const half = static_cast<bf16 *>(to.half);
 #pragma unroll
     for (unsigned f = 0; f < FOURS; ++f) {
         const size_t j = (f * warp + lane) * 4;
         if (j >= to.n) continue;
-        const float4 g = four_of(to.gamma + j), b = four_of(to.beta + j);
-        write_four(to, i * to.n + j,
-                   {t[f].x * inverse * g.x + b.x, t[f].y * inverse * g.y + b.y, t[f].z * inverse * g.z + b.z,
-                    t[f].w * inverse * g.w + b.w});
+        const float4 g = four_of(to.gamma + j), b = four_of(to.beta + j),
+                     v = {t[f].x * inverse * g.x + b.x, t[f].y * inverse * g.y + b.y, t[f].z * inverse * g.z + b.z,
+                          t[f].w * inverse * g.w + b.w};
+        *reinterpret_cast<float4 *>(to.y + i * to.n + j) = v;
+        if (to.half) *reinterpret_cast<uint2 *>(to.sketch.entries ? own + j : half + i * to.n + j) = rounded(v);
     }
+    if (!to.sketch.entries) return;
+    __syncwarp();
+    sketch_row(to.sketch, own, half + i * to.sketch.columns, lane);
 }
 
 // The same for rows of any width, which it reads three times.
@@ -131,6 +156,7 @@ cudaError_t normalize_rows(const S &source, const norm_to &to, cudaStream_t stre
     constexpr unsigned rows = threads / warp;
     const unsigned blocks = static_cast<unsigned>((to.m + rows - 1) / rows);
     const size_t fours = (to.n + 4 * warp - 1) / (4 * warp);
+    if (to.sketch.entries && !can_sketch_norm(to.n)) return cudaErrorInvalidValue;
     if (to.n % 4 || fours > 8)
         wide_norm_kernel<<<blocks, threads, 0, stream>>>(source, to);
     else if (fours <= 2)
@@ -142,16 +168,6 @@ cudaError_t normalize_rows(const S &source, const norm_to &to, cudaStream_t stre
     else
         norm_kernel<S, 8><<<blocks, threads, 0, stream>>>(source, to);
     return cudaGetLastError();
-}
-
-// x P(normal <= x). erf by formula 7.1.26 of Abramowitz and Stegun, within 1.5e-7; 1 - erf is not the difference of two
-// near numbers, so that small values on the negative side keep their digits.
-__device__ float gelu_fast(float x) {
-    const float z = fabsf(x) * 0.70710678f, t = __fdividef(1, 1 + 0.3275911f * z);
-    const float sum =
-        t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
-    const float rest = sum * __expf(-z * z);  // 1 - erf(z)
-    return 0.5f * x * (x < 0 ? rest : 2 - rest);
 }
 
 __global__ void __launch_bounds__(threads) round_kernel(const float *x, bf16 *half, size_t count) {

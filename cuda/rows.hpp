@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 
 #include "../simd/kernels.hpp"
+#include "kernels.hpp"
 
 namespace ss1::cuda {
 
@@ -14,7 +15,12 @@ struct norm_to {
     void *half;   // rounded to bf16; NULL: not needed
     size_t m, n;  // all matrices have rows of n values
     float eps;
+    sketch_form sketch;  // with entries, half [m, columns] is this sketch of the rounded y
 };
+// Whether norms of n values can give a sketch.
+constexpr bool can_sketch_norm(size_t n) {
+    return n % 8 == 0 && n <= 1024;
+}
 // t = x + residual; x is f32 or bf16, residual may be NULL or y.
 cudaError_t normalize(const void *x, dtype x_type, const float *residual, const norm_to &to, cudaStream_t stream);
 // t = word[ids[i]] + type[types[i]] + position[positions[i]] of row i; position or type NULL: none is added.
