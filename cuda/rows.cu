@@ -71,35 +71,57 @@ __device__ void write(const norm_to &to, size_t at, float v) {
     to.y[at] = v;
     if (to.half) static_cast<bf16 *>(to.half)[at] = __float2bfloat16_rn(v);
 }
-// A warp makes the sketch of its row, as the kernel of layers does: sums in f32 over ascending q, rounded once.
-__device__ void sketch_row(const sketch_form &form, const bf16 *row, bf16 *to, unsigned lane) {
-    constexpr unsigned lanes = 8;
-    const unsigned block_k = form.block_k, c = form.c;
-    for (unsigned column = lane * lanes; column < form.columns; column += warp * lanes) {
-        const unsigned g = column / block_k, u = column % block_k;
-        float sum[lanes] = {};
-        for (unsigned q = 0; q < c; ++q) {
-            const sketch_entry e = entry_of(form.entries, g * c + q);
-            const unsigned k = (g * c + q) * block_k + ((u + e.rotation) & (block_k - 1));
-            union {
-                uint4 words;
-                bf16 v[lanes];
-            } x{*reinterpret_cast<const uint4 *>(row + k)};
+// Entries of up to 8 members of the group in which a column of a sketch lies, from member `first` on; they are loaded
+// together, before they are needed.
+struct group_entries {
+    static constexpr unsigned most = 8;
+    sketch_entry of[most];
+};
+__device__ group_entries entries_at(const sketch_form &form, unsigned column, unsigned first) {
+    group_entries entries;
+    const unsigned begin = column / form.block_k * form.c;
 #pragma unroll
-            for (unsigned l = 0; l < lanes; ++l) sum[l] += e.negative ? -to_f32(x.v[l]) : to_f32(x.v[l]);
+    for (unsigned q = 0; q < group_entries::most; ++q)
+        entries.of[q] = entry_of(form.entries, begin + min(first + q, form.c - 1));
+    return entries;
+}
+
+// A warp makes the sketch of its row, as the kernel of layers does: sums in f32 over ascending q, rounded once. A lane
+// makes the columns from 8 * lane on; `entries` are the first ones of these.
+__device__ void sketch_row(const sketch_form &form, group_entries entries, const bf16 *row, bf16 *to, unsigned lane) {
+    constexpr unsigned lanes = 8;
+    for (unsigned column = lane * lanes; column < form.columns; column += warp * lanes) {
+        const unsigned g = column / form.block_k, u = column % form.block_k;
+        float sum[lanes] = {};
+        for (unsigned first = 0; first < form.c; first += group_entries::most) {
+            if (first || column != lane * lanes) entries = entries_at(form, column, first);
+#pragma unroll
+            for (unsigned q = 0; q < group_entries::most; ++q) {
+                if (first + q >= form.c) break;
+                const sketch_entry e = entries.of[q];
+                const unsigned member = g * form.c + first + q, at = (u + e.rotation) & (form.block_k - 1);
+                union {
+                    uint4 words;
+                    bf16 v[lanes];
+                } x{*reinterpret_cast<const uint4 *>(row + member * form.block_k + at)};
+#pragma unroll
+                for (unsigned l = 0; l < lanes; ++l) sum[l] += e.negative ? -to_f32(x.v[l]) : to_f32(x.v[l]);
+            }
         }
         const uint2 low = rounded({sum[0], sum[1], sum[2], sum[3]}), high = rounded({sum[4], sum[5], sum[6], sum[7]});
         *reinterpret_cast<uint4 *>(to + column) = {low.x, low.y, high.x, high.y};
     }
 }
 
-// A warp normalises a row, which it holds in registers: FOURS times 4 values in each lane.
-template <class S, unsigned FOURS>
+// A warp normalises a row, which it holds in registers: FOURS times 4 values in each lane. The kernel that makes no
+// sketch has no shared memory: with it the multiprocessors would be divided anew between products and norms.
+template <class S, unsigned FOURS, bool SKETCH>
 __global__ void __launch_bounds__(threads) norm_kernel(S source, norm_to to) {
     const size_t i = size_t{blockIdx.x} * (threads / warp) + threadIdx.x / warp;
     if (i >= to.m) return;
     const unsigned lane = threadIdx.x % warp;
-    __shared__ alignas(16) bf16 rows[threads / warp][FOURS * 4 * warp];  // for sketches
+    group_entries entries;
+    if constexpr (SKETCH) entries = entries_at(to.sketch, lane * 8 < to.sketch.columns ? lane * 8 : 0, 0);
     const auto row = source.at(i, to.n);
     float4 t[FOURS];
     float sum = 0, squares = 0;
@@ -117,7 +139,12 @@ __global__ void __launch_bounds__(threads) norm_kernel(S source, norm_to to) {
         squares += t[f].x * t[f].x + t[f].y * t[f].y + (t[f].z * t[f].z + t[f].w * t[f].w);
     }
     const float inverse = 1 / sqrtf(sum_of_warp(squares) / count + to.eps);
-    bf16 *const own = rows[threadIdx.x / warp], *const half = static_cast<bf16 *>(to.half);
+    bf16 *const half = static_cast<bf16 *>(to.half);
+    bf16 *row_half = half ? half + i * to.n : nullptr;
+    if constexpr (SKETCH) {
+        __shared__ alignas(16) bf16 rows[threads / warp][FOURS * 4 * warp];
+        row_half = rows[threadIdx.x / warp];
+    }
 #pragma unroll
     for (unsigned f = 0; f < FOURS; ++f) {
         const size_t j = (f * warp + lane) * 4;
@@ -126,11 +153,12 @@ __global__ void __launch_bounds__(threads) norm_kernel(S source, norm_to to) {
                      v = {t[f].x * inverse * g.x + b.x, t[f].y * inverse * g.y + b.y, t[f].z * inverse * g.z + b.z,
                           t[f].w * inverse * g.w + b.w};
         *reinterpret_cast<float4 *>(to.y + i * to.n + j) = v;
-        if (to.half) *reinterpret_cast<uint2 *>(to.sketch.entries ? own + j : half + i * to.n + j) = rounded(v);
+        if (row_half) *reinterpret_cast<uint2 *>(row_half + j) = rounded(v);
     }
-    if (!to.sketch.entries) return;
-    __syncwarp();
-    sketch_row(to.sketch, own, half + i * to.sketch.columns, lane);
+    if constexpr (SKETCH) {
+        __syncwarp();
+        sketch_row(to.sketch, entries, row_half, half + i * to.sketch.columns, lane);
+    }
 }
 
 // The same for rows of any width, which it reads three times.
@@ -151,22 +179,30 @@ __global__ void __launch_bounds__(threads) wide_norm_kernel(S source, norm_to to
         write(to, i * to.n + j, (row.one(j) - mean) * inverse * to.gamma[j] + to.beta[j]);
 }
 
+template <bool SKETCH, class S>
+void launch_norm(const S &source, const norm_to &to, unsigned blocks, cudaStream_t stream) {
+    const size_t fours = (to.n + 4 * warp - 1) / (4 * warp);
+    if (fours <= 2)
+        norm_kernel<S, 2, SKETCH><<<blocks, threads, 0, stream>>>(source, to);
+    else if (fours <= 4)
+        norm_kernel<S, 4, SKETCH><<<blocks, threads, 0, stream>>>(source, to);
+    else if (fours <= 6)
+        norm_kernel<S, 6, SKETCH><<<blocks, threads, 0, stream>>>(source, to);
+    else
+        norm_kernel<S, 8, SKETCH><<<blocks, threads, 0, stream>>>(source, to);
+}
+
 template <class S>
 cudaError_t normalize_rows(const S &source, const norm_to &to, cudaStream_t stream) {
     constexpr unsigned rows = threads / warp;
     const unsigned blocks = static_cast<unsigned>((to.m + rows - 1) / rows);
-    const size_t fours = (to.n + 4 * warp - 1) / (4 * warp);
     if (to.sketch.entries && !can_sketch_norm(to.n)) return cudaErrorInvalidValue;
-    if (to.n % 4 || fours > 8)
+    if (to.n % 4 || to.n > 8 * 4 * warp)
         wide_norm_kernel<<<blocks, threads, 0, stream>>>(source, to);
-    else if (fours <= 2)
-        norm_kernel<S, 2><<<blocks, threads, 0, stream>>>(source, to);
-    else if (fours <= 4)
-        norm_kernel<S, 4><<<blocks, threads, 0, stream>>>(source, to);
-    else if (fours <= 6)
-        norm_kernel<S, 6><<<blocks, threads, 0, stream>>>(source, to);
+    else if (to.sketch.entries)
+        launch_norm<true>(source, to, blocks, stream);
     else
-        norm_kernel<S, 8><<<blocks, threads, 0, stream>>>(source, to);
+        launch_norm<false>(source, to, blocks, stream);
     return cudaGetLastError();
 }
 
