@@ -299,10 +299,11 @@ struct bert_run {
         if (sketch.entries) return layer(l, rows, x, sketch.columns, y, ldy, {.sketched = true});
         return layer(l, rows, x, model.config.hidden_size, y, ldy);
     }
+    const encoder &encoder_of(size_t i) const { return model.encoders[model.config.stored_layer(i)]; }
     // The sketch of the state that encoder layer i reads; a projection of the embeddings makes none.
     sketch_form sketch_before(size_t i) const {
         if (i == model.config.num_hidden_layers || (i == 0 && model.projection)) return {};
-        return model.encoders[model.config.stored_layer(i)].qkv_sketch;
+        return encoder_of(i).qkv_sketch;
     }
 };
 
@@ -323,7 +324,8 @@ ss1_status embed_tokens(const bert_run &r) {
     return SS1_OK;
 }
 
-ss1_status run_attention(const bert_run &r, const encoder &e, size_t i) {
+ss1_status run_attention(const bert_run &r, size_t i) {
+    const encoder &e = r.encoder_of(i);
     const bert_config &config = r.model.config;
     const size_t H = config.hidden_size, value = size_of(e.attended);
     char *qkv = r.a.wide, *attended = r.a.wide + r.rows * 3 * H * value, *to = qkv;
@@ -347,7 +349,8 @@ ss1_status run_attention(const bert_run &r, const encoder &e, size_t i) {
     return SS1_OK;
 }
 
-ss1_status run_feed_forward(const bert_run &r, const encoder &e, size_t i) {
+ss1_status run_feed_forward(const bert_run &r, size_t i) {
+    const encoder &e = r.encoder_of(i);
     const size_t H = r.model.config.hidden_size, I = r.model.config.intermediate_size;
     const auto apart = static_cast<activation>(e.apart);
     SS1_CHECK_OK(r.layer_of_state(e.intermediate, e.between, e.intermediate_sketch, r.a.wide, I));
@@ -423,9 +426,8 @@ ss1_status queue(const bert_run &r) {
     SS1_CHECK_OK(embed_tokens(r));
     for (size_t i = 0; i < r.model.config.num_hidden_layers; ++i) {
         if (i % layers_of_segment == 0 && r.given_up()) return SS1_OK;
-        const encoder &e = r.model.encoders[r.model.config.stored_layer(i)];
-        SS1_CHECK_OK(run_attention(r, e, i));
-        SS1_CHECK_OK(run_feed_forward(r, e, i));
+        SS1_CHECK_OK(run_attention(r, i));
+        SS1_CHECK_OK(run_feed_forward(r, i));
     }
     const bool wants_head = r.wants(result::logits) || r.wants(result::starts) || r.wants(result::ends);
     const bool scores = wants_head && r.model.of_sequences();

@@ -77,7 +77,10 @@ __device__ void sum_members(const sketch_args &a, const X *row, const sketch_ent
     for (unsigned i = 0; i < lanes; ++i) sum[i] = 0;
     auto add = [&](const pack<X> &values, bool negative) {
 #pragma unroll
-        for (unsigned i = 0; i < lanes; ++i) sum[i] += negative ? -f(values.v[i]) : f(values.v[i]);
+        for (unsigned i = 0; i < lanes; ++i) {
+            const float v = f(values.v[i]);
+            sum[i] += negative ? -v : v;
+        }
     };
     if constexpr (C != 0) {  // all loads are under way before the first sum
         pack<X> values[C];

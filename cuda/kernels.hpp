@@ -7,6 +7,13 @@
 
 namespace ss1::cuda {
 
+// The one sketch of a layer, for kernels that make x: c * columns inputs of bf16 give `columns` values of bf16; all
+// rotations are multiples of 8. entries (device memory) NULL: no such sketch.
+struct sketch_form {
+    const sketch_entry *entries = nullptr;
+    unsigned c = 0, block_k = 0, columns = 0;
+};
+
 // The sketch of simd/kernels.hpp: sums in f32 over ascending q, rounded once to s (f32 or bf16). block_k is a multiple
 // of 16, x is f32, bf16 or f16, all rotations are multiples of `step`, s lies at a multiple of 32 bytes, lds and
 // sketch_stride are multiples of 16.
@@ -14,13 +21,6 @@ cudaError_t sketch(const sketch_args &args, size_t step, dtype x, dtype s, cudaS
 // The sketch in bf16 of f(x), x bf16: f in f32 (GELU by a fast erf), not rounded. Rows and rotations are whole
 // multiples of 16 bytes.
 cudaError_t sketch_activated(const sketch_args &args, activation f, cudaStream_t stream);
-
-// The one sketch of a layer, for kernels that make x: c * columns inputs of bf16 give `columns` values of bf16; all
-// rotations are multiples of 8. entries (device memory) NULL: no such sketch.
-struct sketch_form {
-    const sketch_entry *entries = nullptr;
-    unsigned c = 0, block_k = 0, columns = 0;
-};
 
 // The same sketch, quantised as simd/ref/quantize_ref.cpp does with zero = 0: s is s8.
 //   row_scale  [m, sketches]

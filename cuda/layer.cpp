@@ -102,8 +102,11 @@ ss1_status upload_down(layer &l, const float *v) {
     std::vector<float> rows(l.rank * l.kx());
     for (size_t r = 0; r < l.map.desc.rank; ++r) std::copy_n(v + r * l.K(), l.K(), &rows[r * l.kx()]);
     l.weight_bytes += rows.size() * size_of(l.operands());
-    if (!l.sketch_is_x())
-        SS1_CHECK_OK(upload_values(l, std::vector<sketch_entry>(l.kx() / dense_block), l.plain_entries));
+    if (!l.sketch_is_x()) {
+        const std::vector<sketch_entry> entries(l.kx() / dense_block);
+        l.weight_bytes += entries.size() * sizeof(sketch_entry);
+        SS1_CHECK_OK(upload_values(l, entries, l.plain_entries));
+    }
     if (l.operands() == dtype::f32) return upload_values(l, rows, l.down_weights);
     std::vector<uint16_t> halves(rows.size());
     std::transform(rows.begin(), rows.end(), halves.begin(), bf16_from_f32);
@@ -523,6 +526,8 @@ sketch_form sketch_of(const void *state) {
 
 ss1_status run_on_device(const void *state, const ss1_linear_args &args, const made_x &x) {
     const layer &l = *static_cast<const layer *>(state);
+    if ((x.sketched || x.f != activation::none) && !sketch_of(state).entries)
+        return fail(SS1_ERROR_INTERNAL, "a layer without a sketch was given one, or values before an activation");
     const run_plan plan = make_plan(l, args, {true, true, true}, x);
     scratch s;
     carve(l, plan, std::min(args.m, l.rows), static_cast<char *>(args.scratch), s);

@@ -20,7 +20,7 @@ bool on_device(const void *pointer);
 // What x of a run inside of a model is.
 struct made_x {
     bool sketched = false;  // by sketch_of(): ldx is its columns
-    // x is f of the given values, which only a layer with a sketch_of() can apply itself.
+    // x holds values to which the layer still applies f. Only a layer with a sketch_of() can.
     activation f = activation::none;
 };
 

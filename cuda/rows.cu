@@ -9,6 +9,7 @@ namespace ss1::cuda {
 namespace {
 
 constexpr unsigned threads = 128;
+constexpr unsigned lanes = 8;  // columns of a sketch that a thread makes together
 
 __device__ float4 operator+(float4 a, float4 b) {
     return {a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w};
@@ -71,6 +72,7 @@ __device__ void write(const norm_to &to, size_t at, float v) {
     to.y[at] = v;
     if (to.half) static_cast<bf16 *>(to.half)[at] = __float2bfloat16_rn(v);
 }
+
 // Entries of up to 8 members of the group in which a column of a sketch lies, from member `first` on; they are loaded
 // together, before they are needed.
 struct group_entries {
@@ -87,9 +89,8 @@ __device__ group_entries entries_at(const sketch_form &form, unsigned column, un
 }
 
 // A warp makes the sketch of its row, as the kernel of layers does: sums in f32 over ascending q, rounded once. A lane
-// makes the columns from 8 * lane on; `entries` are the first ones of these.
+// makes the columns from lanes * lane on; `entries` are the first ones of these.
 __device__ void sketch_row(const sketch_form &form, group_entries entries, const bf16 *row, bf16 *to, unsigned lane) {
-    constexpr unsigned lanes = 8;
     for (unsigned column = lane * lanes; column < form.columns; column += warp * lanes) {
         const unsigned g = column / form.block_k, u = column % form.block_k;
         float sum[lanes] = {};
@@ -114,14 +115,14 @@ __device__ void sketch_row(const sketch_form &form, group_entries entries, const
 }
 
 // A warp normalises a row, which it holds in registers: FOURS times 4 values in each lane. The kernel that makes no
-// sketch has no shared memory: with it the multiprocessors would be divided anew between products and norms.
+// sketch has no shared memory: with it a run of one sequence took 0.644 ms instead of 0.565 (BERT-base, dense, H200).
 template <class S, unsigned FOURS, bool SKETCH>
 __global__ void __launch_bounds__(threads) norm_kernel(S source, norm_to to) {
     const size_t i = size_t{blockIdx.x} * (threads / warp) + threadIdx.x / warp;
     if (i >= to.m) return;
     const unsigned lane = threadIdx.x % warp;
     group_entries entries;
-    if constexpr (SKETCH) entries = entries_at(to.sketch, lane * 8 < to.sketch.columns ? lane * 8 : 0, 0);
+    if constexpr (SKETCH) entries = entries_at(to.sketch, lane * lanes < to.sketch.columns ? lane * lanes : 0, 0);
     const auto row = source.at(i, to.n);
     float4 t[FOURS];
     float sum = 0, squares = 0;

@@ -31,6 +31,12 @@ bool is_left_to_core(const std::string &directory) {
     return false;
 }
 
+size_t parameters_of(const ss1::model_ptr &model) {
+    ss1_model_info info = SS1_MODEL_INFO_INIT;
+    ss1::check(ss1_model_describe(model.get(), &info));
+    return info.parameters;
+}
+
 // ||got - want|| / ||want||, of logits where there are probabilities; padding is left out.
 double error_of(const arrays &got, const arrays &want, const arrays &inputs) {
     double worst = 0;
@@ -76,21 +82,37 @@ std::string bert_with_heads(size_t d) {
               "max_position_embeddings": 300, "num_labels": 3, "architectures": ["BertForSequenceClassification"]})";
 }
 
-// A BERT or ELECTRA (whose embeddings a layer projects), all layers of its encoder tied so that norms and activations
-// make their sketches.
-std::string tied_bert(const char *type, unsigned c) {
-    const std::string entry = R"({"kind": "ss1", "c": )" + std::to_string(c) +
-                              R"(, "scheme": "reference", "seed": 5, "block_k": 32, "block_n": 64, "step": 8})";
-    std::string layers;
+// An encoder of 3 layers, all of whose layers are tied so that norms and activations make their sketches.
+struct tied_encoder {
+    const char *type;  // electra and albert project their embeddings; albert stores one layer
+    size_t width, heads;
+    unsigned c, block_k;
+    const char *scheme = "reference", *activation = "gelu";
+};
+
+std::string config_of(const tied_encoder &e) {
+    const bool shared = !std::strcmp(e.type, "albert"), mixed = !std::strcmp(e.scheme, "mixed");
+    const nlohmann::json entry = {{"kind", "ss1"},
+                                  {"c", e.c},
+                                  {"scheme", e.scheme},
+                                  {"seed", 5},
+                                  {"block_k", e.block_k},
+                                  {"block_n", mixed ? 2048 : 64},
+                                  {"step", 8}};
+    nlohmann::json config = {{"model_type", e.type},
+                             {"vocab_size", 90},
+                             {"embedding_size", 64},
+                             {"hidden_size", e.width},
+                             {"num_hidden_layers", 3},
+                             {"num_attention_heads", e.heads},
+                             {"intermediate_size", 2 * e.width},
+                             {"max_position_embeddings", 300},
+                             {"hidden_act", e.activation}};
     for (const char *i : {"0", "1", "2"})
         for (const char *name : {"attention.self.query", "attention.self.key", "attention.self.value",
                                  "attention.output.dense", "intermediate.dense", "output.dense"})
-            layers +=
-                (layers.empty() ? "\"" : ", \"") + ("encoder.layer." + std::string(i)) + "." + name + "\": " + entry;
-    return R"({"model_type": ")" + std::string(type) + R"(", "vocab_size": 90, "embedding_size": 64,
-              "hidden_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 512,
-              "max_position_embeddings": 300, "ss1": {"layers": {)" +
-           layers + "}}}";
+            if (!shared || *i == '0') config["ss1"]["layers"][std::string("encoder.layer.") + i + "." + name] = entry;
+    return config.dump();
 }
 
 // Sequences of many lengths; the last one has a hole.
@@ -181,23 +203,42 @@ TEST_CASE("encoders whose norms and activations make the sketches give the CPU's
     auto random = ss1_test::seeded();
     const auto cpu = make_context(nullptr, 2);
     const std::vector<size_t> lengths = {60, 1, 200, 17};
-    for (const char *type : {"bert", "electra"})
-        for (const unsigned c : {2u, 4u, 8u}) {
-            INFO(type << " c " << c);
-            const std::string config = tied_bert(type, c);
-            const auto model = random_model(context, config.c_str(), 1, SS1_DTYPE_BF16);
-            REQUIRE(is_whole(model));
-            const auto exact = random_model(cpu, config.c_str(), 1, SS1_DTYPE_F32);
-            const auto session = make_session(model, lengths.size()), lone = make_session(model, 1);
-            const arrays inputs = mixed_lengths(random, lengths, 201);
-            const arrays want = infer(exact, make_session(exact, lengths.size()), inputs);
-            for (int turn = 0; turn < 3; ++turn) {  // as it is, captured, replayed
-                const arrays got = infer(model, session, inputs);
-                CHECK(error_of(got, want, inputs) <= bound_of(SS1_DTYPE_BF16));
-                for (size_t s = 0; s < lengths.size(); ++s)
-                    CHECK(same_bits(infer(model, lone, part_of(inputs, s, s + 1)), part_of(got, s, s + 1)));
-            }
+    // Every width of norm kernels; lanes with two columns (384, 320 columns), c beyond 8, odd c, signs (mixed).
+    for (const tied_encoder &e : {tied_encoder{"bert", 256, 4, 4, 32},
+                                  {"bert", 768, 12, 2, 64},
+                                  {"bert", 960, 8, 3, 64},
+                                  {"bert", 352, 4, 11, 32},
+                                  {"bert", 512, 4, 16, 32},
+                                  {"bert", 1024, 16, 8, 64},
+                                  {"bert", 256, 4, 4, 32, "mixed"},
+                                  {"bert", 256, 4, 8, 32, "reference", "silu"},
+                                  {"electra", 256, 4, 2, 32},
+                                  {"albert", 256, 4, 4, 32}}) {
+        INFO(e.type << " " << e.width << " c " << e.c << " " << e.scheme << " " << e.activation);
+        const io_support::temporary_folder folder;
+        // Weights three times as large as random ones: the layers then count for more beside the state.
+        REQUIRE(io_support::write_model(folder.path, config_of(e), [](std::vector<ss1::tensor_to_write> &tensors) {
+                    for (ss1::tensor_to_write &t : tensors) {
+                        if (t.shape.size() != 2) continue;
+                        std::vector<float> drawn(t.shape[0] * t.shape[1]);
+                        ss1::random_weights(1, t.name, 0, drawn);
+                        for (float &v : drawn) v *= 3;
+                        t = io_support::tensor(t.name, ss1::file_dtype::f32, t.shape, io_support::bytes_of(drawn));
+                    }
+                }) == SS1_OK);
+        const auto model = load_as(context, folder.path, SS1_DTYPE_BF16),
+                   exact = load_as(cpu, folder.path, SS1_DTYPE_F32);
+        REQUIRE(is_whole(model));
+        const auto session = make_session(model, lengths.size()), lone = make_session(model, 1);
+        const arrays inputs = mixed_lengths(random, lengths, 201);
+        const arrays want = infer(exact, make_session(exact, lengths.size()), inputs);
+        for (int turn = 0; turn < 3; ++turn) {  // as it is, captured, replayed
+            const arrays got = infer(model, session, inputs);
+            CHECK(error_of(got, want, inputs) <= bound_of(SS1_DTYPE_BF16));
+            for (size_t s = 0; s < lengths.size(); ++s)
+                CHECK(same_bits(infer(model, lone, part_of(inputs, s, s + 1)), part_of(got, s, s + 1)));
         }
+    }
 }
 
 TEST_CASE("more rows than graphs take give the same bits") {
@@ -228,6 +269,7 @@ TEST_CASE("models with low-rank parts run whole in f32 and bf16, and are refused
         for (const ss1_dtype dtype : {SS1_DTYPE_F32, SS1_DTYPE_BF16}) {
             const auto model = load_as(context, folder, dtype);
             CHECK(is_whole(model));
+            CHECK(parameters_of(model) == parameters_of(exact));
             const auto session = make_session(model, batch);
             for (int turn = 0; turn < 3; ++turn)  // as it is, captured, replayed
                 CHECK(error_of(infer(model, session, inputs), want, inputs) <= bound_of(dtype));

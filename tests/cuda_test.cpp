@@ -252,7 +252,7 @@ TEST_CASE("the bits of a row depend on the row alone") {
     if (!context) return;
     std::mt19937 random(6);
     for (const ss1_dtype type : {SS1_DTYPE_F32, SS1_DTYPE_BF16, SS1_DTYPE_I8})
-        for (const auto &[c, rank] : {std::pair{1u, 0u}, {4u, 0u}, {0u, 96u}, {4u, 48u}}) {
+        for (const auto &[c, rank] : {std::pair{1u, 0u}, {4u, 0u}, {0u, 96u}, {1u, 48u}, {4u, 48u}}) {
             if (rank && type == SS1_DTYPE_I8) continue;
             ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
             desc.K = 768;
@@ -261,12 +261,12 @@ TEST_CASE("the bits of a row depend on the row alone") {
             desc.rank = rank;
             desc.weight_dtype = type;
             desc.x_dtype = desc.y_dtype = SS1_DTYPE_BF16;
-            const problem p(desc, 30000, true, false, 0, random);  // more rows than a block has
+            const problem p(desc, 33000, true, false, 0, random);  // a block has 32,768 rows
             const auto layer = p.layer(context);
             const auto all = run_on_device(p, layer, 0);
             const size_t row = desc.N * 2;
             for (const size_t rows : {1, 3, 17, 100, 5000})
-                for (const size_t first : {size_t{0}, size_t{24000}}) {
+                for (const size_t first : {size_t{0}, size_t{27990}}) {  // 5,000 rows from there on cross the border
                     problem few = p;
                     few.m = rows;
                     few.x.assign(p.x.begin() + static_cast<ptrdiff_t>(first * desc.K * 2),

@@ -21,7 +21,6 @@ namespace {
 using io_support::temporary_folder;
 using model_support::arrays;
 using namespace low_rank_support;
-using nlohmann::json;
 
 // Writes the model in `from` with dense layers of the weights that its layers stand for.
 void write_expanded(const std::string &from, const std::string &to, const char *base) {
