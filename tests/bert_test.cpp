@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // BERT models: padding, masks, heads, stacked queries, keys and values, bad inputs.
+#include <bit>
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <random>
@@ -191,6 +192,38 @@ TEST_CASE("heads split at their queries, for threads that would be idle, give th
                 }
             }
     }
+}
+
+// Heads in f32 and in bf16 are cut at multiples of different numbers of queries.
+TEST_CASE("the scratch of the attention serves as many threads as there are, in both types") {
+    constexpr size_t tokens = 167, head_size = 64;
+    const ss1::sequence sequence = {0, tokens, nullptr};
+    for (const char *level : ss1_test::levels_here())
+        for (const ss1::dtype type : {ss1::dtype::f32, ss1::dtype::bf16}) {
+            const auto context = make_context(level, 32);
+            const ss1::attention_kernels kernels = ss1::select_attention(context->usable, head_size);
+            const size_t numbers =
+                ss1::attention_scratch(*context, kernels, nullptr, 1, tokens, 1, head_size) / sizeof(float);
+            ss1_test::guarded<float> scratch(1, numbers, numbers, ss1_test::guard::after, 64);
+            std::vector<float> qkv(3 * (tokens + 15) * head_size, 0.5f);
+            if (type == ss1::dtype::bf16) std::fill(qkv.begin(), qkv.end(), std::bit_cast<float>(0x3f003f00u));
+            char *rows = reinterpret_cast<char *>(qkv.data());
+            const size_t part = head_size * ss1::size_of(type);
+            ss1::attend(*context, kernels,
+                        {.q = rows,
+                         .k = rows + part,
+                         .v = rows + 2 * part,
+                         .type = type,
+                         .sequences = {&sequence, 1},
+                         .heads = 1,
+                         .head_size = head_size,
+                         .ld = 3 * head_size,
+                         .scratch = scratch.data()});
+            INFO(level << ", " << (type == ss1::dtype::f32 ? "f32" : "bf16"));
+            CHECK(scratch.intact());
+            CHECK(std::ranges::all_of(
+                qkv, [&](float x) { return std::abs(x - qkv.back()) < 1e-6f; }));  // a mean of equal values
+        }
 }
 
 TEST_CASE("a sequence whose tokens are all masked sees all of them equally") {

@@ -301,7 +301,8 @@ attention_kernels select_attention(isa::mask usable, size_t head_size) noexcept 
 size_t attention_scratch(const ss1_context &context, const attention_kernels &kernels, const position_terms *positions,
                          size_t batch, size_t tokens, size_t heads, size_t head_size) noexcept {
     const double work = static_cast<double>(batch * heads) * floats_of(tokens, head_size, SIZE_MAX);
-    const size_t parts = batch * heads * ceil_div(tokens, query_group(kernels, dtype::f32));
+    const size_t group = std::min(query_group(kernels, dtype::f32), query_group(kernels, dtype::bf16));
+    const size_t parts = batch * heads * ceil_div(tokens, group);
     return task_count(context, parts, work) * make_layout(kernels, positions, tokens, head_size).total * sizeof(float);
 }
 
