@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Times every kernel that this CPU can run, of all families, single threaded and warm, on shapes of the models.
-// Names are family/row/shape: --benchmark_filter=gemm_f32_f32_14x32_avx512/252
+// Names are family/row/shape: --benchmark_filter=gemm_f32_f32_14x32_avx512/252. Layers of attention are also timed.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -18,7 +18,10 @@
 #include "base/round.hpp"
 #include "half.hpp"
 #include "kernels.hpp"
+#include "op/attention.hpp"
+#include "op/split.hpp"
 #include "robe.hpp"
+#include "ss1/ss1.hpp"
 
 using namespace ss1;
 
@@ -185,15 +188,16 @@ void run_softmax(benchmark::State &state, const softmax_kernel &kernel, size_t m
 // One head; rows of q, k and v lie side by side as in a BERT layer of one head.
 void run_attend(benchmark::State &state, const attend_kernel &kernel, size_t n, size_t d) {
     const size_t ld = 3 * d;
-    const values qkv(dtype::bf16, round_up(n, kernel.row_multiple) * ld), y(dtype::bf16, n * ld), mask(n);
+    const values qkv(kernel.type, round_up(n, kernel.row_multiple) * ld), y(kernel.type, n * ld), mask(n);
+    const auto part = [&](size_t i) { return qkv.as<char>() + i * d * size_of(kernel.type); };
     const values scratch(dtype::u8, attend_scratch_bytes(n, d));
     const scope_guard scope(kernel.scope);
     measure(state, [&] {
-        kernel.run({.q = qkv.as<uint16_t>(),
-                    .k = qkv.as<uint16_t>() + d,
-                    .v = qkv.as<uint16_t>() + 2 * d,
+        kernel.run({.q = part(0),
+                    .k = part(1),
+                    .v = part(2),
                     .mask = mask.as(),
-                    .y = y.as<uint16_t>(),
+                    .y = y.as<void>(),
                     .scratch = scratch.as<void>(),
                     .m = n,
                     .n = n,
@@ -202,6 +206,47 @@ void run_attend(benchmark::State &state, const attend_kernel &kernel, size_t n, 
                     .scale = 0.125f});
     });
     state.counters["GFLOP/s"] = rate(4 * n * n * d);
+}
+
+// A layer of BERT-base on one thread: by the kernel of attend, or by separate products and softmax.
+void run_layer(benchmark::State &state, const char *level, dtype type, bool whole, size_t tokens) {
+    constexpr size_t heads = 12, d = 64, ld = 3 * heads * d;
+    ss1_context_options options = SS1_CONTEXT_OPTIONS_INIT;
+    options.max_isa = level;
+    options.num_threads = 1;
+    const context_ptr context = make_context(options);
+    attention_kernels kernels = select_attention(context->usable, d);
+    if (!whole) kernels.attend_f32 = kernels.attend_bf16 = nullptr;
+    const values qkv(type, round_up(tokens, row_group) * ld);
+    const values scratch(dtype::u8, attention_scratch(*context, kernels, nullptr, 1, tokens, heads, d));
+    const auto part = [&](size_t i) { return qkv.as<char>() + i * heads * d * size_of(type); };
+    const sequence sequence = {0, tokens, nullptr};
+    measure(state, [&] {
+        attend(*context, kernels,
+               {.q = part(0),
+                .k = part(1),
+                .v = part(2),
+                .type = type,
+                .sequences = {&sequence, 1},
+                .heads = heads,
+                .head_size = d,
+                .ld = ld,
+                .scratch = scratch.as<void>()});
+    });
+    state.counters["GFLOP/s"] = rate(4 * heads * tokens * tokens * d);
+}
+
+// Names are attention/level/type/whole or separate/tokens.
+void register_layers(const char *level, isa::mask bit, isa::mask usable, dtype type) {
+    const attend_kernel *kernel = select_attention(usable, 64).attend(type);
+    if (!kernel || !(kernel->needs & bit)) return;
+    for (const size_t tokens : {16, 128, 384})
+        for (const bool whole : {false, true}) {
+            const std::string name = std::string("attention/") + level + (type == dtype::f32 ? "/f32/" : "/bf16/") +
+                                     (whole ? "whole/" : "separate/") + std::to_string(tokens);
+            benchmark::RegisterBenchmark(
+                name.c_str(), [=](benchmark::State &state) { run_layer(state, level, type, whole, tokens); });
+        }
 }
 
 // Bags of 32 rows of a table that L2 holds in most formats.
@@ -341,6 +386,12 @@ void register_all() {
             }
         }
     });
+    isa::mask usable = 0;
+    for (const isa_level &level : isa_levels()) {
+        usable |= level.bit & here;
+        if (level.bit & here)
+            for (const dtype type : {dtype::f32, dtype::bf16}) register_layers(level.name, level.bit, usable, type);
+    }
 }
 
 }  // namespace

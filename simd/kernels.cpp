@@ -67,6 +67,11 @@ const store_kernel &select_store(dtype y, isa::mask usable) noexcept {
     return *store_kernels().find(usable, [y](const store_kernel &k) { return k.y == y; });
 }
 
+const attend_kernel &select_attend(dtype type, size_t d, isa::mask usable) noexcept {
+    return *attend_kernels().find(usable,
+                                  [=](const attend_kernel &k) { return k.type == type && d % k.d_multiple == 0; });
+}
+
 const bag_kernel &select_bag(row_format format, isa::mask usable) noexcept {
     return *bag_kernels().find(usable, [format](const bag_kernel &k) { return k.format == format; });
 }

@@ -221,17 +221,17 @@ struct softmax_kernel {
 
 // attend:  y[i,:] = sum_j w[i,j] * v[j,:] / sum_j w[i,j],  w[i,j] = exp(scale * (s[i,j] - max_j s[i,j])),
 //   s[i,j] = <q[i,:], k[j,:]> + mask[j] (NULL: 0)        0 <= i < m, 0 <= j < n: attention from m queries to the n
-//   tokens of their sequence, for one head q, y, k, v  [m, d], [m, d], [n, d], [n, d] row-major bf16, ld elements each;
-//   y may be q. Rows of q are read in whole
-//               groups of row_multiple: the memory of the last group must exist, its values do not matter. d is a
-//               multiple of d_multiple.
+//   tokens of their sequence, for one head
+//   q, y, k, v  [m, d], [m, d], [n, d], [n, d] row-major of the row's type, ld elements each; y may be q. Rows of q are
+//               read in whole groups of row_multiple: the memory of the last group must exist, its values do not
+//               matter. d is a multiple of d_multiple.
 //   scratch     attend_scratch_bytes(n, d) bytes at a multiple of 64
-// Sums run in f32, w may be rounded to bf16. The bits of a row depend on q[i,:], k, v and mask only; a row of q that
-// holds NaN becomes NaN.
+// Sums run in f32; w may be rounded to the row's type. The bits of a row depend on q[i,:], k, v and mask only; a row of
+// q that holds NaN becomes NaN.
 struct attend_args {
-    const uint16_t *q, *k, *v;
+    const void *q, *k, *v;
     const float *mask;
-    uint16_t *y;
+    void *y;
     void *scratch;
     size_t m, n, d, ld;
     float scale;
@@ -240,16 +240,17 @@ struct attend_kernel {
     const char *name;
     void (*run)(const attend_args &) noexcept;
     isa::mask needs;
+    dtype type;
     uint32_t d_multiple;
     uint32_t mr;  // queries that it takes together: a cut of a head is best at a multiple
     uint32_t row_multiple = 1;
     const kernel_scope *scope = nullptr;
 };
 inline constexpr size_t attend_block_keys = 256;  // keys whose scores are in scratch together
-// Keys and values, each padded to a multiple of 32 rows and packed; for 32 queries the weights and scores of a block of
-// keys, the sums, and three numbers (maximum, total, factor).
+// Keys and values, packed in up to 4 bytes an element and padded to multiples of 32 rows and columns, and the mask; for
+// 32 queries the weights and scores of a block of keys, the sums, and three numbers (maximum, total, factor).
 constexpr size_t attend_scratch_bytes(size_t n, size_t d) noexcept {
-    return 4 * ((n + 31) / 32 * 32) * d +
+    return (n + 31) / 32 * 32 * (8 * ((d + 31) / 32 * 32) + 4) +
            32 * (2 * (attend_block_keys + 32) + 4 * (attend_block_keys + 16) + 4 * d + 12);
 }
 
@@ -372,6 +373,7 @@ void for_each_family(F &&f) {
 const gemm_kernel &select_gemm(dtype b, size_t n, dtype narrow_a, isa::mask usable) noexcept;
 const sketch_kernel &select_sketch(dtype x, dtype s, isa::mask usable) noexcept;
 const store_kernel &select_store(dtype y, isa::mask usable) noexcept;
+const attend_kernel &select_attend(dtype type, size_t d, isa::mask usable) noexcept;
 const bag_kernel &select_bag(row_format format, isa::mask usable) noexcept;
 // ReLU has rows too, though gemm does it; `none` has no row (NULL).
 const activation_kernel *select_activation(activation what, isa::mask usable) noexcept;

@@ -270,28 +270,52 @@ TEST_CASE("softmax: masked columns, NaN and large values") {
 
 namespace {
 
-enum class seen { all, some, none };
+enum class seen { all, some, none, holes };
+
+float to_f32(float x) {
+    return x;
+}
+float to_f32(uint16_t x) {
+    return bf16_to_f32(x);
+}
+template <class T>
+T from_f32(float x) {
+    if constexpr (sizeof(T) == 2) return bf16_from_f32(x);
+    return static_cast<T>(x);
+}
+
+// Adds to the scores of hidden keys the lowest float, or -inf where there are holes: these leave one of the keys.
+void fill_mask(guarded<float> &mask, size_t n, seen keys, seeded &random) {
+    const size_t left = random.index(0, n - 1);
+    for (size_t j = 0; j < n; j++) {
+        const bool third = random.index(0, 2) == 0;
+        mask.at(0, j) = keys == seen::none || (keys == seen::some && third) ? -FLT_MAX
+                        : keys == seen::holes && third && j != left         ? -infinity
+                                                                            : 0;
+    }
+}
 
 // Checks one head of n tokens, with all queries in one call and in two calls, in place or not. The rows past the last
 // row of q, which may be read, hold NaN, and so does one of the rows.
+template <class T>
 void check_attend(const attend_kernel &kernel, size_t n, size_t d, seen keys, bool in_place, seeded &random) {
     const size_t ld = 3 * d + 8 * random.index(0, 2), rows = round_up(n, kernel.row_multiple);
-    guarded<uint16_t> q(rows, d, ld), k(n, d, ld), v(n, d, ld), y(n, d, ld), at_once(n, d, ld);
+    guarded<T> q(rows, d, ld), k(n, d, ld), v(n, d, ld), y(n, d, ld), at_once(n, d, ld);
     guarded<float> mask(1, n, n);
     guarded<uint64_t> scratch(1, attend_scratch_bytes(n, d) / 8, attend_scratch_bytes(n, d) / 8, guard::after, 64);
-    const auto uniform = [&] { return bf16_from_f32(random.uniform(-2, 2)); };
+    const auto uniform = [&] { return from_f32<T>(random.uniform(-2, 2)); };
+    const T bad_value = from_f32<T>(nan_value);
     q.fill(uniform), k.fill(uniform), v.fill(uniform);
     for (size_t i = n; i < rows; i++)
-        for (size_t c = 0; c < d; c++) q.at(i, c) = 0x7fc0;
+        for (size_t c = 0; c < d; c++) q.at(i, c) = bad_value;
     const size_t bad = n > 5 ? n - 2 : n, twin = n > 5 ? n - 1 : 0;  // two rows of q are the same, one holds NaN
     for (size_t c = 0; c < d; c++) q.at(twin, c) = q.at(0, c);
-    if (bad < n) q.at(bad, d - 1) = 0x7fc0;
-    for (size_t j = 0; j < n; j++)
-        mask.at(0, j) = keys == seen::none || (keys == seen::some && random.index(0, 2) == 0) ? -FLT_MAX : 0;
+    if (bad < n) q.at(bad, d - 1) = bad_value;
+    fill_mask(mask, n, keys, random);
     const float scale = 1 / std::sqrt(static_cast<float>(d));
-    const std::vector<uint16_t> queries(q.data(), q.data() + q.size());
-    uint16_t *to = in_place ? q.data() : y.data();
-    const auto attend = [&](size_t begin, size_t end, uint16_t *result) {
+    const std::vector<T> queries(q.data(), q.data() + q.size());
+    T *to = in_place ? q.data() : y.data();
+    const auto attend = [&](size_t begin, size_t end, T *result) {
         const scope_guard scope(kernel.scope);
         kernel.run({.q = q.data() + begin * ld,
                     .k = k.data(),
@@ -310,13 +334,15 @@ void check_attend(const attend_kernel &kernel, size_t n, size_t d, seen keys, bo
     attend(0, cut, to);
     attend(cut, n, to);
 
+    // bf16: weights and results are rounded to it; scores of up to 4 d in f32 cost less. A weight of f32 is 2^x with an
+    // error of 4 units.
+    const double rounding = sizeof(T) == 2 ? 0x1p-8 : 8 * unit;
     std::vector<double> want(n * d), bound(n * d), w(n);
     for (size_t i = 0; i < n; i++) {
         double max = -HUGE_VAL, sum = 0;
         for (size_t j = 0; j < n; j++) {
             double s = 0;
-            for (size_t c = 0; c < d; c++)
-                s += double{bf16_to_f32(queries[i * ld + c])} * double{bf16_to_f32(k.at(j, c))};
+            for (size_t c = 0; c < d; c++) s += double{to_f32(queries[i * ld + c])} * double{to_f32(k.at(j, c))};
             w[j] = keys == seen::all || mask.at(0, j) == 0 ? s * double{scale} : -1e30;  // swallows the score
             max = std::max(max, w[j]);
         }
@@ -324,25 +350,36 @@ void check_attend(const attend_kernel &kernel, size_t n, size_t d, seen keys, bo
         for (size_t c = 0; c < d; c++) {
             double y_ic = 0, size = 0;
             for (size_t j = 0; j < n; j++) {
-                const double term = w[j] / sum * double{bf16_to_f32(v.at(j, c))};
+                const double term = w[j] / sum * double{to_f32(v.at(j, c))};
                 y_ic += term;
                 size += std::abs(term);
             }
             want[i * d + c] = i == bad ? NAN : y_ic;
-            // Weights and results are rounded to bf16; scores of up to 4 d in f32 cost less.
-            bound[i * d + c] = 0x1p-8 * (size + std::abs(y_ic)) + static_cast<double>(32 + 8 * d) * unit * size;
+            bound[i * d + c] = rounding * (size + std::abs(y_ic)) + static_cast<double>(32 + 8 * d) * unit * size;
         }
     }
     std::ostringstream shape;
     shape << "n=" << n << " d=" << d << " keys " << static_cast<int>(keys) << (in_place ? " in place" : "");
     check_close(
-        kernel.name, shape.str(), n, d, [&](size_t i, size_t c) { return bf16_to_f32(to[i * ld + c]); },
+        kernel.name, shape.str(), n, d, [&](size_t i, size_t c) { return to_f32(to[i * ld + c]); },
         [&](size_t i, size_t c) { return want[i * d + c]; }, [&](size_t i, size_t c) { return bound[i * d + c]; });
     INFO(kernel.name << " " << shape.str());
-    CHECK(std::equal(to, to + d, to + twin * ld));
-    for (size_t i = 0; i < n; i++) CHECK(std::equal(to + i * ld, to + i * ld + d, &at_once.at(i, 0)));
+    const auto same = [d](const T *a, const T *b) { return std::memcmp(a, b, d * sizeof(T)) == 0; };
+    CHECK(same(to, to + twin * ld));
+    for (size_t i = 0; i < n; i++) CHECK(same(to + i * ld, &at_once.at(i, 0)));
     CHECK((q.intact() && y.intact() && at_once.intact() && scratch.intact()));
-    if (!in_place) CHECK(std::equal(queries.begin(), queries.end(), q.data()));
+    if (!in_place) CHECK(std::memcmp(queries.data(), q.data(), queries.size() * sizeof(T)) == 0);
+}
+
+// Checks a head of the width d, or of the next one that the kernel takes.
+void check_attend(const attend_kernel &kernel, size_t n, size_t d, seen keys, seeded &random) {
+    const size_t width = round_up(d, kernel.d_multiple);
+    const bool in_place = random.index(0, 1) == 1;
+    if (kernel.type == dtype::bf16) {
+        check_attend<uint16_t>(kernel, n, width, keys, in_place, random);
+    } else {
+        check_attend<float>(kernel, n, width, keys, in_place, random);
+    }
 }
 
 }  // namespace
@@ -352,9 +389,12 @@ TEST_CASE("attend: any number of tokens, with one block of keys and with several
         DYNAMIC_SECTION(kernel.name) {
             if (!usable(kernel.name, kernel.needs)) continue;
             seeded random;
-            for (const size_t n : {1, 2, 15, 16, 17, 31, 32, 33, 48, 70, 128, 255, 256, 257, 300, 520})
-                for (const seen keys : {seen::all, seen::some, seen::none})
-                    check_attend(kernel, n, 32 * random.index(1, 3), keys, random.index(0, 1) == 1, random);
+            const size_t widths[] = {1, 24, 32, 48, 64, 80, 96};
+            for (const size_t n : {1, 2, 5, 15, 16, 17, 31, 32, 33, 48, 70, 128, 255, 256, 257, 300, 520})
+                for (const seen keys : {seen::all, seen::some, seen::none, seen::holes})
+                    check_attend(kernel, n, widths[random.index(0, 6)], keys, random);
+            for (const size_t d : {8, 16, 32, 64, 80, 128, 160, 256})
+                for (const size_t n : {7, 45, 270}) check_attend(kernel, n, d, seen::some, random);
         }
     }
 }
@@ -773,7 +813,6 @@ TEST_CASE("tables: unique names, the reference last, the best first") {
     check_order(quantize_kernels());
     check_order(norm_kernels());
     check_order(softmax_kernels());
-    check_order(attend_kernels());
     check_order(interact_kernels());
     check_order(cross_kernels());
     CHECK(select_activation(activation::none, ~isa::none) == nullptr);
@@ -788,6 +827,11 @@ TEST_CASE("tables: unique names, the reference last, the best first") {
     for (dtype x : {dtype::f32, dtype::bf16, dtype::f16})
         for (dtype s : {dtype::f32, dtype::bf16}) CHECK(select_sketch(x, s, isa::none).needs == isa::none);
     for (dtype y : {dtype::f32, dtype::bf16}) CHECK(select_store(y, isa::none).needs == isa::none);
+    for (dtype type : {dtype::f32, dtype::bf16}) {
+        CHECK(
+            (select_attend(type, 7, ~isa::none).needs == isa::none && select_attend(type, 7, isa::none).type == type));
+        CHECK((select_attend(type, 64, ~isa::none).needs != isa::none));
+    }
     for (int f = 1; f <= 6; f++) CHECK(select_bag(static_cast<row_format>(f), isa::none).needs == isa::none);
 }
 

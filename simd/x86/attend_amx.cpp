@@ -52,12 +52,12 @@ parts make_parts(const attend_args &g) noexcept {
 // Row p of tile (s, j) holds pair p of the columns from 32 s on, for the keys 16 j to 16 j + 15. Keys from n on are
 // zero.
 void pack_keys(const attend_args &g, const parts &p) noexcept {
+    const auto *k = static_cast<const uint16_t *>(g.k);
     for (size_t s = 0; s < g.d / 32; s++)
         for (size_t j = 0; j < p.key_groups; j++) {
             __m512i r[16];
             for (size_t i = 0; i < 16; i++)
-                r[i] =
-                    j * 16 + i < g.n ? _mm512_loadu_si512(g.k + (j * 16 + i) * g.ld + s * 32) : _mm512_setzero_si512();
+                r[i] = j * 16 + i < g.n ? _mm512_loadu_si512(k + (j * 16 + i) * g.ld + s * 32) : _mm512_setzero_si512();
             transpose(r);
             uint16_t *to = p.keys + (s * p.key_groups + j) * tile_elements;
             for (size_t i = 0; i < 16; i++) _mm512_store_si512(to + i * 32, r[i]);
@@ -67,9 +67,10 @@ void pack_keys(const attend_args &g, const parts &p) noexcept {
 // Tile (c, j) holds the 16 columns from 16 c on of the keys 32 j to 32 j + 31, which are paired. Keys from n on are
 // zero.
 void pack_values(const attend_args &g, const parts &p) noexcept {
-    const auto row = [&g](size_t i, size_t column) {
+    const auto *v = static_cast<const uint16_t *>(g.v);
+    const auto row = [&g, v](size_t i, size_t column) {
         if (i >= g.n) return _mm512_setzero_si512();
-        return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(g.v + i * g.ld + column)));
+        return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(v + i * g.ld + column)));
     };
     for (size_t c = 0; c < g.d / 16; c++)
         for (size_t i = 0; i < p.value_groups * 32; i += 2) {
@@ -81,7 +82,7 @@ void pack_values(const attend_args &g, const parts &p) noexcept {
 // Computes the scores of the queries from i0 on with the keys [j0, j1), multiples of 32. `both`: more than 16 queries.
 template <bool both>
 void multiply_keys(const attend_args &g, const parts &p, size_t i0, size_t j0, size_t j1) noexcept {
-    const uint16_t *q = g.q + i0 * g.ld;
+    const uint16_t *q = static_cast<const uint16_t *>(g.q) + i0 * g.ld;
     const size_t stride = g.ld * sizeof(uint16_t);
     for (size_t j = j0; j < j1; j += 32) {
         zero<0>();
@@ -193,13 +194,14 @@ void multiply_values(const attend_args &g, const parts &p, size_t j0, size_t j1)
 }
 
 void finish(const attend_args &g, const parts &p, size_t i0, size_t rows) noexcept {
+    auto *y = static_cast<uint16_t *>(g.y);
     for (size_t i = 0; i < rows; i++) {
         const __m512 inverse = _mm512_set1_ps(1.0f / p.total[i]);
         for (size_t c = 0; c < g.d; c += 32) {
             const float *at = p.sums + i * g.d + c;
             const __m512 low = _mm512_mul_ps(_mm512_loadu_ps(at), inverse);
             const __m512 high = _mm512_mul_ps(_mm512_loadu_ps(at + 16), inverse);
-            _mm512_storeu_si512(g.y + (i0 + i) * g.ld + c, narrowed(low, high));
+            _mm512_storeu_si512(y + (i0 + i) * g.ld + c, narrowed(low, high));
         }
     }
 }

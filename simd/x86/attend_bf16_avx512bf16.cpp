@@ -44,11 +44,12 @@ parts make_parts(const attend_args &g) noexcept {
 }
 
 void pack_keys(const attend_args &g, const parts &p) noexcept {
+    const auto *k = static_cast<const uint16_t *>(g.k);
     for (size_t j = 0; j < p.padded; j += 16)
         for (size_t c = 0; c < g.d; c += 32) {
             __m512i r[16];
             for (size_t i = 0; i < 16; i++)
-                r[i] = j + i < g.n ? _mm512_loadu_si512(g.k + (j + i) * g.ld + c) : _mm512_setzero_si512();
+                r[i] = j + i < g.n ? _mm512_loadu_si512(k + (j + i) * g.ld + c) : _mm512_setzero_si512();
             transpose(r);
             uint16_t *to = p.keys + j / nt * nt * g.d + c * nt + j % nt * kr;
             for (size_t i = 0; i < 16; i++) _mm512_store_si512(to + i * nt * kr, r[i]);
@@ -56,8 +57,9 @@ void pack_keys(const attend_args &g, const parts &p) noexcept {
 }
 
 void pack_values(const attend_args &g, const parts &p) noexcept {
-    const auto row = [&g](size_t i, size_t column) {
-        return i < g.n ? _mm512_loadu_si512(g.v + i * g.ld + column) : _mm512_setzero_si512();
+    const auto *v = static_cast<const uint16_t *>(g.v);
+    const auto row = [&g, v](size_t i, size_t column) {
+        return i < g.n ? _mm512_loadu_si512(v + i * g.ld + column) : _mm512_setzero_si512();
     };
     // Each pair of rows is interleaved: columns 0 to 15, then 16 to 31.
     alignas(64) static constexpr uint16_t order[32] = {0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,
@@ -185,20 +187,21 @@ void add_block(const parts &p, size_t d, size_t c, const float *tile, size_t row
 }
 
 void finish(const attend_args &g, const parts &p, size_t i0, size_t rows) noexcept {
+    auto *y = static_cast<uint16_t *>(g.y);
     for (size_t i = 0; i < rows; i++) {
         const __m512 inverse = _mm512_set1_ps(1.0f / p.total[i]);
         for (size_t c = 0; c < g.d; c += 32) {
             const float *at = p.sums + i * g.d + c;
             const __m512 low = _mm512_mul_ps(_mm512_load_ps(at), inverse);
             const __m512 high = _mm512_mul_ps(_mm512_load_ps(at + 16), inverse);
-            _mm512_storeu_si512(g.y + (i0 + i) * g.ld + c, narrowed(low, high));
+            _mm512_storeu_si512(y + (i0 + i) * g.ld + c, narrowed(low, high));
         }
     }
 }
 
 void attend_panel(const attend_args &g, const parts &p, size_t i0, size_t rows) noexcept {
     const product multiply_rows = by_rows[rows - 1];
-    const uint16_t *q = g.q + i0 * g.ld;
+    const uint16_t *q = static_cast<const uint16_t *>(g.q) + i0 * g.ld;
     alignas(64) float tile[most_rows * nt];
     for (size_t j0 = 0; j0 < p.padded; j0 += most_keys) {
         const size_t j1 = p.padded - j0 < most_keys ? p.padded : j0 + most_keys;

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // A task takes whole heads. If the heads cannot be shared out evenly, it takes rows of heads, and packs the keys and
-// values of such a head itself. f32: K^T and V are packed once (96 KB at 128 tokens of 64 elements, in L2); then mr
-// rows of Q at a time are multiplied, whose scores (14 x 128 floats, 7 KB) stay in L1 from the first product to the
-// second. bf16 has kernels of its own for AMX and for fast dot products; elsewhere a head is widened to f32, which
-// costs less than its exponentials. So is a head with a bias, position terms or a window, which these kernels do not
-// have. With a window, some hundred queries at a time are taken with the keys around them: time and memory are those of
-// the window.
+// values of such a head itself. A head has a kernel of its own where the machine has FMAs. Elsewhere, and with a bias,
+// position terms or a window, which these kernels do not have, products and softmax are separate and in f32: K^T and V
+// are packed once (96 KB at 128 tokens of 64 elements, in L2); then mr rows of Q at a time are multiplied, whose scores
+// (14 x 128 floats, 7 KB) stay in L1 from the first product to the second. With a window, some hundred queries at a
+// time are taken with the keys around them: time and memory are those of the window.
 #include "op/attention.hpp"
 
 #include <cmath>
@@ -37,7 +36,8 @@ layout make_layout(const attention_kernels &kernels, const position_terms *posit
     l.positions = positions ? position_scratch(gemm, *positions, tokens) : 0;
     l.wide = lines(tokens * head_size);
     l.total = l.keys + l.values + l.scores + l.positions + 3 * l.wide;
-    if (kernels.attend) l.total = std::max(l.total, attend_scratch_bytes(tokens, head_size) / sizeof(float));
+    if (kernels.attend_f32 || kernels.attend_bf16)
+        l.total = std::max(l.total, attend_scratch_bytes(tokens, head_size) / sizeof(float));
     return l;
 }
 
@@ -64,7 +64,8 @@ double floats_of(size_t length, size_t head_size, size_t window) noexcept {
 
 // A head is cut at multiples of this many queries: those that a kernel takes together.
 size_t query_group(const attention_kernels &kernels, dtype type) noexcept {
-    return type == dtype::bf16 && kernels.attend ? kernels.attend->mr : kernels.gemm->mr;
+    const attend_kernel *attend = kernels.attend(type);
+    return attend ? attend->mr : kernels.gemm->mr;
 }
 
 struct row_range {
@@ -211,20 +212,21 @@ void attend_head(const attention_kernels &kernels, const attention_args &a, cons
             attend_widely(kernels, a, s, head, {i, std::min(queries.end, i + step)}, l, scratch);
         return;
     }
-    if (a.type == dtype::f32 || !kernels.attend || a.bias || a.positions)
-        return attend_widely(kernels, a, s, head, queries, l, scratch);
-    uint16_t *q = static_cast<uint16_t *>(a.q) + at + queries.begin * a.ld;
-    kernels.attend->run({.q = q,
-                         .k = static_cast<const uint16_t *>(a.k) + at,
-                         .v = static_cast<const uint16_t *>(a.v) + at,
-                         .mask = s.mask,
-                         .y = q,
-                         .scratch = scratch,
-                         .m = queries.end - queries.begin,
-                         .n = s.length,
-                         .d = d,
-                         .ld = a.ld,
-                         .scale = 1 / std::sqrt(static_cast<float>(d))});
+    const attend_kernel *attend = kernels.attend(a.type);
+    if (!attend || a.bias || a.positions) return attend_widely(kernels, a, s, head, queries, l, scratch);
+    const size_t size = size_of(a.type);
+    char *q = static_cast<char *>(a.q) + (at + queries.begin * a.ld) * size;
+    attend->run({.q = q,
+                 .k = static_cast<const char *>(a.k) + at * size,
+                 .v = static_cast<const char *>(a.v) + at * size,
+                 .mask = s.mask,
+                 .y = q,
+                 .scratch = scratch,
+                 .m = queries.end - queries.begin,
+                 .n = s.length,
+                 .d = d,
+                 .ld = a.ld,
+                 .scale = 1 / std::sqrt(static_cast<float>(d))});
 }
 
 // The cut of all heads into shares of equal work, at multiples of `group` queries of a head.
@@ -292,10 +294,12 @@ void attend_share(const attention_kernels &kernels, const attention_args &a, con
 }  // namespace
 
 attention_kernels select_attention(isa::mask usable, size_t head_size) noexcept {
-    const attend_kernel *attend = attend_kernels().find(
-        usable, [head_size](const attend_kernel &k) { return k.needs != isa::none && head_size % k.d_multiple == 0; });
+    const auto fused = [=](dtype type) {
+        const attend_kernel &kernel = select_attend(type, head_size, usable);
+        return kernel.needs == isa::none ? nullptr : &kernel;  // separate products are faster than the reference
+    };
     return {&select_gemm(dtype::f32, SIZE_MAX, dtype::f32, usable), &softmax_kernels().select(usable),
-            &select_store(dtype::bf16, usable), attend};
+            &select_store(dtype::bf16, usable), fused(dtype::f32), fused(dtype::bf16)};
 }
 
 size_t attention_scratch(const ss1_context &context, const attention_kernels &kernels, const position_terms *positions,
@@ -311,7 +315,8 @@ void attend(const ss1_context &context, const attention_kernels &kernels, const 
     for (const sequence &s : a.sequences) longest = std::max(longest, s.length);
     const layout l = make_layout(kernels, a.positions, packed_keys(a, longest), a.head_size);
     const plan p = make_plan(context, kernels, a, longest);
-    const kernel_scope *scope = a.type == dtype::bf16 && kernels.attend ? kernels.attend->scope : nullptr;
+    const attend_kernel *fused = kernels.attend(a.type);
+    const kernel_scope *scope = fused ? fused->scope : nullptr;
     parallel(context, p.tasks, [&](size_t task) {
         const scope_guard guard(scope);
         attend_share(kernels, a, p, task, l, static_cast<float *>(a.scratch) + task * l.total);

@@ -12,8 +12,11 @@ namespace ss1 {
 struct attention_kernels {
     const gemm_kernel *gemm = nullptr;
     const softmax_kernel *softmax = nullptr;
-    const store_kernel *round = nullptr;    // to bf16
-    const attend_kernel *attend = nullptr;  // for heads in bf16; NULL: they are widened to f32
+    const store_kernel *round = nullptr;  // to bf16
+    // For heads without a bias, position terms or a window; NULL: these run by the kernels above, in f32.
+    const attend_kernel *attend_f32 = nullptr, *attend_bf16 = nullptr;
+
+    const attend_kernel *attend(dtype type) const noexcept { return type == dtype::bf16 ? attend_bf16 : attend_f32; }
 };
 attention_kernels select_attention(isa::mask usable, size_t head_size) noexcept;
 
