@@ -270,7 +270,7 @@ TEST_CASE("softmax: masked columns, NaN and large values") {
 
 namespace {
 
-enum class seen { all, some, none, holes };
+enum class seen { all, some, none, holes, late };
 
 float to_f32(float x) {
     return x;
@@ -284,13 +284,15 @@ T from_f32(float x) {
     return static_cast<T>(x);
 }
 
-// Adds to the scores of hidden keys the lowest float, or -inf where there are holes: these leave one of the keys.
+// Adds to the scores of hidden keys the lowest float, or -inf where there are holes: these leave one of the keys, in
+// the last block where `late`.
 void fill_mask(guarded<float> &mask, size_t n, seen keys, seeded &random) {
-    const size_t left = random.index(0, n - 1);
+    const size_t left = keys == seen::late ? n - 1 : random.index(0, n - 1);
     for (size_t j = 0; j < n; j++) {
         const bool third = random.index(0, 2) == 0;
         mask.at(0, j) = keys == seen::none || (keys == seen::some && third) ? -FLT_MAX
                         : keys == seen::holes && third && j != left         ? -infinity
+                        : keys == seen::late && j < left                    ? -infinity
                                                                             : 0;
     }
 }
@@ -391,7 +393,7 @@ TEST_CASE("attend: any number of tokens, with one block of keys and with several
             seeded random;
             const size_t widths[] = {1, 24, 32, 48, 64, 80, 96};
             for (const size_t n : {1, 2, 5, 15, 16, 17, 31, 32, 33, 48, 70, 128, 255, 256, 257, 300, 520})
-                for (const seen keys : {seen::all, seen::some, seen::none, seen::holes})
+                for (const seen keys : {seen::all, seen::some, seen::none, seen::holes, seen::late})
                     check_attend(kernel, n, widths[random.index(0, 6)], keys, random);
             for (const size_t d : {8, 16, 32, 64, 80, 128, 160, 256})
                 for (const size_t n : {7, 45, 270}) check_attend(kernel, n, d, seen::some, random);

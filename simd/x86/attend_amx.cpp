@@ -112,7 +112,7 @@ void multiply_keys(const attend_args &g, const parts &p, size_t i0, size_t j0, s
 template <bool masked>
 void weigh_row(const attend_args &g, const parts &p, size_t i, size_t j0, size_t j1) noexcept {
     const float *s = p.scores + i * lds, *mask = masked ? g.mask + j0 : s;  // unused unless `masked`
-    const __m512 lowest = _mm512_set1_ps(-__builtin_inff()), scale = _mm512_set1_ps(g.scale * 1.44269504f);
+    const __m512 lowest = _mm512_set1_ps(least_max), scale = _mm512_set1_ps(g.scale * 1.44269504f);
     const size_t keys = (j1 < g.n ? j1 : g.n) - j0, whole = keys / 32 * 32;
     const size_t left = keys - whole, left_high = left > 16 ? left - 16 : 0;
     __m512 max[2] = {lowest, lowest};

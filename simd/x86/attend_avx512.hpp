@@ -40,6 +40,9 @@ inline void transpose(__m512i (&r)[16]) noexcept {
     }
 }
 
+// Where the maximum of scores begins. Finite: if -inf hides all keys so far, their weights are 0, not NaN.
+constexpr float least_max = -3.402823466e38f;
+
 // 2^x for x <= 0: relative error 3e-6 at most, far below that of a weight rounded to bf16. NaN stays NaN; from -150
 // on it is 0. p stands for 2^f, 0 <= f < 1: scalef() takes the floor of x by itself.
 inline __m512 exp2(__m512 x) noexcept {

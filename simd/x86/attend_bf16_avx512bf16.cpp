@@ -140,7 +140,7 @@ void weigh_rows(const attend_args &g, const parts &p, size_t i, size_t rows, siz
     };
     __m512 max[rows_at_once], sum[rows_at_once], center[rows_at_once];
 #pragma GCC unroll 4
-    for (size_t r = 0; r < rows_at_once; r++) max[r] = _mm512_set1_ps(-__builtin_inff()), sum[r] = _mm512_setzero_ps();
+    for (size_t r = 0; r < rows_at_once; r++) max[r] = _mm512_set1_ps(least_max), sum[r] = _mm512_setzero_ps();
     for (size_t j = 0; j < padded; j += 16) {
         const __m512 mask = mask_at(j);
 #pragma GCC unroll 4
