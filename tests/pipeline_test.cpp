@@ -181,6 +181,50 @@ TEST_CASE("what a tokenizer.json asks for and is not supported is refused by nam
     CHECK_THROWS_WITH(load_document(bare), Catch::Contains("lacks the byte 0x20 of ByteLevel"));
 }
 
+TEST_CASE("a token that takes white space before it gets none that the last one took") {
+    const auto ids = [](bool left, bool right, const std::string &text) {
+        const auto token = [](int id, const char *content, bool lstrip, bool rstrip) {
+            return json{{"id", id},         {"content", content},  {"single_word", false}, {"lstrip", lstrip},
+                        {"rstrip", rstrip}, {"normalized", false}, {"special", false}};
+        };
+        const json document = {{"version", "1.0"},
+                               {"added_tokens",
+                                {token(1, "  ", left, right), token(2, "<r>", false, true),
+                                 token(3, "<l>", true, false), token(4, " <b>", true, true)}},
+                               {"model",
+                                {{"type", "WordLevel"},
+                                 {"vocab", {{"u", 0}, {"  ", 1}, {"<r>", 2}, {"<l>", 3}, {" <b>", 4}, {"a", 5}}},
+                                 {"unk_token", "u"}}}};
+        return encode(load_document(document), text);
+    };
+    // Ids and offsets of tokenizers 0.23.2.
+    const struct {
+        bool left, right;
+        const char *text;
+        std::vector<int64_t> ids, offsets;
+    } cases[] = {
+        {true, true, "a    a", {5, 1, 5}, {0, 1, 1, 5, 5, 6}},
+        {true, true, "a     ", {5, 1}, {0, 1, 1, 6}},
+        {true, true, "<r>    a", {2, 5}, {0, 7, 7, 8}},
+        {true, true, "a  <l>", {5, 1, 3}, {0, 1, 1, 3, 3, 6}},
+        {true, true, "a   <b>  a", {5, 1, 4, 5}, {0, 1, 1, 4, 4, 9, 9, 10}},
+        {true, false, "a    a", {5, 1, 1, 5}, {0, 1, 1, 3, 3, 5, 5, 6}},
+        {true, false, "a   <b>  a", {5, 1, 4, 5}, {0, 1, 1, 3, 3, 9, 9, 10}},
+        {true, false, "  <l>", {1, 3}, {0, 2, 2, 5}},
+        {false, true, "a    a", {5, 1, 1, 5}, {0, 1, 1, 5, 3, 5, 5, 6}},
+        {false, true, "<r>    a", {2, 1, 1, 5}, {0, 7, 3, 7, 5, 7, 7, 8}},
+        {false, true, "<r>   <l>", {2, 1, 3}, {0, 6, 3, 6, 6, 9}},
+        {false, true, "a     <b> a", {5, 1, 1, 4, 5}, {0, 1, 1, 6, 3, 6, 6, 10, 10, 11}},
+        {false, false, "<r>     a", {2, 1, 1, 0}, {0, 8, 3, 5, 5, 7, 7, 9}},
+        {false, false, "<r>  <b>a", {2, 1, 0}, {0, 5, 3, 5, 5, 9}},
+    };
+    for (const auto &[left, right, text, expected, offsets] : cases) {
+        CAPTURE(left, right, text);
+        CHECK(ids(left, right, text).ids == expected);
+        CHECK(ids(left, right, text).offsets == offsets);
+    }
+}
+
 TEST_CASE("added tokens that share white space keep their places in the text") {
     const auto token = [](int id, const char *content, bool left, bool right) {
         return json{{"id", id},        {"content", content}, {"single_word", false}, {"lstrip", left},

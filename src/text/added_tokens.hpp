@@ -38,12 +38,15 @@ class added_tokens {
         while (const special_token *const token = next(text, position)) {
             size_t first = position, last = position += token->text.size();
             if (token->flags.single_word && !stands_alone(text, first, last)) continue;
-            // A token within the white space that the last one took keeps its own place, as in tokenizers.
-            if (token->flags.lstrip && first > begin) first = std::max(begin, space_before(text, first, begin));
+            // As in tokenizers, a token within the white space that the last one took keeps its own place, but one that
+            // takes white space before it begins behind that, and is dropped if nothing of it is left. (tokenizers
+            // breaks off where less than nothing is left.)
+            if (token->flags.lstrip) first = std::max(begin, space_before(text, first, begin));
             if (token->flags.rstrip) {
                 if (last >= space_end) space_end = space_behind(text, last);
                 last = space_end;
             }
+            if (first >= last) continue;
             if (begin < first && !part(begin, first)) return;
             if (!found(*token, first, last)) return;
             begin = last;
