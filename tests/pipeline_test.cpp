@@ -181,6 +181,40 @@ TEST_CASE("what a tokenizer.json asks for and is not supported is refused by nam
     CHECK_THROWS_WITH(load_document(bare), Catch::Contains("lacks the byte 0x20 of ByteLevel"));
 }
 
+TEST_CASE("a word is something else for the regular expression of Split than for Whitespace") {
+    json document = {{"version", "1.0"},
+                     {"model",
+                      {{"type", "WordLevel"},
+                       {"vocab", {{"u", 0}, {"a", 1}, {"m\u00b2", 2}, {"m", 3}, {"\u00b2", 4}}},
+                       {"unk_token", "u"}}}};
+    document["pre_tokenizer"] = {
+        {"type", "Split"}, {"pattern", {{"Regex", "\\w+|[^\\w\\s]+"}}}, {"behavior", "Removed"}, {"invert", true}};
+    const ss1::tokenizer_ptr split = load_document(document);
+    document["pre_tokenizer"] = {{"type", "Whitespace"}};
+    const ss1::tokenizer_ptr whitespace = load_document(document);
+    // Ids of tokenizers 0.23.2.
+    const struct {
+        std::string text;
+        std::vector<int64_t> split, whitespace;
+    } cases[] = {{"m\u00b2 a", {2, 1}, {3, 4, 1}},
+                 {"a\u200da", {1, 0, 1}, {0}},
+                 {"1\u00bd\u00bda", {0}, {0, 0, 1}},
+                 {"\u00b2\u00b3\u00b9\u00bc\u00bd\u00be"
+                  "a",
+                  {0},
+                  {0, 1}},
+                 {"a\u200c\u200da a", {1, 0, 1, 1}, {0, 1}},
+                 {"a\u00b4"
+                  "a",
+                  {1, 0, 1},
+                  {1, 0, 1}}};
+    for (const auto &[text, as_split, as_whitespace] : cases) {
+        CAPTURE(text);
+        CHECK(encode(split, text).ids == as_split);
+        CHECK(encode(whitespace, text).ids == as_whitespace);
+    }
+}
+
 TEST_CASE("a token that takes white space before it gets none that the last one took") {
     const auto ids = [](bool left, bool right, const std::string &text) {
         const auto token = [](int id, const char *content, bool lstrip, bool rstrip) {

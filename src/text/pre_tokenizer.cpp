@@ -42,11 +42,19 @@ bool find_text(const pre_tokenizer_step &step, std::string_view text, size_t fro
     return begin != text.npos;
 }
 
-// Whitespace: \w+|[^\w\s]+
+// \w as Split has it: its regular expressions are Oniguruma's, where the joiners are not of a word, and those
+// characters of Latin-1 are that are numbers without being digits.
+bool is_split_word(char32_t c) {
+    if (c == 0x200C || c == 0x200D) return false;
+    return is_word(c) || c == 0xB2 || c == 0xB3 || c == 0xB9 || (c >= 0xBC && c <= 0xBE);
+}
+
+// \w+|[^\w\s]+
+template <bool (*is)(char32_t)>
 bool find_word(const pre_tokenizer_step &, std::string_view text, size_t from, byte_range &match) {
     const auto kind_of = [&](size_t &at) {
         const char32_t c = next_char(text, at);
-        return is_word(c) ? 1 : is_white_space(c) ? 0 : 2;
+        return is(c) ? 1 : is_white_space(c) ? 0 : 2;
     };
     for (size_t next = from; next < text.size(); from = next) {
         const int kind = kind_of(next);
@@ -235,10 +243,13 @@ ss1_status read_split(const json &entry, const std::string &where, pre_tokenizer
         const char *regex;
         find_match find;
         size_t digits;
-    } known[] = {{gpt2_pattern, find_gpt2, 1},          {gpt4_pattern, find_gpt4, 3},
-                 {qwen_pattern, find_gpt4, 1},          {"\\s+", find_run<is_white_space>, 1},
-                 {"\\s", find_char<is_white_space>, 1}, {" ", find_text, 1},
-                 {"\\w+|[^\\w\\s]+", find_word, 1}};
+    } known[] = {{gpt2_pattern, find_gpt2, 1},
+                 {gpt4_pattern, find_gpt4, 3},
+                 {qwen_pattern, find_gpt4, 1},
+                 {"\\s+", find_run<is_white_space>, 1},
+                 {"\\s", find_char<is_white_space>, 1},
+                 {" ", find_text, 1},
+                 {"\\w+|[^\\w\\s]+", find_word<is_split_word>, 1}};
     for (const auto &[regex, find, digits] : known) {
         if (step.pattern != regex) continue;
         step.find = find;
@@ -278,7 +289,7 @@ ss1_status read_delimiter(const json &entry, const std::string &where, pre_token
 
 ss1_status read_whitespace(const json &, const std::string &, pre_tokenizer &out) {
     pre_tokenizer_step &step = out.steps.emplace_back();
-    step.find = find_word;
+    step.find = find_word<is_word>;
     step.invert = true;
     step.behavior = split_behavior::removed;
     return SS1_OK;
