@@ -281,6 +281,85 @@ TEST_CASE("added tokens that share white space keep their places in the text") {
     CHECK(!encode(tokenizer, blanks).ids.empty());  // in linear time: a quadratic one takes minutes
 }
 
+TEST_CASE("trim_offsets takes off the white space that a token has in tokenizers, whatever its name is here") {
+    const auto word_piece = [](const char *type) {
+        return json{{"type", type},
+                    {"vocab", {{"u", 0}, {"a", 1}, {"m", 2}}},
+                    {"unk_token", "u"},
+                    {"continuing_subword_prefix", "##"},
+                    {"max_input_chars_per_word", 100}};
+    };
+    const auto bert = [](bool lower_case) {
+        return json{{"type", "BertNormalizer"},
+                    {"clean_text", true},
+                    {"handle_chinese_chars", true},
+                    {"strip_accents", nullptr},
+                    {"lowercase", lower_case}};
+    };
+    const auto added = [](bool rstrip, bool normalized) {
+        return json{{"id", 2},          {"content", "m"},           {"single_word", false}, {"lstrip", true},
+                    {"rstrip", rstrip}, {"normalized", normalized}, {"special", false}};
+    };
+    const json unigram = json::parse(R"({"type": "Unigram", "unk_id": 0,
+                                         "vocab": [["u", 0], ["a", -1], [" ", -2], ["b", -1]]})"),
+               words = {{"type", "BertPreTokenizer"}}, none = json::array();
+    const auto document = [](const json &model, const json &normalizer, const json &pre_tokenizer, const json &tokens) {
+        return json{{"version", "1.0"},
+                    {"added_tokens", tokens},
+                    {"normalizer", normalizer},
+                    {"pre_tokenizer", pre_tokenizer},
+                    {"post_processor", {{"type", "ByteLevel"}, {"trim_offsets", true}, {"add_prefix_space", false}}},
+                    {"model", model}};
+    };
+    // Ids and offsets of tokenizers 0.23.2.
+    const struct {
+        json document;
+        const char *text;
+        std::vector<int64_t> ids, offsets;
+    } cases[] = {
+        {document(word_piece("WordPiece"), bert(true), words, json::array({added(false, false)})),
+         "a  m a",
+         {1, 2, 1},
+         {0, 1, 3, 4, 5, 6}},
+        {document(word_piece("WordPiece"), bert(false), words, json::array({added(true, false)})),
+         "\u0120 a  m  \u0120"
+         "a",
+         {0, 1, 2, 0},
+         {0, 2, 3, 4, 6, 7, 9, 12}},
+        {document(unigram, nullptr, nullptr, none), "a\u3000b", {1, 0, 3}, {0, 1, 4, 4, 4, 5}},
+        {document(unigram, nullptr, nullptr, none), "a c\u3000 ", {1, 2, 0, 2}, {0, 1, 2, 2, 2, 3, 7, 7}},
+        {document(word_piece("WordLevel"), {{"type", "Prepend"}, {"prepend", " "}}, nullptr,
+                  json::array({added(false, true)})),
+         "m",
+         {2},
+         {1, 1}},
+    };
+    for (const auto &[file, text, ids, offsets] : cases) {
+        CAPTURE(file.dump(), text);
+        const encoded row = encode(load_document(file), text);
+        CHECK(row.ids == ids);
+        CHECK(row.offsets == offsets);
+    }
+}
+
+TEST_CASE("of several post-processors one may trim offsets") {
+    json document = document_of("gpt2");
+    const auto byte_level = [](bool trims) {
+        return json{{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", trims}};
+    };
+    const auto with = [&](const json &first, const json &second) {
+        document["post_processor"] = {{"type", "Sequence"}, {"processors", {first, second}}};
+        return load_document(document);
+    };
+    const std::vector<int64_t> trimmed{1, 1, 2, 3, 4, 4, 5, 6, 7, 7, 7, 9};  // of tokenizers 0.23.2
+    CHECK(encode(with(byte_level(true), byte_level(false)), "  a  b \u00e9").offsets == trimmed);
+    CHECK(encode(with(byte_level(false), byte_level(true)), "  a  b \u00e9").offsets == trimmed);
+    CHECK_THROWS_WITH(with(byte_level(true), byte_level(true)),
+                      Catch::Contains("processors[1]: trim_offsets is true, as in a processor before it"));
+    const json roberta = document_of("roberta")["post_processor"];
+    CHECK_THROWS_WITH(with(byte_level(true), roberta), Catch::Contains("processors[1]: trim_offsets is true"));
+}
+
 TEST_CASE("lower case that a module of sentence-transformers wants is refused for tokenizers with steps of their own") {
     const temporary_folder folder;
     write_file(folder / "tokenizer.json", document_of("gpt2").dump());

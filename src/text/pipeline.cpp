@@ -29,6 +29,12 @@ size_t count_chars(std::string_view text) noexcept {
 
 }  // namespace
 
+// `name`: what tokenizers calls the token.
+void pipeline::put(const text_token &token, std::string_view name, bool traced, std::vector<text_token> &out) const {
+    out.push_back(token);
+    if (traced && counts_blanks) out.back().blanks = count_blanks(name);
+}
+
 void pipeline::encode_piece(std::string_view piece, text_scratch &scratch) const {
     auto &tokens = scratch.tokens;
     tokens.clear();
@@ -59,10 +65,16 @@ bool pipeline::run_normalized(traced_text &text, size_t enough, text_scratch &sc
                               std::vector<text_token> &out) const {
     splitting.run(text, scratch.spare, scratch.pieces, scratch.next);
     for (const byte_range piece : scratch.pieces) {
-        encode_piece(std::string_view(text.text).substr(piece.begin, piece.end - piece.begin), scratch);
+        const std::string_view part = std::string_view(text.text).substr(piece.begin, piece.end - piece.begin);
+        encode_piece(part, scratch);
         bool first = true;
         for (const model_token &token : scratch.tokens) {
-            out.push_back({token.id, first, false, place_of(text, piece.begin + token.begin, piece.begin + token.end)});
+            // Unigram leaves unknown text as it is; the other models write their unk_token.
+            const bool keeps_text = kind == model_kind::unigram && token.id == unknown;
+            put({token.id, first, place_of(text, piece.begin + token.begin, piece.begin + token.end)},
+                keeps_text ? part.substr(token.begin, token.end - token.begin)
+                           : std::string_view(all->token(static_cast<size_t>(token.id))),
+                text.traced, out);
             first = false;
         }
         if (out.size() >= enough) return false;
@@ -84,7 +96,8 @@ bool pipeline::run_part(std::string_view source, byte_range part, bool traced, s
             return more = run_normalized(scratch.part, enough, scratch, out);
         },
         [&](const special_token &token, size_t begin, size_t end) {
-            out.push_back({token.id, false, true, place_of(text, begin, end)});
+            put({token.id, false, place_of(text, begin, end)}, std::string_view(text.text).substr(begin, end - begin),
+                traced, out);
             return true;
         });
     return more;
@@ -98,7 +111,7 @@ void pipeline::run(std::string_view source, bool with_places, size_t enough, tex
             return run_part(source, {begin, end}, with_places, enough, scratch, out);
         },
         [&](const special_token &token, size_t begin, size_t end) {
-            out.push_back({token.id, false, true, {begin, end}});
+            put({token.id, false, {begin, end}}, source.substr(begin, end - begin), with_places, out);
             return true;
         });
 }

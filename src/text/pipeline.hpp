@@ -9,6 +9,7 @@
 #include "text/added_tokens.hpp"
 #include "text/bpe.hpp"
 #include "text/normalizer.hpp"
+#include "text/post_processor.hpp"
 #include "text/pre_tokenizer.hpp"
 #include "text/unigram.hpp"
 #include "text/vocabulary.hpp"
@@ -18,8 +19,8 @@ namespace ss1 {
 struct text_token {
     int32_t id;
     bool starts_word;  // the first token of a piece; an added token starts none
-    bool added;
     byte_range place;
+    blank_counts blanks{};  // 0 unless they are counted
 };
 
 // What a thread needs for texts; it grows with the longest one.
@@ -42,6 +43,7 @@ struct pipeline {
     model_kind kind = model_kind::word_piece;
     int32_t unknown = vocabulary::none;  // of word_piece and word_level
     size_t max_word_chars = std::numeric_limits<size_t>::max();
+    bool counts_blanks = false;  // at the ends of tokens, where places are wanted
     bpe merging;
     unigram scoring;
 
@@ -55,6 +57,7 @@ struct pipeline {
                   std::vector<text_token> &out) const;
     bool run_normalized(traced_text &text, size_t enough, text_scratch &scratch, std::vector<text_token> &out) const;
     void encode_piece(std::string_view piece, text_scratch &scratch) const;
+    void put(const text_token &token, std::string_view name, bool traced, std::vector<text_token> &out) const;
 };
 
 }  // namespace ss1

@@ -96,8 +96,16 @@ ss1_status read_token_id(const json &processor, const std::string &where, const 
 }
 
 ss1_status read_trimming(const json &processor, const std::string &where, post_processor &out) {
-    SS1_TRY(json_bool(processor, where, "trim_offsets", key::required, out.trims_places));
-    return json_bool(processor, where, "add_prefix_space", key::required, out.keeps_first_space);
+    bool trims = false, keeps_first_space = true;
+    SS1_TRY(json_bool(processor, where, "trim_offsets", key::required, trims));
+    SS1_TRY(json_bool(processor, where, "add_prefix_space", key::required, keeps_first_space));
+    if (!trims) return SS1_OK;
+    SS1_CHECK(!out.trims_places, SS1_ERROR_UNSUPPORTED,
+              "%s: trim_offsets is true, as in a processor before it, which is not supported: it trims twice",
+              where.c_str());
+    out.trims_places = true;
+    out.keeps_first_space = keeps_first_space;
+    return SS1_OK;
 }
 
 ss1_status read_processor(const json &processor, const std::string &where, bool &adds, post_processor &out) {
@@ -128,19 +136,25 @@ ss1_status read_processor(const json &processor, const std::string &where, bool 
 
 }  // namespace
 
-byte_range post_processor::trimmed(std::string_view text, std::string_view name, bool first,
-                                   byte_range place) const noexcept {
+blank_counts count_blanks(std::string_view text) noexcept {
+    blank_counts blanks;
     const auto is_blank = [](char32_t c) { return c == 0x120 || is_white_space(c); };  // U+0120 is ByteLevel's blank
-    size_t leading = 0, trailing = 0;
-    for (size_t next = 0; next < name.size() && is_blank(next_char(name, next));) ++leading;
-    for (size_t end = name.size(); end; ++trailing) {
-        size_t next = end = previous_char(name, end);
-        if (!is_blank(next_char(name, next))) break;
+    for (size_t next = 0; next < text.size() && is_blank(next_char(text, next));) ++blanks.before;
+    for (size_t end = text.size(); end; ++blanks.behind) {
+        size_t next = end = previous_char(text, end);
+        if (!is_blank(next_char(text, next))) break;
     }
-    const bool only_prefix = leading == 1 && keeps_first_space && (first || place.begin == 0);
-    for (size_t i = only_prefix ? 0 : leading; i && place.begin < place.end; --i) next_char(text, place.begin);
-    for (; trailing && place.end > place.begin; --trailing)
-        place.end = std::max(place.begin, previous_char(text, place.end));
+    return blanks;
+}
+
+byte_range post_processor::trimmed(std::string_view text, blank_counts blanks, bool first,
+                                   byte_range place) const noexcept {
+    auto [leading, trailing] = blanks;
+    if (leading == 1 && keeps_first_space && (first || place.begin == 0)) leading = 0;
+    for (; leading && place.begin < place.end; --leading) next_char(text, place.begin);
+    size_t end = place.end;
+    for (; trailing && end; --trailing) end = previous_char(text, end);
+    if (trailing == 0) place.end = std::max(place.begin, end);  // else the text has fewer characters: as in tokenizers
     return place;
 }
 

@@ -21,13 +21,19 @@ struct row_template {
     size_t specials() const noexcept { return before.size() + between.size() + after.size(); }
 };
 
+// Characters of white space, or of ByteLevel's blank, at the ends of a token's text.
+struct blank_counts {
+    uint32_t before = 0, behind = 0;
+};
+blank_counts count_blanks(std::string_view text) noexcept;
+
 struct post_processor {
     row_template single, pair{{}, {}, {}, 0, 1};
     bool trims_places = false;      // of white space in byte-level tokens
     bool keeps_first_space = true;  // a single one at the beginning of a text, which the tokenizer adds
 
-    // The place of a token of `text` without the white space of its name; `first`: the first that is left of the text.
-    byte_range trimmed(std::string_view text, std::string_view name, bool first, byte_range place) const noexcept;
+    // The place of a token of `text` without the blanks at its ends; `first`: the first that is left of the text.
+    byte_range trimmed(std::string_view text, blank_counts blanks, bool first, byte_range place) const noexcept;
 };
 
 // cls first sep, and cls first sep second sep with the type ids 0 and `second_type`; `twice`: RoBERTa's two seps

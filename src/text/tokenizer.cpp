@@ -88,8 +88,12 @@ void add_text(std::string_view text, text_row &row) noexcept {
             return !row.full;
         },
         [&](const special_token &token, size_t begin, size_t end) {
+            const post_processor &processor = row.tokenizer.processor;
+            byte_range place = {begin, end};
+            if (processor.trims_places && row.tokens.with_places())
+                place = processor.trimmed(text, count_blanks(text.substr(begin, end - begin)), row.count == 0, place);
             row.part_begin = 0;
-            row.add(token.id, {begin, end});
+            row.add(token.id, place);
             return true;
         });
 }
@@ -144,10 +148,8 @@ void put_tokens(const ss1_tokenizer &tokenizer, const ss1_text &text, std::span<
     tokens = tokenizer.cuts_beginning ? tokens.last(kept) : tokens.first(kept);
     const bool trims = out.with_places() && tokenizer.processor.trims_places;
     for (size_t i = 0; i < kept; ++i) {
-        const auto &[id, starts_word, added, place] = tokens[i];
-        const std::string_view name = added ? view(text).substr(place.begin, place.end - place.begin)
-                                            : tokenizer.vocabulary.token(static_cast<size_t>(id));
-        out.set(i, id, trims ? tokenizer.processor.trimmed(view(text), name, i == 0, place) : place);
+        const auto &[id, starts_word, place, blanks] = tokens[i];
+        out.set(i, id, trims ? tokenizer.processor.trimmed(view(text), blanks, i == 0, place) : place);
     }
 }
 
@@ -358,14 +360,17 @@ ss1_status load_vocabulary(const allocator &memory, const std::string &directory
     return file.vocab ? check_same_vocabulary(file, out.vocabulary, path) : SS1_OK;
 }
 
-// Tokens that are looked for in the normalised text, and truncation at the beginning, need the steps of words.hpp.
+// Tokens that are looked for in the normalised text, truncation at the beginning, and places without U+0120, which is
+// in no word in lower case, need the steps of words.hpp.
 ss1_status take_added_tokens(std::vector<special_token> special, ss1_tokenizer &out) {
     const auto literal_end = std::stable_partition(special.begin(), special.end(),
                                                    [](const auto &token) { return !token.flags.normalized; });
     const allocator &memory = out.context->memory;
-    if (!out.steps && literal_end == special.end() && !out.cuts_beginning)
+    const bool trims_words = out.processor.trims_places && !out.rules.lower_case;
+    if (!out.steps && literal_end == special.end() && !out.cuts_beginning && !trims_words)
         return out.added.take(memory, std::move(special));
     if (!out.steps) out.steps = std::make_unique<pipeline>(bert_pipeline(out.rules, out.vocabulary, out.unk));
+    out.steps->counts_blanks = out.processor.trims_places;
     std::vector<special_token> normalized(literal_end, special.end());
     special.erase(literal_end, special.end());
     text_scratch scratch;
