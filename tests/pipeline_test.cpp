@@ -360,6 +360,38 @@ TEST_CASE("of several post-processors one may trim offsets") {
     CHECK_THROWS_WITH(with(byte_level(true), roberta), Catch::Contains("processors[1]: trim_offsets is true"));
 }
 
+TEST_CASE("ignore_merges takes a word as it is written before a prefix or suffix counts") {
+    json document = json::parse(R"({"version": "1.0", "pre_tokenizer": {"type": "Whitespace"}, "model": {
+        "type": "BPE", "unk_token": "u", "ignore_merges": true, "merges": [], "vocab": {"u": 0, "a": 1, "b": 2, "ab": 3,
+        "b</w>": 4, "</w>": 5, "a</w>": 6, "ab</w>": 7, "##b": 8, "abb": 9, "\u00e9": 10}}})");
+    json &model = document["model"];
+    const auto ids = [&] {
+        return encode(load_document(document),
+                      "ab b a b</w> abb xa \u00e9"
+                      "b")
+            .ids;
+    };
+    using numbers = std::vector<int64_t>;
+    // Ids of tokenizers 0.23.2.
+    model["end_of_word_suffix"] = "</w>";
+    CHECK(ids() == numbers{3, 2, 1, 2, 0, 0, 0, 0, 9, 0, 6, 10, 4});
+    model["ignore_merges"] = false;
+    CHECK(ids() == numbers{1, 4, 4, 6, 4, 0, 0, 0, 0, 1, 2, 4, 0, 6, 10, 4});
+    model.erase("end_of_word_suffix");
+    model["continuing_subword_prefix"] = "##";
+    CHECK(ids() == numbers{1, 8, 2, 1, 2, 0, 0, 0, 0, 1, 8, 8, 0, 0, 10, 8});
+    model["ignore_merges"] = true;
+    CHECK(ids() == numbers{3, 2, 1, 2, 0, 0, 0, 0, 9, 0, 0, 10, 8});
+    model["merges"] = {"a b"};
+    CHECK_THROWS_WITH(load_document(document), Catch::Contains("merges[0]: 'b' must start with the continuing_"));
+    model["merges"] = json::array();
+    model["byte_fallback"] = true;
+    CHECK_THROWS_WITH(load_document(document), Catch::Contains("byte_fallback is not supported with continuing_"));
+    model.erase("continuing_subword_prefix");
+    model["end_of_word_suffix"] = "</w>";
+    CHECK_THROWS_WITH(load_document(document), Catch::Contains("byte_fallback is not supported with continuing_"));
+}
+
 TEST_CASE("lower case that a module of sentence-transformers wants is refused for tokenizers with steps of their own") {
     const temporary_folder folder;
     write_file(folder / "tokenizer.json", document_of("gpt2").dump());

@@ -88,7 +88,10 @@ ss1_status bpe::add_merges(const allocator &memory, const std::vector<std::pair<
     merge_shift_ = static_cast<uint32_t>(64 - std::countr_zero(slots));
     for (size_t rank = 0; rank < merges.size(); ++rank) {
         const auto &[left, right] = merges[rank];
-        const std::string joined = left + (right.starts_with(prefix_) ? right.substr(prefix_.size()) : right);
+        SS1_CHECK(right.starts_with(prefix_), SS1_ERROR_FORMAT,
+                  "%s: merges[%zu]: '%s' must start with the continuing_subword_prefix '%s'", path.c_str(), rank,
+                  printable(right).c_str(), printable(prefix_).c_str());
+        const std::string joined = left + right.substr(prefix_.size());
         int32_t ids[3];
         const std::string *const texts[] = {&left, &right, &joined};
         for (size_t i = 0; i < 3; ++i) {
@@ -103,24 +106,24 @@ ss1_status bpe::add_merges(const allocator &memory, const std::vector<std::pair<
     return SS1_OK;
 }
 
-// Collects the pieces that become one token, so that most words of a text need one look-up.
+// Collects the pieces that become one token, so that most words of a text need one look-up. With ignore_merges these
+// are all tokens as they are written, prefix and suffix or not.
 ss1_status bpe::find_whole_words(const allocator &memory) {
-    if (!prefix_.empty() || !suffix_.empty()) return SS1_OK;
+    if (!ignore_merges_ && (!prefix_.empty() || !suffix_.empty())) return SS1_OK;
     std::vector<std::string> texts;
     std::vector<vocabulary_entry> entries;
     texts.reserve(all_->own_tokens());
     bpe_scratch scratch;
-    std::vector<model_token> tokens;
     for (size_t id = 0; id < all_->own_end(); ++id) {
         const char *const token = all_->token(id);
         if (!token || all_->find_own(token) != static_cast<int32_t>(id)) continue;
         std::string text = token;
         if (bytes_ && !to_bytes(token, text)) continue;
-        tokens.clear();
-        add_symbols(text, scratch);
-        merge_all(scratch);
-        const bool whole = scratch.symbols.size() == 1 && scratch.symbols[0].id == static_cast<int32_t>(id);
-        if (!whole && !ignore_merges_) continue;
+        if (!ignore_merges_) {
+            add_symbols(text, scratch);
+            merge_all(scratch);
+            if (scratch.symbols.size() != 1 || scratch.symbols[0].id != static_cast<int32_t>(id)) continue;
+        }
         entries.push_back({texts.emplace_back(std::move(text)), static_cast<int32_t>(id)});
     }
     any_whole_ = !entries.empty();

@@ -61,6 +61,9 @@ ss1_status read_bpe(const json &model, const std::string &where, const allocator
     SS1_TRY(json_bool(model, where, "fuse_unk", key::optional, rules.fuse_unknown));
     SS1_TRY(json_bool(model, where, "byte_fallback", key::optional, rules.byte_fallback));
     SS1_TRY(json_bool(model, where, "ignore_merges", key::optional, rules.ignore_merges));
+    SS1_CHECK(!rules.byte_fallback || (rules.prefix.empty() && rules.suffix.empty()), SS1_ERROR_UNSUPPORTED,
+              "%s: byte_fallback is not supported with continuing_subword_prefix and end_of_word_suffix",
+              where.c_str());
     SS1_TRY(json_array(model, where, "merges", merges));
     rules.merges.reserve(merges->size());
     for (size_t i = 0; i < merges->size(); ++i)
