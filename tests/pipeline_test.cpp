@@ -163,6 +163,8 @@ TEST_CASE("what a tokenizer.json asks for and is not supported is refused by nam
                 "a|b");
     unsupported("pre_tokenizer: type 'UnicodeScripts' is not supported", "gpt2", "/pre_tokenizer/type",
                 "UnicodeScripts");
+    unsupported("pre_tokenizer: type 'FixedLength' is not supported", "gpt2", "/pre_tokenizer",
+                {{"type", "FixedLength"}, {"length", 2}});
     unsupported("the regular expression 'x' is not supported", "qwen", "/pre_tokenizer/pretokenizers/0/pattern/Regex",
                 "x");
     unsupported("post_processor: type 'Other' is not supported", "roberta", "/post_processor/type", "Other");
@@ -173,9 +175,14 @@ TEST_CASE("what a tokenizer.json asks for and is not supported is refused by nam
     broken("merges[1]: must be two strings", "gpt2", "/model/merges/1", json::array({"a"}));
     broken("merges[0]: 'a' and '?!?' need the token '?!?'", "gpt2", "/model/merges/0", "a ?!?");
     broken("vocab[7]: must be a text and a score", "xlmr", "/model/vocab/7", "a");
+    broken("model: unk_id: is null", "xlmr", "/model/unk_id", nullptr);
+    broken("prepend_scheme 'always' contradicts add_prefix_space false", "xlmr", "/pre_tokenizer",
+           {{"type", "Metaspace"}, {"replacement", "_"}, {"add_prefix_space", false}});
     broken("model: unk_id: is 99999", "xlmr", "/model/unk_id", 99999);
     broken("vocab lacks the unk_token 'none'", "gemma", "/model/unk_token", "none");
     broken("key 'merges' is missing", "gpt2", "/model", {{"type", "BPE"}, {"vocab", {{"a", 0}}}});
+    broken("merges[0]: '#version:' and '0.2' need the token '#version:'", "gpt2", "/model/merges/0",
+           {"#version:", "0.2"});
     json bare = document_of("gpt2");
     bare["model"]["vocab"].erase("\u0120");
     CHECK_THROWS_WITH(load_document(bare), Catch::Contains("lacks the byte 0x20 of ByteLevel"));
@@ -358,6 +365,14 @@ TEST_CASE("of several post-processors one may trim offsets") {
                       Catch::Contains("processors[1]: trim_offsets is true, as in a processor before it"));
     const json roberta = document_of("roberta")["post_processor"];
     CHECK_THROWS_WITH(with(byte_level(true), roberta), Catch::Contains("processors[1]: trim_offsets is true"));
+}
+
+TEST_CASE("a list of merges may have the first line of a merges.txt") {
+    json document = document_of("gpt2"), versioned = document;
+    json &merges = versioned["model"]["merges"];
+    merges.insert(merges.begin(), "#version: 0.2");
+    const std::string text = "Hello there, #version: 0.2";
+    CHECK(encode(load_document(versioned), text).ids == encode(load_document(document), text).ids);
 }
 
 TEST_CASE("ignore_merges takes a word as it is written before a prefix or suffix counts") {

@@ -26,7 +26,9 @@ ss1_status split_merge(std::string_view text, const std::string &where, std::str
     return SS1_OK;
 }
 
+// As in tokenizers, a list in the notation of merges.txt may have its first line.
 ss1_status read_merge(const json &value, const std::string &where, bpe_rules &out) {
+    if (value.is_string() && value.string().starts_with("#version")) return SS1_OK;
     auto &[left, right] = out.merges.emplace_back();
     if (value.is_array()) {
         SS1_CHECK(value.size() == 2 && value[0].is_string() && value[1].is_string(), SS1_ERROR_FORMAT,

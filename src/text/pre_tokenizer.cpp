@@ -199,7 +199,6 @@ ss1_status read_metaspace(const json &entry, const std::string &where, pre_token
               SS1_ERROR_UNSUPPORTED, "%s: replacement '%s' is not supported: it must be one character, no blank",
               where.c_str(), printable(step.blank).c_str());
     SS1_TRY(json_bool(entry, where, "add_prefix_space", key::optional, add_prefix));
-    if (!add_prefix) scheme = "never";
     SS1_TRY(json_string(entry, where, "prepend_scheme", key::optional, scheme));
     SS1_TRY(json_bool(entry, where, "split", key::optional, splits));
     SS1_CHECK(scheme == "always" || scheme == "first" || scheme == "never", SS1_ERROR_FORMAT,
