@@ -407,17 +407,45 @@ TEST_CASE("ignore_merges takes a word as it is written before a prefix or suffix
     CHECK_THROWS_WITH(load_document(document), Catch::Contains("byte_fallback is not supported with continuing_"));
 }
 
-TEST_CASE("lower case that a module of sentence-transformers wants is refused for tokenizers with steps of their own") {
-    const temporary_folder folder;
-    write_file(folder / "tokenizer.json", document_of("gpt2").dump());
-    write_file(folder / "modules.json",
-               R"([{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}])");
-    write_file(folder / "sentence_bert_config.json", R"({"max_seq_length": 7, "do_lower_case": true})");
-    CHECK_THROWS_WITH(ss1::load_tokenizer(context(), folder.path), Catch::Contains("wants lower case"));
-    write_file(folder / "sentence_bert_config.json", R"({"max_seq_length": 7, "do_lower_case": false})");
+TEST_CASE("lower case that a module of sentence-transformers wants comes before the steps of a tokenizer") {
+    const auto lower = [](const json &document, bool wanted) {
+        const temporary_folder folder;
+        write_file(folder / "tokenizer.json", document.dump());
+        write_file(folder / "modules.json",
+                   R"([{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}])");
+        write_file(folder / "sentence_bert_config.json", json{{"max_seq_length", 7}, {"do_lower_case", wanted}}.dump());
+        return ss1::load_tokenizer(context(), folder.path);
+    };
+    json document = document_of("gpt2");
     ss1_tokenizer_info info = SS1_TOKENIZER_INFO_INIT;
-    ss1::check(ss1_tokenizer_describe(ss1::load_tokenizer(context(), folder.path).get(), &info));
+    ss1::check(ss1_tokenizer_describe(lower(document, false).get(), &info));
     CHECK(info.max_tokens == 7);
+    document["added_tokens"].push_back({{"id", document["model"]["vocab"].size()},
+                                        {"content", "HeLLo"},
+                                        {"single_word", false},
+                                        {"lstrip", false},
+                                        {"rstrip", false},
+                                        {"normalized", true},
+                                        {"special", false}});
+    const std::string text = "The HELLO hello [MASK] \u0130 X", small = "the hello hello [MASK] i\u0307 x";
+    const auto ids = [&](bool wanted, const std::string &given) { return encode(lower(document, wanted), given).ids; };
+    const json replace = {{"type", "Replace"}, {"pattern", {{"String", "X"}}}, {"content", "the"}},
+               lowercase = {{"type", "Lowercase"}};
+    const auto sequence = [](json list) { return json{{"type", "Sequence"}, {"normalizers", std::move(list)}}; };
+    const std::vector<int64_t> plain = ids(true, text);
+    CHECK(plain == ids(true, small));
+    CHECK(plain != ids(false, text));
+    document["normalizer"] = lowercase;
+    CHECK(plain == ids(false, text));
+    CHECK(plain == ids(true, text));
+    document["normalizer"] = replace;  // finds no X in lower case
+    CHECK(plain == ids(true, text));
+    document["normalizer"] = sequence(json::array({replace, sequence(json::array({lowercase}))}));
+    CHECK(plain == ids(true, text));
+    CHECK(plain != ids(false, text));
+    document["normalizer"] = sequence(json::array({replace, lowercase}));
+    CHECK(plain != ids(true, text));
+    CHECK(ids(true, text) == ids(false, text));
 }
 
 TEST_CASE("a vocab.json with a merges.txt is RoBERTa's or GPT-2's tokenizer") {

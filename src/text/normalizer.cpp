@@ -350,15 +350,16 @@ ss1_status read_step(const json &entry, const std::string &where, const std::str
     return fail(SS1_ERROR_UNSUPPORTED, "%s: type '%s' is not supported", where.c_str(), printable(type).c_str());
 }
 
-ss1_status read_steps(const json &entry, const std::string &where, normalizer &out) {
+ss1_status read_steps(const json &entry, const std::string &where, normalizer &out, size_t depth = 0) {
     SS1_TRY(json_is_object(entry, where));
     std::string type;
     SS1_TRY(json_string(entry, where, "type", key::required, type));
+    out.lowers |= type == "Lowercase" && depth < 2;
     if (type != "Sequence") return read_step(entry, where, type, out);
     const json *list;
     SS1_TRY(json_array(entry, where, "normalizers", list));
     for (size_t i = 0; i < list->size(); ++i)
-        SS1_TRY(read_steps((*list)[i], where + ": normalizers[" + std::to_string(i) + "]", out));
+        SS1_TRY(read_steps((*list)[i], where + ": normalizers[" + std::to_string(i) + "]", out, depth + 1));
     return SS1_OK;
 }
 
@@ -368,6 +369,13 @@ ss1_status read_normalizer(const json &root, const std::string &path, normalizer
     const json *entry;
     SS1_TRY(json_member(root, path, "normalizer", key::optional, entry));
     return entry && !entry->is_null() ? read_steps(*entry, path + ": normalizer", out) : SS1_OK;
+}
+
+void lower_first(normalizer &out) {
+    if (out.lowers) return;
+    normalizer_step first;
+    first.run = lowercase;
+    out.steps.insert(out.steps.begin(), std::move(first));
 }
 
 normalizer bert_normalizer(const word_rules &rules) {

@@ -25,6 +25,7 @@ struct normalizer_step {
 
 struct normalizer {
     std::vector<normalizer_step> steps;
+    bool lowers = false;  // the file has a Lowercase, alone or in its outermost list
 
     void run(traced_text &text, traced_text &spare) const {
         for (const normalizer_step &step : steps) {
@@ -36,6 +37,9 @@ struct normalizer {
 
 // Reads the member `normalizer` of `root`, the content of the tokenizer.json `path`.
 ss1_status read_normalizer(const json &root, const std::string &path, normalizer &out);
+
+// Puts a Lowercase first unless the file has one, as do_lower_case of sentence-transformers does.
+void lower_first(normalizer &out);
 
 // A BertNormalizer that cleans.
 normalizer bert_normalizer(const word_rules &rules);

@@ -495,9 +495,7 @@ ss1_status tokenizer_load(ss1_context &context, const std::string &given, ss1_to
                   path.c_str(), printable(rules.model_unknown).c_str());
     }
     SS1_TRY(take_processor(rules, path, out));
-    SS1_CHECK(!sentence.lower_case || !out.steps, SS1_ERROR_UNSUPPORTED,
-              "%s: a module of sentence-transformers wants lower case, which only tokenizers with BERT's rules support",
-              path.c_str());
+    if (sentence.lower_case && out.steps) lower_first(out.steps->normalizing);
     if (sentence.is_static || rules.model_type == "model2vec") take_truncation(rules, out);
     return take_added_tokens(std::move(special), out);
 }
