@@ -670,6 +670,29 @@ TEST_CASE("tokenizer.json and tokenizer_config.json must not contradict each oth
     CHECK(describe(load_files(fast)).lower_case + describe(load_files(fast)).strip_accents == 0);
 }
 
+TEST_CASE("a RoBERTa body with a BertTokenizer has BERT's tokens and its own limit") {
+    const json &expected = vectors()["vectors"][0];
+    json config = expected["config"];
+    const std::string roberta = R"("model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 0)";
+    const auto check = [&](const files &contents) {
+        const ss1::tokenizer_ptr tokenizer = load_files(contents);
+        CHECK(describe(tokenizer).max_tokens == 513);  // positions begin behind that of the padding token
+        for (size_t i = 0; i < vectors()["texts"].size(); ++i) {
+            const std::string text = vectors()["texts"][i];
+            CAPTURE(text);
+            CHECK(encode(tokenizer, text).ids == expected["ids"][i].get<numbers>());
+        }
+    };
+    const std::string of_body = "{" + roberta + R"(, "tokenizer_class": "BertTokenizer"})";
+    check({{"vocab.txt", vocabulary_text()}, {"tokenizer_config.json", config.dump()}, {"config.json", of_body}});
+    for (const char *name : {"BertTokenizer", "BertTokenizerFast"}) {
+        config["tokenizer_class"] = name;
+        check({{"vocab.txt", vocabulary_text()},
+               {"tokenizer_config.json", config.dump()},
+               {"config.json", "{" + roberta + "}"}});
+    }
+}
+
 TEST_CASE("a tokenizer follows the rules in its files") {
     const ss1_tokenizer_info plain = describe(load(json::object(), small_vocabulary));
     CHECK(plain.lower_case + plain.strip_accents + plain.split_ideographs == 3);
