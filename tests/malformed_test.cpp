@@ -1105,8 +1105,16 @@ void add_sentences(table &cases) {
         format, "pooling_mode: has 7 names, must have at most 6");
     add("a mode of another type", {{"modules.json", pooled}, {"1/config.json", R"({"pooling_mode": [3]})"}}, format,
         "must be a name or an array of names");
-    add("no limit", {{"modules.json", pooled}, {"sentence_bert_config.json", R"({"max_seq_length": 0})"}}, format,
-        "max_seq_length");
+    const auto transformer = [&](const char *name, const char *text, const char *message) {
+        add(name, {{"modules.json", pooled}, {"1/config.json", "{}"}, {"sentence_bert_config.json", text}}, format,
+            message);
+    };
+    transformer("no limit", R"({"max_seq_length": 0})", "max_seq_length");
+    transformer("a task that is a number", R"({"transformer_task": 1})", "transformer_task: is of type number");
+    transformer("modalities in an array", R"({"modality_config": ["text"]})", "modality_config: is of type array");
+    transformer("a modality that is a text", R"({"modality_config": {"text": "forward"}})",
+                "modality_config: text: is of type string");
+    transformer("arguments in an array", R"({"processing_kwargs": [1]})", "processing_kwargs: is of type array");
     const auto settings = [&](const char *name, const char *text, const char *message) {
         add(name, {{"modules.json", pooled}, {"1/config.json", "{}"}, {"config_sentence_transformers.json", text}},
             format, message);

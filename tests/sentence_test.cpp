@@ -300,6 +300,51 @@ TEST_CASE("what a directory asks for and ss1 lacks is refused by name") {
     CHECK_THAT(ss1_last_error(), Catch::Contains("module 2: module 'Normalize' behind SpladePooling is not supported"));
 }
 
+// The names are those of sentence-transformers 6.
+TEST_CASE("a transformer that gives anything but the output that is pooled is refused") {
+    const auto context = make_context(nullptr, 1);
+    const auto load = [&](const char *name, const char *settings, const char *type = nullptr) {
+        const directory made(name);
+        io_support::write_file(made.folder / (fs::path(case_of(name).folder) / "sentence_bert_config.json").string(),
+                               settings);
+        if (type) made.replace("modules.json", "MLMTransformer", type);
+        return made.load(context);
+    };
+    CHECK(load("mean", R"({"transformer_task": "feature-extraction", "module_output_name": "token_embeddings",
+        "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+        "processing_kwargs": {"text": {}}, "unpad_inputs": true, "query_length": null})") == SS1_OK);
+    CHECK(load("all_modes", R"({"transformer_task": null, "processing_kwargs": {}})") == SS1_OK);
+    const char *words = R"({"transformer_task": "fill-mask", "module_output_name": "token_embeddings",
+        "modality_config": {"text": {"method": "forward", "method_output_name": "logits"}}})";
+    CHECK(load("splade", words) == SS1_OK);
+    CHECK(load("splade", words, "Transformer") == SS1_OK);
+
+    struct refusal {
+        const char *name, *settings, *message;
+    };
+    for (const refusal &r : {
+             refusal{
+                 "mean", R"({"transformer_task": "fill-mask"})",
+                 "transformer_task 'fill-mask' is not supported in front of these modules, 'feature-extraction' is"},
+             refusal{"all_modes", R"({"transformer_task": "sequence-classification"})", "0_Transformer/sentence_bert_"},
+             refusal{"splade", R"({"transformer_task": "feature-extraction"})", "modules, 'fill-mask' is"},
+             refusal{"mean", R"({"module_output_name": "sentence_embedding"})", "'token_embeddings' is"},
+             refusal{"mean", R"({"modality_config": {"image": {}}})", "modality_config: 'image' is not supported"},
+             refusal{"mean", R"({"modality_config": {"text": {"method": "get_text_features"}}})",
+                     "modality_config: text: method 'get_text_features' is not supported, 'forward' is"},
+             refusal{"mean", R"({"modality_config": {"text": {"method_output_name": "pooler_output"}}})",
+                     "method_output_name 'pooler_output' is not supported, 'last_hidden_state' is"},
+             refusal{"mean", R"({"processing_kwargs": {"text": {"max_length": 4}}})",
+                     "processing_kwargs: 'text' is not supported"},
+         }) {
+        INFO(r.settings);
+        CHECK(load(r.name, r.settings) == SS1_ERROR_UNSUPPORTED);
+        CHECK_THAT(ss1_last_error(), Catch::Contains(r.message));
+    }
+    CHECK(load("splade", "{}", "Transformer") == SS1_ERROR_UNSUPPORTED);
+    CHECK_THAT(ss1_last_error(), Catch::Contains("transformer_task 'feature-extraction' is not supported"));
+}
+
 TEST_CASE("prompt tokens are checked") {
     const directory made("all_modes");
     const auto context = make_context(nullptr, 1);

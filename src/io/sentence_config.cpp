@@ -165,16 +165,75 @@ ss1_status read_layer_norm(const std::string &folder, sentence_module &out) {
     return SS1_OK;
 }
 
-// Reads how the transformer's module treats texts. The file had the model type in its name before version 0.4.
-ss1_status read_transformer(const std::string &folder, sentence_config &out) {
+// What the transformer has to give to the module behind it: its names in the files of sentence-transformers 6.
+struct transformer_use {
+    std::string_view task, output, module_output;
+};
+
+constexpr transformer_use of_hidden_states = {"feature-extraction", "last_hidden_state", "token_embeddings"},
+                          of_words = {"fill-mask", "logits", "token_embeddings"},
+                          of_scores = {"sequence-classification", "logits", "scores"};
+
+// Checks that a member, if it is there, is the text that stands for what is computed.
+ss1_status check_name(const json &object, const std::string &where, const char *name, std::string_view supported) {
+    std::string value(supported);
+    SS1_TRY(json_string(object, where, name, key::optional, value));
+    SS1_CHECK(value == supported, SS1_ERROR_UNSUPPORTED, "%s: %s '%s' is not supported, '%s' is", where.c_str(), name,
+              printable(value).c_str(), std::string(supported).c_str());
+    return SS1_OK;
+}
+
+// Checks that texts run through forward() alone, which gives the output that is read.
+ss1_status check_modalities(const object_file &file, const transformer_use &use) {
+    const json *modalities = file.root.find("modality_config");
+    if (!modalities) return SS1_OK;
+    const std::string where = file.path + ": modality_config";
+    SS1_TRY(json_is_object(*modalities, where));
+    for (const json &modality : *modalities) {
+        SS1_CHECK(modality.key() == "text", SS1_ERROR_UNSUPPORTED, "%s: '%s' is not supported, 'text' is",
+                  where.c_str(), printable(modality.key()).c_str());
+        SS1_TRY(json_is_object(modality, where + ": text"));
+        SS1_TRY(check_name(modality, where + ": text", "method", "forward"));
+        SS1_TRY(check_name(modality, where + ": text", "method_output_name", use.output));
+    }
+    return SS1_OK;
+}
+
+// Arguments for calls of Python code: nothing of them is read.
+ss1_status check_no_arguments(const object_file &file, const char *name) {
+    const json *arguments = file.root.find(name);
+    if (!arguments) return SS1_OK;
+    SS1_TRY(json_is_object(*arguments, file.path + ": " + name));
+    for (const json &argument : *arguments)
+        SS1_CHECK(argument.is_object() && argument.size() == 0, SS1_ERROR_UNSUPPORTED, "%s: %s: '%s' is not supported",
+                  file.path.c_str(), name, printable(argument.key()).c_str());
+    return SS1_OK;
+}
+
+// Reads how the transformer's module, whose class is `type`, treats texts, and checks that it gives what the modules
+// behind it take. The file had the model type in its name before version 0.4.
+ss1_status read_transformer(const std::string &folder, std::string_view type, sentence_config &out) {
     constexpr const char *names[] = {"sentence_bert_config.json",       "sentence_roberta_config.json",
                                      "sentence_distilbert_config.json", "sentence_camembert_config.json",
                                      "sentence_albert_config.json",     "sentence_xlm-roberta_config.json",
                                      "sentence_xlnet_config.json"};
     const auto name = std::ranges::find_if(names, [&](const char *n) { return file_exists(folder + "/" + n); });
-    if (name == std::end(names)) return SS1_OK;
     object_file file;
-    SS1_TRY(file.read(folder + "/" + *name));
+    std::string task(type == "MLMTransformer" ? of_words.task : of_hidden_states.task);
+    if (name != std::end(names)) {
+        SS1_TRY(file.read(folder + "/" + *name));
+        SS1_TRY(file.text("transformer_task", task));
+    }
+    const bool scores = !out.pools() && task == of_scores.task;
+    const transformer_use &use = out.words != word_pooling::none ? of_words : scores ? of_scores : of_hidden_states;
+    SS1_CHECK(task == use.task, SS1_ERROR_UNSUPPORTED,
+              "%s: transformer_task '%s' is not supported in front of these modules, '%s' is",
+              file.path.empty() ? folder.c_str() : file.path.c_str(), printable(task).c_str(),
+              std::string(use.task).c_str());
+    if (name == std::end(names)) return SS1_OK;
+    SS1_TRY(check_modalities(file, use));
+    SS1_TRY(check_name(file.root, file.path, "module_output_name", use.module_output));
+    SS1_TRY(check_no_arguments(file, "processing_kwargs"));
     SS1_TRY(file.size("max_seq_length", out.max_tokens));
     SS1_TRY(file.flag("do_lower_case", out.lower_case));
     for (const char *unknown : {"query_length", "document_length", "query_expansion"})
@@ -239,7 +298,7 @@ ss1_status read_module(const std::string &directory, const std::string &folder, 
                   "%s: the first module '%s' is not supported, Transformer, MLMTransformer and StaticEmbedding are",
                   where.c_str(), printable(type).c_str());
         out.folder = folder;
-        return out.is_static ? SS1_OK : read_transformer(path, out);
+        return SS1_OK;
     }
     if (type == "SpladePooling") {
         SS1_CHECK(i == 1, SS1_ERROR_UNSUPPORTED, "%s: SpladePooling must follow the transformer at once",
@@ -287,6 +346,7 @@ ss1_status sentence_config_read(const std::string &directory, sentence_config &o
     SS1_CHECK(root.is_array() && root.size() > 0 && root.size() <= max_modules, SS1_ERROR_FORMAT,
               "%s: must be an array of 1 to %zu modules", path.c_str(), max_modules);
     sentence_config config;
+    std::string transformer;  // the class of the first module
     for (size_t i = 0; const json &module : root) {
         const std::string where = path + ": module " + std::to_string(i);
         std::string type, folder;
@@ -298,8 +358,12 @@ ss1_status sentence_config_read(const std::string &directory, sentence_config &o
         while (folder.ends_with('/')) folder.pop_back();
         if (folder == ".") folder.clear();
         SS1_TRY(check_folder(folder, where));
+        if (i == 0) transformer = last_part(type);
         SS1_TRY(read_module(directory, folder, last_part(type), where, i++, config));
     }
+    if (!config.is_static)
+        SS1_TRY(
+            read_transformer(config.folder.empty() ? directory : directory + "/" + config.folder, transformer, config));
     SS1_TRY(read_settings(directory, config));
     out = std::move(config);
     return SS1_OK;
