@@ -290,6 +290,18 @@ TEST_CASE("what a directory asks for and ss1 lacks is refused by name") {
         CHECK(made.load(context) == r.status);
         CHECK_THAT(ss1_last_error(), Catch::Contains(r.message));
     }
+    const directory normalized("mean");
+    fs::create_directories(normalized.folder / "2_Normalize");
+    for (const auto &[config, status] :
+         {std::pair(R"({})", SS1_OK), std::pair(R"({"module_input_name": "sentence_embedding"})", SS1_OK),
+          std::pair(R"({"module_output_name": "token_embeddings"})", SS1_ERROR_UNSUPPORTED),
+          std::pair(R"({"module_input_name": "token_embeddings"})", SS1_ERROR_UNSUPPORTED)}) {
+        io_support::write_file(normalized.folder / "2_Normalize/config.json", config);
+        CHECK(normalized.load(context) == status);
+        if (status == SS1_OK) continue;
+        CHECK_THAT(ss1_last_error(), Catch::Contains("2_Normalize/config.json: module_") &&
+                                         Catch::Contains("'token_embeddings' is not supported"));
+    }
     const directory modes("all_modes");
     modes.replace("1_Pooling/config.json", "weightedmean", "attention");
     CHECK(modes.load(context) == SS1_ERROR_UNSUPPORTED);

@@ -135,6 +135,22 @@ ss1_status read_splade(const std::string &folder, sentence_config &out) {
     return file.size("embedding_dimension", out.pooled_width);
 }
 
+// Checks that a member, if it is there, is the text that stands for what is computed.
+ss1_status check_name(const json &object, const std::string &where, const char *name, std::string_view supported) {
+    std::string value(supported);
+    SS1_TRY(json_string(object, where, name, key::optional, value));
+    SS1_CHECK(value == supported, SS1_ERROR_UNSUPPORTED, "%s: %s '%s' is not supported, '%s' is", where.c_str(), name,
+              printable(value).c_str(), std::string(supported).c_str());
+    return SS1_OK;
+}
+
+// Checks that a module turns the sentence embedding into another one.
+ss1_status check_embedding_names(const object_file &file) {
+    for (const char *name : {"module_input_name", "module_output_name"})
+        SS1_TRY(check_name(file.root, file.path, name, "sentence_embedding"));
+    return SS1_OK;
+}
+
 ss1_status read_dense(const std::string &folder, sentence_module &out) {
     object_file file;
     SS1_TRY(file.read(folder + "/config.json"));
@@ -147,14 +163,16 @@ ss1_status read_dense(const std::string &folder, sentence_module &out) {
     bool residual = false;
     SS1_TRY(file.flag("use_residual", residual));
     SS1_CHECK(!residual, SS1_ERROR_UNSUPPORTED, "%s: use_residual true is not supported", file.path.c_str());
-    for (const char *name : {"module_input_name", "module_output_name"}) {
-        std::string value = "sentence_embedding";
-        SS1_TRY(file.text(name, value));
-        SS1_CHECK(value == "sentence_embedding", SS1_ERROR_UNSUPPORTED,
-                  "%s: %s '%s' is not supported, 'sentence_embedding' is", file.path.c_str(), name,
-                  printable(value).c_str());
-    }
-    return SS1_OK;
+    return check_embedding_names(file);
+}
+
+// Older versions write no file for Normalize. In the directory itself, config.json is the transformer's.
+ss1_status read_normalize(const std::string &folder) {
+    const std::string path = folder + "/config.json";
+    if (!file_exists(path)) return SS1_OK;
+    object_file file;
+    SS1_TRY(file.read(path));
+    return check_embedding_names(file);
 }
 
 ss1_status read_layer_norm(const std::string &folder, sentence_module &out) {
@@ -173,15 +191,6 @@ struct transformer_use {
 constexpr transformer_use of_hidden_states = {"feature-extraction", "last_hidden_state", "token_embeddings"},
                           of_words = {"fill-mask", "logits", "token_embeddings"},
                           of_scores = {"sequence-classification", "logits", "scores"};
-
-// Checks that a member, if it is there, is the text that stands for what is computed.
-ss1_status check_name(const json &object, const std::string &where, const char *name, std::string_view supported) {
-    std::string value(supported);
-    SS1_TRY(json_string(object, where, name, key::optional, value));
-    SS1_CHECK(value == supported, SS1_ERROR_UNSUPPORTED, "%s: %s '%s' is not supported, '%s' is", where.c_str(), name,
-              printable(value).c_str(), std::string(supported).c_str());
-    return SS1_OK;
-}
 
 // Checks that texts run through forward() alone, which gives the output that is read.
 ss1_status check_modalities(const object_file &file, const transformer_use &use) {
@@ -326,6 +335,7 @@ ss1_status read_module(const std::string &directory, const std::string &folder, 
                   "%s: module '%s' is not supported; Transformer, Pooling, SpladePooling, Dense, LayerNorm, Normalize "
                   "and Dropout are",
                   where.c_str(), printable(type).c_str());
+        if (!folder.empty()) SS1_TRY(read_normalize(path));
     }
     SS1_CHECK(!module.has_tensors() || !folder.empty(), SS1_ERROR_FORMAT, "%s: %s needs a folder of its own",
               where.c_str(), printable(type).c_str());
