@@ -660,6 +660,66 @@ TEST_CASE("static embeddings are the means of the rows of a text's own tokens") 
     check(own.path, {{5, 5, 11}, {}, {6, 9}});
 }
 
+namespace {
+
+// A tokenizer.json with the letters as its vocabulary.
+std::string letters_json(const std::string &truncation, const std::string &processor) {
+    std::string vocab;
+    std::istringstream lines(letters);
+    size_t id = 0;
+    for (std::string line; std::getline(lines, line); ++id)
+        vocab += (id ? ", \"" : "\"") + line + "\": " + std::to_string(id);
+    return R"({"truncation": )" + truncation + R"(, "normalizer": {"type": "BertNormalizer", "clean_text": true,
+        "handle_chinese_chars": true, "strip_accents": null, "lowercase": true}, "pre_tokenizer":
+        {"type": "BertPreTokenizer"}, "post_processor": )" +
+           processor + R"(, "added_tokens": [{"id": 2, "content": "[CLS]", "special": true, "normalized": false,
+        "single_word": false, "lstrip": false, "rstrip": false}, {"id": 3, "content": "[SEP]", "special": true,
+        "normalized": false, "single_word": false, "lstrip": false, "rstrip": false}],
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "vocab": {)" +
+           vocab + "}}}";
+}
+
+constexpr const char *of_bert = R"({"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]})";
+constexpr const char *fast_class = R"({"tokenizer_class": "PreTrainedTokenizerFast"})";
+
+// A template with [CLS] in front of or [SEP] behind a text.
+std::string template_json(bool cls, bool sep) {
+    const std::string before = cls ? R"({"SpecialToken": {"id": "[CLS]", "type_id": 0}}, )" : "",
+                      after = sep ? R"(, {"SpecialToken": {"id": "[SEP]", "type_id": 0}})" : "";
+    return R"({"type": "TemplateProcessing", "single": [)" + before + R"({"Sequence": {"id": "A", "type_id": 0}})" +
+           after + R"(], "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"[CLS]": {"id": "[CLS]", "ids": [2], "tokens": ["[CLS]"]},
+                           "[SEP]": {"id": "[SEP]", "ids": [3], "tokens": ["[SEP]"]}}})";
+}
+
+}  // namespace
+
+TEST_CASE("static embeddings read a text's own tokens, whatever the tokenizer puts around them") {
+    const directory made("static"), bert("mean");
+    io_support::write_file(made.folder / "tokenizer_config.json", fast_class);
+    io_support::write_file(bert.folder / "vocab.txt", letters);
+    const auto context = make_context(nullptr, 1);
+    const auto model = ss1::load_model(context, made.folder.path);
+    const auto rows = [&](const std::string &processor, const std::string &text) {
+        io_support::write_file(made.folder / "tokenizer.json", letters_json("null", processor));
+        const encoded got = encode(model, tokenizer_of(context, made.folder.path), {text}, 12);
+        ss1::check(got.status);
+        return got.y;
+    };
+    const ss1::tokenizer_ptr other = tokenizer_of(context, bert.folder.path);
+    if (!other) return;
+    for (const char *text : {"a b", "[CLS] a b [SEP]", "[CLS]", ""}) {
+        INFO(text);
+        const std::vector<float> want = rows("null", text);
+        CHECK(rows(of_bert, text) == want);
+        CHECK(rows(template_json(true, false), text) == want);
+        CHECK(rows(template_json(false, true), text) == want);
+    }
+    CHECK(rows(of_bert, "[CLS] a b [SEP]") != rows(of_bert, "a b"));
+    CHECK(encode(model, other, {"a"}, 12).status == SS1_ERROR_INVALID_ARGUMENT);
+    CHECK_THAT(ss1_last_error(), Catch::Contains("the tokenizer puts special tokens around a text"));
+}
+
 // sentence-transformers' StaticEmbedding has no max_seq_length, and reads tokenizer.json alone.
 TEST_CASE("texts of static embeddings are cut by tokenizer.json alone") {
     const directory made("static");
@@ -667,18 +727,7 @@ TEST_CASE("texts of static embeddings are cut by tokenizer.json alone") {
         made.folder / "tokenizer_config.json",
         R"({"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 3, "truncation_side": "left"})");
     const auto write = [&](const std::string &truncation) {
-        std::string vocab;
-        std::istringstream lines(letters);
-        size_t id = 0;
-        for (std::string line; std::getline(lines, line); ++id)
-            vocab += (id ? ", \"" : "\"") + line + "\": " + std::to_string(id);
-        io_support::write_file(made.folder / "tokenizer.json",
-                               R"({"truncation": )" + truncation +
-                                   R"(, "normalizer": {"type": "BertNormalizer", "clean_text": true,
-            "handle_chinese_chars": true, "strip_accents": null, "lowercase": true}, "pre_tokenizer":
-            {"type": "BertPreTokenizer"}, "post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]},
-            "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "vocab": {)" +
-                                   vocab + "}}}");
+        io_support::write_file(made.folder / "tokenizer.json", letters_json(truncation, of_bert));
     };
     const auto context = make_context(nullptr, 1);
     write("null");

@@ -35,7 +35,6 @@ struct encoding {
     const activation_kernel *activate = nullptr;  // of the scores; NULL: the identity
     std::string prompt = {};
     size_t prompt_tokens = 0;    // that the pooling leaves out
-    bool bare = false;           // without the tokens that the tokenizer puts around a text
     bool drops_unknown = false;  // tokens, as model2vec does; sentence-transformers' StaticEmbedding keeps them
 };
 
@@ -115,8 +114,10 @@ ss1_status settle(encoding &e) {
     SS1_CHECK(rules.vocab_size <= info.vocab_size, SS1_ERROR_INVALID_ARGUMENT,
               "the tokenizer has %zu tokens, the model %zu: it is another model's", rules.vocab_size, info.vocab_size);
     SS1_TRY(find_output(e));
-    e.bare = e.model.family->files->takes_bare_texts;
-    e.drops_unknown = e.bare && !e.model.sentence.is_static;
+    const bool bare = e.model.family->files->takes_bare_texts;
+    SS1_CHECK(!bare || !e.tokenizer.processor.single.specials(), SS1_ERROR_INVALID_ARGUMENT,
+              "the tokenizer puts special tokens around a text, which static embeddings lack: it is another model's");
+    e.drops_unknown = bare && !e.model.sentence.is_static;
     const size_t limit = rules.max_tokens ? std::min(rules.max_tokens, info.max_tokens) : info.max_tokens;
     if (args.max_tokens == 0) args.max_tokens = limit;
     SS1_CHECK(args.max_tokens <= limit, SS1_ERROR_INVALID_ARGUMENT, "args.max_tokens=%zu is above the model's %zu",
@@ -155,16 +156,6 @@ size_t most_tokens(const encoding &e, size_t i) noexcept {
     return std::min(e.args.max_tokens, 8 * std::min(bytes, e.args.max_tokens) + 8);
 }
 
-// Removes what a model of bare texts does not read: [CLS] and [SEP] around the text, and unknown tokens.
-size_t strip(const encoding &e, int64_t *ids, size_t length) noexcept {
-    if (length >= 2 && ids[0] == e.tokenizer.cls && ids[length - 1] == e.tokenizer.sep) {
-        length -= 2;
-        std::copy_n(ids + 1, length, ids);
-    }
-    if (e.drops_unknown) length = static_cast<size_t>(std::remove(ids, ids + length, e.tokenizer.unk) - ids);
-    return length;
-}
-
 // Tokenises n texts from `begin` on, of at most T tokens.
 ss1_status tokenize(const encoding &e, size_t begin, size_t n, size_t T, tokens &out) {
     std::vector<std::string> prompted;
@@ -192,7 +183,10 @@ ss1_status tokenize(const encoding &e, size_t begin, size_t n, size_t T, tokens 
     args.token_type_ids = out.types.data();
     args.lengths = out.lengths.data();
     SS1_TRY(tokenizer_encode(e.tokenizer, args));
-    for (size_t i = 0; e.bare && i < n; ++i) out.lengths[i] = strip(e, out.ids.data() + i * T, out.lengths[i]);
+    for (size_t i = 0; e.drops_unknown && i < n; ++i) {
+        int64_t *ids = out.ids.data() + i * T;
+        out.lengths[i] = static_cast<size_t>(std::remove(ids, ids + out.lengths[i], e.tokenizer.unk) - ids);
+    }
     return SS1_OK;
 }
 

@@ -452,8 +452,9 @@ ss1_status check_args(const ss1_tokenizer &tokenizer, ss1_tokenize_args &args) n
 }
 
 // sentence-transformers reads nothing but tokenizer.json for static embeddings, and adds no special tokens.
-void take_truncation(const tokenizer_rules &rules, ss1_tokenizer &out) noexcept {
-    out.max_tokens = rules.file_max_tokens ? rules.file_max_tokens + out.processor.single.specials() : 0;
+void become_bare(const tokenizer_rules &rules, ss1_tokenizer &out) noexcept {
+    out.processor.single = out.processor.pair = {};
+    out.max_tokens = rules.file_max_tokens;
     out.cuts_beginning = rules.file_cuts_beginning;
 }
 
@@ -496,7 +497,7 @@ ss1_status tokenizer_load(ss1_context &context, const std::string &given, ss1_to
     }
     SS1_TRY(take_processor(rules, path, out));
     if (sentence.lower_case && out.steps) lower_first(out.steps->normalizing);
-    if (sentence.is_static || rules.model_type == "model2vec") take_truncation(rules, out);
+    if (sentence.is_static || rules.model_type == "model2vec") become_bare(rules, out);
     return take_added_tokens(std::move(special), out);
 }
 
