@@ -658,6 +658,25 @@ TEST_CASE("static embeddings are the means of the rows of a text's own tokens") 
     bytes.replace(bytes.find(name), name.size(), "\"embeddings\"      ");
     io_support::write_file(own / "model.safetensors", bytes);
     check(own.path, {{5, 5, 11}, {}, {6, 9}});
+
+    // It then cuts a text at 512 tokens, or max_tokens.
+    const auto rows = [&](const std::string &text, size_t max_tokens) {
+        ss1_encode_args args = SS1_ENCODE_ARGS_INIT;
+        args.max_tokens = max_tokens;
+        const encoded got =
+            encode(ss1::load_model(context, own.path), tokenizer_of(context, own.path), {text}, 12, args);
+        ss1::check(got.status);
+        return got.y;
+    };
+    const auto repeated = [](size_t n, const char *word) {
+        std::string text;
+        for (size_t i = 0; i < n; ++i) text += word;
+        return text;
+    };
+    const std::string unknown = repeated(50, "unknown "), a = repeated(400, "a "), b = repeated(112, "b ");
+    CHECK(rows(unknown + a + b + "c c", 0) == rows(a + b, 0));
+    CHECK(rows(a + b + "c c", 514) != rows(a + b, 0));
+    CHECK(rows("unknown a b c", 2) == rows("a b", 0));
 }
 
 namespace {

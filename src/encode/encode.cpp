@@ -21,6 +21,7 @@ namespace ss1 {
 namespace {
 
 constexpr size_t default_batch_tokens = 4096;        // a BERT-base then takes about 100 MB
+constexpr size_t model2vec_tokens = 512;             // that its encode() reads of a text
 constexpr size_t ids_at_once = size_t{1} << 22;      // tokenised and sorted together: 32 MB of ids, as much of types
 constexpr size_t numbers_at_once = size_t{1} << 22;  // of the output: SPLADE has one for each word
 
@@ -34,8 +35,10 @@ struct encoding {
     bool normalizes = false;                      // a cut row is scaled to the length 1 again
     const activation_kernel *activate = nullptr;  // of the scores; NULL: the identity
     std::string prompt = {};
-    size_t prompt_tokens = 0;    // that the pooling leaves out
-    bool drops_unknown = false;  // tokens, as model2vec does; sentence-transformers' StaticEmbedding keeps them
+    size_t prompt_tokens = 0;  // that the pooling leaves out
+    // As model2vec does; sentence-transformers' StaticEmbedding keeps unknown tokens.
+    bool drops_unknown = false;
+    size_t known_tokens = 0;  // the most that are left then
 };
 
 std::string names_of(std::span<const sentence_prompt> prompts) {
@@ -119,9 +122,11 @@ ss1_status settle(encoding &e) {
               "the tokenizer puts special tokens around a text, which static embeddings lack: it is another model's");
     e.drops_unknown = bare && !e.model.sentence.is_static;
     const size_t limit = rules.max_tokens ? std::min(rules.max_tokens, info.max_tokens) : info.max_tokens;
+    e.known_tokens = args.max_tokens ? args.max_tokens : model2vec_tokens;
     if (args.max_tokens == 0) args.max_tokens = limit;
     SS1_CHECK(args.max_tokens <= limit, SS1_ERROR_INVALID_ARGUMENT, "args.max_tokens=%zu is above the model's %zu",
               args.max_tokens, limit);
+    if (e.drops_unknown) args.max_tokens = limit;  // the cut comes behind the removal
     if (args.batch_tokens == 0) args.batch_tokens = default_batch_tokens;
     if (args.dimensions == 0) args.dimensions = e.width;
     SS1_CHECK(args.dimensions <= e.width, SS1_ERROR_INVALID_ARGUMENT, "args.dimensions=%zu is above the %zu of '%s'",
@@ -185,7 +190,8 @@ ss1_status tokenize(const encoding &e, size_t begin, size_t n, size_t T, tokens 
     SS1_TRY(tokenizer_encode(e.tokenizer, args));
     for (size_t i = 0; e.drops_unknown && i < n; ++i) {
         int64_t *ids = out.ids.data() + i * T;
-        out.lengths[i] = static_cast<size_t>(std::remove(ids, ids + out.lengths[i], e.tokenizer.unk) - ids);
+        const auto known = static_cast<size_t>(std::remove(ids, ids + out.lengths[i], e.tokenizer.unk) - ids);
+        out.lengths[i] = std::min(known, e.known_tokens);
     }
     return SS1_OK;
 }
