@@ -23,9 +23,9 @@ OLD_KEYS = {"cls": "cls_token", "max": "max_tokens", "mean": "mean_tokens", "mea
 
 
 def pool(mode, state, seen):
-    """One vector of the rows of state [T, H] that `seen` lists; cls takes row 0 in any case."""
+    """One vector of the rows of state [T, H] that `seen` lists."""
     rows, positions = state[seen], numpy.array(seen) + 1
-    return {"cls": lambda: state[0], "max": lambda: rows.max(0), "mean": lambda: rows.sum(0) / len(rows),
+    return {"cls": lambda: rows[0], "max": lambda: rows.max(0), "mean": lambda: rows.sum(0) / len(rows),
             "mean_sqrt_len_tokens": lambda: rows.sum(0) / numpy.sqrt(len(rows)),
             "weightedmean": lambda: (rows * positions[:, None]).sum(0) / positions.sum(),
             "lasttoken": lambda: rows[-1]}[mode]()
@@ -102,7 +102,8 @@ def make(name):
         states = numpy.log1p(states) if pooling["activation_function"] == "log1p_relu" else states
     rows = []
     for s, state in enumerate(states):
-        seen = [t for t in numpy.flatnonzero(mask[s]) if t >= (prompts[s] if prompts else 0)]
+        seen = numpy.flatnonzero(mask[s])
+        seen = [t for t in seen if t >= seen[0] + (prompts[s] if prompts else 0)]
         if splade:
             rows.append(getattr(state[seen], pooling["pooling_strategy"])(0))
             continue

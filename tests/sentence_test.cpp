@@ -62,10 +62,13 @@ struct directory {
     }
 };
 
-// Sums in double; `has` says which tokens are pooled. cls takes row 0 in any case.
+// Sums in double; `has` says which tokens are pooled. cls takes row 0 if none is.
 double pooled_value(ss1::pooling_mode mode, const std::vector<float> &rows, size_t width, size_t column,
                     const std::vector<bool> &has) {
-    if (mode == ss1::pooling_mode::cls) return rows[column];
+    if (mode == ss1::pooling_mode::cls) {
+        const auto first = std::ranges::find(has, true);
+        return rows[first == has.end() ? column : static_cast<size_t>(first - has.begin()) * width + column];
+    }
     double sum = 0, weights = 0, n = 0, most = 0, last = 0;
     for (size_t t = 0; t < has.size(); ++t) {
         if (!has[t]) continue;
@@ -118,8 +121,10 @@ TEST_CASE("pooling gives the reference's values for any lengths, masks and promp
             const std::vector<float> own(states.begin() + of.first * width,
                                          states.begin() + (of.first + of.length) * width);
             std::vector<bool> has(of.length);
-            for (size_t t = 0; t < of.length; ++t)
-                has[t] = (!of.mask || of.mask[t] == 0) && !(skips && t < static_cast<size_t>(skip[s]));
+            for (size_t t = 0; t < of.length; ++t) has[t] = !of.mask || of.mask[t] == 0;
+            // The prompt begins behind the padding on the left.
+            const auto begin = std::ranges::find(has, true);
+            if (skips) std::fill_n(begin, std::min<ptrdiff_t>(skip[s], has.end() - begin), false);
             for (size_t m = 0; m < 6; ++m)
                 for (size_t i = 0; i < width; ++i) {
                     const double want = pooled_value(modes[m], own, width, i, has);
@@ -563,6 +568,70 @@ TEST_CASE("a pooling without the prompt leaves its tokens out") {
     CHECK(std::equal(got.begin(), got.end(), want.as<float>()));
 }
 
+namespace {
+
+// A tokenizer.json with the letters as its vocabulary.
+std::string letters_json(const std::string &truncation, const std::string &processor) {
+    std::string vocab;
+    std::istringstream lines(letters);
+    size_t id = 0;
+    for (std::string line; std::getline(lines, line); ++id)
+        vocab += (id ? ", \"" : "\"") + line + "\": " + std::to_string(id);
+    return R"({"truncation": )" + truncation + R"(, "normalizer": {"type": "BertNormalizer", "clean_text": true,
+        "handle_chinese_chars": true, "strip_accents": null, "lowercase": true}, "pre_tokenizer":
+        {"type": "BertPreTokenizer"}, "post_processor": )" +
+           processor + R"(, "added_tokens": [{"id": 2, "content": "[CLS]", "special": true, "normalized": false,
+        "single_word": false, "lstrip": false, "rstrip": false}, {"id": 3, "content": "[SEP]", "special": true,
+        "normalized": false, "single_word": false, "lstrip": false, "rstrip": false}],
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "vocab": {)" +
+           vocab + "}}}";
+}
+
+constexpr const char *of_bert = R"({"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]})";
+constexpr const char *fast_class = R"({"tokenizer_class": "PreTrainedTokenizerFast"})";
+
+// A template with [CLS] in front of or [SEP] behind a text.
+std::string template_json(bool cls, bool sep) {
+    const std::string before = cls ? R"({"SpecialToken": {"id": "[CLS]", "type_id": 0}}, )" : "",
+                      after = sep ? R"(, {"SpecialToken": {"id": "[SEP]", "type_id": 0}})" : "";
+    return R"({"type": "TemplateProcessing", "single": [)" + before + R"({"Sequence": {"id": "A", "type_id": 0}})" +
+           after + R"(], "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"[CLS]": {"id": "[CLS]", "ids": [2], "tokens": ["[CLS]"]},
+                           "[SEP]": {"id": "[SEP]", "ids": [3], "tokens": ["[SEP]"]}}})";
+}
+
+}  // namespace
+
+TEST_CASE("a tokenizer without a token at the end leaves all tokens of the prompt out") {
+    struct rule {
+        const char *processor, *prompt;
+        std::vector<int64_t> ids;
+        int64_t left_out;
+    };
+    const rule rules[] = {{"null", "q: ", {15, 16, 5, 6}, 2},
+                          {of_bert, "q: ", {2, 15, 16, 5, 6, 3}, 3},
+                          {"null", "q [SEP] ", {15, 3, 5, 6}, 1},
+                          {"null", "q ? ", {15, 1, 5, 6}, 1}};
+    for (const rule &r : rules) {
+        INFO(r.processor << r.prompt);
+        const text_model loaded(
+            "all_modes",
+            {{"config_sentence_transformers.json", R"({"prompts": {"task": ")" + std::string(r.prompt) + R"("}})"},
+             {"0_Transformer/tokenizer_config.json", fast_class},
+             {"0_Transformer/tokenizer.json", letters_json("null", r.processor)}},
+            1, "unused.txt");
+        if (!loaded.tokenizer) return;
+        ss1_encode_args args = SS1_ENCODE_ARGS_INIT;
+        args.prompt = "task";
+        const std::vector<float> got = encode(loaded.model, loaded.tokenizer, {"a b"}, 192, args).y;
+        const auto n = static_cast<int64_t>(r.ids.size());
+        const arrays inputs = {{"input_ids", make_array("input_ids", {1, n}, r.ids)},
+                               {"prompt_tokens", make_array("prompt_tokens", {1}, std::vector{r.left_out})}};
+        const array want = infer(loaded.model, make_session(loaded.model, 1), inputs).at("sentence_embedding");
+        CHECK(std::equal(got.begin(), got.end(), want.as<float>()));
+    }
+}
+
 TEST_CASE("scores of a CrossEncoder are its logits under the activation of its config.json") {
     struct rule {
         const char *config, *name;
@@ -678,40 +747,6 @@ TEST_CASE("static embeddings are the means of the rows of a text's own tokens") 
     CHECK(rows(a + b + "c c", 514) != rows(a + b, 0));
     CHECK(rows("unknown a b c", 2) == rows("a b", 0));
 }
-
-namespace {
-
-// A tokenizer.json with the letters as its vocabulary.
-std::string letters_json(const std::string &truncation, const std::string &processor) {
-    std::string vocab;
-    std::istringstream lines(letters);
-    size_t id = 0;
-    for (std::string line; std::getline(lines, line); ++id)
-        vocab += (id ? ", \"" : "\"") + line + "\": " + std::to_string(id);
-    return R"({"truncation": )" + truncation + R"(, "normalizer": {"type": "BertNormalizer", "clean_text": true,
-        "handle_chinese_chars": true, "strip_accents": null, "lowercase": true}, "pre_tokenizer":
-        {"type": "BertPreTokenizer"}, "post_processor": )" +
-           processor + R"(, "added_tokens": [{"id": 2, "content": "[CLS]", "special": true, "normalized": false,
-        "single_word": false, "lstrip": false, "rstrip": false}, {"id": 3, "content": "[SEP]", "special": true,
-        "normalized": false, "single_word": false, "lstrip": false, "rstrip": false}],
-        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "vocab": {)" +
-           vocab + "}}}";
-}
-
-constexpr const char *of_bert = R"({"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]})";
-constexpr const char *fast_class = R"({"tokenizer_class": "PreTrainedTokenizerFast"})";
-
-// A template with [CLS] in front of or [SEP] behind a text.
-std::string template_json(bool cls, bool sep) {
-    const std::string before = cls ? R"({"SpecialToken": {"id": "[CLS]", "type_id": 0}}, )" : "",
-                      after = sep ? R"(, {"SpecialToken": {"id": "[SEP]", "type_id": 0}})" : "";
-    return R"({"type": "TemplateProcessing", "single": [)" + before + R"({"Sequence": {"id": "A", "type_id": 0}})" +
-           after + R"(], "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
-        "special_tokens": {"[CLS]": {"id": "[CLS]", "ids": [2], "tokens": ["[CLS]"]},
-                           "[SEP]": {"id": "[SEP]", "ids": [3], "tokens": ["[SEP]"]}}})";
-}
-
-}  // namespace
 
 TEST_CASE("static embeddings read a text's own tokens, whatever the tokenizer puts around them") {
     const directory made("static"), bert("mean");

@@ -2,6 +2,7 @@
 #include "encode/encode.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <functional>
@@ -88,7 +89,15 @@ ss1_status find_output(encoding &e) {
     return SS1_OK;
 }
 
-// Tokens of the prompt alone, with the token at its beginning, without the one at its end.
+// Whether a token has a part to play, or stands behind each text.
+bool is_special(const ss1_tokenizer &tokenizer, int64_t id) noexcept {
+    const auto &after = tokenizer.processor.single.after;
+    return std::ranges::count(std::array{tokenizer.unk, tokenizer.sep, tokenizer.pad, tokenizer.cls, tokenizer.mask},
+                              id) ||
+           std::ranges::count(after, id, &row_template::special::id);
+}
+
+// Tokens of the prompt alone, with the one at its beginning. A special token at the end comes behind the text instead.
 ss1_status count_prompt_tokens(encoding &e) {
     if (e.model.sentence.include_prompt || e.prompt.empty()) return SS1_OK;
     const ss1_text text = {sizeof(ss1_text), e.prompt.data(), e.prompt.size()};
@@ -101,7 +110,7 @@ ss1_status count_prompt_tokens(encoding &e) {
     args.input_ids = ids.data();
     args.lengths = &length;
     SS1_TRY(tokenizer_encode(e.tokenizer, args));
-    e.prompt_tokens = length ? length - 1 : 0;
+    e.prompt_tokens = length - (length && is_special(e.tokenizer, ids[length - 1]));
     return SS1_OK;
 }
 

@@ -14,6 +14,11 @@ struct pooled_tokens {
     const float *mask;
 
     bool has(size_t t) const noexcept { return !mask || mask[t] == 0; }
+    // The first of them from `t` on, or `end`.
+    size_t first(size_t t) const noexcept {
+        while (t < end && !has(t)) ++t;
+        return t;
+    }
     // Runs f(row, t) for each of them, in order; returns their number.
     template <class F>
     size_t each(F &&f) const noexcept {
@@ -58,9 +63,11 @@ void pool_one(const pooled_tokens &tokens, pooling_mode mode, float *y) noexcept
         case pooling_mode::weighted_mean:
             return average(
                 tokens, y, [](size_t t) { return static_cast<float>(t + 1); }, itself);
-        case pooling_mode::cls:
-            std::copy_n(tokens.rows, tokens.width, y);
+        case pooling_mode::cls: {
+            const size_t first = tokens.first(tokens.begin);
+            std::copy_n(tokens.rows + (first < tokens.end ? first : 0) * tokens.width, tokens.width, y);
             return;
+        }
         case pooling_mode::last:
         case pooling_mode::max:
             break;
@@ -85,7 +92,8 @@ void pool(const team &who, const pool_args &args) {
         for (size_t s = begin; s < end; ++s) {
             const sequence &of = args.sequences[s];
             const size_t skip = args.skip ? static_cast<size_t>(args.skip[s]) : 0;
-            const pooled_tokens tokens = {args.rows + of.first * width, width, skip, of.length, of.mask};
+            pooled_tokens tokens = {args.rows + of.first * width, width, 0, of.length, of.mask};
+            if (skip) tokens.begin = std::min(tokens.first(0) + skip, tokens.end);  // padding may stand on the left
             float *y = args.y + s * args.modes.size() * width;
             for (const pooling_mode mode : args.modes) {
                 pool_one(tokens, mode, y);
