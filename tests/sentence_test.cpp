@@ -280,6 +280,8 @@ TEST_CASE("what a directory asks for and ss1 lacks is refused by name") {
         {"modules.json", "2_Dense", "9_Dense", SS1_ERROR_IO, "9_Dense/config.json"},
         {"1_Pooling/config.json", "32", "33", SS1_ERROR_FORMAT, "must be the hidden size 32"},
         {"2_Dense/config.json", "activation.Tanh", "activation.Mish", SS1_ERROR_UNSUPPORTED, "Mish"},
+        {"2_Dense/config.json", "torch.nn.modules.activation.Tanh", "my.module.Tanh", SS1_ERROR_UNSUPPORTED,
+         "2_Dense/config.json: activation_function 'my.module.Tanh' is not supported, torch.nn's"},
         {"2_Dense/config.json", "\"out_features\": 40", "\"out_features\": 41", SS1_ERROR_FORMAT,
          "'2_Dense.linear.weight' has shape [40, 32], must be [41, 32]"},
         {"2_Dense/config.json", "\"bias\": true", "\"use_residual\": true", SS1_ERROR_UNSUPPORTED, "use_residual"},
@@ -643,7 +645,9 @@ TEST_CASE("scores of a CrossEncoder are its logits under the activation of its c
         {R"("num_labels": 1, "sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity",
             "sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Tanh"})",
          "Tanh"},
-        {R"("num_labels": 3, "sentence_transformers": {"activation_fn": "my.Mish"})", "Mish"},
+        {R"("num_labels": 3, "sentence_transformers": {"activation_fn": "torch.nn.Mish"})", "Mish"},
+        {R"("num_labels": 1, "sentence_transformers": {"activation_fn": "my.module.ReLU"})", "ReLU"},
+        {R"("num_labels": 1, "sentence_transformers": {"activation_fn": "SiLU"})", "SiLU"},
     };
     const auto context = make_context(nullptr, 1);
     const directory files("mean");
@@ -670,9 +674,12 @@ TEST_CASE("scores of a CrossEncoder are its logits under the activation of its c
         args.output = "logits";
         args.scores = scores.data();
         const encoded logits = encode(model, tokenizer, queries, width, args);
-        if (std::string(r.name) == "Mish") {
+        if (const auto refused = std::map<std::string, const char *>{{"Mish", "'torch.nn.Mish' is not supported"},
+                                                                     {"ReLU", "'my.module.ReLU' is not supported"},
+                                                                     {"SiLU", "'SiLU' is not supported"}};
+            refused.contains(r.name)) {
             CHECK(logits.status == SS1_ERROR_UNSUPPORTED);
-            CHECK_THAT(ss1_last_error(), Catch::Contains("'Mish' is not supported"));
+            CHECK_THAT(ss1_last_error(), Catch::Contains(refused.at(r.name)));
             continue;
         }
         ss1::check(logits.status);

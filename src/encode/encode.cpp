@@ -84,7 +84,7 @@ ss1_status find_output(encoding &e) {
     SS1_CHECK(!std::strcmp(e.output, "logits"), SS1_ERROR_INVALID_ARGUMENT,
               "args.scores is not NULL, but args.output is '%s' instead of 'logits'", printable(e.output).c_str());
     ss1_activation what = SS1_ACTIVATION_NONE;
-    SS1_TRY(module_activation(e.model.info.score_activation, "args.scores: the model's activation", what));
+    SS1_TRY(module_activation(e.model.score_activation, "args.scores: the model's activation", what));
     e.activate = select_activation(static_cast<activation>(what), e.model.context->usable);
     return SS1_OK;
 }

@@ -107,8 +107,8 @@ ss1_status module_activation(std::string_view path, const std::string &where, ss
                                               {"Sigmoid", SS1_ACTIVATION_SIGMOID},
                                               {"SiLU", SS1_ACTIVATION_SILU}}};
     const auto known = std::ranges::find(rows, last_part(path), &row::name);
-    SS1_CHECK(known != rows.end(), SS1_ERROR_UNSUPPORTED,
-              "%s '%s' is not supported, Identity, Tanh, ReLU, GELU, Sigmoid and SiLU are", where.c_str(),
+    SS1_CHECK(known != rows.end() && path.starts_with("torch."), SS1_ERROR_UNSUPPORTED,
+              "%s '%s' is not supported, torch.nn's Identity, Tanh, ReLU, GELU, Sigmoid and SiLU are", where.c_str(),
               printable(path).c_str());
     out = known->activation;
     return SS1_OK;
@@ -157,7 +157,7 @@ ss1_status read_dense(const std::string &folder, sentence_module &out) {
     SS1_TRY(json_size(file.root, file.path, "in_features", key::required, 1, max_width, out.in));
     SS1_TRY(json_size(file.root, file.path, "out_features", key::required, 1, max_width, out.out));
     SS1_TRY(file.flag("bias", out.has_bias));
-    std::string activation = "Tanh";
+    std::string activation = "torch.nn.Tanh";
     SS1_TRY(file.text("activation_function", activation));
     SS1_TRY(module_activation(activation, file.path + ": activation_function", out.activation));
     bool residual = false;

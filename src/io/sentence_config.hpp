@@ -63,7 +63,8 @@ ss1_status sentence_config_read(const std::string &directory, sentence_config &o
 ss1_status sentence_check_widths(const sentence_config &config, const std::string &directory, size_t width,
                                  size_t &size);
 
-// Finds the activation that a Python path ends with: "torch.nn.modules.activation.Tanh". `where` begins the message.
+// Finds the activation that a Python path of PyTorch ends with: "torch.nn.modules.activation.Tanh". Others would be code
+// of the model, which sentence-transformers does not run unless it is told to. `where` begins the message.
 ss1_status module_activation(std::string_view path, const std::string &where, ss1_activation &out);
 
 // Appends the tensors of the modules.

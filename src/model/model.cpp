@@ -93,9 +93,9 @@ void fill_info(ss1_model &model) {
     if (!model.sentence.default_prompt.empty()) info.default_prompt = model.sentence.default_prompt.c_str();
     if (info.embedding_size) info.similarity = model.sentence.similarity.c_str();
     if (scores_sequences(model)) {
-        if (model.score_activation.empty()) model.score_activation = info.n_labels == 1 ? "Sigmoid" : "Identity";
-        model.score_activation.erase(0, model.score_activation.rfind('.') + 1);
-        info.score_activation = model.score_activation.c_str();
+        std::string &path = model.score_activation;
+        if (path.empty()) path = info.n_labels == 1 ? "torch.nn.Sigmoid" : "torch.nn.Identity";
+        info.score_activation = path.c_str() + path.rfind('.') + 1;
     }
 }
 

@@ -15,7 +15,7 @@ struct ss1_model {
     ss1::context_ref context;
     std::string config;  // config.json as it was read
     ss1::sentence_config sentence;
-    std::string score_activation;
+    std::string score_activation;  // a Python path
     const ss1::model_family *family = nullptr;
     std::shared_ptr<void> graph;
     std::vector<ss1::tensor_slot> inputs, outputs;
