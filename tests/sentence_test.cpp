@@ -516,7 +516,7 @@ TEST_CASE("prompts go in front of texts, by name, by like name or by default") {
     CHECK_THAT(ss1_last_error(), Catch::Contains("args.dimensions=25 is above the 24"));
 }
 
-TEST_CASE("logits have no default prompt") {
+TEST_CASE("the default prompt stands before the first texts of a CrossEncoder") {
     const text_model loaded("mean", {{"modules.json", R"([{"path": "", "type": "models.Transformer"}])"},
                                      {"config_sentence_transformers.json",
                                       R"({"prompts": {"query": "b "}, "default_prompt_name": "query"})"}});
@@ -531,10 +531,19 @@ TEST_CASE("logits have no default prompt") {
         ss1::check(result.status);
         return result.y;
     };
-    CHECK(with(nullptr, "a") == with("", "a"));
-    CHECK(with("document", "a") == with("", "a"));
+    CHECK(with(nullptr, "a") == with("", "b a"));
+    CHECK(with("document", "a") == with("", "b a"));
     CHECK(with("query", "a") == with("", "b a"));
     CHECK(with("query", "a") != with("", "a"));
+}
+
+TEST_CASE("the numbers of SPLADE are not cut") {
+    const text_model loaded("splade");
+    if (!loaded.tokenizer) return;
+    ss1_encode_args args = SS1_ENCODE_ARGS_INIT;
+    args.dimensions = 8;
+    CHECK(encode(loaded.model, loaded.tokenizer, {"a"}, 8, args).status == SS1_ERROR_INVALID_ARGUMENT);
+    CHECK_THAT(ss1_last_error(), Catch::Contains("args.dimensions=8: the numbers of a SPLADE model belong to words"));
 }
 
 TEST_CASE("the caller's floating-point mode does not matter") {

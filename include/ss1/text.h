@@ -121,14 +121,14 @@ SS1_API ss1_status ss1_tokenizer_encode(const ss1_tokenizer *tokenizer, const ss
  *   .output          What to compute: NULL = "sentence_embedding", or another output f32 [B, d] of the model: "logits",
  *                    "pooled".
  *   .prompt          Name of the prompt that is put in front of each first text; "" = none; NULL = the model's default
- *                    prompt, and none for logits, as in a CrossEncoder. "query" and "document" are understood by every
+ *                    prompt. "query" and "document" are understood by every
  *                    model: without a prompt of that name, documents get "passage" or "corpus", else both get the
  *                    prompt of NULL.
  *   .max_tokens      Longer rows are cut, as in ss1_tokenizer_encode(); 0 = the limit of model and tokenizer.
  *   .batch_tokens    Tokens of one run, counted as if each text were padded to the longest. Texts of similar length
  *                    run together; a longer text runs alone. 0 = 4096. It changes speed and memory, never the result.
  *   .dimensions      0 = all values of the output; else the first ones alone (Matryoshka), again of length 1 if the
- *                    model's last module is Normalize.
+ *                    model's last module is Normalize; must be 0 for SPLADE, whose values belong to words.
  *   .y               f32 [n, dimensions] out, in the order of the texts.
  *   .ldy             Leading dimension of y and scores, >= dimensions (0 = dimensions).
  *   .scores          f32 [n, dimensions] out: y under the model's ss1_model_info.score_activation; needs output

@@ -48,8 +48,7 @@ std::string names_of(std::span<const sentence_prompt> prompts) {
     return names.empty() ? "none" : names;
 }
 
-// Finds the text of a prompt: of its name; of a like one for queries and documents; of the default. A CrossEncoder,
-// whose output is the logits, has no default.
+// Finds the text of a prompt: of its name; of a like one for queries and documents; of the default.
 ss1_status find_prompt(const encoding &e, std::string &out) {
     const sentence_config &config = e.model.sentence;
     const auto take = [&](std::string_view wanted) {
@@ -57,14 +56,14 @@ ss1_status find_prompt(const encoding &e, std::string &out) {
         if (found != config.prompts.end()) out = found->text;
         return found != config.prompts.end();
     };
-    const char *usual = std::strcmp(e.output, "logits") ? config.default_prompt.c_str() : "";
-    const std::string_view wanted = e.args.prompt ? e.args.prompt : usual;
+    const std::string &usual = config.default_prompt;
+    const std::string_view wanted = e.args.prompt ? e.args.prompt : std::string_view(usual);
     if (wanted.empty() || take(wanted)) return SS1_OK;
     SS1_CHECK(wanted == "query" || wanted == "document", SS1_ERROR_INVALID_ARGUMENT,
               "args.prompt '%s' is not a prompt of the model, which has %s", printable(wanted).c_str(),
               names_of(config.prompts).c_str());
     if (wanted == "document" && (take("passage") || take("corpus"))) return SS1_OK;
-    if (*usual) take(usual);
+    if (!usual.empty()) take(usual);
     return SS1_OK;
 }
 
@@ -137,6 +136,9 @@ ss1_status settle(encoding &e) {
               args.max_tokens, limit);
     if (e.drops_unknown) args.max_tokens = limit;  // the cut comes behind the removal
     if (args.batch_tokens == 0) args.batch_tokens = default_batch_tokens;
+    SS1_CHECK(args.dimensions == 0 || e.model.sentence.words == word_pooling::none, SS1_ERROR_INVALID_ARGUMENT,
+              "args.dimensions=%zu: the numbers of a SPLADE model belong to words, its first ones are no vector",
+              args.dimensions);
     if (args.dimensions == 0) args.dimensions = e.width;
     SS1_CHECK(args.dimensions <= e.width, SS1_ERROR_INVALID_ARGUMENT, "args.dimensions=%zu is above the %zu of '%s'",
               args.dimensions, e.width, e.output);

@@ -578,7 +578,7 @@ class Model(_Handle):
         """The scores of a classifier for a list of texts, or of pairs (text, text): float32 [n], or [n, labels] with more labels.
 
         A score is the logit under the activation that sentence-transformers' CrossEncoder would use (info["score_activation"]); raw
-        gives the logits themselves. No prompt is put in front of the texts.
+        gives the logits themselves. The model's default prompt, if it has one, is put in front of the (first) texts.
         """
         logits, scores = self._judge(texts, max_tokens, batch_tokens, scores=not raw)
         chosen = logits if raw else scores
