@@ -483,7 +483,7 @@ TEST_CASE("texts become the vectors of their tokens, in their order, whatever ru
 
 TEST_CASE("prompts go in front of texts, by name, by like name or by default") {
     const text_model loaded("modules", {{"config_sentence_transformers.json", R"({
-        "prompts": {"query": "q: ", "passage": "b ", "other": "c "}, "default_prompt_name": "other"})"}});
+        "prompts": {"query": "q: ", "passage": "b ", "other": "c ", "none": null}, "default_prompt_name": "other"})"}});
     const auto &model = loaded.model;
     const auto &tokenizer = loaded.tokenizer;
     if (!tokenizer) return;
@@ -496,6 +496,7 @@ TEST_CASE("prompts go in front of texts, by name, by like name or by default") {
     };
     CHECK(with("query", "ab") == with("", "q: ab"));
     CHECK(with("document", "ab") == with("", "b ab"));
+    CHECK(with("none", "ab") == with("", "ab"));
     CHECK(with(nullptr, "ab") == with("", "c ab"));
     CHECK(with("", "ab") != with("", "c ab"));
     ss1_encode_args args = SS1_ENCODE_ARGS_INIT;

@@ -256,6 +256,10 @@ ss1_status read_prompts(const object_file &file, sentence_config &out) {
         const std::string where = file.path + ": prompts";
         SS1_TRY(json_is_object(*prompts, where));
         for (const json &text : *prompts) {
+            if (text.is_null()) {  // no prompt
+                out.prompts.push_back({std::string(text.key()), ""});
+                continue;
+            }
             SS1_CHECK(text.is_string(), SS1_ERROR_FORMAT, "%s: '%s' must be a string", where.c_str(),
                       printable(text.key()).c_str());
             SS1_CHECK(text.key().find('\0') == text.key().npos && text.string().find('\0') == text.string().npos,
