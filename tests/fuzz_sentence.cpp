@@ -60,7 +60,7 @@ void walk(const ss1::model_config &config) {
                 sentence.prompts.end());
     const size_t width = sentence.pooled_width ? sentence.pooled_width : 32;
     size_t size = 0;
-    if (ss1::sentence_check_widths(sentence, "fuzz", width, size) != SS1_OK) return;
+    if (ss1::sentence_check_widths(sentence, width, size) != SS1_OK) return;
     promise(size > 0 && (!sentence.truncate_dim || size <= sentence.truncate_dim));
 }
 

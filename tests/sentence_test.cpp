@@ -319,6 +319,23 @@ TEST_CASE("what a directory asks for and ss1 lacks is refused by name") {
     CHECK_THAT(ss1_last_error(), Catch::Contains("module 2: module 'Normalize' behind SpladePooling is not supported"));
 }
 
+TEST_CASE("messages about a module name its folder, not the transformer's") {
+    const auto context = make_context(nullptr, 1);
+    const directory made("all_modes");
+    const auto refused = [&](const char *message) {
+        CHECK(made.load(context) == SS1_ERROR_FORMAT);
+        CHECK_THAT(ss1_last_error(), Catch::StartsWith("ss1_model_load: " + made.folder.path + message));
+    };
+    fs::copy(std::string(SS1_TEST_DATA) + "/sentence/modules/2_Dense", made.folder / "2_Dense");
+    made.replace("modules.json", "\n]", R"(, {"path": "2_Dense", "type": "models.Dense"}])");
+    made.replace("1_Pooling/config.json", "32", "33");
+    refused("/1_Pooling: the pooling has embedding_dimension 33, must be the hidden size 32");
+    made.replace("1_Pooling/config.json", "33", "32");
+    refused("/2_Dense: takes rows of 32, must be the 192 that the module before it gives");
+    made.replace("2_Dense/config.json", "\"in_features\": 32", "\"in_features\": 192");
+    refused(": tensor '2_Dense.linear.weight' has shape [40, 32], must be [40, 192]");
+}
+
 // The names are those of sentence-transformers 6.
 TEST_CASE("a transformer that gives anything but the output that is pooled is refused") {
     const auto context = make_context(nullptr, 1);

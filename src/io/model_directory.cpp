@@ -157,16 +157,24 @@ ss1_status list_random_tensors(model_directory &directory) {
     return SS1_OK;
 }
 
+// The folder that a message names in front of a tensor: that of a module has the module's folder in its own name.
+const char *place_of(const model_directory &directory, std::string_view tensor) {
+    for (const sentence_module &module : directory.config.sentence.modules)
+        if (module.has_tensors() && tensor.starts_with(module.folder + '.'))
+            return directory.config.sentence.root.c_str();
+    return directory.path.c_str();
+}
+
 ss1_status check_dtype(const model_directory &directory, const model_tensor &tensor, bool quantised) {
     const file_dtype dtype = tensor.stored.dtype;
     if (quantised) {
         SS1_CHECK(dtype == file_dtype::u8, SS1_ERROR_FORMAT,
                   "%s: tensor '%s' has dtype %s, rows of an int8 or int4 table must be U8 (ss1 convert --tables)",
-                  directory.path.c_str(), printable(tensor.stored.name).c_str(), file_dtype_name(dtype));
+                  place_of(directory, tensor.name), printable(tensor.stored.name).c_str(), file_dtype_name(dtype));
         return SS1_OK;
     }
     SS1_CHECK(dtype == file_dtype::f32 || dtype == file_dtype::f16 || dtype == file_dtype::bf16, SS1_ERROR_FORMAT,
-              "%s: tensor '%s' has dtype %s, must be F32, F16 or BF16", directory.path.c_str(),
+              "%s: tensor '%s' has dtype %s, must be F32, F16 or BF16", place_of(directory, tensor.name),
               printable(tensor.stored.name).c_str(), file_dtype_name(dtype));
     return SS1_OK;
 }
@@ -174,12 +182,12 @@ ss1_status check_dtype(const model_directory &directory, const model_tensor &ten
 ss1_status check_shape(const model_directory &directory, std::string_view name, std::span<const size_t> shape,
                        const model_tensor *&out, bool quantised = false) {
     const model_tensor *tensor = directory.find(name);
-    SS1_CHECK(tensor, SS1_ERROR_FORMAT, "%s: tensor '%s' is missing", directory.path.c_str(),
+    SS1_CHECK(tensor, SS1_ERROR_FORMAT, "%s: tensor '%s' is missing", place_of(directory, name),
               printable(stored_name(directory.config, name)).c_str());
     const tensor_info &stored = tensor->stored;
     SS1_TRY(check_dtype(directory, *tensor, quantised));
     SS1_CHECK(std::equal(shape.begin(), shape.end(), stored.shape.begin(), stored.shape.end()), SS1_ERROR_FORMAT,
-              "%s: tensor '%s' has shape %s, must be %s", directory.path.c_str(), printable(stored.name).c_str(),
+              "%s: tensor '%s' has shape %s, must be %s", place_of(directory, name), printable(stored.name).c_str(),
               printable(shape_text(stored.shape)).c_str(), shape_text(shape).c_str());
     out = tensor;
     return SS1_OK;
@@ -189,7 +197,7 @@ ss1_status check_finite(const model_directory &directory, const model_tensor &te
                         std::span<const float> values) {
     for (size_t i = 0; i < values.size(); ++i) {
         SS1_CHECK(std::isfinite(values[i]), SS1_ERROR_FORMAT,
-                  "%s: tensor '%s' has %g at element %zu, values must be finite", directory.path.c_str(),
+                  "%s: tensor '%s' has %g at element %zu, values must be finite", place_of(directory, tensor.name),
                   printable(tensor.stored.name).c_str(), static_cast<double>(values[i]), first + i);
     }
     return SS1_OK;

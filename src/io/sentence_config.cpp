@@ -316,10 +316,12 @@ ss1_status read_module(const std::string &directory, const std::string &folder, 
     if (type == "SpladePooling") {
         SS1_CHECK(i == 1, SS1_ERROR_UNSUPPORTED, "%s: SpladePooling must follow the transformer at once",
                   where.c_str());
+        out.pooling_folder = folder;
         return read_splade(path, out);
     }
     if (type == "Pooling") {
         SS1_CHECK(i == 1, SS1_ERROR_UNSUPPORTED, "%s: Pooling must follow the Transformer at once", where.c_str());
+        out.pooling_folder = folder;
         return read_pooling(path, out);
     }
     SS1_CHECK(out.words == word_pooling::none, SS1_ERROR_UNSUPPORTED,
@@ -360,6 +362,7 @@ ss1_status sentence_config_read(const std::string &directory, sentence_config &o
     SS1_CHECK(root.is_array() && root.size() > 0 && root.size() <= max_modules, SS1_ERROR_FORMAT,
               "%s: must be an array of 1 to %zu modules", path.c_str(), max_modules);
     sentence_config config;
+    config.root = directory;
     std::string transformer;  // the class of the first module
     for (size_t i = 0; const json &module : root) {
         const std::string where = path + ": module " + std::to_string(i);
@@ -383,16 +386,16 @@ ss1_status sentence_config_read(const std::string &directory, sentence_config &o
     return SS1_OK;
 }
 
-ss1_status sentence_check_widths(const sentence_config &config, const std::string &directory, size_t width,
-                                 size_t &size) {
+ss1_status sentence_check_widths(const sentence_config &config, size_t width, size_t &size) {
     SS1_CHECK(config.pooled_width == 0 || config.pooled_width == width, SS1_ERROR_FORMAT,
-              "%s: the pooling has embedding_dimension %zu, must be the %s %zu", directory.c_str(), config.pooled_width,
+              "%s/%s: the pooling has embedding_dimension %zu, must be the %s %zu", config.root.c_str(),
+              config.pooling_folder.c_str(), config.pooled_width,
               config.pooling.empty() ? "number of words" : "hidden size", width);
     size = std::max<size_t>(config.pooling.size(), 1) * width;
     for (const sentence_module &module : config.modules) {
         SS1_CHECK(!module.in || module.in == size, SS1_ERROR_FORMAT,
-                  "%s: module '%s' takes rows of %zu, must be the %zu that the module before it gives",
-                  directory.c_str(), printable(module.folder).c_str(), module.in, size);
+                  "%s/%s: takes rows of %zu, must be the %zu that the module before it gives", config.root.c_str(),
+                  printable(module.folder).c_str(), module.in, size);
         if (module.out) size = module.out;
     }
     if (config.truncate_dim) size = std::min(size, config.truncate_dim);

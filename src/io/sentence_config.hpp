@@ -32,9 +32,11 @@ struct sentence_prompt {
 };
 
 struct sentence_config {
-    std::string folder;      // of the transformer and its tokenizer; "": the directory itself
-    bool is_static = false;  // StaticEmbedding in place of a transformer: config.json does not count
-    size_t max_tokens = 0;   // max_seq_length; 0: the limit of tokenizer and transformer
+    std::string root;            // the directory, for messages; "": without modules.json
+    std::string pooling_folder;  // likewise
+    std::string folder;          // of the transformer and its tokenizer; "": the directory itself
+    bool is_static = false;      // StaticEmbedding in place of a transformer: config.json does not count
+    size_t max_tokens = 0;       // max_seq_length; 0: the limit of tokenizer and transformer
     bool lower_case = false;
     std::vector<pooling_mode> pooling;  // empty: the directory has no pooling, and the model no sentence_embedding
     word_pooling words = word_pooling::none;  // SPLADE: pools the scores of words instead
@@ -60,11 +62,10 @@ ss1_status sentence_config_read(const std::string &directory, sentence_config &o
 
 // Checks that each module takes what the one before it gives, from rows of `width` on: hidden states or scores of
 // words. `size` receives the width of the sentence embedding.
-ss1_status sentence_check_widths(const sentence_config &config, const std::string &directory, size_t width,
-                                 size_t &size);
+ss1_status sentence_check_widths(const sentence_config &config, size_t width, size_t &size);
 
-// Finds the activation that a Python path of PyTorch ends with: "torch.nn.modules.activation.Tanh". Others would be code
-// of the model, which sentence-transformers does not run unless it is told to. `where` begins the message.
+// Finds the activation that a Python path of PyTorch ends with: "torch.nn.modules.activation.Tanh". Others would be
+// code of the model, which sentence-transformers does not run unless it is told to. `where` begins the message.
 ss1_status module_activation(std::string_view path, const std::string &where, ss1_activation &out);
 
 // Appends the tensors of the modules.

@@ -36,10 +36,10 @@ ss1_status prepare_sentence(const model_directory &from, size_t hidden_size, siz
         SS1_CHECK(words, SS1_ERROR_UNSUPPORTED,
                   "%s: SpladePooling needs a model that scores masked words (...ForMaskedLM)", from.path.c_str());
         out.widest = words;
-        return sentence_check_widths(out.config, from.path, words, out.size);
+        return sentence_check_widths(out.config, words, out.size);
     }
     if (out.config.pooling.empty()) return SS1_OK;
-    SS1_TRY(sentence_check_widths(out.config, from.path, hidden_size, out.size));
+    SS1_TRY(sentence_check_widths(out.config, hidden_size, out.size));
     prepare_modules(out.config.pooling.size() * hidden_size, out);
     return SS1_OK;
 }

@@ -34,7 +34,7 @@ ss1_status prepare(const model_directory &from, static_model &out) {
         SS1_CHECK(!from.find(name), SS1_ERROR_UNSUPPORTED,
                   "%s: tensor '%s' of model2vec's reduced vocabularies is not supported", from.path.c_str(), name);
     out.sentence.config = from.config.sentence;
-    SS1_TRY(sentence_check_widths(out.sentence.config, from.path, out.config.size, out.sentence.size));
+    SS1_TRY(sentence_check_widths(out.sentence.config, out.config.size, out.sentence.size));
     prepare_modules(out.config.size, out.sentence);
     return SS1_OK;
 }
