@@ -1265,6 +1265,29 @@ class Embed(Case):
         self.assertEqual([json.loads(line)["embedding"] for line in lines], [[9, 10], [10, 11]])
         self.assertIn("use ss1 embed", self.refused("run", folder, "--text", "-", stdin=b"a\n"))
 
+    def test_an_embedder_without_a_pooler_has_an_output_for_a_row(self):
+        model, texts = EXAMPLES / "models/mail-embed", EXAMPLES / "data/documents.txt"
+        out, layers = self.directory / "out", ["--layers", "encoder.layer.0.intermediate.dense"]
+        self.ok("convert", model, out, "-c", 4, "--calibrate", texts, *layers)
+        self.assertEqual(len(self.ok("embed", out, "--text", texts).splitlines()), 100)
+        shutil.rmtree(out)
+        many, small = self.directory / "many.txt", self.directory / "small"
+        many.write_bytes(3 * texts.read_bytes())
+        shutil.copytree(model, small)
+        config = json.loads((small / "0_Transformer/config.json").read_text())
+        (small / "0_Transformer/config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
+        self.ok("convert", small, out, "--budget", 1, "--calibrate", many, "--rows", 8)
+        quality = json.loads((out / "ss1-report.json").read_text())["quality"]
+        self.assertEqual(quality["rows"], 60)
+        self.assertTrue(0 <= quality["output_error"] < 1, quality)
+        ids = self.directory / "ids.csv"
+        ids.write_text("input_ids\n2 50 60 3\n")
+        names = self.ok("run", model, "--input", ids).splitlines()[0].split(",")
+        self.assertEqual((names[0], len(names)), ("sentence_embedding_0", 256))
+        self.assertIn("use ss1 embed", self.refused("run", model, "--text", texts))
+        if BENCH_EXE:
+            run(BENCH_EXE, "model", model, "--batch", 2, "--tokens", 16, "--min-time", 0, "--repetitions", 3).check_returncode()
+
     def test_rerank(self):
         model = self.make(id2label={"0": "yes"}, label2id={"yes": 0})
         weights = (model / "model.safetensors").read_bytes()

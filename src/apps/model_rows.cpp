@@ -59,10 +59,11 @@ bool gives_probability(const model_handle &model) {
 
 row_output choose_output(const model_handle &model) {
     const std::map<std::string, size_t> widths = output_widths(model);
-    for (const char *name : {"probability", "logits", "pooled"})
+    for (const char *name : {"probability", "logits", "sentence_embedding", "pooled"})
         if (const auto found = widths.find(name); found != widths.end()) return {found->first, found->second};
-    throw failure("the model has neither a classifier of rows nor a pooler, so it has no output for a whole row",
-                  "use a model with pooler.dense or classifier weights");
+    throw failure(
+        "the model has neither a classifier of rows nor a pooler or pooling, so it has no output for a whole row",
+        "use a model with pooler.dense or classifier weights, or a directory of sentence-transformers");
 }
 
 }  // namespace ss1::apps

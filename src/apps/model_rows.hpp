@@ -42,7 +42,8 @@ class model_rows {
 ss1_tensor input_tensor(const char *name, const std::vector<float> &values, std::initializer_list<size_t> shape);
 ss1_tensor input_tensor(const char *name, const std::vector<int64_t> &values, std::initializer_list<size_t> shape);
 
-// The output that answers for a row: DLRM's probability; BERT's logits or, without a classifier, its pooled vector.
+// The output that answers for a row: DLRM's probability; BERT's logits or, without a classifier, its sentence embedding
+// or its pooled vector.
 struct row_output {
     std::string name;
     size_t width;  // values of one row

@@ -33,14 +33,16 @@ json scored(const char *what, const std::string &name, double score) {
     return {{what, name}, {"score", six_digits(score)}};
 }
 
-// The outputs that answer for a text: those of its head or, without one, the pooled vector.
+// The outputs that answer for a text: those of its head or, without one, a vector.
 std::vector<ss1_tensor> find_outputs(const model_handle &model) {
     std::map<std::string, ss1_tensor> all;
     for (const ss1_tensor &tensor : outputs_of(model)) all[tensor.name] = tensor;
     if (all.count("logits")) return {all["logits"]};
     if (all.count("start_logits")) return {all["start_logits"], all["end_logits"]};
-    if (all.count("pooled")) return {all["pooled"]};
-    throw failure("--text needs a model with a head or a pooler", "'ss1 inspect MODEL' shows what this one is");
+    for (const char *name : {"pooled", "sentence_embedding"})
+        if (all.count(name)) return {all[name]};
+    throw failure("a text needs a model with a head, a pooler or a pooling",
+                  "'ss1 inspect MODEL' shows what this one is");
 }
 
 // Scores are members by the label's name: two labels of one name would overwrite each other.

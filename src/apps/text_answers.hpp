@@ -21,6 +21,8 @@ class text_answers {
         const bool may_pair = kind_ != kind::word_labels;
         return pairs_ ? text_lines::kind::pairs : may_pair ? text_lines::kind::texts_alone : text_lines::kind::any_text;
     }
+    // Whether the answers are sentence embeddings.
+    bool embeds() const { return names_[0] == "sentence_embedding"; }
     // The outputs to request from a run of `batch` sequences of `tokens`. This object owns their memory.
     std::vector<ss1_tensor> outputs(size_t batch, size_t tokens);
     // The answer to sequence i, after the run.

@@ -269,6 +269,8 @@ void write_answers(output &out, const text_answers &answers, const text_rows &te
 run_totals answer(const run_options &options, const context_handle &context, const model_handle &model) {
     text_rows texts(context, model, options.model.directory, options.max_tokens);
     text_answers answers(model, texts.tokenizer().get(), options.pairs);
+    if (answers.embeds())  // prompts belong to them
+        throw failure(options.model.directory + ": gives sentence embeddings alone", "use ss1 embed");
     text_lines lines(options.text, answers.line_kind());
     ss1_session_options bounds = SS1_SESSION_OPTIONS_INIT;
     bounds.max_tokens = texts.max_tokens();
