@@ -535,7 +535,8 @@ class Models(Case):
         message = self.refused("inspect", self.directory)
         self.assertIn("hidden_act 'quick_gelu' is not supported, 'gelu', 'gelu_python', ", message)
         self.assertIn(" and 'linear' are\n", message)
-        self.assertIn("'ss1 info' lists its instruction sets and backends", message)
+        self.assertIn("this version of ss1 lacks it\n", message)
+        self.assertNotIn("backends", message)
 
     def test_unknown_directory(self):
         for command in (["inspect"], ["run", "--input", "-"]):
@@ -1244,6 +1245,8 @@ class Embed(Case):
         for full, short in zip(dense, sparse, strict=True):
             self.assertEqual({i: value for i, value in enumerate(full["embedding"]) if value}, dict(zip(short["indices"], short["values"], strict=True)))
             self.assertGreaterEqual(min(full["embedding"]), 0)
+        self.assertIn("ss1: --dimensions=8: the numbers of a SPLADE model belong to words",
+                      self.refused("embed", folder, "--text", "-", "--dimensions", 8, stdin=text))
 
     def test_prompts_and_dimensions(self):
         model = self.sentences()
@@ -1316,6 +1319,10 @@ class Embed(Case):
             self.assertAlmostEqual(row["score"], 1 / (1 + math.exp(-row["logit"])), delta=2e-6)
         top = self.ok("rerank", model, "--query", "you win", "--text", "-", "--top", 1, stdin="\n".join(self.TEXTS).encode())
         self.assertEqual(json.loads(top), rows[0])
+        config = json.loads((model / "config.json").read_text())
+        (model / "config.json").write_text(json.dumps({**config, "sentence_transformers": {"activation_fn": "my.module.ReLU"}}))
+        self.assertIn("ss1: the model's activation 'my.module.ReLU' is not supported",
+                      self.refused("rerank", model, "--query", "you win", "--text", "-", stdin=b"win\n"))
 
     def test_mistakes(self):
         plain = self.make()
@@ -1331,6 +1338,10 @@ class Embed(Case):
                 self.assertIn("--text: the path is empty", self.refused(*command, "--text", ""))
                 self.assertIn("--output: the path is empty", self.refused(*command, "--text", path, "--output", ""))
         self.assertEqual(path.read_text(), "a\n")
+        self.assertIn("ss1: --prompt 'title' is not a prompt of the model", self.refused("embed", model, "--text", path, "--prompt", "title"))
+        self.assertIn("ss1: --max-tokens=1000000 is above the model's", self.refused("embed", model, "--text", path, "--max-tokens", 10**6))
+        self.assertIn("-o x.json is none of jsonl, sparse, npy and f32; --output names the file",
+                      self.refused("embed", model, "--text", path, "-o", "x.json"))
         self.assertIn("--dimensions 1000000000 is above the 64 of the model",
                       self.refused("embed", model, "--text", path, "--dimensions", 10**9))
 

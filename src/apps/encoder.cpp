@@ -40,7 +40,12 @@ void encoder::run(std::span<const std::string> texts, std::span<const std::strin
     args.dimensions = settings.dimensions;
     args.y = y;
     args.scores = scores;
-    check(ss1_model_encode(model_.get(), tokenizer_.get(), &args));
+    constexpr option_name names[] = {{"args.prompt", "--prompt"},
+                                     {"args.max_tokens", "--max-tokens"},
+                                     {"args.batch_tokens", "--batch-tokens"},
+                                     {"args.dimensions", "--dimensions"},
+                                     {"args.scores: the model", "the model"}};
+    check(ss1_model_encode(model_.get(), tokenizer_.get(), &args), names);
 }
 
 std::vector<float> encoder::encode(std::span<const std::string> texts, const encode_settings &settings) const {

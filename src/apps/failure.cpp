@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/failure.hpp"
 
+#include <algorithm>
+
 namespace ss1::apps {
 namespace {
 
@@ -9,7 +11,7 @@ const char *hint_for(ss1_status status) {
         case SS1_ERROR_INVALID_ARGUMENT:
             return "change the option or the input that the message names; --help lists the options";
         case SS1_ERROR_UNSUPPORTED:
-            return "this version of ss1 lacks it; 'ss1 info' lists its instruction sets and backends";
+            return "this version of ss1 lacks it";
         case SS1_ERROR_OUT_OF_MEMORY:
             return "use a smaller --batch or a smaller model";
         case SS1_ERROR_BACKEND:
@@ -25,8 +27,16 @@ const char *hint_for(ss1_status status) {
 
 }  // namespace
 
-void check(ss1_status status) {
-    if (status != SS1_OK) throw failure(ss1_last_error(), hint_for(status));
+void check(ss1_status status, std::span<const option_name> names) {
+    if (status == SS1_OK) return;
+    std::string message = ss1_last_error();
+    const size_t at = std::min(message.find("args."), message.size());  // behind the name of the function
+    for (const auto &[argument, option] : names) {
+        if (!std::string_view(message).substr(at).starts_with(argument)) continue;
+        message = std::string(option) + message.substr(at + argument.size());
+        break;
+    }
+    throw failure(message, hint_for(status));
 }
 
 }  // namespace ss1::apps

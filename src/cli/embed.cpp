@@ -161,7 +161,12 @@ void add_embed(CLI::App &app) {
                     "Keep the first numbers alone (Matryoshka); again of length 1 if the model normalises")
         ->check(CLI::Range(1, 1 << 30));
     command.add_option("-o,--format", options->format, "jsonl, sparse, npy or f32")
-        ->check(CLI::IsMember({"jsonl", "sparse", "npy", "f32"}))
+        ->check(CLI::Validator(
+            [](const std::string &name) {
+                const bool known = name == "jsonl" || name == "sparse" || name == "npy" || name == "f32";
+                return known ? "" : "-o " + name + " is none of jsonl, sparse, npy and f32; --output names the file";
+            },
+            "{jsonl,sparse,npy,f32}"))
         ->capture_default_str();
     command.footer(notes);
     command.callback([options, prompt] {
