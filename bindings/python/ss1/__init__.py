@@ -587,6 +587,8 @@ class Model(_Handle):
     def rank(self, query, texts, top=None, *, max_tokens=0, batch_tokens=0):
         """The texts by their relevance to the query, for a CrossEncoder with one label: [{"index", "score", "logit"}], the best first."""
         _require(self.info["n_labels"] == 1, f"rank needs a classifier with one label, this model has {self.info['n_labels']}")
+        _require(not isinstance(texts, (str, bytes)), "texts: must be a list of texts, not one text")
+        _require(top is None or _unsigned("top", top, 63) > 0, f"top={top}: must be at least 1, or None for all")
         logits, scores = self._judge([(query, text) for text in texts], max_tokens, batch_tokens)
         order = numpy.argsort(-logits[:, 0], kind="stable")[:top]
         return [{"index": int(i), "score": float(scores[i, 0]), "logit": float(logits[i, 0])} for i in order]

@@ -529,6 +529,11 @@ class Texts(TestCase):
                 for row in ranked:
                     self.assertEqual(row["score"], float(alone[row["index"]]))
                 self.assertEqual(model.rank("you win", texts, top=1), ranked[:1])
+                self.assertEqual(model.rank("you win", texts, top=numpy.int64(9)), ranked)
+                for text in ("abc", b"abc"):
+                    self.refused("texts: must be a list of texts, not one text", model.rank, "q", text)
+                self.refused("top=0: must be at least 1", model.rank, "q", texts, top=0)
+                self.refused("top=-1", model.rank, "q", texts, top=-1)
 
 
 class Models(TestCase):
