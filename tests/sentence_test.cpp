@@ -349,7 +349,7 @@ TEST_CASE("a transformer that gives anything but the output that is pooled is re
     CHECK(load("mean", R"({"transformer_task": "feature-extraction", "module_output_name": "token_embeddings",
         "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
         "processing_kwargs": {"text": {}}, "unpad_inputs": true, "query_length": null})") == SS1_OK);
-    CHECK(load("all_modes", R"({"transformer_task": null, "processing_kwargs": {}})") == SS1_OK);
+    CHECK(load("all_modes", R"({"transformer_task": null, "processing_kwargs": {}, "model_args": null})") == SS1_OK);
     const char *words = R"({"transformer_task": "fill-mask", "module_output_name": "token_embeddings",
         "modality_config": {"text": {"method": "forward", "method_output_name": "logits"}}})";
     CHECK(load("splade", words) == SS1_OK);
@@ -372,6 +372,11 @@ TEST_CASE("a transformer that gives anything but the output that is pooled is re
                      "method_output_name 'pooler_output' is not supported, 'last_hidden_state' is"},
              refusal{"mean", R"({"processing_kwargs": {"text": {"max_length": 4}}})",
                      "processing_kwargs: 'text' is not supported"},
+             refusal{"mean", R"({"model_args": {"add_pooling_layer": false}})",
+                     "model_args: 'add_pooling_layer' is not supported"},
+             refusal{"mean", R"({"tokenizer_args": {"do_lower_case": true}})",
+                     "tokenizer_args: 'do_lower_case' is not"},
+             refusal{"mean", R"({"config_kwargs": {"hidden_act": "relu"}})", "config_kwargs: 'hidden_act' is not"},
          }) {
         INFO(r.settings);
         CHECK(load(r.name, r.settings) == SS1_ERROR_UNSUPPORTED);

@@ -211,7 +211,7 @@ ss1_status check_modalities(const object_file &file, const transformer_use &use)
 // Arguments for calls of Python code: nothing of them is read.
 ss1_status check_no_arguments(const object_file &file, const char *name) {
     const json *arguments = file.root.find(name);
-    if (!arguments) return SS1_OK;
+    if (!arguments || arguments->is_null()) return SS1_OK;
     SS1_TRY(json_is_object(*arguments, file.path + ": " + name));
     for (const json &argument : *arguments)
         SS1_CHECK(argument.is_object() && argument.size() == 0, SS1_ERROR_UNSUPPORTED, "%s: %s: '%s' is not supported",
@@ -242,7 +242,9 @@ ss1_status read_transformer(const std::string &folder, std::string_view type, se
     if (name == std::end(names)) return SS1_OK;
     SS1_TRY(check_modalities(file, use));
     SS1_TRY(check_name(file.root, file.path, "module_output_name", use.module_output));
-    SS1_TRY(check_no_arguments(file, "processing_kwargs"));
+    for (const char *arguments : {"processing_kwargs", "model_args", "tokenizer_args", "config_args", "model_kwargs",
+                                  "processor_kwargs", "config_kwargs"})
+        SS1_TRY(check_no_arguments(file, arguments));
     SS1_TRY(file.size("max_seq_length", out.max_tokens));
     SS1_TRY(file.flag("do_lower_case", out.lower_case));
     for (const char *unknown : {"query_length", "document_length", "query_expansion"})
