@@ -151,7 +151,7 @@ TEST_CASE("models of every family give the CPU's outputs, whole or layer by laye
             const size_t batch = batch_of(inputs);
             const auto session = make_session(model, batch);
             const arrays want = infer(exact, make_session(exact, batch), inputs);
-            for (int turn = 0; turn < 3; ++turn) {  // as it is, captured, replayed
+            for (int turn = 0; turn < 3; ++turn) {  // runs directly, captures a graph, replays it
                 const arrays got = infer(model, session, inputs);
                 const double error = error_of(got, want, inputs);
                 worst[i] = std::max(worst[i], error);
@@ -232,7 +232,7 @@ TEST_CASE("encoders whose norms and activations make the sketches give the CPU's
         const auto session = make_session(model, lengths.size()), lone = make_session(model, 1);
         const arrays inputs = mixed_lengths(random, lengths, 201);
         const arrays want = infer(exact, make_session(exact, lengths.size()), inputs);
-        for (int turn = 0; turn < 3; ++turn) {  // as it is, captured, replayed
+        for (int turn = 0; turn < 3; ++turn) {  // runs directly, captures a graph, replays it
             const arrays got = infer(model, session, inputs);
             CHECK(error_of(got, want, inputs) <= bound_of(SS1_DTYPE_BF16));
             for (size_t s = 0; s < lengths.size(); ++s)
@@ -271,7 +271,7 @@ TEST_CASE("models with low-rank parts run whole in f32 and bf16, and are refused
             CHECK(is_whole(model));
             CHECK(parameters_of(model) == parameters_of(exact));
             const auto session = make_session(model, batch);
-            for (int turn = 0; turn < 3; ++turn)  // as it is, captured, replayed
+            for (int turn = 0; turn < 3; ++turn)  // runs directly, captures a graph, replays it
                 CHECK(error_of(infer(model, session, inputs), want, inputs) <= bound_of(dtype));
         }
         CHECK_THROWS_WITH(load_as(context, folder, SS1_DTYPE_I8),

@@ -18,7 +18,8 @@ extern "C" {
  * where they exist. Ids equal those of Hugging Face's transformers 5.17 (tokenizers 0.23). The tokenizer is immutable;
  * many threads may use it. tokenizer_config.json sets model_max_length, truncation_side, the unk, sep, pad, cls and
  * mask tokens (text or object with "content"), added tokens, and for BertTokenizer do_lower_case (default: true),
- * strip_accents (default: same as do_lower_case) and tokenize_chinese_chars (default: true).
+ * strip_accents (default: same as do_lower_case) and tokenize_chinese_chars (default: true). The tokenizer of static
+ * embeddings (StaticEmbedding, model2vec) puts no special tokens around a text.
  * @param tokenizer  Receives the tokenizer; the caller owns it. Not written on error.
  * @return SS1_OK; SS1_ERROR_IO (no vocabulary, or unreadable); SS1_ERROR_FORMAT (the message has file, line or key,
  *         value and rule; also a vocabulary without its unk, sep, pad or cls token, files that contradict each other);
@@ -121,9 +122,8 @@ SS1_API ss1_status ss1_tokenizer_encode(const ss1_tokenizer *tokenizer, const ss
  *   .output          What to compute: NULL = "sentence_embedding", or another output f32 [B, d] of the model: "logits",
  *                    "pooled".
  *   .prompt          Name of the prompt that is put in front of each first text; "" = none; NULL = the model's default
- *                    prompt. "query" and "document" are understood by every
- *                    model: without a prompt of that name, documents get "passage" or "corpus", else both get the
- *                    prompt of NULL.
+ *                    prompt. Every model understands "query" and "document": without a prompt of that name, documents
+ *                    get "passage" or "corpus", else both get the prompt of NULL.
  *   .max_tokens      Longer rows are cut, as in ss1_tokenizer_encode(); 0 = the limit of model and tokenizer.
  *   .batch_tokens    Tokens of one run, counted as if each text were padded to the longest. Texts of similar length
  *                    run together; a longer text runs alone. 0 = 4096. It changes speed and memory, never the result.

@@ -33,7 +33,7 @@ struct sentence_prompt {
 
 struct sentence_config {
     std::string root;            // the directory, for messages; "": without modules.json
-    std::string pooling_folder;  // likewise
+    std::string pooling_folder;  // for messages
     std::string folder;          // of the transformer and its tokenizer; "": the directory itself
     bool is_static = false;      // StaticEmbedding in place of a transformer: config.json does not count
     size_t max_tokens = 0;       // max_seq_length; 0: the limit of tokenizer and transformer
@@ -64,8 +64,8 @@ ss1_status sentence_config_read(const std::string &directory, sentence_config &o
 // words. `size` receives the width of the sentence embedding.
 ss1_status sentence_check_widths(const sentence_config &config, size_t width, size_t &size);
 
-// Finds the activation that a Python path of PyTorch ends with: "torch.nn.modules.activation.Tanh". Others would be
-// code of the model, which sentence-transformers does not run unless it is told to. `where` begins the message.
+// Finds the activation that a Python path of PyTorch ends with: "torch.nn.modules.activation.Tanh". Other paths name
+// code of the model, which sentence-transformers runs only with trust_remote_code. `where` begins the message.
 ss1_status module_activation(std::string_view path, const std::string &where, ss1_activation &out);
 
 // Appends the tensors of the modules.

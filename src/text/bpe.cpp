@@ -106,8 +106,8 @@ ss1_status bpe::add_merges(const allocator &memory, const std::vector<std::pair<
     return SS1_OK;
 }
 
-// Collects the pieces that become one token, so that most words of a text need one look-up. With ignore_merges these
-// are all tokens as they are written, prefix and suffix or not.
+// Collects the pieces that become one token, so that most words of a text need one look-up. With ignore_merges every
+// token is such a piece, and its prefix or suffix is part of the piece.
 ss1_status bpe::find_whole_words(const allocator &memory) {
     if (!ignore_merges_ && (!prefix_.empty() || !suffix_.empty())) return SS1_OK;
     std::vector<std::string> texts;

@@ -69,7 +69,7 @@ bool pipeline::run_normalized(traced_text &text, size_t enough, text_scratch &sc
         encode_piece(part, scratch);
         bool first = true;
         for (const model_token &token : scratch.tokens) {
-            // Unigram leaves unknown text as it is; the other models write their unk_token.
+            // Unigram names an unknown piece by its text, the other models name it by their unk_token.
             const bool keeps_text = kind == model_kind::unigram && token.id == unknown;
             put({token.id, first, place_of(text, piece.begin + token.begin, piece.begin + token.end)},
                 keeps_text ? part.substr(token.begin, token.end - token.begin)
