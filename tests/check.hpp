@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "sanitizers.hpp"
 #include "ss1/ss1.hpp"
 
 namespace ss1_test {
@@ -94,13 +95,7 @@ inline void run_on_threads(void *, size_t n, void (*task)(void *, size_t), void 
 }
 
 // Sanitizers cause page faults of their own.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool sanitized = true;
-#elif defined(__has_feature)
-constexpr bool sanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
-#else
-constexpr bool sanitized = false;
-#endif
+constexpr bool sanitized = ADDRESS_SANITIZER || THREAD_SANITIZER;
 
 // The levels to test, lowest first: those that the machine has and a kernel needs. All other levels select the same
 // kernels as the level below them. With SS1_MAX_ISA set, only its level: the others give the same without it.

@@ -28,24 +28,19 @@
 #include <vector>
 
 #include "check.hpp"
+#include "sanitizers.hpp"
 #include "ss1/ss1.h"
 
 extern char **environ;
 
-#if !defined(__has_feature)
-#define __has_feature(x) 0
-#endif
-#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
+#if THREAD_SANITIZER
 #error "ThreadSanitizer supports no child of fork() that starts threads"
 #endif
-#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
-#define ADDRESS_SANITIZER 1
+#if ADDRESS_SANITIZER
 // exit() while threads run leaks what they use. The other tests search for leaks.
 extern "C" const char *__asan_default_options() {
     return "detect_leaks=0";
 }
-#else
-#define ADDRESS_SANITIZER 0
 #endif
 
 namespace {

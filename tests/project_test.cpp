@@ -13,17 +13,10 @@
 #include <vector>
 
 #include "check.hpp"
+#include "sanitizers.hpp"
 #include "ss1/ss1.hpp"
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#if !defined(__has_feature)
-#define SS1_OWN_MALLOC
-#elif !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
-#define SS1_OWN_MALLOC
-#endif
-#endif
-
-#ifdef SS1_OWN_MALLOC
+#if !ADDRESS_SANITIZER && !THREAD_SANITIZER
 namespace {
 thread_local long allocations = 0, first_to_fail = -1;
 thread_local bool fails_on = false;
@@ -60,7 +53,7 @@ std::vector<float> moment() {
 
 }  // namespace
 
-#ifdef SS1_OWN_MALLOC
+#if !ADDRESS_SANITIZER && !THREAD_SANITIZER
 namespace {
 
 // Calls `write` with each of its allocations failing, once and from there on.
