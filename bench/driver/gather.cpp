@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "driver/gather.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #if defined(__has_feature)
@@ -22,7 +23,9 @@ typedef uint64_t words __attribute__((vector_size(line)));
 
 // Reads a row line by line from its begin, and its last bytes word by word.
 CLONES uint64_t gather_range(const row_gather &rows, size_t begin, size_t end) {
-    const size_t distance = rows.row_bytes <= 512 ? 16 : rows.row_bytes < 2048 ? 8192 / rows.row_bytes : 4;
+    // That of the bags (simd/hwy/bag_hwy.cpp).
+    const size_t bytes = rows.row_bytes;
+    const size_t distance = bytes <= 512 ? std::clamp<size_t>(4096 / bytes, 16, 64) : bytes < 2048 ? 8192 / bytes : 4;
     words sum = {};
     uint64_t rest = 0;
     for (size_t p = begin; p < end; ++p) {

@@ -18,6 +18,19 @@ namespace HWY_NAMESPACE {
 using bytes = hn::Rebind<uint8_t, floats>;  // 8 bits for each lane
 using ints = hn::RebindToSigned<floats>;
 
+template <class T>
+HWY_INLINE T load_scalar(const uint8_t *p) {
+    T value;
+    __builtin_memcpy(&value, p, sizeof value);
+    return value;
+}
+
+// The bytes q[0, count) for count from 1 to 7, by two loads that may overlap.
+HWY_INLINE uint64_t few_bytes(const uint8_t *q, size_t count) {
+    if (count >= 4) return load_scalar<uint32_t>(q) | uint64_t{load_scalar<uint32_t>(q + count - 4)} << 8 * (count - 4);
+    return q[0] | uint64_t{q[count / 2]} << 8 * (count / 2) | uint64_t{q[count - 1]} << 8 * (count - 1);
+}
+
 // Reads `lanes` bytes as integers; `partial`: at most `count` of them.
 template <bool partial>
 HWY_INLINE hn::Vec<ints> read_bytes(const uint8_t *q, size_t count) {
@@ -25,17 +38,10 @@ HWY_INLINE hn::Vec<ints> read_bytes(const uint8_t *q, size_t count) {
 #if HWY_TARGET == HWY_AVX3
     return hn::PromoteTo(ints(), hn::MaskedLoad(hn::FirstN(bytes(), count), bytes(), q));
 #else
-    HWY_ALIGN uint8_t copy[lanes] = {};
-    for (size_t i = 0; i < count; i++) copy[i] = q[i];
-    return hn::PromoteTo(ints(), hn::Load(bytes(), copy));
+    static_assert(lanes <= 8);
+    const uint64_t copy = few_bytes(q, count);
+    return hn::PromoteTo(ints(), hn::LoadU(bytes(), reinterpret_cast<const uint8_t *>(&copy)));
 #endif
-}
-
-template <class T>
-HWY_INLINE T load_scalar(const uint8_t *p) {
-    T value;
-    __builtin_memcpy(&value, p, sizeof value);
-    return value;
 }
 
 template <class T, bool partial>
@@ -125,8 +131,9 @@ HWY_INLINE void store_step(const vec *sum, float *y, size_t j, size_t n) {
     }
 }
 
-// Prefetches 8 KiB ahead, for short rows 16 rows. 8 to 64 rows were equally fast within noise (rows of 72 to 512 bytes
-// from memory, 4 GB/s on a shared Xeon).
+// Prefetches 4 KiB ahead, but at most 64 rows and at least 16, and of long rows 8 KiB: 64 rows take half of the time of
+// 16 for rows of 8 to 32 bytes, and 3/4 for rows of 64 (Zen 5, from memory). 8 to 64 rows were equally fast within
+// noise for rows of 72 to 512 bytes (4 GB/s on a shared Xeon).
 struct look_ahead {
     const uint8_t *table;
     size_t row;  // bytes
@@ -138,9 +145,9 @@ struct look_ahead {
     explicit look_ahead(const bag_args &args, row_format format)
         : table(static_cast<const uint8_t *>(args.table)),
           row(row_bytes(format, args.d)),
-          distance(row <= 512   ? 16
-                   : row < 2048 ? static_cast<int64_t>(8192 / row)
-                                : 4),
+          distance(static_cast<int64_t>(row <= 512   ? HWY_MAX(16, HWY_MIN(4096 / row, 64))
+                                        : row < 2048 ? 8192 / row
+                                                     : 4)),
           weight(args.weights ? args.weights : &one),
           weight_step(args.weights ? 1 : 0) {}
     look_ahead(const look_ahead &) = delete;
@@ -277,9 +284,12 @@ HWY_INLINE bool choose_steps(const bag_args &args) {
     return bags_by_overlap<Rows, at_once>(args, (steps + passes - 1) / passes);
 }
 
+// `narrower` is the kernel of shorter vectors, or null: it takes the rows that do not fill a step here, because masked
+// loads of short rows take twice the time of whole ones (Zen 5, 8 columns).
 template <class Rows>
-HWY_NOINLINE bool bag(const bag_args &args) {
+HWY_NOINLINE bool bag(const bag_args &args, bool (*narrower)(const bag_args &) noexcept = nullptr) {
     if (args.batch == 0) return true;
+    if (narrower && args.d < step_columns<Rows>) return narrower(args);
     return args.checked ? choose_steps<Rows, true>(args) : choose_steps<Rows, false>(args);
 }
 
@@ -287,32 +297,32 @@ HWY_NOINLINE bool bag(const bag_args &args) {
 
 #if HWY_TARGET == HWY_AVX3
 bool bag_f32_hwy_avx512(const bag_args &args) noexcept {
-    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_f32>(args);
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_f32>(args, bag_f32_hwy_avx2);
 }
 bool bag_bf16_hwy_avx512(const bag_args &args) noexcept {
-    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_bf16>(args);
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_bf16>(args, bag_bf16_hwy_avx2);
 }
 bool bag_f16_hwy_avx512(const bag_args &args) noexcept {
-    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_f16>(args);
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_f16>(args, bag_f16_hwy_avx2);
 }
 bool bag_int8_hwy_avx512(const bag_args &args) noexcept {
-    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_int8>(args);
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_int8>(args, bag_int8_hwy_avx2);
 }
 bool bag_int4_hwy_avx512(const bag_args &args) noexcept {
-    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_int4>(args);
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_int4>(args, bag_int4_hwy_avx2);
 }
 #elif HWY_TARGET == HWY_AVX2
 bool bag_f32_hwy_avx2(const bag_args &args) noexcept {
-    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_f32>(args);
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_f32>(args, bag_f32_hwy_sse4);
 }
 bool bag_bf16_hwy_avx2(const bag_args &args) noexcept {
-    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_bf16>(args);
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_bf16>(args, bag_bf16_hwy_sse4);
 }
-bool bag_f16_hwy_avx2(const bag_args &args) noexcept {
+bool bag_f16_hwy_avx2(const bag_args &args) noexcept {  // not by SSE4, which has no instruction that widens f16
     return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_f16>(args);
 }
 bool bag_int8_hwy_avx2(const bag_args &args) noexcept {
-    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_int8>(args);
+    return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_int8>(args, bag_int8_hwy_sse4);
 }
 bool bag_int4_hwy_avx2(const bag_args &args) noexcept {
     return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_int4>(args);
