@@ -134,10 +134,16 @@ void run_sketch(benchmark::State &state, const sketch_kernel &kernel, size_t c, 
 }
 
 void run_quantize(benchmark::State &state, const quantize_kernel &kernel, size_t m, size_t n) {
-    const values s(m * n), q(dtype::u8, m * n), scale(m);
+    const values s(kernel.s, m * n), q(dtype::u8, m * n), scale(m);
     measure(state, [&] {
-        kernel.run(
-            {.s = s.as(), .q = q.as<void>(), .scale = scale.as(), .m = m, .n = n, .lds = n, .ldq = n, .zero = 128});
+        kernel.run({.s = s.as<void>(),
+                    .q = q.as<void>(),
+                    .scale = scale.as(),
+                    .m = m,
+                    .n = n,
+                    .lds = n,
+                    .ldq = n,
+                    .zero = 128});
     });
     state.counters["Gvalues/s"] = rate(m * n);
 }

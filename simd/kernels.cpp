@@ -63,6 +63,10 @@ const sketch_kernel &select_sketch(dtype x, dtype to, isa::mask usable) noexcept
     return *sketch_kernels().find(usable, [x, to](const sketch_kernel &k) { return k.x == x && k.s == to; });
 }
 
+const quantize_kernel &select_quantize(dtype s, isa::mask usable) noexcept {
+    return *quantize_kernels().find(usable, [s](const quantize_kernel &k) { return k.s == s; });
+}
+
 const store_kernel &select_store(dtype y, isa::mask usable) noexcept {
     return *store_kernels().find(usable, [y](const store_kernel &k) { return k.y == y; });
 }

@@ -160,11 +160,11 @@ struct sketch_kernel {
 };
 
 // quantize:  q[i,j] = zero + round(s[i,j] / scale[i]),  scale[i] = max_j |s[i,j]| / 127,  0 <= j < n
-//   s [m, n] row-major f32, lds elements; q [m, n] row-major, ldq elements: s8 if zero is 0, u8 if it is 128
+//   s [m, n] row-major, lds elements; q [m, n] row-major, ldq elements: s8 if zero is 0, u8 if it is 128
 //   scale[i] is NaN if the row holds a NaN, infinite if it holds an infinity (and so is each product with it), 0 if the
 //   row is zero; q is then `zero`. Rounds to nearest even.
 struct quantize_args {
-    const float *s;
+    const void *s;
     void *q;
     float *scale;
     size_t m, n, lds, ldq;
@@ -174,6 +174,7 @@ struct quantize_kernel {
     const char *name;
     void (*run)(const quantize_args &) noexcept;
     isa::mask needs;
+    dtype s;
 };
 
 // store:  y[i,j] = c[i,j] + residual[i,j] (NULL: 0), rounded to y's type: the last step after a panel gemm
@@ -372,6 +373,7 @@ void for_each_family(F &&f) {
 // type `narrow_a`: f32, or bf16 unless b is f32.
 const gemm_kernel &select_gemm(dtype b, size_t n, dtype narrow_a, isa::mask usable) noexcept;
 const sketch_kernel &select_sketch(dtype x, dtype s, isa::mask usable) noexcept;
+const quantize_kernel &select_quantize(dtype s, isa::mask usable) noexcept;
 const store_kernel &select_store(dtype y, isa::mask usable) noexcept;
 const attend_kernel &select_attend(dtype type, size_t d, isa::mask usable) noexcept;
 const bag_kernel &select_bag(row_format format, isa::mask usable) noexcept;

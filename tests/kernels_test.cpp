@@ -812,7 +812,6 @@ TEST_CASE("tables: unique names, the reference last, the best first") {
     for_each_family([&names](const auto &kernels) {
         for (const auto &kernel : kernels) CHECK(names.insert(kernel.name).second);
     });
-    check_order(quantize_kernels());
     check_order(norm_kernels());
     check_order(softmax_kernels());
     check_order(interact_kernels());
@@ -828,6 +827,7 @@ TEST_CASE("tables: unique names, the reference last, the best first") {
         for (dtype a : {dtype::f32, dtype::bf16}) CHECK(select_gemm(b, 1, a, isa::none).needs == isa::none);
     for (dtype x : {dtype::f32, dtype::bf16, dtype::f16})
         for (dtype s : {dtype::f32, dtype::bf16}) CHECK(select_sketch(x, s, isa::none).needs == isa::none);
+    for (dtype s : {dtype::f32, dtype::bf16}) CHECK(select_quantize(s, isa::none).needs == isa::none);
     for (dtype y : {dtype::f32, dtype::bf16}) CHECK(select_store(y, isa::none).needs == isa::none);
     for (dtype type : {dtype::f32, dtype::bf16}) {
         CHECK(
@@ -851,5 +851,7 @@ TEST_CASE("tables: names of gemm and sketch rows say types and tile; a gemm row 
     }
     for (const sketch_kernel &kernel : sketch_kernels())
         CHECK(std::string(kernel.name).rfind("sketch_" + name_of(kernel.x) + "_" + name_of(kernel.s) + "_", 0) == 0);
+    for (const quantize_kernel &kernel : quantize_kernels())
+        CHECK(std::string(kernel.name).rfind("quantize_" + name_of(kernel.s) + "_", 0) == 0);
     for (const attend_kernel &kernel : attend_kernels()) CHECK(row_group % kernel.row_multiple == 0);
 }

@@ -523,8 +523,15 @@ TEST_CASE("quantize: the reference's definition; every row gives the same bits")
         guarded<float> s(1, 100, 100), scale(1, 1, 1);
         guarded<int8_t> q(1, 100, 100);
         s.fill([&] { return random.uniform(-3, 3); });
-        quantize_kernels().select(isa::none).run(
-            {.s = s.data(), .q = q.data(), .scale = scale.data(), .m = 1, .n = 100, .lds = 100, .ldq = 100, .zero = 0});
+        select_quantize(dtype::f32, isa::none)
+            .run({.s = s.data(),
+                  .q = q.data(),
+                  .scale = scale.data(),
+                  .m = 1,
+                  .n = 100,
+                  .lds = 100,
+                  .ldq = 100,
+                  .zero = 0});
         float max = 0;
         for (size_t j = 0; j < 100; j++) max = std::max(max, std::abs(s.at(0, j)));
         CHECK(scale.at(0, 0) == Approx(max / 127).epsilon(1e-6));
@@ -537,18 +544,22 @@ TEST_CASE("quantize: the reference's definition; every row gives the same bits")
             for (size_t n = 1; n < 200; n += random.index(1, 9))
                 for (const uint8_t zero : {uint8_t{0}, uint8_t{128}}) {
                     const size_t m = 9;
-                    guarded<float> s(m, n, n + random.index(0, 5)), scale(1, m, m), scale_want(1, m, m);
+                    matrix s(kernel.s, m, n, n + random.index(0, 5));
+                    guarded<float> scale(1, m, m), scale_want(1, m, m);
                     guarded<uint8_t> q(m, n, n + random.index(0, 5)), want(m, n, n);
-                    s.fill([&] { return random.uniform(-2, 2); });
                     const size_t j = random.index(0, n - 1);
-                    s.at(1, j) = nan_value;
-                    s.at(2, j) = infinity;
-                    s.at(3, j) = 1e30f;
-                    s.at(4, j) = 127.0f;  // scale 1: halves are ties
-                    for (size_t i = 0; i < n; i++) s.at(5, i) = 0, s.at(6, i) = 1e-41f, s.at(7, i) *= 1e-37f;
-                    for (size_t i = 0; i < n; i++)
-                        if (i != j) s.at(4, i) = static_cast<float>(random.index(0, 100)) + 0.5f;
-                    s.at(8, j) = -infinity, s.at(8, n - 1) = nan_value;
+                    for (size_t i = 0; i < n; i++) {
+                        for (const size_t row : {0, 1, 2, 3, 8}) s.set(row, i, random.uniform(-2, 2));
+                        s.set(4, i, static_cast<float>(random.index(0, 100)) + 0.5f);
+                        s.set(5, i, 0);
+                        s.set(6, i, 1e-41f);
+                        s.set(7, i, random.uniform(-2e-37f, 2e-37f));
+                    }
+                    s.set(1, j, nan_value);
+                    s.set(2, j, infinity);
+                    s.set(3, j, 1e30f);
+                    s.set(4, j, 127.0f);  // scale 1: halves are ties
+                    s.set(8, j, -infinity), s.set(8, n - 1, nan_value);
                     const auto run = [&](const quantize_kernel &row, guarded<uint8_t> &to, guarded<float> &scales_to) {
                         row.run({.s = s.data(),
                                  .q = to.data(),
@@ -560,7 +571,7 @@ TEST_CASE("quantize: the reference's definition; every row gives the same bits")
                                  .zero = zero});
                     };
                     run(kernel, q, scale);
-                    run(quantize_kernels().select(isa::none), want, scale_want);
+                    run(select_quantize(kernel.s, isa::none), want, scale_want);
                     size_t different = 0, scales = 0;
                     for (size_t i = 0; i < m; i++) {
                         different += std::memcmp(&q.at(i, 0), &want.at(i, 0), n) != 0;
@@ -570,12 +581,38 @@ TEST_CASE("quantize: the reference's definition; every row gives the same bits")
                     INFO(kernel.name << " n=" << n << " zero=" << int{zero});
                     CHECK(different == 0);
                     CHECK(scales == 0);
-                    CHECK((s.intact() && q.intact() && scale.intact()));
+                    CHECK((s.bytes.intact() && q.intact() && scale.intact()));
                     CHECK(std::isnan(scale.at(0, 1)));
                     CHECK(std::isinf(scale.at(0, 2)));
                     CHECK(std::isnan(scale.at(0, 8)));
                 }
         }
+    }
+}
+
+TEST_CASE("quantize: rows of bf16 give the bits of the same values in f32") {
+    seeded random;
+    for (const size_t n : {1, 31, 64, 100, 768}) {
+        matrix narrow(dtype::bf16, 3, n, n), wide(dtype::f32, 3, n, n);
+        for (size_t i = 0; i < 3; i++)
+            for (size_t j = 0; j < n; j++) {
+                narrow.set(i, j, random.uniform(-2, 2));
+                wide.set(i, j, static_cast<float>(narrow.get(i, j)));
+            }
+        std::vector<int8_t> q[2] = {std::vector<int8_t>(3 * n), std::vector<int8_t>(3 * n)};
+        std::vector<float> scale[2] = {std::vector<float>(3), std::vector<float>(3)};
+        for (const size_t of : {0, 1})
+            select_quantize(of ? dtype::bf16 : dtype::f32, isa::none)
+                .run({.s = of ? narrow.data() : wide.data(),
+                      .q = q[of].data(),
+                      .scale = scale[of].data(),
+                      .m = 3,
+                      .n = n,
+                      .lds = n,
+                      .ldq = n,
+                      .zero = 0});
+        CHECK(q[0] == q[1]);
+        CHECK(scale[0] == scale[1]);
     }
 }
 

@@ -14,26 +14,36 @@ HWY_BEFORE_NAMESPACE();
 namespace ss1 {
 namespace HWY_NAMESPACE {
 
+HWY_INLINE vec widened(vec v) {
+    return v;
+}
+HWY_INLINE vec widened(hn::Vec<halves> v) {
+    return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(words(), v)));
+}
+
 // Returns the largest magnitude, NaN if there is one: as integers, the bits of magnitudes have the same order, NaN
 // last.
-HWY_INLINE float max_magnitude(const float *s, size_t n) {
+template <class T>
+HWY_INLINE float max_magnitude(const T *s, size_t n) {
     const hn::RebindToSigned<floats> di;
+    const auto magnitudes = [&](size_t j) HWY_ATTR { return hn::BitCast(di, hn::Abs(widened(load_at(s, j, n)))); };
     auto even = hn::Zero(di), odd = even;
     size_t j = 0;
     for (; j + 2 * lanes <= n; j += 2 * lanes) {
-        even = hn::Max(even, hn::BitCast(di, hn::Abs(hn::LoadU(d, s + j))));
-        odd = hn::Max(odd, hn::BitCast(di, hn::Abs(hn::LoadU(d, s + j + lanes))));
+        even = hn::Max(even, magnitudes(j));
+        odd = hn::Max(odd, magnitudes(j + lanes));
     }
-    for (; j < n; j += lanes) even = hn::Max(even, hn::BitCast(di, hn::Abs(load_at(s, j, n))));
+    for (; j < n; j += lanes) even = hn::Max(even, magnitudes(j));
     return hn::GetLane(hn::BitCast(d, hn::MaxOfLanes(di, hn::Max(even, odd))));
 }
 
+template <class T>
 HWY_NOINLINE void quantize(const quantize_args &args) {
     const hn::Rebind<uint8_t, floats> dq;
     // Floats of this size are 1 apart: the addition rounds to an integer, to nearest even, which is in the low bits.
     const vec offset = hn::Set(d, 0x1.8p23f + static_cast<float>(args.zero));
     for (size_t i = 0; i < args.m; i++) {
-        const float *s = args.s + i * args.lds;
+        const T *s = static_cast<const T *>(args.s) + i * args.lds;
         uint8_t *q = static_cast<uint8_t *>(args.q) + i * args.ldq;
         const float max = max_magnitude(s, args.n), inverse = 127.0f / max, most = hwy::HighestValue<float>();
         args.scale[i] = max / 127.0f;
@@ -47,10 +57,10 @@ HWY_NOINLINE void quantize(const quantize_args &args) {
             return hn::TruncateTo(dq, hn::BitCast(words(), hn::Add(hn::Mul(v, by), offset)));
         };
         size_t j = 0;
-        for (; j + lanes <= args.n; j += lanes) hn::StoreU(quantized(hn::LoadU(d, s + j)), dq, q + j);
+        for (; j + lanes <= args.n; j += lanes) hn::StoreU(quantized(widened(load_at(s, j, args.n))), dq, q + j);
         if (j == args.n) continue;
         HWY_ALIGN uint8_t last[lanes];
-        hn::Store(quantized(load_first(s + j, args.n - j)), dq, last);
+        hn::Store(quantized(widened(load_first(s + j, args.n - j))), dq, last);
         for (size_t u = 0; j + u < args.n; u++) q[j + u] = last[u];
     }
 }
@@ -58,16 +68,25 @@ HWY_NOINLINE void quantize(const quantize_args &args) {
 }  // namespace HWY_NAMESPACE
 
 #if HWY_TARGET == HWY_AVX2
-void quantize_hwy_avx2(const quantize_args &args) noexcept {
-    HWY_NAMESPACE::quantize(args);
+void quantize_f32_hwy_avx2(const quantize_args &args) noexcept {
+    HWY_NAMESPACE::quantize<float>(args);
+}
+void quantize_bf16_hwy_avx2(const quantize_args &args) noexcept {
+    HWY_NAMESPACE::quantize<uint16_t>(args);
 }
 #elif HWY_TARGET == HWY_SSE4
-void quantize_hwy_sse4(const quantize_args &args) noexcept {
-    HWY_NAMESPACE::quantize(args);
+void quantize_f32_hwy_sse4(const quantize_args &args) noexcept {
+    HWY_NAMESPACE::quantize<float>(args);
+}
+void quantize_bf16_hwy_sse4(const quantize_args &args) noexcept {
+    HWY_NAMESPACE::quantize<uint16_t>(args);
 }
 #elif HWY_TARGET == HWY_NEON
-void quantize_hwy_neon(const quantize_args &args) noexcept {
-    HWY_NAMESPACE::quantize(args);
+void quantize_f32_hwy_neon(const quantize_args &args) noexcept {
+    HWY_NAMESPACE::quantize<float>(args);
+}
+void quantize_bf16_hwy_neon(const quantize_args &args) noexcept {
+    HWY_NAMESPACE::quantize<uint16_t>(args);
 }
 #endif
 

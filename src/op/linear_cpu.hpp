@@ -23,8 +23,8 @@ struct linear {
     dtype x_type = dtype::f32, y_type = dtype::f32;
 
     const gemm_kernel *gemm = nullptr;
-    const sketch_kernel *sketch = nullptr;        // makes `a`; NULL if gemm reads x
-    const quantize_kernel *quantize = nullptr;    // from the sketch to integers; NULL if `a` is not of integers
+    const sketch_kernel *sketch = nullptr;        // makes `a`; NULL if gemm or quantize reads x
+    const quantize_kernel *quantize = nullptr;    // from the sketch or x to integers; NULL if `a` is not of integers
     const activation_kernel *activate = nullptr;  // NULL for none and for ReLU, which gemm does
     const store_kernel *store = nullptr;          // after a panel kernel, if y is bf16 or there is a residual
     bool relu = false, expanded = false;
@@ -60,8 +60,10 @@ struct linear {
     size_t outputs() const noexcept { return parts * map.desc.N; }
     // Of the sketch and of x V.
     dtype encoded_type() const noexcept { return quantize ? dtype::f32 : gemm->a; }
-    bool makes_a() const noexcept { return sketch || down; }
-    size_t sketch_columns() const noexcept { return groups * block_k; }  // of `a`, before those of x V
+    bool makes_a() const noexcept { return sketch || down || quantize; }
+    bool quantizes_x() const noexcept { return quantize && !sketch && !down; }
+    // Of `a`, before those of x V.
+    size_t sketch_columns() const noexcept { return quantizes_x() ? map.desc.K : groups * block_k; }
     size_t made_columns() const noexcept { return sketch_columns() + map.desc.rank; }
     size_t row_bytes_of_a() const noexcept { return lda * size_of(gemm->a); }  // for one sketch
     size_t packed_bytes() const noexcept {

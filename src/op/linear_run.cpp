@@ -65,9 +65,9 @@ layout make_layout(const linear &l, size_t rows) noexcept {
                   ? round_up(at_most(l.row_bytes_of_a(), std::max(l.sketch_bytes, rows * l.row_bytes_of_a())), line)
                   : 0;
     p.sketch_f32 = p.scale + (l.quantize ? round_up(rows * l.n_sketches * sizeof(float), line) : 0);
-    p.down =
-        p.sketch_f32 +
-        (l.quantize ? round_up(at_most(row_f32, std::max(sketch_f32_bytes, least_sketched_rows * row_f32)), line) : 0);
+    const bool waits = l.quantize && !l.quantizes_x();
+    p.down = p.sketch_f32 +
+             (waits ? round_up(at_most(row_f32, std::max(sketch_f32_bytes, least_sketched_rows * row_f32)), line) : 0);
     p.down_scratch = p.down + rows * l.down_ld * size_of(l.encoded_type());
     p.products = p.down_scratch + (l.down ? make_layout(*l.down, rows).total : 0);
     const size_t mr = l.gemm->mr;
@@ -182,22 +182,24 @@ void encode(const task_state &t, size_t m0, size_t m, size_t rows, size_t s0, si
 // The same for rows [m0, m1), as integers and their scales.
 void encode_integers(const task_state &t, size_t m0, size_t m1, size_t s0, size_t s1, size_t stride) noexcept {
     const linear &l = t.l;
+    const auto quantize = [&](const void *s, size_t lds, size_t m, size_t rows, size_t j) {
+        l.quantize->run({.s = s,
+                         .q = t.a(j - s0, m - m0, stride),
+                         .scale = reinterpret_cast<float *>(t.scratch + t.at.scale) + (j - s0) * stride + (m - m0),
+                         .m = rows,
+                         .n = l.made_columns(),
+                         .lds = lds,
+                         .ldq = l.lda,
+                         .zero = static_cast<uint8_t>(l.gemm->a == dtype::u8 ? 128 : 0)});
+    };
+    if (l.quantizes_x()) return quantize(t.x(m0), t.args.ldx, m0, m1 - m0, s0);
     const sketch_chunk most = chunk_of(l, s1 - s0);
     float *sums = reinterpret_cast<float *>(t.scratch + t.at.sketch_f32);
-    float *scale = reinterpret_cast<float *>(t.scratch + t.at.scale);
     for (size_t m = m0; m < m1; m += most.rows)
         for (size_t s = s0; s < s1; s += most.sketches) {
             const size_t rows = std::min(most.rows, m1 - m), end = std::min(s1, s + most.sketches);
             encode(t, m0, m, rows, s, end, reinterpret_cast<char *>(sums), rows);
-            for (size_t j = s; j < end; ++j)
-                l.quantize->run({.s = sums + (j - s) * rows * l.lda,
-                                 .q = t.a(j - s0, m - m0, stride),
-                                 .scale = scale + (j - s0) * stride + (m - m0),
-                                 .m = rows,
-                                 .n = l.made_columns(),
-                                 .lds = l.lda,
-                                 .ldq = l.lda,
-                                 .zero = static_cast<uint8_t>(l.gemm->a == dtype::u8 ? 128 : 0)});
+            for (size_t j = s; j < end; ++j) quantize(sums + (j - s) * rows * l.lda, l.lda, m, rows, j);
         }
 }
 
