@@ -558,7 +558,7 @@ TEST_CASE("pairs of a head turn by their positions") {
                         want = row[i] * std::cos(angle) + other * std::sin(angle);
                     }
                     const double got = wide ? after[r * ld + i] : ss1::bf16_to_f32(narrow[r * ld + i]);
-                    worst = std::max(worst, std::abs(got - want) / std::max(1.0, std::abs(want)));
+                    ss1_test::keep_worse(worst, std::abs(got - want) / std::max(1.0, std::abs(want)));
                 }
             INFO(s.heads << " heads of " << s.head_size << ", " << s.size << " turned, " << (wide ? "f32" : "bf16"));
             CHECK(worst <= (wide ? 2e-6 : 0x1p-8));
@@ -732,7 +732,7 @@ TEST_CASE("position terms are added to the scores") {
                     if (threads == 1) first = got;
                     double worst = 0;
                     for (size_t i = 0; i < want.size(); ++i)
-                        worst = std::max(worst, std::abs(static_cast<double>(got[i]) - want[i]));
+                        ss1_test::keep_worse(worst, std::abs(static_cast<double>(got[i]) - want[i]));
                     INFO(level << ", " << c.heads << " heads of " << c.head_size << ", " << c.rows << " rows, "
                                << threads << " threads, " << (type == ss1::dtype::f32 ? "f32" : "bf16") << ": "
                                << worst);

@@ -94,6 +94,11 @@ inline void run_on_threads(void *, size_t n, void (*task)(void *, size_t), void 
     for (std::thread &thread : threads) thread.join();
 }
 
+// The larger of two errors. NaN stays: std::max would drop it.
+inline void keep_worse(double &worst, double error) {
+    if (std::isnan(error) || error > worst) worst = error;
+}
+
 // Sanitizers cause page faults of their own.
 constexpr bool sanitized = ADDRESS_SANITIZER || THREAD_SANITIZER;
 

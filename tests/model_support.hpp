@@ -309,7 +309,7 @@ inline double worst_difference(const array &got, const array &want, const arrays
     for (size_t i = 0; i < n; ++i) {
         if (is_padding(want, i, inputs)) continue;
         const double difference = std::abs(static_cast<double>(got.as<float>()[i]) - want.as<float>()[i]);
-        if (!(difference <= worst)) worst = difference;  // NaN sticks
+        ss1_test::keep_worse(worst, difference);
     }
     return worst;
 }
