@@ -94,7 +94,7 @@ inline void run_on_threads(void *, size_t n, void (*task)(void *, size_t), void 
     for (std::thread &thread : threads) thread.join();
 }
 
-// The larger of two errors. NaN stays: std::max would drop it.
+// Keeps the larger error in `worst`, and NaN, which std::max would drop.
 inline void keep_worse(double &worst, double error) {
     if (std::isnan(error) || error > worst) worst = error;
 }

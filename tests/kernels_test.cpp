@@ -827,7 +827,12 @@ TEST_CASE("tables: unique names, the reference last, the best first") {
         for (dtype a : {dtype::f32, dtype::bf16}) CHECK(select_gemm(b, 1, a, isa::none).needs == isa::none);
     for (dtype x : {dtype::f32, dtype::bf16, dtype::f16})
         for (dtype s : {dtype::f32, dtype::bf16}) CHECK(select_sketch(x, s, isa::none).needs == isa::none);
-    for (dtype s : {dtype::f32, dtype::bf16}) CHECK(select_quantize(s, isa::none).needs == isa::none);
+    for (dtype s : {dtype::f32, dtype::bf16}) {
+        CHECK(select_quantize(s, isa::none).needs == isa::none);
+        const auto kernels = quantize_kernels();
+        const auto first = std::find_if(kernels.begin(), kernels.end(), [s](const auto &k) { return k.s == s; });
+        CHECK(select_quantize(s, ~isa::none).run == first->run);
+    }
     for (dtype y : {dtype::f32, dtype::bf16}) CHECK(select_store(y, isa::none).needs == isa::none);
     for (dtype type : {dtype::f32, dtype::bf16}) {
         CHECK(

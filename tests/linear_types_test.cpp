@@ -1005,6 +1005,23 @@ class variable {
 
 }  // namespace
 
+TEST_CASE("dense int8 layers convert rows of f32 and bf16 without a copy") {
+    const ss1::context_ptr context = make_context(nullptr, 1);
+    ss1_test::seeded random;
+    for (const ss1_dtype x : x_types) {
+        ss1_linear_desc desc = SS1_LINEAR_DESC_INIT;
+        desc.K = 256;
+        desc.N = 600;
+        desc.c = 1;
+        desc.x_dtype = x;
+        desc.weight_dtype = SS1_DTYPE_I8;
+        const std::string kernels = kernels_of(make_layer(context, make_problem(desc, random)));
+        INFO(kernels);
+        CHECK((kernels.find("sketch_") != std::string::npos) == (x == SS1_DTYPE_F16));
+        CHECK(kernels.find(x == SS1_DTYPE_BF16 ? "quantize_bf16_" : "quantize_f32_") != std::string::npos);
+    }
+}
+
 TEST_CASE("SS1_MAX_ISA at each level: kernels at or below it, or an error that names it") {
     ss1::isa::mask allowed = 0;
     for (const ss1::isa_level &level : ss1::isa_levels()) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which sanitizers this file is compiled with, as GCC and clang say it.
+// Says which sanitizers a file is compiled with, by the macros of GCC and clang.
 #pragma once
 
 #if defined(__has_feature)

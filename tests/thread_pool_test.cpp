@@ -30,7 +30,7 @@ void run(thread_pool &pool, size_t n, F &&f) {
         n, [](void *arg, size_t i) { (*static_cast<std::remove_reference_t<F> *>(arg))(i); }, &f);
 }
 
-// Whether each task runs once, and all have run when the region ends. @param times of each task, 0 before
+// Returns whether each task runs once, and all have run when the region ends. @param times of each task, 0 before
 template <class Counts>
 bool runs_each_once(thread_pool &pool, Counts &times) {
     run(pool, times.size(), [&](size_t i) { times[i].fetch_add(1, std::memory_order_relaxed); });
@@ -189,13 +189,17 @@ TEST_CASE("a fault of any thread reaches the program's handler") {
 }
 
 #if !THREAD_SANITIZER  // ThreadSanitizer supports no child of fork() that starts threads
-// The parent's threads allocate nothing and start no thread after the first fork: clang 14's AddressSanitizer does not
-// lock its allocator for fork(), so that a child may wait for it for ever.
+// The parent's other threads allocate nothing and start no thread after the first fork: clang 14's AddressSanitizer
+// does not lock its allocator for fork(), so that a child may wait for it for ever.
 TEST_CASE("the child of a fork has threads of its own, whatever its parent's were doing") {
     thread_pool pool(4);
     std::atomic<bool> stop{false};
-    std::atomic<size_t> wrong{0}, regions{0};
+    std::atomic<size_t> wrong{0}, regions{0}, arrived{0};
     std::thread other([&] {
+        run(pool, 4, [&](size_t) {
+            ++arrived;
+            while (arrived < 4) std::this_thread::yield();  // until all threads have started
+        });
         for (; !stop; ++regions) {
             std::array<std::atomic<int>, 16> times{};
             wrong += !runs_each_once(pool, times);

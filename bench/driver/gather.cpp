@@ -23,7 +23,7 @@ typedef uint64_t words __attribute__((vector_size(line)));
 
 // Reads a row line by line from its begin, and its last bytes word by word.
 CLONES uint64_t gather_range(const row_gather &rows, size_t begin, size_t end) {
-    // That of the bags (simd/hwy/bag_hwy.cpp).
+    // The bags use the same distance (simd/hwy/bag_hwy.cpp).
     const size_t bytes = rows.row_bytes;
     const size_t distance = bytes <= 512 ? std::clamp<size_t>(4096 / bytes, 16, 64) : bytes < 2048 ? 8192 / bytes : 4;
     words sum = {};

@@ -25,7 +25,7 @@ HWY_INLINE T load_scalar(const uint8_t *p) {
     return value;
 }
 
-// The bytes q[0, count) for count from 1 to 7, by two loads that may overlap.
+// Returns the bytes q[0, count), for count from 1 to 7, by loads that may overlap.
 HWY_INLINE uint64_t few_bytes(const uint8_t *q, size_t count) {
     if (count >= 4) return load_scalar<uint32_t>(q) | uint64_t{load_scalar<uint32_t>(q + count - 4)} << 8 * (count - 4);
     return q[0] | uint64_t{q[count / 2]} << 8 * (count / 2) | uint64_t{q[count - 1]} << 8 * (count - 1);
@@ -127,12 +127,13 @@ HWY_INLINE void store_step(const vec *sum, float *y, size_t j, size_t n) {
     } else {
         HWY_ALIGN float copy[2 * lanes];
         hn::StoreInterleaved2(sum[0], sum[1], d, copy);
-        for (size_t i = 0; j + i < n; i++) y[j + i] = copy[i];
+        store_at(hn::Load(d, copy), y, j, n);
+        if (j + lanes < n) store_at(hn::Load(d, copy + lanes), y, j + lanes, n);
     }
 }
 
-// Prefetches 4 KiB ahead, but at most 64 rows and at least 16, and of long rows 8 KiB: 64 rows take half of the time of
-// 16 for rows of 8 to 32 bytes, and 3/4 for rows of 64 (Zen 5, from memory). 8 to 64 rows were equally fast within
+// Prefetches 4 KiB ahead, but at most 64 rows and at least 16, and of rows above 512 bytes 8 KiB. 64 rows ahead take
+// 0.6 of the time of 16 for rows of 16 to 32 bytes (Zen 5, bench/RESULTS.md). 8 to 64 rows were equally fast within
 // noise for rows of 72 to 512 bytes (4 GB/s on a shared Xeon).
 struct look_ahead {
     const uint8_t *table;
@@ -284,12 +285,13 @@ HWY_INLINE bool choose_steps(const bag_args &args) {
     return bags_by_overlap<Rows, at_once>(args, (steps + passes - 1) / passes);
 }
 
-// `narrower` is the kernel of shorter vectors, or null: it takes the rows that do not fill a step here, because masked
-// loads of short rows take twice the time of whole ones (Zen 5, 8 columns).
+// `narrower` is the kernel of shorter vectors, or null: it takes the rows of 4 columns and more that do not fill a step
+// here, because masked loads of short rows take twice the time of whole ones (Zen 5, 8 columns). SSE4 has no
+// instructions for masked loads or for f16, which int4 rows hold, too.
 template <class Rows>
 HWY_NOINLINE bool bag(const bag_args &args, bool (*narrower)(const bag_args &) noexcept = nullptr) {
     if (args.batch == 0) return true;
-    if (narrower && args.d < step_columns<Rows>) return narrower(args);
+    if (narrower && args.d >= 4 && args.d < step_columns<Rows>) return narrower(args);
     return args.checked ? choose_steps<Rows, true>(args) : choose_steps<Rows, false>(args);
 }
 
@@ -318,7 +320,7 @@ bool bag_f32_hwy_avx2(const bag_args &args) noexcept {
 bool bag_bf16_hwy_avx2(const bag_args &args) noexcept {
     return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_bf16>(args, bag_bf16_hwy_sse4);
 }
-bool bag_f16_hwy_avx2(const bag_args &args) noexcept {  // not by SSE4, which has no instruction that widens f16
+bool bag_f16_hwy_avx2(const bag_args &args) noexcept {
     return HWY_NAMESPACE::bag<HWY_NAMESPACE::rows_f16>(args);
 }
 bool bag_int8_hwy_avx2(const bag_args &args) noexcept {

@@ -14,19 +14,12 @@ HWY_BEFORE_NAMESPACE();
 namespace ss1 {
 namespace HWY_NAMESPACE {
 
-HWY_INLINE vec widened(vec v) {
-    return v;
-}
-HWY_INLINE vec widened(hn::Vec<halves> v) {
-    return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(words(), v)));
-}
-
 // Returns the largest magnitude, NaN if there is one: as integers, the bits of magnitudes have the same order, NaN
 // last.
 template <class T>
 HWY_INLINE float max_magnitude(const T *s, size_t n) {
     const hn::RebindToSigned<floats> di;
-    const auto magnitudes = [&](size_t j) HWY_ATTR { return hn::BitCast(di, hn::Abs(widened(load_at(s, j, n)))); };
+    const auto magnitudes = [&](size_t j) HWY_ATTR { return hn::BitCast(di, hn::Abs(read_at(s, j, n))); };
     auto even = hn::Zero(di), odd = even;
     size_t j = 0;
     for (; j + 2 * lanes <= n; j += 2 * lanes) {
@@ -57,10 +50,10 @@ HWY_NOINLINE void quantize(const quantize_args &args) {
             return hn::TruncateTo(dq, hn::BitCast(words(), hn::Add(hn::Mul(v, by), offset)));
         };
         size_t j = 0;
-        for (; j + lanes <= args.n; j += lanes) hn::StoreU(quantized(widened(load_at(s, j, args.n))), dq, q + j);
+        for (; j + lanes <= args.n; j += lanes) hn::StoreU(quantized(read_at(s, j, args.n)), dq, q + j);
         if (j == args.n) continue;
         HWY_ALIGN uint8_t last[lanes];
-        hn::Store(quantized(widened(load_first(s + j, args.n - j))), dq, last);
+        hn::Store(quantized(read_at(s, j, args.n)), dq, last);
         for (size_t u = 0; j + u < args.n; u++) q[j + u] = last[u];
     }
 }

@@ -35,6 +35,7 @@ struct linear {
     // `a` is x unchanged (dense, same type). It is copied only if the kernel reads groups of rows and those behind the
     // last row of x may not be read.
     bool x_is_a = false;
+    bool quantizes_x = false;  // `a` is x as integers, without a sketch
 
     // Sketch shape of one part: the layer's c, B_K and groups; for dense layers c = 1 and the block length that pads x
     // least.
@@ -61,9 +62,8 @@ struct linear {
     // Of the sketch and of x V.
     dtype encoded_type() const noexcept { return quantize ? dtype::f32 : gemm->a; }
     bool makes_a() const noexcept { return sketch || down || quantize; }
-    bool quantizes_x() const noexcept { return quantize && !sketch && !down; }
     // Of `a`, before those of x V.
-    size_t sketch_columns() const noexcept { return quantizes_x() ? map.desc.K : groups * block_k; }
+    size_t sketch_columns() const noexcept { return quantizes_x ? map.desc.K : groups * block_k; }
     size_t made_columns() const noexcept { return sketch_columns() + map.desc.rank; }
     size_t row_bytes_of_a() const noexcept { return lda * size_of(gemm->a); }  // for one sketch
     size_t packed_bytes() const noexcept {

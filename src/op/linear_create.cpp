@@ -66,10 +66,11 @@ void choose_kernels(linear &l) {
     const bool integers = l.gemm->a == dtype::s8 || l.gemm->a == dtype::u8;
     // The kernel of a dense layer reads x directly if type and padding allow.
     l.x_is_a = desc.c == 1 && l.x_type == l.gemm->a && desc.K % l.gemm->k_multiple == 0;
-    const bool reads_x = integers && desc.c == 1 && !desc.rank && l.x_type != dtype::f16;
-    if (desc.c && !reads_x && (!l.x_is_a || l.gemm->row_multiple > 1))
+    // Rows of f16 take a copy in f32 first.
+    l.quantizes_x = integers && desc.c == 1 && !desc.rank && l.x_type != dtype::f16;
+    if (desc.c && !l.quantizes_x && (!l.x_is_a || l.gemm->row_multiple > 1))
         l.sketch = &select_sketch(l.x_type, integers ? dtype::f32 : l.gemm->a, usable);
-    if (integers) l.quantize = &select_quantize(reads_x ? l.x_type : dtype::f32, usable);
+    if (integers) l.quantize = &select_quantize(l.quantizes_x ? l.x_type : dtype::f32, usable);
     if (!l.gemm->fused) l.store = &select_store(l.y_type, usable);
     l.relu = what == activation::relu;
     const bool rounded = what == activation::gelu && l.y_type == dtype::bf16;

@@ -65,7 +65,7 @@ layout make_layout(const linear &l, size_t rows) noexcept {
                   ? round_up(at_most(l.row_bytes_of_a(), std::max(l.sketch_bytes, rows * l.row_bytes_of_a())), line)
                   : 0;
     p.sketch_f32 = p.scale + (l.quantize ? round_up(rows * l.n_sketches * sizeof(float), line) : 0);
-    const bool waits = l.quantize && !l.quantizes_x();
+    const bool waits = l.quantize && !l.quantizes_x;
     p.down = p.sketch_f32 +
              (waits ? round_up(at_most(row_f32, std::max(sketch_f32_bytes, least_sketched_rows * row_f32)), line) : 0);
     p.down_scratch = p.down + rows * l.down_ld * size_of(l.encoded_type());
@@ -192,7 +192,7 @@ void encode_integers(const task_state &t, size_t m0, size_t m1, size_t s0, size_
                          .ldq = l.lda,
                          .zero = static_cast<uint8_t>(l.gemm->a == dtype::u8 ? 128 : 0)});
     };
-    if (l.quantizes_x()) return quantize(t.x(m0), t.args.ldx, m0, m1 - m0, s0);
+    if (l.quantizes_x) return quantize(t.x(m0), t.args.ldx, m0, m1 - m0, s0);
     const sketch_chunk most = chunk_of(l, s1 - s0);
     float *sums = reinterpret_cast<float *>(t.scratch + t.at.sketch_f32);
     for (size_t m = m0; m < m1; m += most.rows)
